@@ -1,0 +1,286 @@
+//! The contract's types and the domain's, in both directions. Amounts are checked here: exact, known asset, never
+//! negative.
+
+use super::exported::{captures, notifications, payments};
+use super::portolan::channel::types as wit;
+use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request};
+use portolan_domain::money::{Asset, Money};
+use portolan_domain::operation::{
+    Action, Authorization, Context, Decline, Fault, FaultKind, Memo, Operation, Outcome, Retry, Standing, State, Target,
+};
+use portolan_domain::ports::{Notification, Receipt, Rejection, Step, Subject};
+
+// === to the guest ===
+
+pub(crate) fn money(money: &Money) -> wit::Money {
+    wit::Money {
+        units: money.minor().to_string(),
+        exponent: money.asset().exponent(),
+        asset: money.asset().code().to_owned(),
+    }
+}
+
+pub(crate) fn context(context: &Context) -> wit::Context {
+    wit::Context {
+        operation: context.operation.to_string(),
+        keys: context.keys.clone(),
+        now_ms: context.now_ms,
+        entropy: context.entropy.to_vec(),
+        settings: context.settings.clone(),
+        secrets: context.secrets.clone(),
+        notify_url: context.notify_url.clone(),
+        return_url: context.return_url.clone(),
+        extra: vec![],
+    }
+}
+
+pub(crate) fn answer(answer: &Answer) -> wit::Answer {
+    let reply = match &answer.reply {
+        Reply::Response(response) => Ok(wit::Response {
+            status: response.status,
+            headers: headers(&response.headers),
+            body: response.body.as_bytes().to_vec(),
+        }),
+        Reply::NotSent(text) => Err(wit::NoResponse::NotSent(text.clone())),
+        Reply::Unknown(text) => Err(wit::NoResponse::Unknown(text.clone())),
+    };
+    wit::Answer { at_ms: answer.at_ms, reply }
+}
+
+fn headers(pairs: &[(String, String)]) -> Vec<wit::Header> {
+    pairs.iter().map(|(name, value)| wit::Header { name: name.clone(), value: value.clone() }).collect()
+}
+
+pub(crate) fn target(target: &Target) -> wit::Target {
+    wit::Target {
+        kind: target.kind.as_str().into(),
+        operation: target.operation.to_string(),
+        keys: target.keys.clone(),
+        reference: target.reference.clone(),
+        parent_reference: target.parent_reference.clone(),
+        amount: Some(money(&target.amount)),
+        started_ms: target.started_ms,
+        memo: target.memo.as_ref().map(|memo| wit::Memo { format: memo.format, bytes: memo.bytes.clone() }),
+        extra: vec![],
+    }
+}
+
+pub(crate) fn authorization(operation: &Operation, authorization: &Authorization) -> payments::Authorization {
+    let card = payments::Card {
+        number: operation.context.card_number.clone(),
+        security_code: operation.context.card_code.clone(),
+        expiry_month: authorization.card.expiry_month,
+        expiry_year: authorization.card.expiry_year,
+        bin: authorization.card.bin.clone(),
+        last4: authorization.card.last4.clone(),
+        brand: authorization.card.brand.clone(),
+        holder: authorization.card.holder.clone(),
+    };
+    payments::Authorization {
+        payment: operation.payment.to_string(),
+        amount: money(&operation.amount),
+        capture: authorization.capture,
+        instrument: payments::Instrument::Card(card),
+        payer: wit::Party {
+            kind: wit::PartyKind::Natural,
+            name: authorization.payer_name.clone(),
+            address: None,
+            email: authorization.payer_email.clone(),
+            phone: None,
+            birth_date: None,
+            identifiers: vec![],
+        },
+        shipping: None,
+        browser: None,
+        locale: None,
+        authentication: None,
+        credential_use: None,
+        description: authorization.description.clone(),
+        statement_descriptor: authorization.statement_descriptor.clone(),
+        expires_ms: authorization.expires_ms,
+        index: 0,
+        extra: vec![],
+    }
+}
+
+pub(crate) fn notification(notification: &Notification) -> notifications::Notification {
+    notifications::Notification {
+        method: notification.method.clone(),
+        path: notification.path.clone(),
+        query: notification.query.clone(),
+        headers: headers(&notification.headers),
+        body: notification.body.clone(),
+    }
+}
+
+// === from the guest ===
+
+fn protocol(text: String) -> Fault {
+    Fault { kind: FaultKind::Protocol, text }
+}
+
+/// The exact amount in the asset's own exponent; a fraction of a minor unit is refused.
+fn read_money(money: wit::Money) -> Result<Money, Fault> {
+    let bad = |why: &str| protocol(format!("the amount {} x 10^-{} {}: {why}", money.units, money.exponent, money.asset));
+    let asset = Asset::currency(&money.asset).ok_or_else(|| bad("the asset is unknown"))?;
+    let is_digits = (1..=38).contains(&money.units.len()) && money.units.bytes().all(|byte| byte.is_ascii_digit());
+    let units: i128 = Some(&money.units).filter(|_| is_digits).and_then(|units| units.parse().ok()).ok_or_else(|| bad("no number"))?;
+    let scale = |places: u8| 10_i128.checked_pow(u32::from(places));
+    let minor = match asset.exponent().checked_sub(money.exponent) {
+        Some(missing) => scale(missing).and_then(|factor| units.checked_mul(factor)),
+        None => scale(money.exponent - asset.exponent())
+            .filter(|factor| units.checked_rem(*factor) == Some(0))
+            .and_then(|factor| units.checked_div(factor)),
+    };
+    minor.and_then(|minor| Money::new(minor, asset)).ok_or_else(|| bad("no whole number of minor units"))
+}
+
+fn read_memo(memo: wit::Memo) -> Memo {
+    Memo { format: memo.format, bytes: memo.bytes }
+}
+
+/// The request as the guest wrote it. Its effect is a write until the grant says otherwise.
+pub(crate) fn request(request: wit::Request) -> Request {
+    Request {
+        endpoint: request.endpoint,
+        method: request.method,
+        path: request.path,
+        headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+        body: Body::from(request.body),
+        effect: Effect::Write,
+        timeout_ms: request.timeout_ms,
+        words: vec![],
+    }
+}
+
+pub(crate) fn fault(fault: wit::Fault) -> Fault {
+    let (kind, text) = match fault {
+        wit::Fault::Unsupported(text) => (FaultKind::Unsupported, text),
+        wit::Fault::Invalid((field, why)) => (FaultKind::Invalid, format!("{field}: {why}")),
+        wit::Fault::Protocol(text) => (FaultKind::Protocol, text),
+        wit::Fault::Misconfigured(text) => (FaultKind::Misconfigured, text),
+        wit::Fault::StaleSession(name) => (FaultKind::StaleSession, name),
+        wit::Fault::Other(text) => (FaultKind::Other, text),
+    };
+    Fault { kind, text }
+}
+
+fn decline(decline: wit::Decline) -> Decline {
+    Decline {
+        retry: match decline.retry {
+            wit::Retry::Never => Retry::Never,
+            wit::Retry::OtherChannel => Retry::OtherChannel,
+            wit::Retry::Later => Retry::Later,
+            wit::Retry::AfterAuthentication => Retry::AfterAuthentication,
+            wit::Retry::AfterCorrection => Retry::AfterCorrection,
+        },
+        reason: decline.reason,
+        provider_code: decline.provider_code,
+        network_code: decline.network_code,
+        advice: decline.advice,
+        message: decline.message,
+    }
+}
+
+fn action(action: wit::Action) -> Action {
+    match action {
+        wit::Action::Redirect(url) => Action::Redirect(url),
+        wit::Action::Form((url, fields)) => Action::Form(url, fields),
+        wit::Action::Qr(text) => Action::Qr(text),
+        wit::Action::TransferTo((address, money)) => Action::Other("transfer_to".into(), format!("{address} {money:?}")),
+        wit::Action::Wallet(json) => Action::Other("wallet".into(), json),
+        wit::Action::Other((kind, value)) => Action::Other(kind, value),
+    }
+}
+
+pub(crate) fn payment_step(step: payments::Step) -> Result<Step, Fault> {
+    let outcome = match step {
+        payments::Step::Send(it) => return Ok(Step::Send(request(it))),
+        payments::Step::Done(outcome) => outcome,
+    };
+    Ok(Step::Done(match outcome {
+        payments::Outcome::Accepted(accepted) => Outcome::Accepted {
+            reference: accepted.reference,
+            authorized: read_money(accepted.authorized)?,
+            captured: accepted.captured,
+            network_reference: accepted.network_reference,
+            memo: accepted.memo.map(read_memo),
+        },
+        payments::Outcome::Waiting(waiting) => Outcome::Waiting {
+            reference: waiting.reference,
+            action: waiting.action.map(action),
+            check_after_ms: waiting.check_after_ms,
+            memo: waiting.memo.map(read_memo),
+        },
+        payments::Outcome::Declined(it) => Outcome::Declined(decline(it)),
+        payments::Outcome::Unknown(why) => Outcome::Unknown(why),
+    }))
+}
+
+pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
+    let finding = match step {
+        payments::StatusStep::Send(it) => return Ok(Step::Send(request(it))),
+        payments::StatusStep::Done(finding) => finding,
+    };
+    Ok(Step::Done(match finding {
+        payments::Finding::NotFound => Outcome::NotFound,
+        payments::Finding::Unknown(why) => Outcome::Unknown(why),
+        payments::Finding::Standing(standing) => Outcome::Standing(Standing {
+            reference: standing.reference,
+            state: match standing.state {
+                payments::State::Waiting => State::Waiting,
+                payments::State::Authorized => State::Authorized,
+                payments::State::Captured => State::Captured,
+                payments::State::Failed => State::Failed,
+                payments::State::Canceled => State::Canceled,
+                payments::State::Expired => State::Expired,
+                payments::State::Reversed => State::Reversed,
+                payments::State::Disputed => State::Disputed,
+            },
+            authorized: standing.authorized.map(read_money).transpose()?,
+            captured: standing.captured.map(read_money).transpose()?,
+            refunded: standing.refunded.map(read_money).transpose()?,
+            declined: standing.declined.map(decline),
+        }),
+    }))
+}
+
+pub(crate) fn capture_step(step: captures::Step) -> Result<Step, Fault> {
+    let outcome = match step {
+        captures::Step::Send(it) => return Ok(Step::Send(request(it))),
+        captures::Step::Done(outcome) => outcome,
+    };
+    Ok(Step::Done(match outcome {
+        captures::Outcome::Done(done) => Outcome::Done {
+            reference: done.reference,
+            amount: read_money(done.amount)?,
+            memo: done.memo.map(read_memo),
+        },
+        captures::Outcome::Waiting(check_after_ms) => {
+            Outcome::Waiting { reference: None, action: None, check_after_ms, memo: None }
+        }
+        captures::Outcome::Declined(it) => Outcome::Declined(decline(it)),
+        captures::Outcome::NotFound => Outcome::NotFound,
+        captures::Outcome::Unknown(why) => Outcome::Unknown(why),
+    }))
+}
+
+pub(crate) fn receipt(receipt: notifications::Receipt) -> Receipt {
+    let subject = |it: notifications::Subject| Subject { key: it.key, reference: it.reference, event: it.event };
+    Receipt {
+        subjects: receipt.subjects.into_iter().map(subject).collect(),
+        status: receipt.reply.status,
+        body: receipt.reply.body,
+    }
+}
+
+pub(crate) fn rejection(rejection: notifications::Rejection) -> Rejection {
+    match rejection {
+        notifications::Rejection::Forged(text) => Rejection("forged", text),
+        notifications::Rejection::Malformed(text) => Rejection("malformed", text),
+        notifications::Rejection::Stale(text) => Rejection("stale", text),
+        notifications::Rejection::Unsupported(text) => Rejection("unsupported", text),
+        notifications::Rejection::Misconfigured(text) => Rejection("misconfigured", text),
+        notifications::Rejection::Other(text) => Rejection("other", text),
+    }
+}

@@ -1,0 +1,239 @@
+//! What an adapter asks for and the operator granted: effects of requests, places of handles, capabilities. Pure
+//! look-ups over the manifest and the channel's configuration.
+
+use crate::abi::exported::adapter as wit;
+use crate::channel::ChannelConfig;
+use portolan_domain::channel::Capability;
+use portolan_domain::exchange::{Effect, Request};
+use portolan_domain::operation::{Context, Fault, FaultKind, Kind};
+use portolan_domain::ports::{Fill, Meaning, Place};
+
+/// Asked and granted.
+pub(crate) struct Grants {
+    harmless: Vec<wit::HarmlessAsk>,
+    secrets: Vec<wit::SecretAsk>,
+    card_number: Vec<wit::PlaceAsk>,
+    card_code: Vec<wit::PlaceAsk>,
+    endpoints: Vec<String>,
+}
+
+pub(crate) const SESSION_PREFIX: &str = "session:";
+
+impl Grants {
+    pub fn new(manifest: &wit::Manifest, channel: &ChannelConfig) -> Self {
+        let line = |ask: &wit::HarmlessAsk| format!("{} {}", ask.method, ask.path);
+        let has_secret = |name: &str| channel.secrets.iter().any(|secret| secret == name);
+        let card = |asks: &Vec<wit::PlaceAsk>| if channel.card_data { asks.clone() } else { vec![] };
+        let asked = |name: &str| manifest.endpoints.iter().any(|ask| ask.name == name);
+        Self {
+            harmless: manifest.harmless.iter().filter(|ask| channel.harmless.contains(&line(ask))).cloned().collect(),
+            secrets: manifest
+                .secrets
+                .iter()
+                .filter(|ask| ask.name.starts_with(SESSION_PREFIX) || has_secret(&ask.name))
+                .cloned()
+                .collect(),
+            card_number: card(&manifest.card_number),
+            card_code: card(&manifest.card_security_code),
+            endpoints: channel.endpoints.iter().map(|endpoint| endpoint.name.clone()).filter(|name| asked(name)).collect(),
+        }
+    }
+
+    /// Names of the granted secrets, sessions among them.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        self.secrets.iter().map(|ask| ask.name.as_str())
+    }
+
+    /// What the request may do, from method and grant alone. A request that cannot be sent is refused here.
+    pub fn effect(&self, request: &Request) -> Result<Effect, Fault> {
+        if !self.endpoints.contains(&request.endpoint) {
+            return Err(not_granted(format!("the endpoint {:?} is not configured for this channel", request.endpoint)));
+        }
+        check_shape(request)?;
+        if matches!(request.method.as_str(), "GET" | "HEAD") {
+            return Ok(Effect::Read);
+        }
+        let path = request.path.split('?').next().unwrap_or_default();
+        let ask = self.harmless.iter().find(|ask| {
+            ask.endpoint == request.endpoint
+                && ask.method == request.method
+                && path_fits(&ask.path, path)
+                && !ask.without.iter().any(|field| body_has(request, field))
+        });
+        Ok(match ask {
+            Some(ask) if ask.prepare => Effect::Prepare,
+            Some(_) => Effect::Read,
+            None => Effect::Write,
+        })
+    }
+
+    /// Every handle of the context, with the places that are granted to it at the request's endpoint.
+    pub fn fills(&self, endpoint: &str, context: &Context) -> Vec<Fill> {
+        let mut fills = vec![];
+        for ask in &self.secrets {
+            if let Some((_, handle)) = context.secrets.iter().find(|(name, _)| *name == ask.name) {
+                let meaning = Meaning::Secret(ask.name.clone());
+                fills.push(Fill { handle: handle.clone(), meaning, places: places(&ask.at, endpoint) });
+            }
+        }
+        let number = (&context.card_number, Meaning::CardNumber, &self.card_number);
+        let code = context.card_code.as_ref().map(|code| (code, Meaning::CardCode, &self.card_code));
+        for (handle, meaning, asks) in std::iter::once(number).chain(code) {
+            if !handle.is_empty() {
+                fills.push(Fill { handle: handle.clone(), meaning, places: places(asks, endpoint) });
+            }
+        }
+        fills
+    }
+}
+
+fn not_granted(text: String) -> Fault {
+    Fault { kind: FaultKind::NotGranted, text }
+}
+
+/// Refuses what could be read as another request by somebody on the way: control characters, dot segments, framing
+/// headers.
+fn check_shape(request: &Request) -> Result<(), Fault> {
+    const HOSTS_OWN: [&str; 9] =
+        ["host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "trailer", "expect", "cookie"];
+    let is_method = matches!(request.method.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE");
+    let path = request.path.to_ascii_lowercase();
+    let is_path = request.path.starts_with('/')
+        && request.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+        && !["//", "/../", "/./", "%2e", "%2f", "%5c", "\\"].iter().any(|bad| path.contains(bad))
+        && !path.ends_with("/..");
+    let header_fits = |(name, value): &(String, String)| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+            && !HOSTS_OWN.contains(&name.to_ascii_lowercase().as_str())
+    };
+    if !is_method {
+        Err(not_granted(format!("the method {:?} is not sent", request.method)))
+    } else if !is_path {
+        Err(not_granted("the path must be absolute, of visible characters, without dot segments".into()))
+    } else if let Some((name, _)) = request.headers.iter().find(|header| !header_fits(header)) {
+        Err(not_granted(format!("the header {name:?} is not sent")))
+    } else {
+        Ok(())
+    }
+}
+
+fn path_fits(pattern: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    let fits = pattern.split('/').all(|wanted| segments.next().is_some_and(|segment| wanted == "*" || wanted == segment));
+    fits && segments.next().is_none()
+}
+
+/// Whether a form or JSON body has the top-level field. A body that cannot be read has every field.
+fn body_has(request: &Request, field: &str) -> bool {
+    let body = request.body.as_bytes();
+    match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(serde_json::Value::Object(fields)) => fields.contains_key(field),
+        _ => match std::str::from_utf8(body) {
+            Ok(form) if !form.contains('%') || form.contains('=') => form.split('&').any(|pair| {
+                let name = pair.split('=').next().unwrap_or_default();
+                name == field || name.contains('%') && !name.contains("%5B")
+            }),
+            _ => true,
+        },
+    }
+}
+
+fn places(asks: &[wit::PlaceAsk], endpoint: &str) -> Vec<Place> {
+    let granted = asks.iter().filter(|ask| ask.endpoint == endpoint).flat_map(|ask| &ask.places);
+    granted
+        .filter_map(|place| match place {
+            wit::Place::Header((name, prefix)) => Some(Place::Header(name.to_ascii_lowercase(), prefix.clone())),
+            wit::Place::JsonPointer(pointer) => Some(Place::JsonPointer(pointer.clone())),
+            wit::Place::FormField(field) => Some(Place::FormField(field.clone())),
+            wit::Place::Basic => Some(Place::Basic),
+            wit::Place::XmlPath(_) => None,
+        })
+        .collect()
+}
+
+/// The interface that does operations of a kind.
+pub(crate) fn interface_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Authorize | Kind::Resume => "payments",
+        Kind::Capture | Kind::Cancel => "captures",
+        Kind::Refund => "refunds",
+        Kind::Reverse => "reversals",
+    }
+}
+
+/// What the manifest says of the interface that does `kind`.
+pub(crate) fn capability(manifest: &wit::Manifest, kind: Kind) -> Option<Capability> {
+    let ms = |seconds: Option<u32>| seconds.map(|seconds| u64::from(seconds).saturating_mul(1_000));
+    manifest.capabilities.iter().find(|capability| capability.of == interface_of(kind)).map(|found| Capability {
+        idempotent_for_ms: ms(found.idempotent_for_s),
+        found_by_key: found.found_by_key,
+        not_found_final_after_ms: ms(found.not_found_final_after_s),
+        partial: found.partial,
+        multiple: found.multiple,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portolan_domain::exchange::Body;
+
+    fn request(method: &str, path: &str, body: &str) -> Request {
+        Request {
+            endpoint: "api".into(),
+            method: method.into(),
+            path: path.into(),
+            headers: vec![],
+            body: Body::Text(body.into()),
+            effect: Effect::Write,
+            timeout_ms: 0,
+            words: vec![],
+        }
+    }
+
+    fn grants() -> Grants {
+        let harmless = wit::HarmlessAsk {
+            endpoint: "api".into(),
+            method: "POST".into(),
+            path: "/v1/intents".into(),
+            without: vec!["confirm".into()],
+            prepare: true,
+        };
+        Grants { harmless: vec![harmless], secrets: vec![], card_number: vec![], card_code: vec![], endpoints: vec!["api".into()] }
+    }
+
+    #[test]
+    fn a_charge_called_a_read_is_a_write() {
+        let effect = |method, path, body| grants().effect(&request(method, path, body)).unwrap();
+        assert_eq!(effect("GET", "/v1/intents/1", ""), Effect::Read);
+        assert_eq!(effect("POST", "/v1/intents", "amount=1"), Effect::Prepare);
+        assert_eq!(effect("POST", "/v1/intents?x=1", "amount=1"), Effect::Prepare);
+        for (path, body) in [
+            ("/v1/intents", "amount=1&confirm=true"),
+            ("/v1/intents", "amount=1&%63onfirm=true"),
+            ("/v1/intents", "{\"confirm\":true}"),
+            ("/v1/intents/1/confirm", ""),
+            ("/v1/intentsx", ""),
+        ] {
+            assert_eq!(effect("POST", path, body), Effect::Write, "{path} {body}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_otherwise_is_refused() {
+        for path in ["v1", "/v1/../x", "/v1/%2e%2e/x", "//host/x", "/a b", "/a\r\nHost: x", "/v1/..", "/a#b"] {
+            assert!(grants().effect(&request("POST", path, "")).is_err(), "{path}");
+        }
+        for (name, value) in [("Host", "x"), ("content-length", "1"), ("x", "a\r\nb: c"), ("", "x"), ("x y", "z")] {
+            let mut bad = request("GET", "/", "");
+            bad.headers.push((name.into(), value.into()));
+            assert!(grants().effect(&bad).is_err(), "{name}");
+        }
+        assert!(grants().effect(&request("CONNECT", "/", "")).is_err());
+        let mut elsewhere = request("GET", "/", "");
+        elsewhere.endpoint = "metadata".into();
+        assert!(grants().effect(&elsewhere).is_err());
+    }
+}

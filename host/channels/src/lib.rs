@@ -1,0 +1,18 @@
+//! The sandbox: adapters as WebAssembly components, called as pure functions; and the wire behind them. The only crate
+//! with wasmtime. It implements the `Channels` port; it decides no order, no retry and no certainty.
+
+mod abi;
+mod artifact;
+mod channel;
+mod grants;
+mod guest;
+mod limits;
+mod registry;
+mod sandbox;
+mod sessions;
+
+pub use artifact::Artifacts;
+pub use channel::{ChannelConfig, EndpointConfig};
+pub use limits::Limits;
+pub use registry::{AdapterSource, Registry, RegistryError};
+pub use sandbox::{Sandbox, SandboxError};

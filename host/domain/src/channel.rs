@@ -1,0 +1,42 @@
+//! What the router needs to know of a channel: whose it is, what it can do. How it does it is the adapter's business.
+
+use crate::ids::{ChannelId, MerchantId, Mode};
+use crate::operation::Kind;
+
+/// What an adapter says of one of its capabilities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Capability {
+    /// How long the provider honours an idempotency key; `None`: it has none.
+    pub idempotent_for_ms: Option<u64>,
+    /// Whether status finds an operation by key, before any reference is known.
+    pub found_by_key: bool,
+    /// After how long "not found" is final; `None`: never.
+    pub not_found_final_after_ms: Option<u64>,
+    /// Whether less than the whole may be captured or refunded.
+    pub partial: bool,
+    /// Whether it may be done more than once.
+    pub multiple: bool,
+}
+
+/// A channel as routing sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChannelFacts {
+    /// Its name.
+    pub id: ChannelId,
+    /// Test or live.
+    pub mode: Mode,
+    /// The one merchant that it belongs to; `None`: the operator's, for all.
+    pub merchant: Option<MerchantId>,
+    /// Payment methods, `card`.
+    pub methods: Vec<String>,
+    /// Currencies it takes; empty: any.
+    pub currencies: Vec<String>,
+    /// The adapter version that new operations use.
+    pub adapter: String,
+    /// Taken out by the operator.
+    pub disabled: bool,
+    /// The operation kinds that it can do.
+    pub kinds: Vec<Kind>,
+    /// The currencies' smallest steps, in minor units, where larger than one.
+    pub steps: Vec<(String, i128)>,
+}

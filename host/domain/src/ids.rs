@@ -1,0 +1,107 @@
+//! Typed ids: one append-only list of kinds, each a UUID with its prefix. They are made by the ambient port, never here.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// A text that is not an id of the expected kind.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("is not an id of the form {0}_ and 32 hexadecimal digits")]
+pub struct IdError(pub &'static str);
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{}"), self.0.simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let hex = text.strip_prefix(concat!($prefix, "_")).filter(|hex| hex.len() == 32);
+                hex.and_then(|hex| Uuid::try_parse(hex).ok()).map(Self).ok_or(IdError($prefix))
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// A merchant's instruction to move money.
+    PaymentId = "pay";
+    /// One try to execute a payment through one channel.
+    AttemptId = "att";
+    /// The unit that has keys, a clock, an intent and an outcome.
+    OperationId = "op";
+    /// One capture of an authorization.
+    CaptureId = "cap";
+    /// One refund of a captured payment.
+    RefundId = "re";
+    /// A fact that happened.
+    EventId = "evt";
+    /// A stored payment method (a vault token).
+    MethodId = "pm";
+    /// Something a human has to decide.
+    TaskId = "task";
+}
+
+/// A name chosen by the operator: 1 to 40 of `a-z 0-9 - _`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Debug)]
+#[serde(transparent)]
+pub struct Name(String);
+
+/// A merchant, by name.
+pub type MerchantId = Name;
+/// A channel (an account at a provider), by name.
+pub type ChannelId = Name;
+
+impl Name {
+    /// Parses a name; `None` if it is empty, too long, or has other characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = (1..=40).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+        fits.then(|| Self(text.to_owned()))
+    }
+
+    /// The name's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Test and live never meet: the mode is part of every row, key, account and claim.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, PartialOrd, Ord)]
+pub enum Mode {
+    /// Simulators and providers' sandboxes.
+    Test,
+    /// Real money.
+    Live,
+}
+
+impl Mode {
+    /// `test` or `live`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Live => "live",
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Vocabulary and rules of the router. Pure: no I/O, no clock, no randomness, no JSON, no SQL; what it needs of the
+//! world comes in as arguments or through the traits in [`ports`]. Types that the journal keeps derive serde; the
+//! format is storage's business, and merchants' JSON is the API's.
+
+pub mod certainty;
+pub mod channel;
+pub mod commit;
+pub mod exchange;
+pub mod ids;
+pub mod ledger;
+pub mod money;
+pub mod operation;
+pub mod payment;
+pub mod ports;
+pub mod routing;
+pub mod task;
+pub mod wire;

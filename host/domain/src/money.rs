@@ -1,0 +1,151 @@
+//! Exact amounts: minor units of an asset, checked arithmetic only. Rates and conversions are not here yet.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A currency (ISO 4217) by its code, with the number of decimals of its minor unit.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
+pub struct Asset {
+    code: String,
+    exponent: u8,
+}
+
+impl Asset {
+    /// A currency of ISO 4217 that has a minor unit; `None` for anything else.
+    pub fn currency(code: &str) -> Option<Self> {
+        let known = iso_currency::Currency::from_code(code)?;
+        let exponent = u8::try_from(known.exponent()?).ok()?;
+        Some(Self { code: code.to_owned(), exponent })
+    }
+
+    /// The code, `EUR`.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The decimals of the minor unit.
+    pub fn exponent(&self) -> u8 {
+        self.exponent
+    }
+}
+
+impl fmt::Debug for Asset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.code)
+    }
+}
+
+/// Why two amounts do not combine.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MoneyError {
+    /// Amounts of two assets.
+    #[error("amounts of {0} and {1} do not combine")]
+    OtherAsset(String, String),
+    /// The result is below zero or outside 128 bits.
+    #[error("the amount is out of range")]
+    OutOfRange,
+}
+
+/// An exact amount, never negative.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Money {
+    minor: i128,
+    asset: Asset,
+}
+
+impl Money {
+    /// `minor` units of the asset; `None` below zero.
+    pub fn new(minor: i128, asset: Asset) -> Option<Self> {
+        (minor >= 0).then_some(Self { minor, asset })
+    }
+
+    /// None of that asset.
+    pub fn zero(asset: Asset) -> Self {
+        Self { minor: 0, asset }
+    }
+
+    /// Minor units.
+    pub fn minor(&self) -> i128 {
+        self.minor
+    }
+
+    /// The asset.
+    pub fn asset(&self) -> &Asset {
+        &self.asset
+    }
+
+    /// Whether it is nothing.
+    pub fn is_zero(&self) -> bool {
+        self.minor == 0
+    }
+
+    /// The sum; amounts of two assets have none.
+    pub fn plus(&self, other: &Self) -> Result<Self, MoneyError> {
+        self.same_asset(other)?;
+        let minor = self.minor.checked_add(other.minor).ok_or(MoneyError::OutOfRange)?;
+        Ok(Self { minor, asset: self.asset.clone() })
+    }
+
+    /// The difference; below zero is an error.
+    pub fn minus(&self, other: &Self) -> Result<Self, MoneyError> {
+        self.same_asset(other)?;
+        let minor = self.minor.checked_sub(other.minor).filter(|minor| *minor >= 0).ok_or(MoneyError::OutOfRange)?;
+        Ok(Self { minor, asset: self.asset.clone() })
+    }
+
+    /// Whether it is the same asset and not more.
+    pub fn fits_in(&self, limit: &Self) -> bool {
+        self.asset == limit.asset && self.minor <= limit.minor
+    }
+
+    fn same_asset(&self, other: &Self) -> Result<(), MoneyError> {
+        if self.asset == other.asset {
+            Ok(())
+        } else {
+            Err(MoneyError::OtherAsset(self.asset.code.clone(), other.asset.code.clone()))
+        }
+    }
+}
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = usize::from(self.asset.exponent);
+        let text = format!("{:0>width$}", self.minor, width = digits + 1);
+        let (whole, part) = text.split_at_checked(text.len().saturating_sub(digits)).unwrap_or((&text, ""));
+        let point = if digits == 0 { "" } else { "." };
+        write!(f, "{whole}{point}{part} {}", self.asset.code)
+    }
+}
+
+impl fmt::Debug for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exponents_follow_iso_4217() {
+        let shown = |code, minor| Money::new(minor, Asset::currency(code).unwrap()).unwrap().to_string();
+        assert_eq!(shown("EUR", 1099), "10.99 EUR");
+        assert_eq!(shown("EUR", 5), "0.05 EUR");
+        assert_eq!(shown("JPY", 1099), "1099 JPY");
+        assert_eq!(shown("KWD", 1099), "1.099 KWD");
+        assert_eq!(Asset::currency("XXX"), None);
+        assert_eq!(Asset::currency("eur"), None);
+    }
+
+    #[test]
+    fn arithmetic_is_checked() {
+        let eur = |minor| Money::new(minor, Asset::currency("EUR").unwrap()).unwrap();
+        let usd = Money::new(1, Asset::currency("USD").unwrap()).unwrap();
+        assert_eq!(eur(5).plus(&eur(7)), Ok(eur(12)));
+        assert_eq!(eur(5).minus(&eur(7)), Err(MoneyError::OutOfRange));
+        assert_eq!(eur(i128::MAX).plus(&eur(1)), Err(MoneyError::OutOfRange));
+        assert!(matches!(eur(5).plus(&usd), Err(MoneyError::OtherAsset(..))));
+        assert!(!usd.fits_in(&eur(5)));
+    }
+}

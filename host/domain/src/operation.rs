@@ -1,0 +1,500 @@
+//! Operations: the unit that has an id, keys, a clock, an intent and an outcome. It owns their inputs and outcomes, and
+//! the judgement of what an outcome may claim; not the loop that runs them.
+
+use crate::certainty::Certainty;
+use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
+use crate::money::Money;
+use serde::{Deserialize, Serialize};
+
+/// What an operation does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, Hash)]
+pub enum Kind {
+    /// Asks for money from a payer.
+    Authorize,
+    /// Goes on after the payer's action.
+    Resume,
+    /// Takes what was authorized.
+    Capture,
+    /// Voids what was authorized.
+    Cancel,
+    /// Gives back what was captured.
+    Refund,
+    /// Undoes an authorization of unknown outcome.
+    Reverse,
+}
+
+impl Kind {
+    /// The word for logs, metrics and the contract's `target.kind`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Resume => "resume",
+            Self::Capture => "capture",
+            Self::Cancel => "cancel",
+            Self::Refund => "refund",
+            Self::Reverse => "reverse",
+        }
+    }
+}
+
+/// What the provider needs to know of a card, without the digits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CardFacts {
+    /// `visa`, `mastercard`, …
+    pub brand: String,
+    /// The first six digits.
+    pub bin: String,
+    /// The last four digits.
+    pub last4: String,
+    /// 1 to 12.
+    pub expiry_month: u8,
+    /// Four digits.
+    pub expiry_year: u16,
+    /// A keyed hash of the number.
+    pub fingerprint: String,
+    /// Whether the payer gave a security code.
+    pub has_code: bool,
+    /// The name on the card.
+    pub holder: Option<String>,
+}
+
+/// An authorization's input.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Authorization {
+    /// Capture at once.
+    pub capture: bool,
+    /// The vault's token.
+    pub method: MethodId,
+    /// What the token stands for.
+    pub card: CardFacts,
+    /// Text for the payer's statement and the provider's console.
+    pub description: String,
+    /// At most 22 characters on the payer's statement.
+    pub statement_descriptor: Option<String>,
+    /// Who pays: name and e-mail.
+    pub payer_name: Option<String>,
+    /// The payer's e-mail.
+    pub payer_email: Option<String>,
+    /// When the provider may stop waiting for the payer.
+    pub expires_ms: u64,
+}
+
+/// An earlier operation that another is about, or asks after.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// What the earlier operation did.
+    pub kind: Kind,
+    /// Its id.
+    pub operation: OperationId,
+    /// The keys that it used.
+    pub keys: Vec<String>,
+    /// The provider's reference of the operation itself.
+    pub reference: Option<String>,
+    /// The provider's reference of what it acts on.
+    pub parent_reference: Option<String>,
+    /// Its amount.
+    pub amount: Money,
+    /// When it started.
+    pub started_ms: u64,
+    /// What the adapter left on the payment.
+    pub memo: Option<Memo>,
+}
+
+/// What an adapter leaves for later operations on the same payment: at most 16 KiB, in a format that it numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Memo {
+    /// The adapter's number for the format.
+    pub format: u16,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What an operation is given, besides its context.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Input {
+    /// Authorize.
+    Authorize(Authorization),
+    /// Resume, with what the browser brought along.
+    Resume(Authorization, Target, Vec<(String, String)>),
+    /// Capture; whether nothing more will be captured.
+    Capture(Target, bool),
+    /// Cancel.
+    Cancel(Target),
+    /// Refund, with the reason.
+    Refund(Target, Option<String>),
+    /// Reverse.
+    Reverse(Target),
+    /// What became of the target?
+    Status(Target),
+}
+
+/// What the operation may know, fixed and journaled: the same arguments give the same step.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Context {
+    /// The operation.
+    pub operation: OperationId,
+    /// Idempotency keys for the provider, one per write.
+    pub keys: Vec<String>,
+    /// When the operation started.
+    pub now_ms: u64,
+    /// The only randomness.
+    pub entropy: [u8; 32],
+    /// The channel's settings, JSON.
+    pub settings: String,
+    /// Handles of secrets and sessions, by name.
+    pub secrets: Vec<(String, String)>,
+    /// Handle of the card number.
+    pub card_number: String,
+    /// Handle of the security code, where the payer gave one.
+    pub card_code: Option<String>,
+    /// Where the provider notifies.
+    pub notify_url: String,
+    /// Where the payer comes back to.
+    pub return_url: String,
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Progress {
+    /// Intent written, outcome not yet.
+    Open,
+    /// A write left and nobody knows what it did.
+    Unknown,
+    /// The outcome is on disk.
+    Concluded,
+}
+
+impl Progress {
+    /// The word for storage and the admin API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Unknown => "unknown",
+            Self::Concluded => "concluded",
+        }
+    }
+}
+
+/// One operation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its id.
+    pub id: OperationId,
+    /// The payment that it belongs to.
+    pub payment: PaymentId,
+    /// Whose it is.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// The account at the provider.
+    pub channel: ChannelId,
+    /// The adapter version, by digest: it stays the same for the whole operation.
+    pub adapter: String,
+    /// What it does.
+    pub kind: Kind,
+    /// The attempt that it is part of. A capture or a refund is one operation and has its id.
+    pub attempt: AttemptId,
+    /// How much it may move.
+    pub amount: Money,
+    /// Its input.
+    pub input: Input,
+    /// Its context.
+    pub context: Context,
+    /// When it started.
+    pub started_ms: u64,
+    /// How far it is.
+    pub progress: Progress,
+    /// How often its status was asked in vain.
+    pub checks: u32,
+}
+
+impl Operation {
+    /// This operation as the target of another one.
+    pub fn as_target(&self, reference: Option<String>, parent: Option<String>, memo: Option<Memo>) -> Target {
+        Target {
+            kind: self.kind,
+            operation: self.id,
+            keys: self.context.keys.clone(),
+            reference,
+            parent_reference: parent,
+            amount: self.amount.clone(),
+            started_ms: self.started_ms,
+            memo,
+        }
+    }
+}
+
+/// What a decline allows next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Retry {
+    /// Never again, on no channel.
+    Never,
+    /// At once on another channel.
+    OtherChannel,
+    /// Later.
+    Later,
+    /// With the payer's authentication.
+    AfterAuthentication,
+    /// With other data.
+    AfterCorrection,
+}
+
+impl Retry {
+    /// The word in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::OtherChannel => "other_channel",
+            Self::Later => "later",
+            Self::AfterAuthentication => "after_authentication",
+            Self::AfterCorrection => "after_correction",
+        }
+    }
+}
+
+/// A certain no.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Decline {
+    /// What it allows next.
+    pub retry: Retry,
+    /// One of the router's decline reasons, `insufficient-funds`.
+    pub reason: String,
+    /// The provider's own code, verbatim.
+    pub provider_code: String,
+    /// The card network's code, verbatim.
+    pub network_code: Option<String>,
+    /// The network's advice.
+    pub advice: Option<String>,
+    /// For a human.
+    pub message: String,
+}
+
+/// What the payer has to do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Action {
+    /// Go to this URL.
+    Redirect(String),
+    /// Post this form.
+    Form(String, Vec<(String, String)>),
+    /// Scan this.
+    Qr(String),
+    /// Something else: its kind and value.
+    Other(String, String),
+}
+
+/// The provider's word on an authorization, in its own totals.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// The provider's reference.
+    pub reference: String,
+    /// Where it stands.
+    pub state: State,
+    /// What is authorized in all.
+    pub authorized: Option<Money>,
+    /// What is captured in all.
+    pub captured: Option<Money>,
+    /// What is refunded in all.
+    pub refunded: Option<Money>,
+    /// Why it failed.
+    pub declined: Option<Decline>,
+}
+
+/// Where an authorization stands at the provider.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum State {
+    /// For the payer, or for somebody else.
+    Waiting,
+    /// The money is held.
+    Authorized,
+    /// The money is taken.
+    Captured,
+    /// A certain no.
+    Failed,
+    /// Voided.
+    Canceled,
+    /// Lapsed.
+    Expired,
+    /// Undone.
+    Reversed,
+    /// Taken, and disputed since.
+    Disputed,
+}
+
+/// What an adapter says came of an operation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// An authorization is there.
+    Accepted {
+        /// The provider's reference.
+        reference: String,
+        /// How much.
+        authorized: Money,
+        /// Whether it is captured as well.
+        captured: bool,
+        /// The card network's reference.
+        network_reference: Option<String>,
+        /// For later operations.
+        memo: Option<Memo>,
+    },
+    /// Somebody else has to act first.
+    Waiting {
+        /// The provider's reference.
+        reference: Option<String>,
+        /// What the payer has to do.
+        action: Option<Action>,
+        /// When to ask again.
+        check_after_ms: u32,
+        /// For later operations.
+        memo: Option<Memo>,
+    },
+    /// A capture, cancel, refund or reversal is done.
+    Done {
+        /// The provider's reference.
+        reference: String,
+        /// How much.
+        amount: Money,
+        /// For later operations.
+        memo: Option<Memo>,
+    },
+    /// A certain no.
+    Declined(Decline),
+    /// The answer of a status query.
+    Standing(Standing),
+    /// The provider knows no such operation.
+    NotFound,
+    /// Nobody knows.
+    Unknown(String),
+}
+
+/// The adapter could not do its work; no statement about money.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{kind}: {text}")]
+pub struct Fault {
+    /// One of the named kinds.
+    pub kind: FaultKind,
+    /// What happened.
+    pub text: String,
+}
+
+/// The named faults.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum FaultKind {
+    /// The adapter cannot do this.
+    Unsupported,
+    /// The merchant's input cannot be sent to this provider.
+    Invalid,
+    /// The provider answered something that the adapter does not understand.
+    Protocol,
+    /// Credentials or settings are refused.
+    Misconfigured,
+    /// A session is no longer accepted.
+    StaleSession,
+    /// The adapter's own word for something else.
+    Other,
+    /// A trap: a panic, an index out of range, an unreachable.
+    Trap,
+    /// Its time is up.
+    Timeout,
+    /// It wanted more memory, tables or instances than granted.
+    Memory,
+    /// Its result or its log is larger than granted.
+    TooLarge,
+    /// The same arguments gave another step.
+    NotPure,
+    /// More rounds than granted.
+    Rounds,
+    /// A request that the grant does not allow.
+    NotGranted,
+    /// A handle outside its granted places.
+    HandleMisplaced,
+    /// An outcome for more, or for something else, than was asked.
+    ClaimsMore,
+    /// A claim of money although nothing was heard from the provider.
+    ClaimsUnheard,
+}
+
+impl FaultKind {
+    /// The word in API, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsupported => "unsupported",
+            Self::Invalid => "invalid",
+            Self::Protocol => "protocol",
+            Self::Misconfigured => "misconfigured",
+            Self::StaleSession => "stale_session",
+            Self::Other => "other",
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::TooLarge => "too_large",
+            Self::NotPure => "not_pure",
+            Self::Rounds => "rounds",
+            Self::NotGranted => "not_granted",
+            Self::HandleMisplaced => "handle_misplaced",
+            Self::ClaimsMore => "claims_more",
+            Self::ClaimsUnheard => "claims_unheard",
+        }
+    }
+
+    /// Whether the provider itself said so in a clear reply (the adapter only reads it).
+    fn is_providers_word(self) -> bool {
+        matches!(self, Self::Invalid | Self::Misconfigured | Self::StaleSession)
+    }
+}
+
+impl std::fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the host makes of an operation: the adapter's claim under the ceiling of what the exchanges prove.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The adapter's outcome, allowed as it is. Never `Outcome::Unknown`.
+    Proven(Outcome),
+    /// Certainly no effect, and no decline either: the next channel may be tried.
+    NoEffect(Fault),
+    /// Nobody knows; with the fault where the adapter had one.
+    Unknown(String, Option<Fault>),
+}
+
+/// Puts the ceiling over the adapter's claim. `heard`: whether any request of the operation got a reply.
+pub fn judge(ceiling: Certainty, heard: bool, asked: &Money, claim: Result<Outcome, Fault>) -> Verdict {
+    let claim = claim.and_then(|outcome| check_claim(heard, asked, outcome));
+    match (ceiling, claim) {
+        (Certainty::Unknown, Ok(Outcome::Unknown(why))) => Verdict::Unknown(why, None),
+        (Certainty::Unknown, Ok(_)) => Verdict::Unknown("a request left and its effect is not known".into(), None),
+        (Certainty::Unknown, Err(fault)) => Verdict::Unknown(fault.to_string(), Some(fault)),
+        (Certainty::NotSent, Ok(Outcome::Unknown(why))) => Verdict::NoEffect(fault(FaultKind::Other, why)),
+        (Certainty::Refused, Ok(_)) => Verdict::NoEffect(fault(FaultKind::Misconfigured, "refused with 401 or 403".into())),
+        (Certainty::NotSent | Certainty::Refused, Err(fault)) => Verdict::NoEffect(fault),
+        (Certainty::Clear, Ok(Outcome::Unknown(why))) => Verdict::Unknown(why, None),
+        (Certainty::Clear, Err(fault)) if fault.kind.is_providers_word() => Verdict::NoEffect(fault),
+        (Certainty::Clear, Err(fault)) => Verdict::Unknown(fault.to_string(), Some(fault)),
+        (Certainty::Clear | Certainty::NotSent, Ok(outcome)) => Verdict::Proven(outcome),
+    }
+}
+
+fn fault(kind: FaultKind, text: String) -> Fault {
+    Fault { kind, text }
+}
+
+fn check_claim(heard: bool, asked: &Money, outcome: Outcome) -> Result<Outcome, Fault> {
+    let claimed = match &outcome {
+        Outcome::Accepted { authorized, .. } => Some(authorized),
+        Outcome::Done { amount, .. } => Some(amount),
+        Outcome::Standing(_)
+        | Outcome::Waiting { .. }
+        | Outcome::Declined(_)
+        | Outcome::NotFound
+        | Outcome::Unknown(_) => None,
+    };
+    match claimed {
+        Some(claimed) if !claimed.fits_in(asked) => {
+            Err(fault(FaultKind::ClaimsMore, format!("{claimed} for the {asked} that were asked")))
+        }
+        Some(_) if !heard => Err(fault(FaultKind::ClaimsUnheard, "success without any reply of the provider".into())),
+        Some(_) | None => Ok(outcome),
+    }
+}

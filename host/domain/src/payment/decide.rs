@@ -1,0 +1,634 @@
+//! What follows from an operation's verdict, and what a merchant may ask for when. Pure: facts go through
+//! [`Payment::record`], everything else the engine does.
+
+use super::fact::Fact;
+use super::request::ValidPayment;
+use super::status::{AttemptStatus, IllegalEvent, PaymentStatus};
+use super::{Attempt, FollowUp, LastError, Payment, UnknownSince};
+use crate::commit::{Change, TimerKind};
+use crate::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId, PaymentId};
+use crate::money::Money;
+use crate::operation::{Decline, Fault, Kind, Operation, Outcome, Standing, State, Verdict};
+use crate::task::{Task, TaskKind};
+use uuid::Uuid;
+
+/// How long the router waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Until the first status query after an unknown outcome.
+    pub check_first_ms: u64,
+    /// The longest time between two status queries.
+    pub check_max_ms: u64,
+    /// After so many vain queries the router reverses, where the channel can.
+    pub checks_before_reversal: u32,
+    /// After so many vain queries a human is asked.
+    pub checks_before_human: u32,
+    /// How long the payer has for an action.
+    pub action_ms: u64,
+    /// How long an authorization is kept.
+    pub authorization_ms: u64,
+    /// How many attempts a payment may have.
+    pub attempts_max: usize,
+}
+
+impl Policy {
+    /// The time until the next query: doubled each time, up to the longest.
+    pub fn backoff_ms(&self, checks: u32) -> u64 {
+        let factor = 1_u64.checked_shl(checks.min(30)).unwrap_or(u64::MAX);
+        self.check_first_ms.saturating_mul(factor).min(self.check_max_ms)
+    }
+}
+
+/// What an authorization's verdict leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Nothing more to do now.
+    Rest,
+    /// The attempt had no effect: the next channel may be tried, or the payment fails.
+    TryNext,
+}
+
+/// Why the router will not do what it was asked for.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not in this status.
+    #[error("the payment is {0}")]
+    WrongStatus(&'static str),
+    /// An outcome is unknown; until it is known nothing may follow.
+    #[error("an outcome is still unknown; the router asks the provider and says so when it knows")]
+    OutcomeUnknown,
+    /// Another capture or cancel is on its way.
+    #[error("a {0} is in flight")]
+    InFlight(&'static str),
+    /// More than there is.
+    #[error("{asked} is more than the {limit} that are left")]
+    TooMuch {
+        /// What was asked.
+        asked: Money,
+        /// What is left.
+        limit: Money,
+    },
+    /// Nothing, or of another currency.
+    #[error("the amount must be from 1 minor unit up, in {0}")]
+    BadAmount(String),
+    /// A fact does not fit: a defect of the router.
+    #[error(transparent)]
+    Illegal(#[from] IllegalEvent),
+}
+
+/// A new payment, with its first facts.
+pub fn create(
+    change: &mut Change<'_>,
+    (id, uetr, merchant, mode): (PaymentId, Uuid, MerchantId, Mode),
+    valid: ValidPayment,
+) -> Result<Payment, Refusal> {
+    let zero = Money::zero(valid.amount.asset().clone());
+    let mut payment = Payment {
+        id,
+        uetr,
+        merchant,
+        mode,
+        created_ms: change.now_ms,
+        amount: valid.amount.clone(),
+        manual_capture: valid.manual_capture,
+        description: valid.description,
+        statement_descriptor: valid.statement_descriptor,
+        return_url: valid.return_url,
+        metadata: valid.metadata,
+        payer_name: valid.payer_name,
+        payer_email: valid.payer_email,
+        method: None,
+        card: None,
+        status: PaymentStatus::RequiresPaymentMethod,
+        attempts: vec![],
+        follow_ups: vec![],
+        authorized: zero.clone(),
+        captured: zero.clone(),
+        refunded: zero,
+        action: None,
+        last_error: None,
+        unknown: None,
+        cancel_reason: None,
+        events: 0,
+        entries: 0,
+    };
+    payment.record(change, Fact::Created { amount: valid.amount, manual_capture: valid.manual_capture })?;
+    Ok(payment)
+}
+
+/// Writes the intent of an attempt.
+pub fn begin_attempt(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    attempt: AttemptId,
+    operation: OperationId,
+    (channel, adapter): (ChannelId, String),
+) -> Result<(), Refusal> {
+    payment.attempts.push(Attempt {
+        id: attempt,
+        channel: channel.clone(),
+        operation,
+        status: AttemptStatus::Started,
+        reference: None,
+        network_reference: None,
+        memo: None,
+        hold: None,
+    });
+    payment.last_error = None;
+    Ok(payment.record(change, Fact::AttemptStarted { attempt, channel, adapter, operation })?)
+}
+
+/// Whether, and how much, may be captured now.
+pub fn may_capture(payment: &Payment, asked: Option<&Money>) -> Result<(AttemptId, Money), Refusal> {
+    if payment.status != PaymentStatus::RequiresCapture {
+        return Err(wrong_status(payment));
+    }
+    refuse_in_flight(payment, Kind::Capture)?;
+    refuse_in_flight(payment, Kind::Cancel)?;
+    let attempt = payment.open_attempt().ok_or_else(|| wrong_status(payment))?;
+    let limit = attempt.hold.as_ref().map(|hold| hold.amount.clone()).ok_or_else(|| wrong_status(payment))?;
+    let amount = asked.cloned().unwrap_or_else(|| limit.clone());
+    within(&amount, limit).map(|amount| (attempt.id, amount))
+}
+
+/// Whether the payment may be canceled, and through which attempt; `None`: nothing was sent yet.
+pub fn may_cancel(payment: &Payment) -> Result<Option<AttemptId>, Refusal> {
+    match payment.status {
+        PaymentStatus::RequiresPaymentMethod | PaymentStatus::RequiresConfirmation => Ok(None),
+        PaymentStatus::RequiresAction | PaymentStatus::RequiresCapture => {
+            refuse_in_flight(payment, Kind::Capture)?;
+            refuse_in_flight(payment, Kind::Cancel)?;
+            let attempt = payment.open_attempt().ok_or_else(|| wrong_status(payment))?;
+            Ok(Some(attempt.id))
+        }
+        PaymentStatus::Processing => Err(Refusal::OutcomeUnknown),
+        PaymentStatus::Succeeded | PaymentStatus::Canceled | PaymentStatus::Failed => Err(wrong_status(payment)),
+    }
+}
+
+/// Whether, and how much, may be refunded now.
+pub fn may_refund(payment: &Payment, asked: Option<&Money>) -> Result<(AttemptId, Money), Refusal> {
+    if !matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::RequiresCapture) {
+        return Err(wrong_status(payment));
+    }
+    let attempt = payment.open_attempt().ok_or_else(|| wrong_status(payment))?;
+    let limit = payment.refundable().ok_or_else(|| wrong_status(payment))?;
+    let amount = asked.cloned().unwrap_or_else(|| limit.clone());
+    within(&amount, limit).map(|amount| (attempt.id, amount))
+}
+
+fn within(asked: &Money, limit: Money) -> Result<Money, Refusal> {
+    if asked.asset() != limit.asset() || (asked.is_zero() && !limit.is_zero()) {
+        Err(Refusal::BadAmount(limit.asset().code().to_owned()))
+    } else if !asked.fits_in(&limit) || asked.is_zero() {
+        Err(Refusal::TooMuch { asked: asked.clone(), limit })
+    } else {
+        Ok(asked.clone())
+    }
+}
+
+fn wrong_status(payment: &Payment) -> Refusal {
+    if payment.status == PaymentStatus::Processing {
+        Refusal::OutcomeUnknown
+    } else {
+        Refusal::WrongStatus(payment.status.as_str())
+    }
+}
+
+fn refuse_in_flight(payment: &Payment, kind: Kind) -> Result<(), Refusal> {
+    match payment.in_flight(kind).next() {
+        Some(_) => Err(Refusal::InFlight(kind.as_str())),
+        None => Ok(()),
+    }
+}
+
+/// Writes the intent of a capture, cancel, refund or reversal.
+pub fn begin_follow_up(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    is_final: bool,
+    reason: Option<String>,
+) -> Result<(), Refusal> {
+    payment.follow_ups.push(FollowUp {
+        operation: operation.id,
+        attempt: operation.attempt,
+        kind: operation.kind,
+        created_ms: change.now_ms,
+        amount: operation.amount.clone(),
+        is_final,
+        reason,
+        status: super::status::FollowUpStatus::Pending,
+        reference: None,
+        failure: None,
+        hold: None,
+    });
+    Ok(payment.record(
+        change,
+        Fact::FollowUpStarted {
+            attempt: operation.attempt,
+            operation: operation.id,
+            kind: operation.kind,
+            amount: operation.amount.clone(),
+            is_final,
+        },
+    )?)
+}
+
+/// Applies the verdict of an authorization or of its resumption. `task` is the open task about it, if there is one.
+pub fn conclude_authorization(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    verdict: Verdict,
+    (policy, task): (&Policy, Option<Task>),
+) -> Result<Next, IllegalEvent> {
+    let id = operation.attempt;
+    let settled = |change: &mut Change<'_>, how: &str| settle(change, operation.id, task.clone(), how);
+    match verdict {
+        Verdict::Proven(Outcome::Accepted { reference, authorized, captured, network_reference, memo }) => {
+            note(payment, id, Some(reference), memo);
+            if let Some(attempt) = payment.attempt_mut(id) {
+                attempt.network_reference = network_reference;
+            }
+            settled(change, "succeeded");
+            accept(payment, change, operation, authorized, captured, policy).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::Standing(standing)) => {
+            conclude_standing(payment, change, operation, standing, (policy, task))
+        }
+        Verdict::Proven(Outcome::Waiting { reference, action, check_after_ms, memo }) => {
+            note(payment, id, reference, memo);
+            settled(change, "waiting");
+            wait(payment, change, operation, action, u64::from(check_after_ms), policy).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::Declined(decline)) => {
+            settled(change, "declined");
+            decline_attempt(payment, change, id, decline).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::NotFound) => {
+            settled(change, "not found, finally");
+            no_effect(payment, change, id, "not_found", "the provider has no such payment").map(|()| Next::TryNext)
+        }
+        Verdict::NoEffect(fault) => {
+            settled(change, "no effect");
+            let (code, text) = fault_error(&fault);
+            no_effect(payment, change, id, code, &text).map(|()| Next::TryNext)
+        }
+        Verdict::Unknown(_, fault) => unknown(payment, change, operation, fault, policy).map(|()| Next::Rest),
+        Verdict::Proven(Outcome::Done { .. } | Outcome::Unknown(_)) => {
+            unknown(payment, change, operation, None, policy).map(|()| Next::Rest)
+        }
+    }
+}
+
+/// The payment has no further attempt: it failed, for the reason of the last one.
+pub fn fail(payment: &mut Payment, change: &mut Change<'_>) -> Result<(), IllegalEvent> {
+    let code = payment.last_error.as_ref().map_or_else(|| "no_route".to_owned(), |error| error.code.clone());
+    payment.record(change, Fact::Failed { code })
+}
+
+fn note(payment: &mut Payment, id: AttemptId, reference: Option<String>, memo: Option<crate::operation::Memo>) {
+    if let Some(attempt) = payment.attempt_mut(id) {
+        attempt.reference = reference.or_else(|| attempt.reference.take());
+        attempt.memo = memo.or_else(|| attempt.memo.take());
+    }
+}
+
+fn settle(change: &mut Change<'_>, operation: OperationId, task: Option<Task>, how: &str) {
+    change.timers_clear.push((TimerKind::Check, operation));
+    change.timers_clear.push((TimerKind::ActionExpiry, operation));
+    if let Some(task) = task.filter(|task| task.closed.is_none()) {
+        change.close_task(task, "router", how);
+    }
+}
+
+fn accept(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    amount: Money,
+    captured: bool,
+    policy: &Policy,
+) -> Result<(), IllegalEvent> {
+    let attempt = operation.attempt;
+    if payment.attempt(attempt).is_some_and(|attempt| attempt.status.is_closed()) {
+        return late_success(payment, change, operation, amount);
+    }
+    if captured {
+        let excess = amount.minus(&payment.amount).ok().filter(|excess| !excess.is_zero());
+        let taken = if excess.is_some() { payment.amount.clone() } else { amount };
+        payment.record(change, Fact::Captured { attempt, operation: None, amount: taken, is_final: true })?;
+        if let Some(excess) = excess {
+            change.open_task(payment, TaskKind::Excess, operation.id, excess.clone());
+            payment.record(change, Fact::LateSuccess { attempt, amount: excess })?;
+        }
+        return Ok(());
+    }
+    payment.record(change, Fact::Authorized { attempt, amount })?;
+    let due = change.now_ms.saturating_add(policy.authorization_ms);
+    change.timers_set.push(payment.timer(TimerKind::AuthorizationExpiry, operation.id, due));
+    Ok(())
+}
+
+fn late_success(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    amount: Money,
+) -> Result<(), IllegalEvent> {
+    change.open_task(payment, TaskKind::LateSuccess, operation.id, amount.clone());
+    payment.record(change, Fact::LateSuccess { attempt: operation.attempt, amount })
+}
+
+fn wait(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    action: Option<crate::operation::Action>,
+    check_after_ms: u64,
+    policy: &Policy,
+) -> Result<(), IllegalEvent> {
+    let attempt = operation.attempt;
+    let check = change.now_ms.saturating_add(check_after_ms.max(policy.check_first_ms));
+    change.timers_set.push(payment.timer(TimerKind::Check, operation.id, check));
+    match action {
+        Some(action) => {
+            payment.record(change, Fact::ActionRequired { attempt })?;
+            payment.action = Some(action);
+            let due = change.now_ms.saturating_add(policy.action_ms);
+            change.timers_set.push(payment.timer(TimerKind::ActionExpiry, operation.id, due));
+            Ok(())
+        }
+        None => payment.record(change, Fact::AttemptPending { attempt }),
+    }
+}
+
+fn decline_attempt(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    attempt: AttemptId,
+    decline: Decline,
+) -> Result<(), IllegalEvent> {
+    payment.last_error = Some(LastError {
+        code: "card_declined".into(),
+        decline_reason: Some(decline.reason.clone()),
+        network_code: decline.network_code.clone(),
+        advice: Some(decline.retry.as_str().into()),
+        message: decline.message,
+    });
+    let fact = Fact::AttemptDeclined {
+        attempt,
+        reason: decline.reason,
+        provider_code: decline.provider_code,
+        network_code: decline.network_code,
+    };
+    payment.record(change, fact)?;
+    fail(payment, change)
+}
+
+fn no_effect(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    attempt: AttemptId,
+    code: &str,
+    message: &str,
+) -> Result<(), IllegalEvent> {
+    payment.last_error = Some(LastError { code: code.into(), message: message.into(), ..LastError::default() });
+    payment.record(change, Fact::AttemptNoEffect { attempt, why: code.into() })
+}
+
+/// The error code of a fault, and its text for the merchant.
+pub fn fault_error(fault: &Fault) -> (&'static str, String) {
+    use crate::operation::FaultKind as F;
+    match fault.kind {
+        F::Invalid => ("invalid_for_channel", fault.text.clone()),
+        F::Other => ("channel_unavailable", fault.text.clone()),
+        F::Unsupported => ("unsupported_by_channel", fault.text.clone()),
+        F::Misconfigured | F::StaleSession => ("channel_misconfigured", "the channel's credentials are refused".into()),
+        F::Protocol
+        | F::Trap
+        | F::Timeout
+        | F::Memory
+        | F::TooLarge
+        | F::NotPure
+        | F::Rounds
+        | F::NotGranted
+        | F::HandleMisplaced
+        | F::ClaimsMore
+        | F::ClaimsUnheard => ("plugin_fault", format!("plugin_fault: {}", fault.kind)),
+    }
+}
+
+fn unknown(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    fault: Option<Fault>,
+    policy: &Policy,
+) -> Result<(), IllegalEvent> {
+    let is_closed = payment.attempt(operation.attempt).is_some_and(|attempt| attempt.status.is_closed());
+    if !is_closed {
+        payment.record(change, Fact::OutcomeUnknown { attempt: operation.attempt, operation: operation.id })?;
+    }
+    if let Some(fault) = fault {
+        let (code, message) = fault_error(&fault);
+        payment.last_error = Some(LastError { code: code.into(), message, ..LastError::default() });
+    }
+    await_check(payment, change, operation, policy);
+    Ok(())
+}
+
+/// Sets the next status query, and opens the task that everything unknown has.
+fn await_check(payment: &mut Payment, change: &mut Change<'_>, operation: &Operation, policy: &Policy) {
+    let due = change.now_ms.saturating_add(policy.backoff_ms(operation.checks));
+    let since_ms = payment.unknown.map_or(change.now_ms, |unknown| unknown.since_ms);
+    payment.unknown = Some(UnknownSince { since_ms, next_check_ms: due });
+    change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+    if operation.checks == 0 {
+        change.open_task(payment, TaskKind::UnknownOutcome, operation.id, operation.amount.clone());
+    }
+}
+
+/// A vain status query: ask again later, and at last a human.
+pub fn still_unknown(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    (policy, task): (&Policy, Option<Task>),
+) {
+    await_check(payment, change, operation, policy);
+    let hand_over = operation.checks >= policy.checks_before_human;
+    if let Some(task) = task.filter(|task| hand_over && !task.for_human && task.closed.is_none()) {
+        change.tasks.push(Task { for_human: true, ..task });
+    }
+}
+
+/// Applies what the provider says of an authorization in its own totals.
+fn conclude_standing(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    standing: Standing,
+    (policy, task): (&Policy, Option<Task>),
+) -> Result<Next, IllegalEvent> {
+    let id = operation.attempt;
+    note(payment, id, Some(standing.reference), None);
+    let status = payment.attempt(id).map(|attempt| attempt.status);
+    let is_settled = matches!(status, Some(AttemptStatus::Captured | AttemptStatus::Authorized));
+    match standing.state {
+        State::Authorized | State::Captured | State::Disputed if is_settled => {
+            settle(change, operation.id, task, "known already");
+        }
+        State::Authorized => {
+            settle(change, operation.id, task, "authorized");
+            let amount = standing.authorized.unwrap_or_else(|| operation.amount.clone());
+            accept(payment, change, operation, amount, false, policy)?;
+        }
+        State::Captured | State::Disputed => {
+            settle(change, operation.id, task, "captured");
+            let amount = standing.captured.unwrap_or_else(|| operation.amount.clone());
+            accept(payment, change, operation, amount, true, policy)?;
+        }
+        State::Failed if status.is_some_and(|status| !status.is_closed() && status != AttemptStatus::Captured) => {
+            settle(change, operation.id, task, "declined");
+            match standing.declined {
+                Some(decline) => decline_attempt(payment, change, id, decline)?,
+                None => {
+                    no_effect(payment, change, id, "declined", "the provider says that it failed")?;
+                    fail(payment, change)?;
+                }
+            }
+        }
+        State::Canceled | State::Expired | State::Reversed
+            if status.is_some_and(|status| !status.is_closed() && status != AttemptStatus::Captured) =>
+        {
+            settle(change, operation.id, task, "released");
+            change.timers_clear.push((TimerKind::AuthorizationExpiry, operation.id));
+            let by = if standing.state == State::Expired { "expired" } else { "provider" };
+            release(payment, change, id, by, None)?;
+        }
+        State::Waiting if operation.progress == crate::operation::Progress::Unknown => {
+            settle(change, operation.id, task, "waiting");
+            wait(payment, change, operation, None, policy.check_first_ms, policy)?;
+        }
+        State::Waiting => {
+            let due = change.now_ms.saturating_add(policy.backoff_ms(operation.checks));
+            change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+        }
+        State::Failed | State::Canceled | State::Expired | State::Reversed => {
+            settle(change, operation.id, task, "no effect");
+        }
+    }
+    Ok(Next::Rest)
+}
+
+/// The attempt is voided, lapsed or undone, and the payment ends: with what was captured before, or canceled.
+pub fn release(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    attempt: AttemptId,
+    by: &str,
+    operation: Option<OperationId>,
+) -> Result<(), IllegalEvent> {
+    payment.record(change, Fact::AttemptReleased { attempt, by: by.into(), operation })?;
+    if payment.captured.is_zero() {
+        let reason = payment.cancel_reason.clone().unwrap_or_else(|| by.to_owned());
+        payment.cancel_reason = Some(reason.clone());
+        payment.record(change, Fact::Canceled { reason })
+    } else {
+        payment.record(change, Fact::RestReleased)
+    }
+}
+
+/// Applies the verdict of a capture, cancel, refund or reversal.
+pub fn conclude_follow_up(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    verdict: Verdict,
+    (policy, task): (&Policy, Option<Task>),
+) -> Result<(), IllegalEvent> {
+    let id = operation.id;
+    match verdict {
+        Verdict::Proven(Outcome::Done { reference, amount, memo }) => {
+            settle(change, id, task, "done");
+            note(payment, operation.attempt, None, memo);
+            if let Some(follow_up) = payment.follow_up_mut(id) {
+                follow_up.reference = Some(reference);
+                follow_up.amount = amount.clone();
+            }
+            done(payment, change, operation, amount)
+        }
+        Verdict::Proven(Outcome::Waiting { check_after_ms, .. }) => {
+            let due = change.now_ms.saturating_add(u64::from(check_after_ms).max(policy.backoff_ms(operation.checks)));
+            change.timers_set.push(payment.timer(TimerKind::Check, id, due));
+            Ok(())
+        }
+        Verdict::Proven(Outcome::Declined(decline)) => {
+            settle(change, id, task, "declined");
+            follow_up_failed(payment, change, id, decline.reason)
+        }
+        Verdict::Proven(Outcome::NotFound) => {
+            settle(change, id, task, "not found, finally");
+            follow_up_failed(payment, change, id, "not_found".into())
+        }
+        Verdict::NoEffect(fault) => {
+            settle(change, id, task, "no effect");
+            follow_up_failed(payment, change, id, fault_error(&fault).0.into())
+        }
+        Verdict::Unknown(..)
+        | Verdict::Proven(Outcome::Accepted { .. } | Outcome::Standing(_) | Outcome::Unknown(_)) => {
+            payment.record(change, Fact::FollowUpUnknown { operation: id })?;
+            await_check(payment, change, operation, policy);
+            Ok(())
+        }
+    }
+}
+
+fn follow_up_failed(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: OperationId,
+    reason: String,
+) -> Result<(), IllegalEvent> {
+    if let Some(follow_up) = payment.follow_up_mut(operation) {
+        follow_up.failure = Some(reason.clone());
+    }
+    payment.record(change, Fact::FollowUpFailed { operation, reason })
+}
+
+fn done(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    amount: Money,
+) -> Result<(), IllegalEvent> {
+    let attempt = operation.attempt;
+    let authorization = payment.attempt(attempt).map(|attempt| attempt.operation);
+    let is_final = payment.follow_up(operation.id).is_some_and(|follow_up| follow_up.is_final);
+    match operation.kind {
+        Kind::Capture => {
+            let taken_all = payment
+                .attempt(attempt)
+                .and_then(|attempt| attempt.hold.as_ref())
+                .is_none_or(|hold| hold.amount.fits_in(&amount));
+            let is_final = is_final || taken_all;
+            payment.record(change, Fact::Captured { attempt, operation: Some(operation.id), amount, is_final })?;
+            if let Some(authorization) = authorization.filter(|_| is_final) {
+                change.timers_clear.push((TimerKind::AuthorizationExpiry, authorization));
+            }
+            Ok(())
+        }
+        Kind::Refund => payment.record(change, Fact::Refunded { operation: operation.id, amount }),
+        Kind::Cancel | Kind::Reverse => {
+            if let Some(authorization) = authorization {
+                change.timers_clear.push((TimerKind::AuthorizationExpiry, authorization));
+                change.timers_clear.push((TimerKind::ActionExpiry, authorization));
+                change.timers_clear.push((TimerKind::Check, authorization));
+            }
+            release(payment, change, attempt, operation.kind.as_str(), Some(operation.id))
+        }
+        Kind::Authorize | Kind::Resume => Ok(()),
+    }
+}

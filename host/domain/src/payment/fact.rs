@@ -1,0 +1,267 @@
+//! The facts that happen to a payment. Append-only; they hold no personal data, so they stay when a payment's data key
+//! is erased.
+
+use crate::ids::{AttemptId, ChannelId, EventId, MerchantId, Mode, OperationId, PaymentId};
+use crate::money::Money;
+use crate::operation::Kind;
+use serde::{Deserialize, Serialize};
+
+/// What happened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Fact {
+    /// The merchant asked for it.
+    Created {
+        /// How much.
+        amount: Money,
+        /// Whether the merchant captures later.
+        manual_capture: bool,
+    },
+    /// There is a payment method now.
+    MethodSet,
+    /// An attempt's intent is written.
+    AttemptStarted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Through this channel.
+        channel: ChannelId,
+        /// In this adapter version.
+        adapter: String,
+        /// Its authorization.
+        operation: OperationId,
+    },
+    /// The payer has to act.
+    ActionRequired {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The payer came back.
+    Resumed {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The operation that goes on.
+        operation: OperationId,
+    },
+    /// The provider is at it.
+    AttemptPending {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Nobody knows what the authorization did.
+    OutcomeUnknown {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The operation.
+        operation: OperationId,
+    },
+    /// A certain no.
+    AttemptDeclined {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The router's reason.
+        reason: String,
+        /// The provider's code.
+        provider_code: String,
+        /// The network's code.
+        network_code: Option<String>,
+    },
+    /// Certainly without effect.
+    AttemptNoEffect {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The fault's kind, or `not_found`.
+        why: String,
+    },
+    /// Voided, lapsed or undone.
+    AttemptReleased {
+        /// The attempt.
+        attempt: AttemptId,
+        /// By what: `cancel`, `reverse`, `expired`, …
+        by: String,
+        /// The operation, where one did it.
+        operation: Option<OperationId>,
+    },
+    /// The money is held.
+    Authorized {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How much.
+        amount: Money,
+    },
+    /// Money is taken.
+    Captured {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The capture; `None`: with the authorization.
+        operation: Option<OperationId>,
+        /// How much.
+        amount: Money,
+        /// Nothing more will be captured.
+        is_final: bool,
+    },
+    /// The request must be sent again and its security code is gone.
+    CodeRequired,
+    /// No attempt brought money.
+    Failed {
+        /// Why: a decline reason or an error code.
+        code: String,
+    },
+    /// Given up.
+    Canceled {
+        /// Why.
+        reason: String,
+    },
+    /// After partial captures the rest was let go: the payment is done.
+    RestReleased,
+    /// Intent of a capture, cancel, refund or reversal.
+    FollowUpStarted {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The operation.
+        operation: OperationId,
+        /// What it does.
+        kind: Kind,
+        /// How much.
+        amount: Money,
+        /// A capture after which nothing more will be captured.
+        is_final: bool,
+    },
+    /// Nobody knows what it did.
+    FollowUpUnknown {
+        /// The operation.
+        operation: OperationId,
+    },
+    /// Certainly not done.
+    FollowUpFailed {
+        /// The operation.
+        operation: OperationId,
+        /// Why.
+        reason: String,
+    },
+    /// A refund is done.
+    Refunded {
+        /// The operation.
+        operation: OperationId,
+        /// How much.
+        amount: Money,
+    },
+    /// An attempt that was closed brought money after all.
+    LateSuccess {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How much.
+        amount: Money,
+    },
+    /// That money is gone back.
+    LateSettled {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How much.
+        amount: Money,
+    },
+}
+
+impl Fact {
+    /// Its name, as the API's event type shows it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "payment.created",
+            Self::MethodSet => "payment.method_set",
+            Self::AttemptStarted { .. } => "attempt.started",
+            Self::ActionRequired { .. } => "payment.requires_action",
+            Self::Resumed { .. } => "attempt.resumed",
+            Self::AttemptPending { .. } => "attempt.pending",
+            Self::OutcomeUnknown { .. } => "payment.outcome_unknown",
+            Self::AttemptDeclined { .. } => "attempt.declined",
+            Self::AttemptNoEffect { .. } => "attempt.no_effect",
+            Self::AttemptReleased { .. } => "attempt.released",
+            Self::Authorized { .. } => "payment.authorized",
+            Self::Captured { .. } => "payment.captured",
+            Self::CodeRequired => "payment.security_code_required",
+            Self::Failed { .. } => "payment.failed",
+            Self::Canceled { .. } => "payment.canceled",
+            Self::RestReleased => "payment.rest_released",
+            Self::FollowUpStarted { kind: Kind::Refund, .. } => "refund.created",
+            Self::FollowUpStarted { kind: Kind::Capture, .. } => "capture.created",
+            Self::FollowUpStarted { .. } => "operation.started",
+            Self::FollowUpUnknown { .. } => "operation.outcome_unknown",
+            Self::FollowUpFailed { .. } => "operation.failed",
+            Self::Refunded { .. } => "refund.succeeded",
+            Self::LateSuccess { .. } => "payment.late_success",
+            Self::LateSettled { .. } => "payment.late_settled",
+        }
+    }
+
+    /// The attempt that it happened to.
+    pub fn attempt(&self) -> Option<AttemptId> {
+        match self {
+            Self::AttemptStarted { attempt, .. }
+            | Self::ActionRequired { attempt }
+            | Self::Resumed { attempt, .. }
+            | Self::AttemptPending { attempt }
+            | Self::OutcomeUnknown { attempt, .. }
+            | Self::AttemptDeclined { attempt, .. }
+            | Self::AttemptNoEffect { attempt, .. }
+            | Self::AttemptReleased { attempt, .. }
+            | Self::Authorized { attempt, .. }
+            | Self::Captured { attempt, .. }
+            | Self::LateSuccess { attempt, .. }
+            | Self::LateSettled { attempt, .. } => Some(*attempt),
+            Self::Created { .. }
+            | Self::MethodSet
+            | Self::CodeRequired
+            | Self::Failed { .. }
+            | Self::Canceled { .. }
+            | Self::RestReleased
+            | Self::FollowUpStarted { .. }
+            | Self::FollowUpUnknown { .. }
+            | Self::FollowUpFailed { .. }
+            | Self::Refunded { .. } => None,
+        }
+    }
+
+    /// The capture, cancel, refund or reversal that it happened to.
+    pub fn follow_up(&self) -> Option<OperationId> {
+        match self {
+            Self::FollowUpStarted { operation, .. }
+            | Self::FollowUpUnknown { operation }
+            | Self::FollowUpFailed { operation, .. }
+            | Self::Refunded { operation, .. } => Some(*operation),
+            Self::Captured { operation, .. } | Self::AttemptReleased { operation, .. } => *operation,
+            Self::Created { .. }
+            | Self::MethodSet
+            | Self::AttemptStarted { .. }
+            | Self::ActionRequired { .. }
+            | Self::Resumed { .. }
+            | Self::AttemptPending { .. }
+            | Self::OutcomeUnknown { .. }
+            | Self::AttemptDeclined { .. }
+            | Self::AttemptNoEffect { .. }
+            | Self::Authorized { .. }
+            | Self::CodeRequired
+            | Self::Failed { .. }
+            | Self::Canceled { .. }
+            | Self::RestReleased
+            | Self::LateSuccess { .. }
+            | Self::LateSettled { .. } => None,
+        }
+    }
+}
+
+/// A fact with its place and time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// The payment.
+    pub payment: PaymentId,
+    /// Counts the payment's events from 1.
+    pub number: u32,
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// When.
+    pub at_ms: u64,
+    /// What happened.
+    pub fact: Fact,
+}

@@ -1,0 +1,265 @@
+//! What a merchant asked for, checked: [`ValidPayment`] is the only form that the rest accepts. Every error at once,
+//! each with the pointer to its field.
+
+use crate::ids::MethodId;
+use crate::money::{Asset, Money};
+
+/// What was written.
+#[derive(Clone, Debug, Default)]
+pub struct PaymentRequest {
+    /// Minor units.
+    pub amount: Option<i128>,
+    /// ISO 4217.
+    pub currency: Option<String>,
+    /// `automatic` or `manual`.
+    pub capture_method: Option<String>,
+    /// `pm_…`.
+    pub payment_method: Option<String>,
+    /// Create and confirm in one call.
+    pub confirm: bool,
+    /// At most 1,000 characters.
+    pub description: Option<String>,
+    /// At most 22 characters.
+    pub statement_descriptor: Option<String>,
+    /// http or https.
+    pub return_url: Option<String>,
+    /// The merchant's own pairs.
+    pub metadata: Vec<(String, String)>,
+    /// The payer's name.
+    pub payer_name: Option<String>,
+    /// The payer's e-mail.
+    pub payer_email: Option<String>,
+}
+
+/// What is meant.
+#[derive(Clone, Debug)]
+pub struct ValidPayment {
+    /// More than nothing.
+    pub amount: Money,
+    /// Whether the merchant captures later.
+    pub manual_capture: bool,
+    /// The token.
+    pub method: Option<MethodId>,
+    /// Create and confirm in one call.
+    pub confirm: bool,
+    /// The merchant's text.
+    pub description: Option<String>,
+    /// For the payer's statement.
+    pub statement_descriptor: Option<String>,
+    /// Where the payer goes after an action.
+    pub return_url: Option<String>,
+    /// The merchant's own pairs.
+    pub metadata: Vec<(String, String)>,
+    /// The payer's name.
+    pub payer_name: Option<String>,
+    /// The payer's e-mail.
+    pub payer_email: Option<String>,
+}
+
+/// One field that cannot be accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FieldError {
+    /// JSON pointer.
+    pub pointer: String,
+    /// A word for programs.
+    pub code: &'static str,
+    /// What to do about it.
+    pub message: String,
+}
+
+impl FieldError {
+    /// An error at the pointer.
+    pub fn new(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code, message: message.into() }
+    }
+}
+
+/// The largest amount taken: 10^15 minor units.
+pub const AMOUNT_MAX: i128 = 1_000_000_000_000_000;
+
+/// Checks everything and reports every error.
+pub fn validate(request: PaymentRequest) -> Result<ValidPayment, Vec<FieldError>> {
+    let mut errors = vec![];
+    let amount = check_amount(request.amount, request.currency.as_deref(), &mut errors);
+    let manual_capture = match request.capture_method.as_deref() {
+        None | Some("automatic") => false,
+        Some("manual") => true,
+        Some(other) => {
+            errors.push(FieldError::new("/capture_method", "invalid_value", format!("{other:?} is neither automatic nor manual")));
+            false
+        }
+    };
+    let method = request.payment_method.as_deref().and_then(|text| match text.parse() {
+        Ok(id) => Some(id),
+        Err(error) => {
+            errors.push(FieldError::new("/payment_method", "invalid_id", format!("{error}")));
+            None
+        }
+    });
+    if request.confirm && request.payment_method.is_none() {
+        errors.push(FieldError::new("/payment_method", "missing", "needed to confirm: store a card with POST /v1/payment_methods"));
+    }
+    check_text("/description", request.description.as_deref(), 1_000, &mut errors);
+    check_text("/statement_descriptor", request.statement_descriptor.as_deref(), 22, &mut errors);
+    check_text("/payer/name", request.payer_name.as_deref(), 200, &mut errors);
+    check_text("/payer/email", request.payer_email.as_deref(), 320, &mut errors);
+    check_url(request.return_url.as_deref(), &mut errors);
+    check_metadata(&request.metadata, &mut errors);
+    match amount {
+        Some(amount) if errors.is_empty() => Ok(ValidPayment {
+            amount,
+            manual_capture,
+            method,
+            confirm: request.confirm,
+            description: request.description,
+            statement_descriptor: request.statement_descriptor,
+            return_url: request.return_url,
+            metadata: request.metadata,
+            payer_name: request.payer_name,
+            payer_email: request.payer_email,
+        }),
+        Some(_) | None => Err(errors),
+    }
+}
+
+fn check_amount(amount: Option<i128>, currency: Option<&str>, errors: &mut Vec<FieldError>) -> Option<Money> {
+    let asset = match currency {
+        None => {
+            errors.push(FieldError::new("/currency", "missing", "an ISO 4217 code such as EUR"));
+            None
+        }
+        Some(code) => {
+            let asset = Asset::currency(code);
+            if asset.is_none() {
+                errors.push(FieldError::new("/currency", "unknown_currency", format!("{code:?} is no ISO 4217 currency; write EUR, not eur")));
+            }
+            asset
+        }
+    };
+    match amount {
+        None => errors.push(FieldError::new("/amount", "missing", "minor units as an integer, 1099 for 10.99 EUR")),
+        Some(minor) if !(1..=AMOUNT_MAX).contains(&minor) => {
+            errors.push(FieldError::new("/amount", "out_of_range", format!("must be from 1 to {AMOUNT_MAX} minor units")));
+        }
+        Some(minor) => return Money::new(minor, asset?),
+    }
+    None
+}
+
+fn check_text(pointer: &str, text: Option<&str>, longest: usize, errors: &mut Vec<FieldError>) {
+    let Some(text) = text else { return };
+    if text.chars().count() > longest {
+        errors.push(FieldError::new(pointer, "too_long", format!("at most {longest} characters")));
+    }
+    if text.chars().any(char::is_control) {
+        errors.push(FieldError::new(pointer, "control_character", "control characters are not accepted"));
+    }
+    check_no_card_number(pointer, text, errors);
+}
+
+fn check_url(url: Option<&str>, errors: &mut Vec<FieldError>) {
+    let Some(url) = url else { return };
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let fits = rest.is_some_and(|rest| !rest.is_empty()) && url.len() <= 2_048 && url.bytes().all(|b| b.is_ascii_graphic());
+    if !fits {
+        errors.push(FieldError::new("/return_url", "invalid_url", "an absolute http or https URL of at most 2048 characters"));
+    }
+}
+
+fn check_metadata(metadata: &[(String, String)], errors: &mut Vec<FieldError>) {
+    if metadata.len() > 50 {
+        errors.push(FieldError::new("/metadata", "too_many", "at most 50 keys"));
+    }
+    for (key, value) in metadata {
+        let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
+        if key.is_empty() || key.chars().count() > 40 {
+            errors.push(FieldError::new(&pointer, "too_long", "keys have 1 to 40 characters"));
+        }
+        check_no_card_number(&pointer, key, errors);
+        check_text(&pointer, Some(value), 500, errors);
+    }
+}
+
+/// Refuses a text that holds a card number: 13 to 19 digits, spaces and dashes aside, that pass the Luhn check.
+fn check_no_card_number(pointer: &str, text: &str, errors: &mut Vec<FieldError>) {
+    if holds_card_number(text) {
+        errors.push(FieldError::new(pointer, "card_number", "card numbers are taken by POST /v1/payment_methods alone"));
+    }
+}
+
+/// Whether a run of digits in the text looks like a card number.
+pub fn holds_card_number(text: &str) -> bool {
+    let mut run: Vec<u8> = vec![];
+    for byte in text.bytes().chain([b'.']) {
+        match byte {
+            b'0'..=b'9' => run.push(byte - b'0'),
+            b' ' | b'-' => {}
+            _ => {
+                if holds_luhn_run(&run) {
+                    return true;
+                }
+                run.clear();
+            }
+        }
+    }
+    false
+}
+
+fn holds_luhn_run(digits: &[u8]) -> bool {
+    (13..=19).any(|length| digits.windows(length).any(|run| luhn(run) && run.first() != Some(&0)))
+}
+
+/// The Luhn check of ISO/IEC 7812-1 over digits.
+pub fn luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(at, digit)| {
+            let doubled = u32::from(*digit) * if at % 2 == 1 { 2 } else { 1 };
+            if doubled > 9 { doubled - 9 } else { doubled }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_at_once() {
+        let request = PaymentRequest {
+            amount: Some(0),
+            currency: Some("eur".into()),
+            capture_method: Some("later".into()),
+            confirm: true,
+            return_url: Some("javascript:alert(1)".into()),
+            metadata: vec![("note".into(), "card 4242 4242 4242 4242".into())],
+            ..PaymentRequest::default()
+        };
+        let errors = validate(request).unwrap_err();
+        let pointers: Vec<_> = errors.iter().map(|error| (error.pointer.as_str(), error.code)).collect();
+        assert_eq!(
+            pointers,
+            [
+                ("/currency", "unknown_currency"),
+                ("/amount", "out_of_range"),
+                ("/capture_method", "invalid_value"),
+                ("/payment_method", "missing"),
+                ("/return_url", "invalid_url"),
+                ("/metadata/note", "card_number"),
+            ]
+        );
+    }
+
+    #[test]
+    fn card_numbers_are_found_in_any_spelling() {
+        for text in ["4242424242424242", "4242-4242-4242-4242", "order 42 4242424242424242x", "a5555555555554444"] {
+            assert!(holds_card_number(text), "{text}");
+        }
+        for text in ["4242424242424241", "order 20261123", "+49 30 901820", ""] {
+            assert!(!holds_card_number(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The ports: what the engine needs of the world, each shaped by the caller's sentence, each with a real second
+//! implementation in the tree.
+
+use crate::channel::{Capability, ChannelFacts};
+use crate::commit::{Claim, ClaimName, Commit, StoredAnswer, Timer, Versioned};
+use crate::exchange::{Answer, Exchange, Request, Word};
+use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
+use crate::ledger::{Balances, Entry};
+use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome};
+use crate::payment::fact::Event;
+use crate::task::Task;
+use crate::wire::WireRequest;
+use async_trait::async_trait;
+use uuid::Uuid;
+
+/// Time, ids and randomness.
+pub trait Ambient: Send + Sync {
+    /// Milliseconds since 1970-01-01 UTC.
+    fn now_ms(&self) -> u64;
+    /// A new UUID, version 7.
+    fn uuid_v7(&self) -> Uuid;
+    /// A new UUID, version 4.
+    fn uuid_v4(&self) -> Uuid;
+}
+
+/// Why a commit was not written.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum CommitError {
+    /// Somebody else wrote the payment first: load it again.
+    #[error("the payment was changed meanwhile")]
+    VersionConflict,
+    /// The idempotency key is taken.
+    #[error("the idempotency key is taken")]
+    ClaimTaken,
+    /// The notification is dealt with already.
+    #[error("seen before")]
+    SeenBefore,
+    /// The disk is nearly full: no new money.
+    #[error("the disk is nearly full")]
+    DiskFloor,
+    /// The store cannot write now; nothing was written.
+    #[error("the store cannot write: {0}")]
+    Unavailable(String),
+}
+
+/// Why the store could not answer.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("reading the store: {0}")]
+pub struct ReadError(pub String);
+
+/// A stored payment method.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Method {
+    /// The token.
+    pub id: MethodId,
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// When it was stored.
+    pub created_ms: u64,
+    /// What it stands for.
+    pub card: CardFacts,
+    /// The sealed number: only the vault opens it.
+    pub sealed: Sealed,
+}
+
+/// Bytes that only the vault opens. Printing shows their length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(pub Vec<u8>);
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
+/// A page of a list: newest first.
+#[derive(Clone, Debug)]
+pub struct Page<I> {
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// At most so many.
+    pub limit: usize,
+    /// Older than this one.
+    pub after: Option<I>,
+    /// Newer than this one.
+    pub before: Option<I>,
+    /// Made at this time or later.
+    pub created_gte_ms: Option<u64>,
+}
+
+/// The durable record, as the engine uses it.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Writes all of it or nothing. Once it returns `Ok`, it is on disk.
+    async fn commit(&self, commit: Commit) -> Result<(), CommitError>;
+    /// The payment, as last committed.
+    fn payment(&self, id: PaymentId) -> Result<Option<Versioned>, ReadError>;
+    /// The claim of that name.
+    fn claim(&self, name: &ClaimName) -> Result<Option<Claim>, ReadError>;
+    /// One operation with its exchanges.
+    fn operation(&self, id: OperationId) -> Result<Option<(Operation, Vec<Exchange>)>, ReadError>;
+    /// Operations whose intent is written and whose outcome is not, oldest first.
+    fn open_operations(&self) -> Result<Vec<OperationId>, ReadError>;
+    /// Timers that are due, the earliest first, at most `limit`.
+    fn due_timers(&self, now_ms: u64, limit: usize) -> Result<Vec<Timer>, ReadError>;
+    /// The task of that id.
+    fn task(&self, id: crate::ids::TaskId) -> Result<Option<Task>, ReadError>;
+    /// The payment method.
+    fn method(&self, id: MethodId) -> Result<Option<Method>, ReadError>;
+    /// Stores a payment method.
+    async fn put_method(&self, method: Method) -> Result<(), CommitError>;
+    /// Finds the operation behind a provider's reference or key on a channel.
+    fn find_operation(
+        &self,
+        channel: &ChannelId,
+        key: Option<&str>,
+        reference: Option<&str>,
+    ) -> Result<Option<OperationId>, ReadError>;
+}
+
+/// The durable record, as lists, operators and auditors read it.
+pub trait Library: Send + Sync {
+    /// A merchant's payments.
+    fn payments(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError>;
+    /// A merchant's events; `payment` narrows them to one payment.
+    fn events(&self, page: &Page<crate::ids::EventId>, payment: Option<PaymentId>) -> Result<Vec<Event>, ReadError>;
+    /// A merchant's refunds, newest first, as the payments that hold them.
+    fn refunds(&self, page: &Page<crate::ids::RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError>;
+    /// The payment of a refund.
+    fn refund(&self, id: crate::ids::RefundId) -> Result<Option<Versioned>, ReadError>;
+    /// A payment's operations with their exchanges.
+    fn operations(&self, payment: PaymentId) -> Result<Vec<(Operation, Vec<Exchange>)>, ReadError>;
+    /// A payment's ledger entries.
+    fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
+    /// Open tasks, oldest first; `closed` too if asked.
+    fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError>;
+    /// Balances as the books keep them.
+    fn balances(&self, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances, ReadError>;
+    /// Calls `visit` for every ledger entry of every payment, in order of writing.
+    fn each_entry(&self, visit: &mut dyn FnMut(Entry)) -> Result<(), ReadError>;
+    /// Calls `visit` for every payment.
+    fn each_payment(&self, visit: &mut dyn FnMut(Versioned)) -> Result<(), ReadError>;
+    /// Verifies the hash chain over all events; returns how many there are and the last hash.
+    fn verify_chain(&self) -> Result<(u64, String), ReadError>;
+}
+
+/// What an adapter wants next.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Send this; the effect is the host's decision.
+    Send(Request),
+    /// The operation's outcome.
+    Done(Outcome),
+}
+
+/// What a notification is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subject {
+    /// Our key.
+    pub key: Option<String>,
+    /// The provider's reference.
+    pub reference: Option<String>,
+    /// The provider's event id.
+    pub event: String,
+}
+
+/// A notification as it came.
+#[derive(Clone, Debug)]
+pub struct Notification {
+    /// `POST`.
+    pub method: String,
+    /// The path.
+    pub path: String,
+    /// The query.
+    pub query: String,
+    /// Name and value.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What to tell the provider about its notification, and what it was about.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// What it is about.
+    pub subjects: Vec<Subject>,
+    /// The status to answer.
+    pub status: u16,
+    /// The body to answer.
+    pub body: Vec<u8>,
+}
+
+/// Why a notification was refused: the word for metrics, the text for the log.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}: {1}")]
+pub struct Rejection(pub &'static str, pub String);
+
+/// The channels: adapters in their sandbox, and the wire behind them.
+#[async_trait]
+pub trait Channels: Send + Sync {
+    /// All channels, in configured order.
+    fn facts(&self) -> Vec<ChannelFacts>;
+    /// What the channel says of the interface that does `kind`.
+    fn capability(&self, channel: &ChannelId, kind: crate::operation::Kind) -> Option<Capability>;
+    /// Makes an operation's context: keys, handles, sessions. Opens a session where none is open.
+    async fn context(&self, request: ContextRequest<'_>) -> Result<Context, Fault>;
+    /// Runs the adapter's function once. Pure: no effect but log lines.
+    fn step(&self, operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Step, Fault>;
+    /// Sends a request of the operation. What it returns is scrubbed. An error is a request that the grant refuses;
+    /// nothing was sent.
+    async fn send(&self, operation: &Operation, request: &Request, card: Option<&Method>) -> Result<Answer, Fault>;
+    /// Forgets a session that the provider no longer accepts.
+    fn forget_session(&self, channel: &ChannelId, name: &str);
+    /// Lets the adapter read a notification.
+    fn receive(&self, channel: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection>;
+}
+
+/// What a context is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct ContextRequest<'a> {
+    /// The channel.
+    pub channel: &'a ChannelId,
+    /// The adapter version.
+    pub adapter: &'a str,
+    /// The operation's id.
+    pub operation: OperationId,
+    /// The card, where there is one.
+    pub card: Option<&'a CardFacts>,
+    /// Whether the security code is at hand.
+    pub has_code: bool,
+}
+
+/// Where a handle may stand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In a header, after a prefix.
+    Header(String, String),
+    /// In a JSON body.
+    JsonPointer(String),
+    /// In a form body.
+    FormField(String),
+    /// As user or password of HTTP Basic.
+    Basic,
+}
+
+/// What a handle stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Meaning {
+    /// A secret or session of the channel, by name.
+    Secret(String),
+    /// The card's number.
+    CardNumber,
+    /// The card's security code.
+    CardCode,
+}
+
+/// A handle with the places that are granted to it at one endpoint.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    /// The word.
+    pub handle: String,
+    /// What it stands for.
+    pub meaning: Meaning,
+    /// Where it may stand.
+    pub places: Vec<Place>,
+}
+
+/// The vault, as channels use it: it alone opens tokens, handles and keys.
+pub trait Vault: Send + Sync {
+    /// The handle for a name of an operation: an opaque word, the same each time.
+    fn handle(&self, operation: OperationId, name: &str) -> String;
+    /// 32 bytes that are the same each time for one operation.
+    fn entropy(&self, operation: OperationId) -> [u8; 32];
+    /// Puts the values in place. Refuses a handle anywhere but at its granted places.
+    fn fill(
+        &self,
+        channel: &ChannelId,
+        request: &Request,
+        fills: &[Fill],
+        card: Option<&Method>,
+    ) -> Result<WireRequest, Fault>;
+    /// Puts handles back where a reply repeats what was filled in, and removes security codes.
+    fn scrub(&self, channel: &ChannelId, text: Vec<u8>, fills: &[Fill], card: Option<&Method>) -> Vec<u8>;
+    /// Whether the signature is the named key's over the data.
+    fn verify(&self, channel: &ChannelId, key: &str, algorithm: &str, data: &[u8], signature: &[u8]) -> Result<bool, String>;
+    /// Whether the channel has the key, for that algorithm. The text says why not.
+    fn can_sign(&self, channel: &ChannelId, word: &Word) -> Result<(), String>;
+    /// Keeps a session's token for `lives_ms`.
+    fn keep_session(&self, channel: &ChannelId, name: &str, token: Vec<u8>, until_ms: u64);
+    /// Whether a session is open at `now_ms`.
+    fn has_session(&self, channel: &ChannelId, name: &str, now_ms: u64) -> bool;
+    /// Forgets a session.
+    fn forget_session(&self, channel: &ChannelId, name: &str);
+    /// Whether the security code of a token is still at hand.
+    fn has_code(&self, method: MethodId, now_ms: u64) -> bool;
+    /// Forgets the security code of a token: its last authorization is over.
+    fn forget_code(&self, method: MethodId);
+}
+
+/// Sealing for the journal: a data key per payment, wrapped by the vault.
+pub trait Sealer: Send + Sync {
+    /// A new data key, wrapped.
+    fn new_data_key(&self) -> Result<Vec<u8>, String>;
+    /// Seals `plain` under a wrapped data key, bound to `place` (what the ciphertext belongs to).
+    fn seal(&self, data_key: &[u8], place: &[u8], plain: &[u8]) -> Result<Vec<u8>, String>;
+    /// Opens what `seal` made.
+    fn open(&self, data_key: &[u8], place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// How an answer is written for the merchant; the API's business.
+pub trait Render: Send + Sync {
+    /// The answer that shows a payment.
+    fn payment(&self, payment: &crate::payment::Payment) -> StoredAnswer;
+    /// The answer that shows a refund of a payment.
+    fn refund(&self, payment: &crate::payment::Payment, refund: OperationId) -> StoredAnswer;
+}
+
+/// Named moments at which a crash test may stop the process. In production nothing happens there.
+pub trait Steps: Send + Sync {
+    /// The walk has come to `step`.
+    fn reached(&self, step: &'static str);
+}
+
+/// Keyed hashes for the host's own purposes: fingerprints of requests, hashes of API keys, the component cache.
+pub trait Mac: Send + Sync {
+    /// HMAC-SHA-256 over the data, under a key of its own for each purpose.
+    fn mac(&self, purpose: &str, data: &[u8]) -> [u8; 32];
+    /// Compares in constant time.
+    fn verify_mac(&self, purpose: &str, data: &[u8], tag: &[u8]) -> bool;
+}

@@ -1,0 +1,14 @@
+//! The vault: the only crate that opens a token, a handle or a key. It seals cards, fills templates at the wire, scrubs
+//! replies, keeps sessions and security codes in memory, and owns the key file.
+
+mod card;
+mod envelope;
+mod fill;
+mod keyfile;
+mod scrub;
+mod secrets;
+mod sign;
+
+pub use card::{CardError, NewCard, brand};
+pub use keyfile::{KeyFile, KeyFileError};
+pub use secrets::LocalVault;

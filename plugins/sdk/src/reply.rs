@@ -1,0 +1,24 @@
+//! Reading a provider's reply. It owns the step from bytes to JSON and its faults.
+
+use crate::types::{Fault, Response};
+use serde_json::Value;
+
+/// Reading steps over a response.
+pub trait ReplyExt {
+    /// The body as JSON; a fault `protocol` if it is none.
+    fn json(&self) -> Result<Value, Fault>;
+    /// The first header of that name, in any case.
+    fn header(&self, name: &str) -> Option<&str>;
+}
+
+impl ReplyExt for Response {
+    fn json(&self) -> Result<Value, Fault> {
+        let parsed = serde_json::from_slice(&self.body);
+        parsed.map_err(|error| Fault::Protocol(format!("status {} with a body that is not JSON: {error}", self.status)))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.map(|header| header.value.as_str())
+    }
+}
