@@ -1,2 +1,32 @@
-//! placeholder
-fn main() {}
+//! The binary: what was typed, handed to whoever does it.
+
+mod admin;
+mod api;
+mod app;
+mod cli;
+mod config;
+mod server;
+mod steps;
+mod telemetry;
+mod wire;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Exit code of a bad configuration (`EX_USAGE` of sysexits).
+const BAD_CONFIG: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.downcast_ref::<config::ConfigError>().is_some() => {
+            cli::say_error(&error);
+            ExitCode::from(BAD_CONFIG)
+        }
+        Err(error) => {
+            cli::say_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

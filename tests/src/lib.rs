@@ -1,1 +1,8 @@
-//! placeholder
+//! The world that tests and demo run in: the real binaries as processes on loopback, a merchant with a key, and what
+//! the acquirer itself recorded. It owns processes and HTTP; what must hold is the tests' business.
+
+pub mod http;
+pub mod world;
+
+pub use http::{Reply, call};
+pub use world::{Options, World, binary, guest, workspace};

@@ -104,10 +104,8 @@ pub struct Commit {
     pub events: Vec<Event>,
     /// Postings.
     pub entries: Vec<Entry>,
-    /// Operations as they are now.
-    pub operations: Vec<Operation>,
-    /// Exchanges as they are now, by operation and position.
-    pub exchanges: Vec<(OperationId, u32, Exchange)>,
+    /// Operations as they are now, each with all its exchanges.
+    pub operations: Vec<(Operation, Vec<Exchange>)>,
     /// Timers to clear, before any is set.
     pub timers_clear: Vec<(TimerKind, OperationId)>,
     /// Timers to set (again).

@@ -332,3 +332,33 @@ pub trait Mac: Send + Sync {
     /// Compares in constant time.
     fn verify_mac(&self, purpose: &str, data: &[u8], tag: &[u8]) -> bool;
 }
+
+/// A merchant's API key, by the keyed hash of its secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ApiKey {
+    /// The first characters, for people to tell keys apart.
+    pub id: String,
+    /// The keyed hash.
+    pub hash: [u8; 32],
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// What it opens.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_ms: u64,
+    /// When it stopped working.
+    pub revoked_ms: Option<u64>,
+}
+
+/// The API keys.
+#[async_trait]
+pub trait KeyRing: Send + Sync {
+    /// The key of that hash, revoked or not.
+    fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, ReadError>;
+    /// Every key.
+    fn api_keys(&self) -> Result<Vec<ApiKey>, ReadError>;
+    /// Adds a key, or writes it again.
+    async fn put_api_key(&self, key: ApiKey) -> Result<(), CommitError>;
+}

@@ -1,1 +1,107 @@
-//! placeholder
+//! The imperative shell: the order of steps, deadlines, retries. It knows the domain and its ports; no HTTP, no SQL, no
+//! wasmtime. Read `create_payment.rs` first; everything else joins its walk at `run.rs`.
+
+mod attempt;
+mod check;
+mod create_payment;
+mod follow_up;
+mod idempotency;
+mod notify;
+mod recover;
+mod resume;
+mod run;
+mod tasks;
+mod timers;
+mod update;
+
+pub use create_payment::{ConfirmPayment, CreatePayment};
+pub use follow_up::{CancelPayment, CapturePayment, RefundPayment};
+pub use idempotency::ClaimRequest;
+pub use notify::Notified;
+pub use tasks::TaskError;
+
+use dashmap::DashMap;
+use portolan_domain::commit::{ClaimName, StoredAnswer};
+use portolan_domain::ids::{OperationId, PaymentId};
+use portolan_domain::operation::Fault;
+use portolan_domain::payment::decide::{Policy, Refusal};
+use portolan_domain::payment::request::FieldError;
+use portolan_domain::payment::status::IllegalEvent;
+use portolan_domain::ports::{Ambient, Channels, CommitError, ReadError, Render, Steps, Store, Vault};
+use std::sync::Arc;
+
+/// What the engine is made of.
+pub struct Ports {
+    /// The durable record.
+    pub store: Arc<dyn Store>,
+    /// Adapters and the wire.
+    pub channels: Arc<dyn Channels>,
+    /// Security codes and handles.
+    pub vault: Arc<dyn Vault>,
+    /// Time and ids.
+    pub ambient: Arc<dyn Ambient>,
+    /// How answers are written.
+    pub render: Arc<dyn Render>,
+    /// Where a crash test may stop.
+    pub steps: Arc<dyn Steps>,
+}
+
+/// The engine of one node.
+pub struct Engine {
+    pub(crate) ports: Ports,
+    pub(crate) policy: Policy,
+    pub(crate) claims: DashMap<ClaimName, ()>,
+    pub(crate) locks: DashMap<PaymentId, Arc<tokio::sync::Mutex<()>>>,
+    pub(crate) busy: DashMap<OperationId, ()>,
+}
+
+/// An answer for the merchant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Status and body.
+    pub answer: StoredAnswer,
+    /// Whether the key was used before.
+    pub is_replay: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No such thing, or somebody else's.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// Not now, or not so much.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The key was used with other content.
+    #[error("this Idempotency-Key was used with another request")]
+    KeyReused,
+    /// The key is in use at this moment.
+    #[error("a request with this Idempotency-Key is in flight")]
+    KeyInFlight,
+    /// Fields that cannot be accepted.
+    #[error("the request cannot be accepted")]
+    Invalid(Vec<FieldError>),
+    /// The store cannot write; nothing was done.
+    #[error("{0}")]
+    Store(#[from] CommitError),
+    /// The store cannot be read.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+    /// The channel could not be asked.
+    #[error("{0}")]
+    Channel(Fault),
+}
+
+impl From<IllegalEvent> for EngineError {
+    fn from(error: IllegalEvent) -> Self {
+        Self::Refused(Refusal::Illegal(error))
+    }
+}
+
+impl Engine {
+    /// An engine over its ports.
+    pub fn new(ports: Ports, policy: Policy) -> Self {
+        Self { ports, policy, claims: DashMap::new(), locks: DashMap::new(), busy: DashMap::new() }
+    }
+}

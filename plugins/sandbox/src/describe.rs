@@ -60,7 +60,7 @@ impl Adapter for Sandbox {
             sessions: vec!["acquirer".into()],
             key_format: "uuid".into(),
             reads_memo: vec![],
-            settings_schema: r#"{"type":"object","additionalProperties":false}"#.into(),
+            settings_schema: r#"{"type":"object","properties":{"timeout_ms":{"type":"integer"}},"additionalProperties":false}"#.into(),
             extra: vec![],
         }
     }

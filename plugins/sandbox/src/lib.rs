@@ -145,7 +145,8 @@ fn target_amount(of: &Target) -> Result<Money, Fault> {
 fn signed(ctx: &Ctx, request: Request) -> Result<Request, Fault> {
     let session = ctx.secret("session:acquirer")?;
     let signature = keys::sign("signing", "hmac-sha256", "application/json", &request.body, keys::Encoding::Hex)?;
-    Ok(request.bearer(session).header("x-signature", signature))
+    let timeout = ctx.setting("/timeout_ms").and_then(|value| value.as_u64()).and_then(|ms| u32::try_from(ms).ok());
+    Ok(request.bearer(session).header("x-signature", signature).timeout_ms(timeout.unwrap_or(20_000)))
 }
 
 /// Sends one write with its idempotency key. `Ok(Err(text))`: nobody knows what it did.

@@ -67,10 +67,10 @@ impl Ctx {
             .ok_or_else(|| Fault::Misconfigured(format!("the channel has no secret named {name:?}")))
     }
 
-    /// A text setting of the channel, by JSON pointer.
-    pub fn setting(&self, pointer: &str) -> Option<String> {
+    /// A setting of the channel, by JSON pointer.
+    pub fn setting(&self, pointer: &str) -> Option<serde_json::Value> {
         let settings: serde_json::Value = serde_json::from_str(&self.context.settings).ok()?;
-        settings.pointer(pointer)?.as_str().map(str::to_owned)
+        settings.pointer(pointer).cloned()
     }
 }
 

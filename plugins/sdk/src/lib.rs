@@ -20,7 +20,7 @@ pub use capability::*;
 pub use ctx::{Ctx, Progress, replay};
 pub use export::report_panics;
 pub use reply::ReplyExt;
-pub use request::{Form, RequestExt, get, post};
+pub use request::{Form, RequestExt, get, minor_units, percent_encode, post};
 pub use serde_json::{Value, json};
 
 /// The types of the contract, by interface.

@@ -244,6 +244,11 @@ pub fn conclude_authorization(
     (policy, task): (&Policy, Option<Task>),
 ) -> Result<Next, IllegalEvent> {
     let id = operation.attempt;
+    if let Some(known) = known_already(payment, operation, &verdict) {
+        // A notification was quicker than the provider's own reply.
+        settle(change, operation.id, task, known);
+        return Ok(Next::Rest);
+    }
     let settled = |change: &mut Change<'_>, how: &str| settle(change, operation.id, task.clone(), how);
     match verdict {
         Verdict::Proven(Outcome::Accepted { reference, authorized, captured, network_reference, memo }) => {
@@ -279,6 +284,20 @@ pub fn conclude_authorization(
         Verdict::Proven(Outcome::Done { .. } | Outcome::Unknown(_)) => {
             unknown(payment, change, operation, None, policy).map(|()| Next::Rest)
         }
+    }
+}
+
+/// Whether the books know already what the verdict says, or know better.
+fn known_already(payment: &Payment, operation: &Operation, verdict: &Verdict) -> Option<&'static str> {
+    let status = payment.attempt(operation.attempt)?.status;
+    let has_money = matches!(status, AttemptStatus::Captured | AttemptStatus::Authorized);
+    match verdict {
+        Verdict::Proven(Outcome::Standing(_)) => None,
+        Verdict::Proven(Outcome::Accepted { .. } | Outcome::Waiting { .. }) if has_money => Some("succeeded"),
+        Verdict::Unknown(..) | Verdict::NoEffect(_) if has_money => Some("succeeded"),
+        Verdict::Unknown(..) | Verdict::NoEffect(_) if status.is_closed() => Some("closed"),
+        Verdict::Proven(Outcome::Declined(_) | Outcome::Waiting { .. } | Outcome::NotFound) if status.is_closed() => Some("closed"),
+        Verdict::Proven(_) | Verdict::Unknown(..) | Verdict::NoEffect(_) => None,
     }
 }
 
@@ -549,7 +568,12 @@ pub fn conclude_follow_up(
     verdict: Verdict,
     (policy, task): (&Policy, Option<Task>),
 ) -> Result<(), IllegalEvent> {
+    use super::status::FollowUpStatus as F;
     let id = operation.id;
+    if payment.follow_up(id).is_some_and(|follow_up| matches!(follow_up.status, F::Succeeded | F::Failed)) {
+        settle(change, id, task, "known already");
+        return Ok(());
+    }
     match verdict {
         Verdict::Proven(Outcome::Done { reference, amount, memo }) => {
             settle(change, id, task, "done");

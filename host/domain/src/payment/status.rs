@@ -121,7 +121,7 @@ impl PaymentStatus {
                 Some(if *is_final { S::Succeeded } else { S::RequiresCapture })
             }
             (Fact::CodeRequired, S::Processing) => Some(S::RequiresPaymentMethod),
-            (Fact::Failed { .. }, S::Processing) => Some(S::Failed),
+            (Fact::Failed { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => Some(S::Failed),
             (Fact::Canceled { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => Some(S::Canceled),
             (Fact::RestReleased, S::Processing) => Some(S::Succeeded),
             (

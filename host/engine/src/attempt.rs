@@ -1,0 +1,225 @@
+//! Attempts: one channel after the other in the order of the route, and the next one only after a certain "no effect".
+
+use crate::idempotency::ClaimRequest;
+use crate::run::{Intent, NewOperation, Ran};
+use crate::{Engine, EngineError};
+use async_trait::async_trait;
+use portolan_domain::commit::{Change, ClaimName, Commit, TimerKind, Versioned};
+use portolan_domain::exchange::Exchange;
+use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
+use portolan_domain::operation::{Authorization, Fault, Input, Kind, Operation, Progress, Verdict};
+use portolan_domain::payment::decide::{self, Next, Refusal};
+use portolan_domain::payment::fact::{Event, Fact};
+use portolan_domain::payment::status::PaymentStatus;
+use portolan_domain::payment::{LastError, Payment};
+use portolan_domain::ports::Method;
+use portolan_domain::routing::{RouteFacts, rank};
+
+/// After this time an operation without an outcome is looked at, should its task be lost: longer than any call takes.
+pub(crate) const LOOK_AFTER_MS: u64 = 180_000;
+
+/// What is decided and not on disk yet: it goes in front of the first commit.
+#[derive(Clone)]
+pub(crate) struct Lead {
+    /// The draft's facts.
+    pub events: Vec<Event>,
+    /// The merchant's key.
+    pub claim: ClaimRequest,
+}
+
+impl Lead {
+    fn put_into(&self, commit: &mut Commit, payment: &Payment, operation: Option<OperationId>, now_ms: u64) {
+        commit.claim = Some(self.claim.claim(payment.id, operation, now_ms));
+        commit.events = self.events.iter().cloned().chain(commit.events.drain(..)).collect();
+        commit.is_new_money = true;
+    }
+}
+
+/// A payment on its way through its attempts.
+struct Walk {
+    base: Versioned,
+    lead: Option<Lead>,
+    claim: ClaimName,
+    method: Method,
+    chosen: (ChannelId, String),
+}
+
+#[async_trait]
+impl Intent for Walk {
+    /// Commits claim, payment, operation with its request, pending entries, and the timer that looks after it.
+    async fn write(&mut self, engine: &Engine, operation: &Operation, exchanges: &[Exchange]) -> Result<(), EngineError> {
+        let lead = self.lead.clone();
+        let begin = |payment: &mut Payment, change: &mut Change<'_>| self.begin(payment, change, operation);
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            commit.operations.push((operation.clone(), exchanges.to_vec()));
+            commit.is_new_money = true;
+            if let Some(lead) = &lead {
+                lead.put_into(commit, payment, Some(operation.id), operation.started_ms);
+            }
+        };
+        let (written, ()) = engine.update(self.base.clone(), begin, complete).await?;
+        self.base = written;
+        self.lead = None;
+        Ok(())
+    }
+}
+
+impl Walk {
+    /// The attempt's own facts, unless they are on the payment already (the second write of an operation).
+    fn begin(&self, payment: &mut Payment, change: &mut Change<'_>, operation: &Operation) -> Result<(), EngineError> {
+        if payment.attempt(operation.attempt).is_some() {
+            return Ok(());
+        }
+        use PaymentStatus as S;
+        if !matches!(payment.status, S::RequiresConfirmation | S::RequiresPaymentMethod | S::Processing) {
+            return Err(Refusal::WrongStatus(payment.status.as_str()).into());
+        }
+        set_method(payment, change, &self.method)?;
+        decide::begin_attempt(payment, change, operation.attempt, operation.id, self.chosen.clone())?;
+        let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
+        change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+        Ok(())
+    }
+}
+
+/// Gives the payment its method, where it has another one or none.
+pub(crate) fn set_method(payment: &mut Payment, change: &mut Change<'_>, method: &Method) -> Result<(), EngineError> {
+    if payment.method == Some(method.id) && payment.status != PaymentStatus::RequiresPaymentMethod {
+        return Ok(());
+    }
+    payment.method = Some(method.id);
+    payment.card = Some(method.card.clone());
+    Ok(payment.record(change, Fact::MethodSet)?)
+}
+
+impl Engine {
+    /// Tries the route's channels until one concludes.
+    pub(crate) async fn attempt(&self, base: Versioned, lead: Lead, method: Method) -> Result<Versioned, EngineError> {
+        let claim = lead.claim.name.clone();
+        let mut fault = None;
+        let route = self.route(&base.payment);
+        let nowhere = (base.payment.merchant.clone(), String::new());
+        let mut walk = Walk { base, lead: Some(lead), claim, method, chosen: nowhere };
+        for chosen in route.into_iter().take(self.policy.attempts_max) {
+            walk.chosen = chosen;
+            match self.attempt_on(&mut walk).await? {
+                Ok(Next::Rest) => return Ok(walk.base),
+                Ok(Next::TryNext) => {}
+                Err(unusable) => fault = Some(unusable),
+            }
+        }
+        self.give_up(walk, fault).await
+    }
+
+    fn route(&self, payment: &Payment) -> Vec<(ChannelId, String)> {
+        let facts = RouteFacts {
+            merchant: &payment.merchant,
+            mode: payment.mode,
+            method: "card",
+            amount: &payment.amount,
+            manual_capture: payment.manual_capture,
+        };
+        let route = rank(&facts, &self.ports.channels.facts());
+        tracing::debug!(payment = %payment.id, ?route, "routed");
+        route.channels
+    }
+
+    /// One attempt. The inner error: the channel cannot be used at all, and nothing was sent.
+    async fn attempt_on(&self, walk: &mut Walk) -> Result<Result<Next, Fault>, EngineError> {
+        let ambient = &*self.ports.ambient;
+        let input = authorization(&walk.base.payment, &walk.method, ambient.now_ms(), self.policy.action_ms);
+        let new = NewOperation {
+            id: OperationId(ambient.uuid_v7()),
+            payment: &walk.base.payment,
+            channel: walk.chosen.0.clone(),
+            adapter: walk.chosen.1.clone(),
+            kind: Kind::Authorize,
+            attempt: AttemptId(ambient.uuid_v7()),
+            amount: walk.base.payment.amount.clone(),
+            input: Input::Authorize(input),
+        };
+        let operation = match self.new_operation(new).await {
+            Ok(operation) => operation,
+            Err(fault) => {
+                tracing::warn!(channel = %walk.chosen.0, %fault, "the channel cannot be used");
+                return Ok(Err(fault));
+            }
+        };
+        let method = walk.method.clone();
+        let ran = self.run(&operation, Some(&method), walk).await?;
+        self.conclude_attempt(walk, operation, ran).await.map(Ok)
+    }
+
+    /// Commits the outcome: the exchanges, what follows from the verdict, and the answer if it is final.
+    async fn conclude_attempt(&self, walk: &mut Walk, operation: Operation, ran: Ran) -> Result<Next, EngineError> {
+        let progress = progress_of(&ran.verdict);
+        let lead = walk.lead.clone();
+        let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
+            walk.begin(payment, change, &operation)?;
+            let verdict = ran.verdict.clone();
+            Ok(decide::conclude_authorization(payment, change, &operation, verdict, (&self.policy, None))?)
+        };
+        let complete = |commit: &mut Commit, payment: &Payment, _: &Next| {
+            commit.operations.push((Operation { progress, ..operation.clone() }, ran.exchanges.clone()));
+            if payment.status.is_final() {
+                commit.answer = Some((walk.claim.clone(), self.ports.render.payment(payment)));
+            }
+            if let Some(lead) = &lead {
+                lead.put_into(commit, payment, Some(operation.id), operation.started_ms);
+            }
+        };
+        let (written, next) = self.update(walk.base.clone(), conclude, complete).await?;
+        walk.base = written;
+        walk.lead = None;
+        self.ports.steps.reached("after_outcome");
+        if progress == Progress::Concluded && next == Next::Rest {
+            self.ports.vault.forget_code(walk.method.id);
+        }
+        Ok(next)
+    }
+
+    /// No channel is left: the payment failed.
+    async fn give_up(&self, walk: Walk, fault: Option<Fault>) -> Result<Versioned, EngineError> {
+        let now_ms = self.ports.ambient.now_ms();
+        let fail = |payment: &mut Payment, change: &mut Change<'_>| {
+            if let Some(fault) = &fault {
+                let (code, message) = decide::fault_error(fault);
+                payment.last_error = Some(LastError { code: code.into(), message, ..LastError::default() });
+            }
+            payment.last_error.get_or_insert_with(|| LastError {
+                code: "no_route".into(),
+                message: "no channel takes this payment".into(),
+                ..LastError::default()
+            });
+            Ok(decide::fail(payment, change)?)
+        };
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            commit.answer = Some((walk.claim.clone(), self.ports.render.payment(payment)));
+            if let Some(lead) = &walk.lead {
+                lead.put_into(commit, payment, None, now_ms);
+            }
+        };
+        Ok(self.update(walk.base.clone(), fail, complete).await?.0)
+    }
+}
+
+/// How far an operation with that verdict is.
+pub(crate) fn progress_of(verdict: &Verdict) -> Progress {
+    match verdict {
+        Verdict::Unknown(..) => Progress::Unknown,
+        Verdict::Proven(_) | Verdict::NoEffect(_) => Progress::Concluded,
+    }
+}
+
+pub(crate) fn authorization(payment: &Payment, method: &Method, now_ms: u64, action_ms: u64) -> Authorization {
+    Authorization {
+        capture: !payment.manual_capture,
+        method: method.id,
+        card: method.card.clone(),
+        description: payment.description.clone().unwrap_or_default(),
+        statement_descriptor: payment.statement_descriptor.clone(),
+        payer_name: payment.payer_name.clone(),
+        payer_email: payment.payer_email.clone(),
+        expires_ms: now_ms.saturating_add(action_ms),
+    }
+}

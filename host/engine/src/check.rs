@@ -1,0 +1,304 @@
+//! Finding out what an operation did: status with back-off, the same key again, reversal, a human. Nothing here decides
+//! that an unknown one failed.
+
+use crate::attempt::progress_of;
+use crate::follow_up::Ask;
+use crate::run::{Intent, Ran};
+use crate::{Engine, EngineError};
+use async_trait::async_trait;
+use portolan_domain::commit::{Change, Commit, TimerKind, Versioned, task_uuid};
+use portolan_domain::exchange::Exchange;
+use portolan_domain::ids::{OperationId, TaskId};
+use portolan_domain::operation::{Input, Kind, Operation, Outcome, Progress, State, Verdict};
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::decide::{self, Next};
+use portolan_domain::payment::fact::Fact;
+use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
+use portolan_domain::ports::Method;
+use portolan_domain::task::{Task, TaskKind};
+
+/// How many exchanges of status queries are kept with an operation.
+const KEPT_CHECKS: usize = 8;
+
+/// What a status query leads to.
+enum Finding {
+    /// The provider said what became of it.
+    Known(Verdict),
+    /// It never got there, finally.
+    NotThere,
+    /// Still nobody knows.
+    Unknown(String),
+}
+
+/// The intent of a repeated write is on disk already: the same operation, the same keys.
+struct OnDisk;
+
+#[async_trait]
+impl Intent for OnDisk {
+    async fn write(&mut self, _: &Engine, _: &Operation, _: &[Exchange]) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Asks what became of an operation and applies the answer.
+    pub async fn check(&self, id: OperationId) -> Result<(), EngineError> {
+        let (operation, exchanges) = self.ports.store.operation(id)?.ok_or(EngineError::NotFound("operation"))?;
+        let base = self.load(operation.payment)?;
+        if is_settled(&base.payment, &operation) {
+            return self.close_check(base, &operation).await;
+        }
+        let (finding, asked) = match self.ask_status(&base.payment, &operation).await {
+            Ok((outcome, asked)) => (self.finding(&operation, outcome), asked),
+            Err(fault) => (Finding::Unknown(fault.to_string()), vec![]),
+        };
+        let found = match &finding {
+            Finding::Known(_) => "known",
+            Finding::NotThere => "not there",
+            Finding::Unknown(why) => why,
+        };
+        tracing::info!(operation = %id, kind = operation.kind.as_str(), found, checks = operation.checks, "asked what became of it");
+        self.ports.steps.reached("after_status");
+        let exchanges = with_checks(exchanges, asked);
+        match finding {
+            Finding::Known(verdict) => self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop),
+            Finding::NotThere => self.send_again_or_close(base, operation, exchanges).await,
+            Finding::Unknown(_) => self.still_unknown(base, operation, exchanges).await,
+        }
+    }
+
+    fn finding(&self, operation: &Operation, outcome: Outcome) -> Finding {
+        let capability = self.ports.channels.capability(&operation.channel, operation.kind).unwrap_or_default();
+        let age_ms = self.ports.ambient.now_ms().saturating_sub(operation.started_ms);
+        match outcome {
+            Outcome::NotFound => match capability.not_found_final_after_ms {
+                Some(after_ms) if age_ms >= after_ms => Finding::NotThere,
+                Some(_) | None => Finding::Unknown("not found, which may change".into()),
+            },
+            Outcome::Unknown(why) => Finding::Unknown(why),
+            Outcome::Waiting { .. } => Finding::Unknown("the provider is at it".into()),
+            Outcome::Done { amount, .. } if !amount.fits_in(&operation.amount) => {
+                Finding::Unknown(format!("the provider says {amount}, asked were {}", operation.amount))
+            }
+            Outcome::Standing(standing)
+                if [&standing.authorized, &standing.captured]
+                    .into_iter()
+                    .flatten()
+                    .any(|amount| amount.asset() != operation.amount.asset()) =>
+            {
+                Finding::Unknown("the provider speaks of another currency".into())
+            }
+            Outcome::Standing(standing)
+                if standing.state == State::Waiting && operation.kind != Kind::Authorize && operation.kind != Kind::Resume =>
+            {
+                Finding::Unknown("the provider is at it".into())
+            }
+            known => Finding::Known(Verdict::Proven(known)),
+        }
+    }
+
+    /// Applies a verdict to an operation whose intent is on disk.
+    pub(crate) async fn apply(&self, base: Versioned, operation: Operation, ran: Ran) -> Result<Versioned, EngineError> {
+        let task = self.open_task(operation.id)?;
+        let is_waiting = matches!(&ran.verdict, Verdict::Proven(Outcome::Standing(standing)) if standing.state == State::Waiting);
+        let progress = progress_of(&ran.verdict);
+        let checks = operation.checks.saturating_add(u32::from(is_waiting));
+        let operation = Operation { checks, ..operation };
+        let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
+            let verdict = ran.verdict.clone();
+            match operation.kind {
+                Kind::Authorize | Kind::Resume => {
+                    let context = (&self.policy, task.clone());
+                    let next = decide::conclude_authorization(payment, change, &operation, verdict, context)?;
+                    if next == Next::TryNext {
+                        decide::fail(payment, change)?;
+                    }
+                }
+                Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
+                    decide::conclude_follow_up(payment, change, &operation, verdict, (&self.policy, task.clone()))?;
+                }
+            }
+            Ok(())
+        };
+        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
+            commit.operations.push((Operation { progress, ..operation.clone() }, ran.exchanges.clone()));
+        };
+        let (written, ()) = self.update(base, conclude, complete).await?;
+        self.conclude_reversed(&written, &operation).await?;
+        self.ports.steps.reached("after_outcome");
+        Ok(written)
+    }
+
+    /// A reversal that is done settles the authorization that it undid.
+    async fn conclude_reversed(&self, written: &Versioned, reversal: &Operation) -> Result<(), EngineError> {
+        let attempt = written.payment.attempt(reversal.attempt);
+        let is_undone = attempt.is_some_and(|attempt| attempt.status == AttemptStatus::Released);
+        match attempt {
+            Some(attempt) if is_undone && matches!(reversal.kind, Kind::Reverse | Kind::Cancel) => {
+                let found = self.ports.store.operation(attempt.operation)?;
+                let Some((authorization, _)) = found.filter(|(operation, _)| operation.progress != Progress::Concluded) else {
+                    return Ok(());
+                };
+                self.close_check(written.clone(), &authorization).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(crate) fn open_task(&self, operation: OperationId) -> Result<Option<Task>, EngineError> {
+        let id = TaskId(task_uuid(operation, TaskKind::UnknownOutcome));
+        Ok(self.ports.store.task(id)?.filter(|task| task.closed.is_none()))
+    }
+
+    /// The operation was settled by another way: only its timer, task and progress are left.
+    async fn close_check(&self, base: Versioned, operation: &Operation) -> Result<(), EngineError> {
+        let Some((current, exchanges)) = self.ports.store.operation(operation.id)? else { return Ok(()) };
+        let task = self.open_task(operation.id)?;
+        let close = |_: &mut Payment, change: &mut Change<'_>| {
+            change.timers_clear.push((TimerKind::Check, operation.id));
+            if let Some(task) = task.clone() {
+                change.close_task(task, "router", "settled by another operation");
+            }
+            Ok(())
+        };
+        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
+            commit.operations.push((Operation { progress: Progress::Concluded, ..current.clone() }, exchanges.clone()));
+        };
+        self.update(base, close, complete).await.map(drop)
+    }
+
+    /// The provider never saw it. Inside the key's lifetime the same request goes out again with the same key; else the
+    /// operation ends without effect.
+    async fn send_again_or_close(
+        &self,
+        base: Versioned,
+        operation: Operation,
+        exchanges: Vec<Exchange>,
+    ) -> Result<(), EngineError> {
+        let method = match &operation.input {
+            Input::Authorize(authorization) => self.ports.store.method(authorization.method)?,
+            _ => None,
+        };
+        let now_ms = self.ports.ambient.now_ms();
+        let capability = self.ports.channels.capability(&operation.channel, operation.kind).unwrap_or_default();
+        let is_young = capability
+            .idempotent_for_ms
+            .is_some_and(|lives_ms| now_ms.saturating_sub(operation.started_ms) < lives_ms);
+        let lacks_code = operation.context.card_code.is_some()
+            && method.as_ref().is_none_or(|method| !self.ports.vault.has_code(method.id, now_ms));
+        let again = exchanges.iter().map(|exchange| exchange.run).max().unwrap_or(0) < u8::MAX;
+        if lacks_code {
+            self.require_code(base, operation, exchanges).await
+        } else if is_young && again && self.compare_with_journal(&operation, &first_run(&exchanges), 0).is_ok() {
+            self.send_again(base, operation, (method, exchanges)).await
+        } else {
+            let verdict = Verdict::Proven(Outcome::NotFound);
+            self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
+        }
+    }
+
+    async fn send_again(
+        &self,
+        base: Versioned,
+        operation: Operation,
+        (method, mut exchanges): (Option<Method>, Vec<Exchange>),
+    ) -> Result<(), EngineError> {
+        tracing::info!(operation = %operation.id, "the provider never saw it: the same request with the same key");
+        let mut ran = self.run(&operation, method.as_ref(), &mut OnDisk).await?;
+        exchanges.append(&mut ran.exchanges);
+        let operation = Operation { checks: operation.checks.saturating_add(1), ..operation };
+        self.apply(base, operation, Ran { verdict: ran.verdict, exchanges }).await.map(drop)
+    }
+
+    /// The request would have to go out again, but its security code was never written down and is gone.
+    async fn require_code(
+        &self,
+        base: Versioned,
+        operation: Operation,
+        exchanges: Vec<Exchange>,
+    ) -> Result<(), EngineError> {
+        let task = self.open_task(operation.id)?;
+        let require = |payment: &mut Payment, change: &mut Change<'_>| {
+            change.timers_clear.push((TimerKind::Check, operation.id));
+            if let Some(task) = task.clone() {
+                change.close_task(task, "router", "not found, finally; the security code is gone");
+            }
+            payment.record(change, Fact::AttemptNoEffect { attempt: operation.attempt, why: "not_found".into() })?;
+            payment.last_error = Some(portolan_domain::payment::LastError {
+                code: "security_code_required".into(),
+                message: "nothing was charged; confirm again with the security code".into(),
+                ..Default::default()
+            });
+            Ok(payment.record(change, Fact::CodeRequired)?)
+        };
+        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
+            let concluded = Operation { progress: Progress::Concluded, ..operation.clone() };
+            commit.operations.push((concluded, exchanges.clone()));
+        };
+        self.update(base, require, complete).await.map(drop)
+    }
+
+    /// Asks again later; after some vain queries the router reverses, after more a human is asked.
+    async fn still_unknown(
+        &self,
+        base: Versioned,
+        operation: Operation,
+        exchanges: Vec<Exchange>,
+    ) -> Result<(), EngineError> {
+        let task = self.open_task(operation.id)?;
+        let operation = Operation { checks: operation.checks.saturating_add(1), ..operation };
+        let wait = |payment: &mut Payment, change: &mut Change<'_>| {
+            decide::still_unknown(payment, change, &operation, (&self.policy, task.clone()));
+            Ok(())
+        };
+        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
+            commit.operations.push((operation.clone(), exchanges.clone()));
+        };
+        let (written, ()) = self.update(base, wait, complete).await?;
+        if self.may_reverse(&written.payment, &operation) {
+            let ask = Ask { kind: Kind::Reverse, amount: None, is_final: true, reason: None };
+            let (written, reversal) = self.follow_up(written, ask, None).await?;
+            if let Some((reversal, _)) = self.ports.store.operation(reversal)? {
+                self.conclude_reversed(&written, &reversal).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn may_reverse(&self, payment: &Payment, operation: &Operation) -> bool {
+        let has_reversed = payment.follow_ups.iter().any(|it| it.kind == Kind::Reverse && it.attempt == operation.attempt);
+        operation.kind == Kind::Authorize
+            && operation.checks >= self.policy.checks_before_reversal
+            && !has_reversed
+            && payment.attempt(operation.attempt).is_some_and(|attempt| attempt.status == AttemptStatus::Unknown)
+            && self.ports.channels.capability(&operation.channel, Kind::Reverse).is_some()
+    }
+}
+
+/// Whether nothing is to be found out about an operation any more.
+fn is_settled(payment: &Payment, operation: &Operation) -> bool {
+    match operation.kind {
+        Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt).is_none_or(|attempt| {
+            operation.progress == Progress::Concluded
+                && !matches!(attempt.status, AttemptStatus::Started | AttemptStatus::ActionRequired)
+                || attempt.status == AttemptStatus::Released && payment.status != PaymentStatus::Processing
+        }),
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
+            .follow_up(operation.id)
+            .is_none_or(|follow_up| matches!(follow_up.status, FollowUpStatus::Succeeded | FollowUpStatus::Failed)),
+    }
+}
+
+fn first_run(exchanges: &[Exchange]) -> Vec<Exchange> {
+    let answered = |exchange: &&Exchange| exchange.run == 0;
+    exchanges.iter().filter(answered).cloned().collect()
+}
+
+/// The operation's own exchanges, and the last few status queries.
+fn with_checks(mut exchanges: Vec<Exchange>, asked: Vec<Exchange>) -> Vec<Exchange> {
+    let mut checks: Vec<Exchange> = exchanges.extract_if(.., |exchange| exchange.run >= 2).collect();
+    checks.extend(asked);
+    let skip = checks.len().saturating_sub(KEPT_CHECKS);
+    exchanges.extend(checks.into_iter().skip(skip));
+    exchanges
+}

@@ -1,0 +1,294 @@
+//! What follows an authorization: capture, cancel, refund. The amount is checked and reserved in the intent's commit, on
+//! the payment's last version, so that two at once cannot both pass.
+
+use crate::attempt::{LOOK_AFTER_MS, progress_of};
+use crate::idempotency::{ClaimRequest, Claimed};
+use crate::run::{Intent, NewOperation, Ran};
+use crate::{Answered, Engine, EngineError};
+use async_trait::async_trait;
+use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
+use portolan_domain::exchange::Exchange;
+use portolan_domain::ids::{AttemptId, MerchantId, Mode, OperationId, PaymentId};
+use portolan_domain::money::Money;
+use portolan_domain::operation::{Input, Kind, Operation, Target};
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::decide::{self, Refusal};
+use portolan_domain::payment::fact::Fact;
+use portolan_domain::ports::CommitError;
+
+/// `POST /v1/payments/{id}/capture`.
+#[derive(Clone, Debug)]
+pub struct CapturePayment {
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// The merchant's key.
+    pub claim: ClaimRequest,
+    /// Which.
+    pub payment: PaymentId,
+    /// How much, in minor units; all that is left if absent.
+    pub amount: Option<i128>,
+    /// Nothing more will be captured.
+    pub is_final: bool,
+}
+
+/// `POST /v1/payments/{id}/cancel`.
+#[derive(Clone, Debug)]
+pub struct CancelPayment {
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// The merchant's key.
+    pub claim: ClaimRequest,
+    /// Which.
+    pub payment: PaymentId,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/refunds`.
+#[derive(Clone, Debug)]
+pub struct RefundPayment {
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// The merchant's key.
+    pub claim: ClaimRequest,
+    /// Which.
+    pub payment: PaymentId,
+    /// How much, in minor units; all that is left if absent.
+    pub amount: Option<i128>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What is asked for, as far as the payment's last version allows it.
+#[derive(Clone)]
+pub(crate) struct Ask {
+    pub kind: Kind,
+    pub amount: Option<i128>,
+    pub is_final: bool,
+    pub reason: Option<String>,
+}
+
+impl Ask {
+    /// The attempt that it goes through and the exact amount, or why not.
+    fn allowed(&self, payment: &Payment) -> Result<(AttemptId, Money), Refusal> {
+        let asset = payment.amount.asset().clone();
+        let bad = || Refusal::BadAmount(asset.code().to_owned());
+        let asked = self.amount.map(|minor| Money::new(minor, asset.clone()).ok_or_else(bad)).transpose()?;
+        match self.kind {
+            Kind::Capture => decide::may_capture(payment, asked.as_ref()),
+            Kind::Refund => decide::may_refund(payment, asked.as_ref()),
+            Kind::Cancel | Kind::Reverse | Kind::Authorize | Kind::Resume => {
+                let attempt = payment.open_attempt().ok_or(Refusal::WrongStatus(payment.status.as_str()))?;
+                let held = attempt.hold.as_ref().map_or_else(|| payment.amount.clone(), |hold| hold.amount.clone());
+                if self.kind == Kind::Cancel {
+                    decide::may_cancel(payment)?;
+                }
+                Ok((attempt.id, held))
+            }
+        }
+    }
+}
+
+/// The intent of a follow-up.
+struct FollowUpIntent {
+    base: Versioned,
+    ask: Ask,
+    claim: Option<ClaimRequest>,
+    is_written: bool,
+}
+
+#[async_trait]
+impl Intent for FollowUpIntent {
+    async fn write(&mut self, engine: &Engine, operation: &Operation, exchanges: &[Exchange]) -> Result<(), EngineError> {
+        let begin = |payment: &mut Payment, change: &mut Change<'_>| self.begin(payment, change, operation);
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            commit.operations.push((operation.clone(), exchanges.to_vec()));
+            commit.is_new_money = self.claim.is_some();
+            commit.claim = self.new_claim(payment, operation);
+        };
+        let (written, ()) = engine.update(self.base.clone(), begin, complete).await?;
+        self.base = written;
+        self.is_written = true;
+        Ok(())
+    }
+}
+
+impl FollowUpIntent {
+    fn new_claim(&self, payment: &Payment, operation: &Operation) -> Option<portolan_domain::commit::Claim> {
+        let claim = self.claim.as_ref().filter(|_| !self.is_written)?;
+        Some(claim.claim(payment.id, Some(operation.id), operation.started_ms))
+    }
+
+    fn begin(&self, payment: &mut Payment, change: &mut Change<'_>, operation: &Operation) -> Result<(), EngineError> {
+        if payment.follow_up(operation.id).is_some() {
+            return Ok(());
+        }
+        let (attempt, amount) = self.ask.allowed(payment)?;
+        if attempt != operation.attempt || amount != operation.amount {
+            // The payment changed since the request was made from it: start over on what it is now.
+            return Err(CommitError::VersionConflict.into());
+        }
+        decide::begin_follow_up(payment, change, operation, self.ask.is_final, self.ask.reason.clone())?;
+        let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
+        change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Captures.
+    pub async fn capture_payment(&self, command: CapturePayment) -> Result<Answered, EngineError> {
+        let _in_use = match self.claim(&command.claim)? {
+            Claimed::Replay(answered) => return Ok(answered),
+            Claimed::New(in_use) => in_use,
+        };
+        let base = self.owned(&command.merchant, command.mode, command.payment)?;
+        let ask = Ask { kind: Kind::Capture, amount: command.amount, is_final: command.is_final, reason: None };
+        let (done, _) = self.follow_up(base, ask, Some(command.claim)).await?;
+        Ok(self.answered(&done.payment))
+    }
+
+    /// Cancels; a payment that was never sent is canceled without asking anybody.
+    pub async fn cancel_payment(&self, command: CancelPayment) -> Result<Answered, EngineError> {
+        let _in_use = match self.claim(&command.claim)? {
+            Claimed::Replay(answered) => return Ok(answered),
+            Claimed::New(in_use) => in_use,
+        };
+        let base = self.owned(&command.merchant, command.mode, command.payment)?;
+        if decide::may_cancel(&base.payment)?.is_none() {
+            return self.cancel_unsent(base, &command).await;
+        }
+        let ask = Ask { kind: Kind::Cancel, amount: None, is_final: true, reason: command.reason };
+        let (done, _) = self.follow_up(base, ask, Some(command.claim)).await?;
+        Ok(self.answered(&done.payment))
+    }
+
+    /// Refunds.
+    pub async fn refund_payment(&self, command: RefundPayment) -> Result<Answered, EngineError> {
+        let _in_use = match self.claim(&command.claim)? {
+            Claimed::Replay(answered) => return Ok(answered),
+            Claimed::New(in_use) => in_use,
+        };
+        let base = self.owned(&command.merchant, command.mode, command.payment)?;
+        let ask = Ask { kind: Kind::Refund, amount: command.amount, is_final: false, reason: command.reason };
+        let (done, refund) = self.follow_up(base, ask, Some(command.claim)).await?;
+        Ok(Answered { answer: self.ports.render.refund(&done.payment, refund), is_replay: false })
+    }
+
+    async fn cancel_unsent(&self, base: Versioned, command: &CancelPayment) -> Result<Answered, EngineError> {
+        let now_ms = self.ports.ambient.now_ms();
+        let reason = command.reason.clone().unwrap_or_else(|| "requested_by_merchant".into());
+        let cancel = |payment: &mut Payment, change: &mut Change<'_>| {
+            if decide::may_cancel(payment)?.is_some() {
+                return Err(Refusal::WrongStatus(payment.status.as_str()).into());
+            }
+            payment.cancel_reason = Some(reason.clone());
+            Ok(payment.record(change, Fact::Canceled { reason: reason.clone() })?)
+        };
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            commit.claim = Some(command.claim.claim(payment.id, None, now_ms));
+            commit.answer = Some((command.claim.name.clone(), self.ports.render.payment(payment)));
+        };
+        let (written, ()) = self.update(base, cancel, complete).await?;
+        Ok(self.answered(&written.payment))
+    }
+
+    /// Runs a capture, cancel, refund or reversal to its outcome.
+    pub(crate) async fn follow_up(
+        &self,
+        mut base: Versioned,
+        ask: Ask,
+        claim: Option<ClaimRequest>,
+    ) -> Result<(Versioned, OperationId), EngineError> {
+        loop {
+            let id = OperationId(self.ports.ambient.uuid_v7());
+            let operation = self.make_follow_up(id, &base.payment, &ask).await?;
+            let mut intent = FollowUpIntent { base, ask: ask.clone(), claim: claim.clone(), is_written: false };
+            match self.run(&operation, None, &mut intent).await {
+                Ok(ran) => {
+                    let done = self.conclude_follow_up(intent, operation, ran).await?;
+                    return Ok((done, id));
+                }
+                Err(EngineError::Store(CommitError::VersionConflict)) if !intent.is_written => {
+                    base = self.load(intent.base.payment.id)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn make_follow_up(&self, id: OperationId, payment: &Payment, ask: &Ask) -> Result<Operation, EngineError> {
+        let (attempt_id, amount) = ask.allowed(payment)?;
+        let attempt = payment.attempt(attempt_id).ok_or(EngineError::NotFound("attempt"))?;
+        let (authorization, _) =
+            self.ports.store.operation(attempt.operation)?.ok_or(EngineError::NotFound("operation"))?;
+        let reference = attempt.reference.clone();
+        let target: Target = authorization.as_target(reference, None, attempt.memo.clone());
+        let input = match ask.kind {
+            Kind::Capture => Input::Capture(target, ask.is_final),
+            Kind::Refund => Input::Refund(target, ask.reason.clone()),
+            Kind::Reverse => Input::Reverse(target),
+            Kind::Cancel | Kind::Authorize | Kind::Resume => Input::Cancel(target),
+        };
+        let new = NewOperation {
+            id,
+            payment,
+            channel: attempt.channel.clone(),
+            adapter: self.adapter_of(&attempt.channel).unwrap_or(authorization.adapter),
+            kind: ask.kind,
+            attempt: attempt_id,
+            amount,
+            input,
+        };
+        self.new_operation(new).await.map_err(EngineError::Channel)
+    }
+
+    /// The channel's adapter version of today: later operations use the newest one.
+    pub(crate) fn adapter_of(&self, channel: &portolan_domain::ids::ChannelId) -> Option<String> {
+        self.ports.channels.facts().into_iter().find(|facts| facts.id == *channel).map(|facts| facts.adapter)
+    }
+
+    async fn conclude_follow_up(
+        &self,
+        intent: FollowUpIntent,
+        operation: Operation,
+        ran: Ran,
+    ) -> Result<Versioned, EngineError> {
+        let progress = progress_of(&ran.verdict);
+        let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
+            intent.begin(payment, change, &operation)?;
+            if operation.kind == Kind::Cancel {
+                let reason = intent.ask.reason.clone().unwrap_or_else(|| "requested_by_merchant".into());
+                payment.cancel_reason.get_or_insert(reason);
+            }
+            let verdict = ran.verdict.clone();
+            Ok(decide::conclude_follow_up(payment, change, &operation, verdict, (&self.policy, None))?)
+        };
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            commit.operations.push((Operation { progress, ..operation.clone() }, ran.exchanges.clone()));
+            commit.claim = intent.new_claim(payment, &operation);
+            if let Some(claim) = intent.claim.as_ref().filter(|_| is_final(payment, operation.id)) {
+                let answer = match operation.kind {
+                    Kind::Refund => self.ports.render.refund(payment, operation.id),
+                    _ => self.ports.render.payment(payment),
+                };
+                commit.answer = Some((claim.name.clone(), answer));
+            }
+        };
+        let (written, ()) = self.update(intent.base.clone(), conclude, complete).await?;
+        self.ports.steps.reached("after_outcome");
+        Ok(written)
+    }
+}
+
+/// Whether that follow-up has its last status.
+pub(crate) fn is_final(payment: &Payment, operation: OperationId) -> bool {
+    use portolan_domain::payment::status::FollowUpStatus as S;
+    payment.follow_up(operation).is_some_and(|follow_up| matches!(follow_up.status, S::Succeeded | S::Failed))
+}

@@ -1,0 +1,79 @@
+//! One key, one effect: new, replay, conflict. In the process a key in use is remembered; on disk the claim is written
+//! in the intent's commit, so a key without a commit is free again.
+
+use crate::{Answered, Engine, EngineError};
+use portolan_domain::commit::{Claim, ClaimName};
+use portolan_domain::ids::{OperationId, PaymentId};
+
+/// A merchant's key with the fingerprint of the request.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// Merchant, mode, key.
+    pub name: ClaimName,
+    /// A keyed hash over method, path and canonical body.
+    pub fingerprint: Vec<u8>,
+}
+
+impl ClaimRequest {
+    /// The claim that the intent's commit writes.
+    pub(crate) fn claim(&self, payment: PaymentId, operation: Option<OperationId>, at_ms: u64) -> Claim {
+        Claim {
+            name: self.name.clone(),
+            fingerprint: self.fingerprint.clone(),
+            payment,
+            operation,
+            at_ms,
+            answer: None,
+        }
+    }
+}
+
+/// Holds a key as in use until dropped.
+pub(crate) struct InUse<'a> {
+    engine: &'a Engine,
+    name: ClaimName,
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        self.engine.claims.remove(&self.name);
+    }
+}
+
+/// What a key leads to.
+pub(crate) enum Claimed<'a> {
+    New(InUse<'a>),
+    Replay(Answered),
+}
+
+impl Engine {
+    pub(crate) fn claim(&self, request: &ClaimRequest) -> Result<Claimed<'_>, EngineError> {
+        if self.claims.insert(request.name.clone(), ()).is_some() {
+            return Err(EngineError::KeyInFlight);
+        }
+        let in_use = InUse { engine: self, name: request.name.clone() };
+        let Some(claim) = self.ports.store.claim(&request.name)? else {
+            return Ok(Claimed::New(in_use));
+        };
+        if claim.fingerprint != request.fingerprint {
+            return Err(EngineError::KeyReused);
+        }
+        self.replay(&claim).map(Claimed::Replay)
+    }
+
+    /// The stored answer where the object was final then, else the object as it is now.
+    fn replay(&self, claim: &Claim) -> Result<Answered, EngineError> {
+        if let Some(answer) = &claim.answer {
+            return Ok(Answered { answer: answer.clone(), is_replay: true });
+        }
+        let found = self.ports.store.payment(claim.payment)?.ok_or(EngineError::NotFound("payment"))?;
+        let refund = claim.operation.filter(|id| {
+            found.payment.follow_up(*id).is_some_and(|it| it.kind == portolan_domain::operation::Kind::Refund)
+        });
+        let answer = match refund {
+            Some(refund) => self.ports.render.refund(&found.payment, refund),
+            None => self.ports.render.payment(&found.payment),
+        };
+        Ok(Answered { answer, is_replay: true })
+    }
+}

@@ -1,0 +1,213 @@
+//! Running one operation: the adapter says the next request, the host writes the intent of every write, sends, and
+//! judges what came of it. Everything that touches a provider passes here.
+
+use crate::{Engine, EngineError};
+use async_trait::async_trait;
+use portolan_domain::certainty::{Certainty, ceiling};
+use portolan_domain::exchange::{Answer, Effect, Exchange, Reply};
+use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
+use portolan_domain::money::Money;
+use portolan_domain::operation::{Fault, FaultKind, Input, Kind, Operation, Outcome, Progress, Verdict, judge};
+use portolan_domain::payment::Payment;
+use portolan_domain::ports::{ContextRequest, Method, Step};
+
+/// The most requests of one operation.
+const ROUNDS_MAX: usize = 8;
+/// Of so many operations one is run again, prefix by prefix, to see whether the adapter is pure.
+const PURITY_SAMPLE: u128 = 100;
+
+/// What came of an operation.
+pub(crate) struct Ran {
+    pub verdict: Verdict,
+    pub exchanges: Vec<Exchange>,
+}
+
+/// How the intent of a write gets onto the disk.
+#[async_trait]
+pub(crate) trait Intent: Send {
+    /// Once it returns, operation and request are on disk. `exchanges` ends with the write that is about to leave.
+    async fn write(&mut self, engine: &Engine, operation: &Operation, exchanges: &[Exchange]) -> Result<(), EngineError>;
+}
+
+/// What an operation is made from.
+pub(crate) struct NewOperation<'a> {
+    pub id: OperationId,
+    pub payment: &'a Payment,
+    pub channel: ChannelId,
+    pub adapter: String,
+    pub kind: Kind,
+    pub attempt: AttemptId,
+    pub amount: Money,
+    pub input: Input,
+}
+
+impl Engine {
+    /// Makes an operation with its context. Opens a session with the provider where one is needed.
+    pub(crate) async fn new_operation(&self, new: NewOperation<'_>) -> Result<Operation, Fault> {
+        let now_ms = self.ports.ambient.now_ms();
+        let has_code = new.payment.method.is_some_and(|method| self.ports.vault.has_code(method, now_ms));
+        let request = ContextRequest {
+            channel: &new.channel,
+            adapter: &new.adapter,
+            operation: new.id,
+            card: new.payment.card.as_ref(),
+            has_code,
+        };
+        let context = self.ports.channels.context(request).await?;
+        Ok(Operation {
+            id: new.id,
+            payment: new.payment.id,
+            merchant: new.payment.merchant.clone(),
+            mode: new.payment.mode,
+            channel: new.channel,
+            adapter: new.adapter,
+            kind: new.kind,
+            attempt: new.attempt,
+            amount: new.amount,
+            input: new.input,
+            started_ms: context.now_ms,
+            context,
+            progress: Progress::Open,
+            checks: 0,
+        })
+    }
+
+    /// Runs an operation to its verdict. The intent is written before every write leaves; if that fails, nothing is sent
+    /// and its error is returned.
+    pub(crate) async fn run(
+        &self,
+        operation: &Operation,
+        card: Option<&Method>,
+        intent: &mut dyn Intent,
+    ) -> Result<Ran, EngineError> {
+        let mut exchanges: Vec<Exchange> = vec![];
+        let mut answers: Vec<Answer> = vec![];
+        let mut run = 0;
+        let claim = loop {
+            match self.ports.channels.step(operation, &operation.input, &answers) {
+                Err(fault) if may_start_again(&fault, run, &exchanges) => {
+                    self.ports.channels.forget_session(&operation.channel, &fault.text);
+                    run = 1;
+                    answers.clear();
+                }
+                Err(fault) => break Err(fault),
+                Ok(Step::Done(outcome)) => break self.check_purity(operation, &exchanges, run).map(|()| outcome),
+                Ok(Step::Send(_)) if exchanges.len() >= ROUNDS_MAX => {
+                    break Err(Fault { kind: FaultKind::Rounds, text: format!("more than {ROUNDS_MAX} requests") });
+                }
+                Ok(Step::Send(request)) => {
+                    let is_write = request.effect == Effect::Write;
+                    exchanges.push(Exchange { run, request: request.clone(), answer: None });
+                    if is_write {
+                        self.ports.steps.reached("before_intent");
+                        intent.write(self, operation, &exchanges).await?;
+                        self.ports.steps.reached("after_intent");
+                    }
+                    let sent = self.ports.channels.send(operation, &request, card).await;
+                    let (answer, refused) = answer_of(sent, self.ports.ambient.now_ms());
+                    if let Some(last) = exchanges.last_mut() {
+                        last.answer = Some(answer.clone());
+                    }
+                    if is_write {
+                        self.ports.steps.reached("after_answer");
+                    }
+                    if let Some(fault) = refused {
+                        break Err(fault);
+                    }
+                    answers.push(answer);
+                }
+            }
+        };
+        let heard = answers.iter().any(|answer| matches!(answer.reply, Reply::Response(_)));
+        let verdict = judge(ceiling(&exchanges), heard, &operation.amount, claim);
+        tracing::debug!(operation = %operation.id, kind = operation.kind.as_str(), ?verdict, "operation ran");
+        Ok(Ran { verdict, exchanges })
+    }
+
+    /// Asks what became of an operation. It sends reads only.
+    pub(crate) async fn ask_status(&self, payment: &Payment, of: &Operation) -> Result<(Outcome, Vec<Exchange>), Fault> {
+        let attempt = payment.attempt(of.attempt);
+        let parent = attempt.and_then(|attempt| attempt.reference.clone());
+        let memo = attempt.and_then(|attempt| attempt.memo.clone());
+        let reference = match of.kind {
+            Kind::Authorize | Kind::Resume => parent.clone(),
+            Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
+                payment.follow_up(of.id).and_then(|follow_up| follow_up.reference.clone())
+            }
+        };
+        let new = NewOperation {
+            id: OperationId(self.ports.ambient.uuid_v7()),
+            payment,
+            channel: of.channel.clone(),
+            adapter: of.adapter.clone(),
+            kind: of.kind,
+            attempt: of.attempt,
+            amount: of.amount.clone(),
+            input: Input::Status(of.as_target(reference, parent, memo)),
+        };
+        let status = self.new_operation(new).await?;
+        let mut exchanges: Vec<Exchange> = vec![];
+        let mut answers = vec![];
+        let mut restarted = false;
+        while exchanges.len() < ROUNDS_MAX {
+            match self.ports.channels.step(&status, &status.input, &answers) {
+                Err(fault) if fault.kind == FaultKind::StaleSession && !restarted => {
+                    self.ports.channels.forget_session(&status.channel, &fault.text);
+                    restarted = true;
+                    answers.clear();
+                }
+                Err(fault) => return Err(fault),
+                Ok(Step::Done(outcome)) => return Ok((outcome, exchanges)),
+                Ok(Step::Send(request)) if request.effect != Effect::Read => {
+                    return Err(Fault { kind: FaultKind::NotGranted, text: "a status query may only read".into() });
+                }
+                Ok(Step::Send(request)) => {
+                    let answer = self.ports.channels.send(&status, &request, None).await?;
+                    exchanges.push(Exchange { run: 2, request, answer: Some(answer.clone()) });
+                    answers.push(answer);
+                }
+            }
+        }
+        Err(Fault { kind: FaultKind::Rounds, text: format!("more than {ROUNDS_MAX} requests") })
+    }
+
+    /// Runs every prefix again on a sample of the operations and compares each request with what was sent.
+    fn check_purity(&self, operation: &Operation, exchanges: &[Exchange], run: u8) -> Result<(), Fault> {
+        if !operation.id.0.as_u128().is_multiple_of(PURITY_SAMPLE) {
+            return Ok(());
+        }
+        self.compare_with_journal(operation, exchanges, run)
+    }
+
+    /// Runs every prefix of a journaled run again: the same arguments must give the same request.
+    pub(crate) fn compare_with_journal(&self, operation: &Operation, exchanges: &[Exchange], run: u8) -> Result<(), Fault> {
+        let of_run = || exchanges.iter().filter(|exchange| exchange.run == run);
+        let mut answers = vec![];
+        for exchange in of_run() {
+            let again = self.ports.channels.step(operation, &operation.input, &answers)?;
+            match again {
+                Step::Send(request) if request == exchange.request => {}
+                Step::Send(_) | Step::Done(_) => {
+                    return Err(Fault { kind: FaultKind::NotPure, text: "the same arguments gave another request".into() });
+                }
+            }
+            answers.extend(exchange.answer.clone());
+        }
+        Ok(())
+    }
+}
+
+/// A session that went stale is opened again once, and only if nothing can have happened.
+fn may_start_again(fault: &Fault, run: u8, exchanges: &[Exchange]) -> bool {
+    fault.kind == FaultKind::StaleSession
+        && run == 0
+        && matches!(ceiling(exchanges), Certainty::NotSent | Certainty::Refused)
+}
+
+/// A request that the grant refuses was not sent.
+fn answer_of(sent: Result<Answer, Fault>, now_ms: u64) -> (Answer, Option<Fault>) {
+    match sent {
+        Ok(answer) => (answer, None),
+        Err(fault) => (Answer { at_ms: now_ms, reply: Reply::NotSent(fault.to_string()) }, Some(fault)),
+    }
+}

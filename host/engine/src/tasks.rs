@@ -1,0 +1,117 @@
+//! What a human decides about a task, with what it posts.
+
+use crate::run::Ran;
+use crate::{Engine, EngineError};
+use portolan_domain::commit::{Change, Commit};
+use portolan_domain::ids::TaskId;
+use portolan_domain::operation::{Kind, Operation, Outcome, Verdict};
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::fact::Fact;
+use portolan_domain::task::{Resolution, Task, TaskKind};
+
+/// Why a decision is not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// No such task.
+    #[error("there is no such task")]
+    NotFound,
+    /// It is closed.
+    #[error("the task is closed already")]
+    Closed,
+    /// Not for this kind.
+    #[error("{0} is not a decision for a task of the kind {1}")]
+    NotAllowed(&'static str, &'static str),
+    /// The engine cannot.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl Engine {
+    /// Carries out a human's decision. `reference`: the provider's, from its console, where it happened.
+    pub async fn resolve_task(
+        &self,
+        id: TaskId,
+        resolution: Resolution,
+        (by, why): (&str, &str),
+        reference: Option<String>,
+    ) -> Result<(), TaskError> {
+        let found = self.ports.store.task(id).map_err(EngineError::from)?;
+        let task = found.ok_or(TaskError::NotFound)?;
+        if task.closed.is_some() {
+            return Err(TaskError::Closed);
+        }
+        if !task.kind.resolutions().iter().any(|(allowed, _)| *allowed == resolution) {
+            return Err(TaskError::NotAllowed(resolution.as_str(), task.kind.as_str()));
+        }
+        tracing::warn!(task = %id, resolution = resolution.as_str(), by, why, "a human decided");
+        match resolution {
+            Resolution::CheckAgain => Ok(self.check(task.operation).await?),
+            Resolution::RefundedOutside => Ok(self.settle_late(task, by, why).await?),
+            Resolution::Succeeded | Resolution::NoEffect => {
+                Ok(self.decide_unknown(task, resolution, reference, (by, why)).await?)
+            }
+        }
+    }
+
+    async fn decide_unknown(
+        &self,
+        task: Task,
+        resolution: Resolution,
+        reference: Option<String>,
+        (by, why): (&str, &str),
+    ) -> Result<(), EngineError> {
+        let (operation, exchanges) =
+            self.ports.store.operation(task.operation)?.ok_or(EngineError::NotFound("operation"))?;
+        let reference = reference.unwrap_or_else(|| format!("by hand: {by}"));
+        let verdict = Verdict::Proven(match resolution {
+            Resolution::Succeeded => success(&operation, reference),
+            Resolution::NoEffect | Resolution::CheckAgain | Resolution::RefundedOutside => Outcome::NotFound,
+        });
+        let closing = task.clone();
+        let base = self.load(task.payment)?;
+        let (by, how) = (by.to_owned(), format!("{}: {why}", resolution.as_str()));
+        self.apply(base, operation, Ran { verdict, exchanges }).await?;
+        let close = |_: &mut Payment, change: &mut Change<'_>| {
+            change.close_task(closing.clone(), &by, &how);
+            Ok(())
+        };
+        let base = self.load(task.payment)?;
+        self.update(base, close, |_: &mut Commit, _: &Payment, (): &()| {}).await.map(drop)
+    }
+
+    async fn settle_late(&self, task: Task, by: &str, why: &str) -> Result<(), EngineError> {
+        let (operation, _) = self.ports.store.operation(task.operation)?.ok_or(EngineError::NotFound("operation"))?;
+        let base = self.load(task.payment)?;
+        let settle = |payment: &mut Payment, change: &mut Change<'_>| {
+            debug_assert!(matches!(task.kind, TaskKind::LateSuccess | TaskKind::Excess));
+            let fact = Fact::LateSettled { attempt: operation.attempt, amount: task.exposure.clone() };
+            payment.record(change, fact)?;
+            change.close_task(task.clone(), by, &format!("refunded_outside: {why}"));
+            Ok(())
+        };
+        self.update(base, settle, |_: &mut Commit, _: &Payment, (): &()| {}).await.map(drop)
+    }
+}
+
+fn success(operation: &Operation, reference: String) -> Outcome {
+    match operation.kind {
+        Kind::Authorize | Kind::Resume => Outcome::Accepted {
+            reference,
+            authorized: operation.amount.clone(),
+            captured: captures_at_once(operation),
+            network_reference: None,
+            memo: None,
+        },
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
+            Outcome::Done { reference, amount: operation.amount.clone(), memo: None }
+        }
+    }
+}
+
+fn captures_at_once(operation: &Operation) -> bool {
+    use portolan_domain::operation::Input;
+    match &operation.input {
+        Input::Authorize(authorization) | Input::Resume(authorization, ..) => authorization.capture,
+        Input::Capture(..) | Input::Cancel(_) | Input::Refund(..) | Input::Reverse(_) | Input::Status(_) => false,
+    }
+}

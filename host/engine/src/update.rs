@@ -1,0 +1,77 @@
+//! Writing a payment: apply a pure change to its last version, commit, and start over if somebody else was first.
+
+use crate::{Engine, EngineError};
+use portolan_domain::commit::{Change, Commit, Versioned};
+use portolan_domain::ids::PaymentId;
+use portolan_domain::payment::Payment;
+use portolan_domain::ports::CommitError;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a change is tried again on a newer version: more than requests can be in flight on one payment.
+const TRIES: usize = 256;
+/// How often an outcome is offered to a store that cannot write, each time after [`WAIT`] or longer.
+const OUTCOME_TRIES: u32 = 60;
+const WAIT: Duration = Duration::from_millis(500);
+
+impl Engine {
+    /// The payment, as last committed.
+    pub(crate) fn load(&self, id: PaymentId) -> Result<Versioned, EngineError> {
+        self.ports.store.payment(id)?.ok_or(EngineError::NotFound("payment"))
+    }
+
+    /// Applies `change` to `base`, or to what came after it. `complete` adds what else belongs into the commit.
+    pub(crate) async fn update<T>(
+        &self,
+        mut base: Versioned,
+        mut change: impl FnMut(&mut Payment, &mut Change<'_>) -> Result<T, EngineError> + Send,
+        mut complete: impl FnMut(&mut Commit, &Payment, &T) + Send,
+    ) -> Result<(Versioned, T), EngineError>
+    where
+        T: Send,
+    {
+        let id = base.payment.id;
+        let lock = self.locks.entry(id).or_default().clone();
+        let _one_at_a_time = lock.lock().await;
+        for _ in 0..TRIES {
+            let mut payment = base.payment.clone();
+            let (commit, value) = {
+                let mut collected = Change::new(&*self.ports.ambient);
+                let value = change(&mut payment, &mut collected)?;
+                let mut commit = collected.into_commit(payment.clone(), base.version);
+                complete(&mut commit, &payment, &value);
+                (commit, value)
+            };
+            match self.commit_patiently(commit).await {
+                Ok(()) => {
+                    self.forget_lock(id, &lock);
+                    return Ok((Versioned { payment, version: base.version.saturating_add(1) }, value));
+                }
+                Err(CommitError::VersionConflict) if base.version > 0 => base = self.load(id)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(CommitError::VersionConflict.into())
+    }
+
+    /// New money is refused at once when the store cannot write; an outcome is offered again and again, because the
+    /// provider has acted already.
+    async fn commit_patiently(&self, commit: Commit) -> Result<(), CommitError> {
+        let is_new = commit.is_new_money || commit.claim.is_some();
+        for attempt in 1.. {
+            match self.ports.store.commit(commit.clone()).await {
+                Err(CommitError::Unavailable(error)) if !is_new && attempt < OUTCOME_TRIES => {
+                    tracing::warn!(error, attempt, "an outcome is not on disk yet");
+                    tokio::time::sleep(WAIT).await;
+                }
+                result => return result,
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_lock(&self, id: PaymentId, lock: &Arc<tokio::sync::Mutex<()>>) {
+        // Two handles are this function's and the map's: nobody waits.
+        self.locks.remove_if(&id, |_, kept| Arc::ptr_eq(kept, lock) && Arc::strong_count(kept) <= 2);
+    }
+}

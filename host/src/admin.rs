@@ -1,0 +1,260 @@
+//! The operators' API, on loopback, with its own token: health, metrics, what really happened to a payment, unknowns and
+//! tasks, keys, proofs of ledger and log, backups. The CLI is its client.
+
+mod books;
+
+use crate::api::new_key;
+use crate::server::Shared;
+use crate::wire::{event_json, payment_json};
+use anyhow::Context;
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use portolan_domain::exchange::{Exchange, Reply};
+use portolan_domain::ids::{Mode, Name, PaymentId, TaskId};
+use portolan_domain::ports::{ApiKey, Page};
+use portolan_domain::task::{Resolution, Task};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The operators' token: made on first start, mode 0600, beside the store.
+pub fn token(folder: &std::path::Path) -> anyhow::Result<String> {
+    let path = folder.join("admin.token");
+    if let Ok(token) = std::fs::read_to_string(&path) {
+        return Ok(token.trim().to_owned());
+    }
+    let token = format!("adm_{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(&path).with_context(|| path.display().to_string())?;
+    writeln!(file, "{token}")?;
+    Ok(token)
+}
+
+type App = State<Arc<Shared>>;
+type Refusal = (StatusCode, Json<Value>);
+
+fn refuse(status: StatusCode, detail: impl std::fmt::Display) -> Refusal {
+    (status, Json(json!({ "detail": detail.to_string() })))
+}
+
+fn failed(error: impl std::fmt::Display) -> Refusal {
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, error)
+}
+
+/// Every route. Health and metrics need no token.
+pub fn routes(shared: Arc<Shared>, token: String) -> Router {
+    let guarded = Router::new()
+        .route("/admin/payments/{id}", get(payment))
+        .route("/admin/unknowns", get(unknowns))
+        .route("/admin/tasks", get(tasks))
+        .route("/admin/tasks/{id}/resolve", post(resolve))
+        .route("/admin/keys", post(create_key).get(list_keys))
+        .route("/admin/keys/{id}/revoke", post(revoke_key))
+        .route("/admin/ledger/check", get(books::check))
+        .route("/admin/audit/verify", get(books::verify))
+        .route("/admin/backup", post(backup))
+        .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
+            let wanted = format!("Bearer {token}");
+            async move {
+                let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+                if given.as_deref() == Some(wanted.as_bytes()) {
+                    next.run(request).await
+                } else {
+                    refuse(StatusCode::UNAUTHORIZED, "send the token of admin.token").into_response()
+                }
+            }
+        }));
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(books::metrics))
+        .merge(guarded)
+        .with_state(shared)
+}
+
+async fn ready(State(shared): App) -> Response {
+    if shared.is_ready.load(Ordering::SeqCst) {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    }
+}
+
+async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let id: PaymentId = id.parse().map_err(|error| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?;
+    let app = &shared.app;
+    let found = app.store.payment(id).map_err(failed)?.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such payment"))?;
+    let operations = app.library.operations(id).map_err(failed)?;
+    let entries = app.library.entries(id).map_err(failed)?;
+    let page = Page {
+        merchant: found.payment.merchant.clone(),
+        mode: found.payment.mode,
+        limit: 1_000,
+        after: None,
+        before: None,
+        created_gte_ms: None,
+    };
+    let mut events = app.library.events(&page, Some(id)).map_err(failed)?;
+    events.reverse();
+    let operations = operations.iter().map(|(operation, exchanges)| {
+        json!({
+            "id": operation.id.to_string(), "kind": operation.kind.as_str(), "channel": operation.channel.as_str(),
+            "adapter": operation.adapter, "progress": operation.progress.as_str(), "checks": operation.checks,
+            "keys": operation.context.keys.first(), "started_ms": operation.started_ms,
+            "exchanges": exchanges.iter().map(exchange_json).collect::<Vec<_>>(),
+        })
+    });
+    Ok(Json(json!({
+        "payment": payment_json(&found.payment),
+        "version": found.version,
+        "operations": operations.collect::<Vec<_>>(),
+        "entries": entries.iter().map(books::entry_json).collect::<Vec<_>>(),
+        "events": events.iter().map(event_json).collect::<Vec<_>>(),
+    })))
+}
+
+fn exchange_json(exchange: &Exchange) -> Value {
+    let request = &exchange.request;
+    let text = |body: &portolan_domain::exchange::Body| String::from_utf8_lossy(body.as_bytes()).into_owned();
+    let answer = exchange.answer.as_ref().map(|answer| match &answer.reply {
+        Reply::Response(response) => json!({ "at_ms": answer.at_ms, "status": response.status, "body": text(&response.body) }),
+        Reply::NotSent(why) => json!({ "at_ms": answer.at_ms, "not_sent": why }),
+        Reply::Unknown(why) => json!({ "at_ms": answer.at_ms, "unknown": why }),
+    });
+    json!({
+        "run": exchange.run, "endpoint": request.endpoint, "method": request.method, "path": request.path,
+        "effect": format!("{:?}", request.effect).to_lowercase(), "body": text(&request.body), "answer": answer,
+    })
+}
+
+fn task_json(task: &Task, now_ms: u64) -> Value {
+    let allowed = task.kind.resolutions().iter().map(|(it, posts)| json!({ "resolution": it.as_str(), "postings": posts }));
+    json!({
+        "id": task.id.to_string(), "kind": task.kind.as_str(), "owner": if task.for_human { "operator" } else { "router" },
+        "merchant": task.merchant.as_str(), "mode": task.mode.as_str(), "payment": task.payment.to_string(),
+        "operation": task.operation.to_string(), "exposure": task.exposure.to_string(),
+        "age_s": now_ms.saturating_sub(task.opened_ms) / 1_000, "allowed": allowed.collect::<Vec<_>>(),
+        "closed": task.closed.as_ref().map(|closed| json!({ "at_ms": closed.at_ms, "by": closed.by, "how": closed.how })),
+    })
+}
+
+async fn tasks(State(shared): App, axum::extract::RawQuery(query): axum::extract::RawQuery) -> Result<Json<Value>, Refusal> {
+    let also_closed = query.as_deref() == Some("closed=true");
+    let now_ms = shared.app.ambient.now_ms();
+    let tasks = shared.app.library.tasks(also_closed).map_err(failed)?;
+    Ok(Json(json!({ "tasks": tasks.iter().map(|task| task_json(task, now_ms)).collect::<Vec<_>>() })))
+}
+
+async fn unknowns(State(shared): App) -> Result<Json<Value>, Refusal> {
+    let store = &shared.app.store;
+    let mut unknowns = vec![];
+    for id in store.open_operations().map_err(failed)? {
+        let Some((operation, _)) = store.operation(id).map_err(failed)? else { continue };
+        unknowns.push(json!({
+            "operation": id.to_string(), "kind": operation.kind.as_str(), "payment": operation.payment.to_string(),
+            "progress": operation.progress.as_str(), "checks": operation.checks, "exposure": operation.amount.to_string(),
+            "age_s": shared.app.ambient.now_ms().saturating_sub(operation.started_ms) / 1_000,
+        }));
+    }
+    Ok(Json(json!({ "unknowns": unknowns })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resolve {
+    resolution: String,
+    by: String,
+    reason: String,
+    reference: Option<String>,
+}
+
+async fn resolve(State(shared): App, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Refusal> {
+    let bad = |error: &dyn std::fmt::Display| refuse(StatusCode::UNPROCESSABLE_ENTITY, error);
+    let ask: Resolve = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    let id: TaskId = id.parse().map_err(|error| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?;
+    if ask.reason.trim().is_empty() || ask.by.trim().is_empty() {
+        return Err(bad(&"by and reason must say who decided and why"));
+    }
+    let resolution = Resolution::parse(&ask.resolution).ok_or_else(|| bad(&"no such resolution"))?;
+    let engine = &shared.app.engine;
+    engine.resolve_task(id, resolution, (&ask.by, &ask.reason), ask.reference).await.map_err(|error| bad(&error))?;
+    Ok(Json(json!({ "resolved": id.to_string() })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    merchant: String,
+    mode: String,
+    scopes: Vec<String>,
+}
+
+async fn create_key(State(shared): App, body: Bytes) -> Result<Json<Value>, Refusal> {
+    let bad = |error: &dyn std::fmt::Display| refuse(StatusCode::UNPROCESSABLE_ENTITY, error);
+    let ask: NewKey = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    let merchant = Name::parse(&ask.merchant).ok_or_else(|| bad(&"merchant: 1 to 40 of a-z 0-9 - _"))?;
+    let mode = match ask.mode.as_str() {
+        "test" => Mode::Test,
+        "live" => Mode::Live,
+        _ => return Err(bad(&"mode: test or live")),
+    };
+    let known = crate::api::SCOPES;
+    if let Some(unknown) = ask.scopes.iter().find(|scope| !known.contains(&scope.as_str())) {
+        return Err(bad(&format!("no scope {unknown:?}; there are {}", known.join(", "))));
+    }
+    let app = &shared.app;
+    let mut entropy = [0; 32];
+    let (first, second) = entropy.split_at_mut(16);
+    first.copy_from_slice(app.ambient.uuid_v4().as_bytes());
+    second.copy_from_slice(app.ambient.uuid_v4().as_bytes());
+    let scopes = if ask.scopes.is_empty() { known.map(str::to_owned).to_vec() } else { ask.scopes };
+    let created_ms = app.ambient.now_ms();
+    let key = ApiKey { id: String::new(), hash: [0; 32], merchant, mode, scopes, created_ms, revoked_ms: None };
+    let (secret, key) = new_key(&app.vault, entropy, key);
+    app.key_ring.put_api_key(key.clone()).await.map_err(failed)?;
+    Ok(Json(json!({ "key": secret, "id": key.id, "note": "shown once" })))
+}
+
+async fn list_keys(State(shared): App) -> Result<Json<Value>, Refusal> {
+    let keys = shared.app.key_ring.api_keys().map_err(failed)?;
+    let shown = keys.iter().map(|key| {
+        json!({
+            "id": key.id, "merchant": key.merchant.as_str(), "mode": key.mode.as_str(), "scopes": key.scopes,
+            "created_ms": key.created_ms, "revoked_ms": key.revoked_ms,
+        })
+    });
+    Ok(Json(json!({ "keys": shown.collect::<Vec<_>>() })))
+}
+
+async fn revoke_key(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let ring = &shared.app.key_ring;
+    let found = ring.api_keys().map_err(failed)?.into_iter().find(|key| key.id == id);
+    let key = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such key"))?;
+    let revoked = ApiKey { revoked_ms: Some(shared.app.ambient.now_ms()), ..key };
+    ring.put_api_key(revoked).await.map_err(failed)?;
+    Ok(Json(json!({ "revoked": id })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Backup {
+    to: PathBuf,
+}
+
+async fn backup(State(shared): App, body: Bytes) -> Result<Json<Value>, Refusal> {
+    let ask: Backup = serde_json::from_slice(&body).map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    let sqlite = shared.app.sqlite.clone();
+    let to = ask.to.clone();
+    let copied = tokio::task::spawn_blocking(move || sqlite.backup(&to)).await.map_err(failed)?;
+    copied.map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    Ok(Json(json!({ "written": ask.to })))
+}

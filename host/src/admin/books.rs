@@ -1,0 +1,147 @@
+//! Proofs and counts: the ledger against its invariants, the log against its chain, and the metrics page.
+
+use super::{Refusal, failed};
+use crate::server::Shared;
+use axum::Json;
+use axum::extract::State;
+use portolan_domain::ids::Mode;
+use portolan_domain::ledger::{Balances, Entry, Layer};
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+type App = State<Arc<Shared>>;
+
+/// An entry for people.
+pub fn entry_json(entry: &Entry) -> Value {
+    let line = |line: &portolan_domain::ledger::Line| {
+        json!({
+            "account": line.account.to_string(), "side": format!("{:?}", line.side).to_lowercase(),
+            "layer": format!("{:?}", line.layer).to_lowercase(), "amount": line.amount.to_string(),
+        })
+    };
+    json!({ "number": entry.number, "resolves": entry.resolves, "lines": entry.lines.iter().map(line).collect::<Vec<_>>() })
+}
+
+/// `GET /admin/ledger/check`: every invariant of the books, over everything.
+pub async fn check(State(shared): App) -> Result<Json<Value>, Refusal> {
+    let checked = tokio::task::spawn_blocking(move || check_books(&shared)).await.map_err(failed)?;
+    Ok(Json(checked.map_err(failed)?))
+}
+
+fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadError> {
+    let library = &shared.app.library;
+    let mut problems: Vec<String> = vec![];
+    let mut sums: BTreeMap<Mode, Balances> = BTreeMap::new();
+    let mut open: HashMap<_, u32> = HashMap::new();
+    let (mut entries, mut payments) = (0_u64, 0_u64);
+    library.each_entry(&mut |entry| {
+        entries = entries.saturating_add(1);
+        if let Err(error) = entry.add_to(sums.entry(entry.mode).or_default()) {
+            problems.push(error.to_string());
+        }
+        if entry.lines.iter().any(|line| line.layer == Layer::Pending) {
+            open.insert((entry.payment, entry.number), entry.number);
+        }
+        if let Some(resolved) = entry.resolves {
+            if open.remove(&(entry.payment, resolved)).is_none() {
+                problems.push(format!("{}: pending entry {resolved} was resolved twice, or never made", entry.payment));
+            }
+        }
+    })?;
+    for (mode, sum) in &sums {
+        let kept = library.balances(*mode, None)?;
+        if kept != *sum {
+            problems.push(format!("{}: the kept balances differ from the sum of the entries", mode.as_str()));
+        }
+    }
+    library.each_payment(&mut |found| {
+        payments = payments.saturating_add(1);
+        check_payment(&found.payment, &open, &mut problems);
+    })?;
+    let balances = sums.iter().flat_map(|(mode, sum)| sum.iter().map(move |row| (mode, row)));
+    let rows = balances.map(|(mode, ((account, asset), balance))| {
+        json!({
+            "mode": mode.as_str(), "account": account.to_string(), "asset": asset.code(), "debit": balance.debit.to_string(),
+            "credit": balance.credit.to_string(), "pending_debit": balance.pending_debit.to_string(),
+            "pending_credit": balance.pending_credit.to_string(),
+        })
+    });
+    let rows = rows.collect::<Vec<_>>();
+    Ok(json!({
+        "balanced": problems.is_empty(), "entries": entries, "payments": payments, "problems": problems, "balances": rows,
+    }))
+}
+
+/// What must hold for one payment.
+fn check_payment(
+    payment: &Payment,
+    open: &HashMap<(portolan_domain::ids::PaymentId, u32), u32>,
+    problems: &mut Vec<String>,
+) {
+    let mut require = |holds: bool, what: &str| {
+        if !holds {
+            problems.push(format!("{}: {what}", payment.id));
+        }
+    };
+    require(payment.captured.fits_in(&payment.authorized) || payment.captured.is_zero(), "captured more than authorized");
+    require(payment.refunded.fits_in(&payment.captured), "refunded more than captured");
+    let succeeded = payment.attempts.iter().filter(|it| it.status == AttemptStatus::Captured).count();
+    require(succeeded <= 1, "two attempts took money");
+    let has_open = open.keys().any(|(of, _)| *of == payment.id);
+    let holds = payment.attempts.iter().filter_map(|it| it.hold.as_ref()).count()
+        + payment.follow_ups.iter().filter_map(|it| it.hold.as_ref()).count();
+    require(has_open == (holds > 0), "the books hold something that the payment does not, or the other way round");
+    let ended = matches!(payment.status, PaymentStatus::Failed | PaymentStatus::Canceled);
+    require(!(ended && has_open), "it ended with a pending entry");
+}
+
+/// `GET /admin/audit/verify`: the hash chain over all events.
+pub async fn verify(State(shared): App) -> Result<Json<Value>, Refusal> {
+    let verified = tokio::task::spawn_blocking(move || shared.app.library.verify_chain()).await.map_err(failed)?;
+    Ok(Json(match verified {
+        Ok((events, head)) => json!({ "intact": true, "events": events, "head": head }),
+        Err(error) => json!({ "intact": false, "problem": error.to_string() }),
+    }))
+}
+
+/// `GET /metrics`, in Prometheus' text format.
+pub async fn metrics(State(shared): App) -> Result<String, Refusal> {
+    let counters = &shared.counters;
+    let tasks = shared.app.library.tasks(false).map_err(failed)?;
+    let open = shared.app.store.open_operations().map_err(failed)?;
+    let mut text = String::new();
+    let mut metric = |name: &str, kind: &str, help: &str, rows: &[(&str, u64)]| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in rows {
+            let _ = writeln!(text, "{name}{labels} {value}");
+        }
+    };
+    let [ok, refused, broken] = &counters.answered;
+    let rows = [
+        ("{class=\"2xx\"}", ok.load(Ordering::Relaxed)),
+        ("{class=\"4xx\"}", refused.load(Ordering::Relaxed)),
+        ("{class=\"5xx\"}", broken.load(Ordering::Relaxed)),
+    ];
+    metric("portolan_requests_total", "counter", "Merchant requests by class of status.", &rows);
+    metric("portolan_requests_in_flight", "gauge", "Merchant requests now.", &[("", counters.in_flight.load(Ordering::Relaxed))]);
+    metric("portolan_requests_shed_total", "counter", "Requests refused for load.", &[("", counters.shed.load(Ordering::Relaxed))]);
+    let [taken, rejected] = &counters.notifications;
+    let rows =
+        [("{result=\"taken\"}", taken.load(Ordering::Relaxed)), ("{result=\"refused\"}", rejected.load(Ordering::Relaxed))];
+    metric("portolan_notifications_total", "counter", "Provider notifications.", &rows);
+    let operations = u64::try_from(open.len()).unwrap_or(u64::MAX);
+    metric("portolan_operations_open", "gauge", "Operations without an outcome.", &[("", operations)]);
+    let human = tasks.iter().filter(|task| task.for_human).count();
+    let rows = [
+        ("{owner=\"operator\"}", u64::try_from(human).unwrap_or(u64::MAX)),
+        ("{owner=\"router\"}", u64::try_from(tasks.len().saturating_sub(human)).unwrap_or(u64::MAX)),
+    ];
+    metric("portolan_tasks_open", "gauge", "Open tasks by owner.", &rows);
+    Ok(text)
+}

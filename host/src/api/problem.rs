@@ -1,0 +1,139 @@
+//! The one place where an error becomes an HTTP answer (RFC 9457). For each status, what its reader will do: 400 and 422
+//! mend the request, 404 look for the right id, 409 wait or look at the payment, 503 come back later.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use portolan_domain::payment::decide::Refusal;
+use portolan_domain::payment::request::FieldError;
+use portolan_domain::ports::{CommitError, ReadError};
+use portolan_engine::EngineError;
+use serde_json::json;
+
+/// A problem, on its way out.
+#[derive(Debug)]
+pub struct Problem {
+    status: u16,
+    code: String,
+    detail: String,
+    errors: Vec<FieldError>,
+    retry_after_s: Option<u32>,
+}
+
+impl Problem {
+    /// A problem with its code and what to do about it.
+    pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), detail: detail.into(), errors: vec![], retry_after_s: None }
+    }
+
+    /// No such thing, or somebody else's: nobody can tell the difference.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(404, "not_found", format!("there is no such {what}"))
+    }
+
+    /// Come back later; nothing was done.
+    pub fn busy(detail: &str) -> Self {
+        Self { retry_after_s: Some(1), ..Self::new(503, "unavailable", detail) }
+    }
+
+    /// Fields that cannot be accepted, all of them.
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        let detail = errors.first().map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.message));
+        Self { errors, ..Self::new(422, "invalid_request", detail) }
+    }
+
+    /// Not JSON, or not an object.
+    pub fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(400, "malformed_json", detail)
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::NotFound(what) => Self::not_found(what),
+            EngineError::KeyReused => Self::new(422, "idempotency_key_reused", error.to_string()),
+            EngineError::KeyInFlight => {
+                Self { retry_after_s: Some(1), ..Self::new(409, "idempotency_key_in_flight", error.to_string()) }
+            }
+            EngineError::Invalid(errors) => Self::fields(errors),
+            EngineError::Refused(refusal) => refusal.into(),
+            EngineError::Store(commit) => commit.into(),
+            EngineError::Read(read) => read.into(),
+            EngineError::Channel(fault) => {
+                tracing::warn!(%fault, "the channel could not be asked");
+                Self::busy("the channel cannot be reached now; nothing was done")
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            Refusal::WrongStatus(_) => Self::new(409, "wrong_status", text),
+            Refusal::OutcomeUnknown => Self::new(409, "outcome_unknown", text),
+            Refusal::InFlight(_) => Self { retry_after_s: Some(1), ..Self::new(409, "in_flight", text) },
+            Refusal::TooMuch { .. } => Self::fields(vec![FieldError::new("/amount", "amount_too_large", text)]),
+            Refusal::BadAmount(_) => Self::fields(vec![FieldError::new("/amount", "out_of_range", text)]),
+            Refusal::Illegal(illegal) => {
+                tracing::error!(%illegal, "a fact did not fit");
+                Self::new(409, "wrong_status", "the payment changed meanwhile")
+            }
+        }
+    }
+}
+
+impl From<CommitError> for Problem {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::ClaimTaken => {
+                Self { retry_after_s: Some(1), ..Self::new(409, "idempotency_key_in_flight", error.to_string()) }
+            }
+            CommitError::VersionConflict | CommitError::SeenBefore => Self::new(409, "conflict", error.to_string()),
+            CommitError::DiskFloor => Self::busy("the disk is nearly full: no new payments are taken; nothing was done"),
+            CommitError::Unavailable(_) => {
+                tracing::error!(%error, "the store did not write");
+                Self::busy("the store cannot write now; ask again with the same Idempotency-Key")
+            }
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        tracing::error!(%error, "the store could not be read");
+        Self::busy("the store cannot be read now")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let errors: Vec<_> = self
+            .errors
+            .iter()
+            .map(|error| json!({ "pointer": error.pointer, "code": error.code, "message": error.message }))
+            .collect();
+        let body = json!({
+            "type": format!("https://portolan.dev/problems/{}", self.code),
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "param": self.errors.first().map(|error| error.pointer.clone()),
+            "retryable": self.retry_after_s.is_some(),
+            "errors": errors,
+        });
+        let mut response = (status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

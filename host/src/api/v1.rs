@@ -1,0 +1,8 @@
+//! Version 1: one file per resource. Each handler reads JSON into a command, hands it to the engine, and shows the
+//! answer.
+
+pub mod lists;
+pub mod methods;
+pub mod payments;
+pub mod public;
+pub mod refunds;

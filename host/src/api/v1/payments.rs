@@ -1,0 +1,146 @@
+//! Payments: create, confirm, capture, cancel.
+
+use crate::api::auth::Caller;
+use crate::api::problem::Problem;
+use crate::api::strict::{self, Fields};
+use crate::api::{Api, read_body, respond};
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use portolan_domain::ids::{MethodId, PaymentId};
+use portolan_domain::payment::request::{FieldError, PaymentRequest, validate};
+use portolan_engine::{
+    Answered, CancelPayment, CapturePayment, ClaimRequest, ConfirmPayment, CreatePayment, Engine, EngineError,
+};
+use std::future::Future;
+use std::sync::Arc;
+
+/// `POST /v1/payments`.
+pub async fn create(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let (caller, claim, mut fields) = open(&api, &headers, body, "payments:write", "POST /v1/payments").await?;
+    let mut payer = fields.inside("payer");
+    let request = PaymentRequest {
+        amount: fields.integer("amount"),
+        currency: fields.text("currency"),
+        capture_method: fields.text("capture_method"),
+        payment_method: fields.text("payment_method"),
+        confirm: fields.flag("confirm"),
+        description: fields.text("description"),
+        statement_descriptor: fields.text("statement_descriptor"),
+        return_url: fields.text("return_url"),
+        metadata: fields.texts("metadata"),
+        payer_name: payer.text("name"),
+        payer_email: payer.text("email"),
+    };
+    fields.close(payer);
+    let valid = fields.finish(validate(request))?;
+    let command = CreatePayment { merchant: caller.merchant, mode: caller.mode, claim: claim.clone(), valid };
+    run(&api, claim, |engine| async move { engine.create_payment(command).await }).await
+}
+
+/// `POST /v1/payments/{id}/confirm`.
+pub async fn confirm(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let path = format!("POST /v1/payments/{id}/confirm");
+    let (caller, claim, mut fields) = open(&api, &headers, body, "payments:write", &path).await?;
+    let payment = payment_id(&id)?;
+    let method = fields.text("payment_method");
+    let code = fields.text("security_code");
+    let parsed = method.map(|text| text.parse::<MethodId>()).transpose();
+    let parsed = parsed.map_err(|error| vec![FieldError::new("/payment_method", "invalid_id", error.to_string())]);
+    let method = fields.finish(parsed)?;
+    if let Some(code) = code {
+        let known = api.app.store.payment(payment)?.and_then(|found| found.payment.method);
+        let target = method.or(known).ok_or_else(|| Problem::not_found("payment method"))?;
+        let taken = api.app.vault.take_code(target, &code, api.app.ambient.now_ms());
+        taken.map_err(|error| Problem::fields(vec![error]))?;
+    }
+    let command = ConfirmPayment { merchant: caller.merchant, mode: caller.mode, claim: claim.clone(), payment, method };
+    run(&api, claim, |engine| async move { engine.confirm_payment(command).await }).await
+}
+
+/// `POST /v1/payments/{id}/capture`.
+pub async fn capture(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let path = format!("POST /v1/payments/{id}/capture");
+    let (caller, claim, mut fields) = open(&api, &headers, body, "payments:write", &path).await?;
+    let (amount, is_final) = (fields.integer("amount"), fields.optional_flag("final").unwrap_or(true));
+    fields.finish(Ok(()))?;
+    let payment = payment_id(&id)?;
+    let Caller { merchant, mode } = caller;
+    let command = CapturePayment { merchant, mode, claim: claim.clone(), payment, amount, is_final };
+    run(&api, claim, |engine| async move { engine.capture_payment(command).await }).await
+}
+
+/// `POST /v1/payments/{id}/cancel`.
+pub async fn cancel(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let path = format!("POST /v1/payments/{id}/cancel");
+    let (caller, claim, mut fields) = open(&api, &headers, body, "payments:write", &path).await?;
+    let reason = fields.text("reason");
+    let reason = fields.finish(super::refunds::check_reason(reason))?;
+    let payment = payment_id(&id)?;
+    let Caller { merchant, mode } = caller;
+    let command = CancelPayment { merchant, mode, claim: claim.clone(), payment, reason };
+    run(&api, claim, |engine| async move { engine.cancel_payment(command).await }).await
+}
+
+/// An id in a path; what is no id is nobody's.
+pub fn payment_id(text: &str) -> Result<PaymentId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("payment"))
+}
+
+/// What every write begins with: the caller, the body, the key.
+pub async fn open(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+    scope: &'static str,
+    method_path: &str,
+) -> Result<(Caller, ClaimRequest, Fields), Problem> {
+    let caller = api.caller(headers, scope)?;
+    let bytes = read_body(headers, body).await?;
+    let value = strict::parse(if bytes.is_empty() { b"{}" } else { &bytes })?;
+    let claim = api.claim(headers, &caller, (method_path, &value))?;
+    Ok((caller, claim, Fields::of(value)?))
+}
+
+/// Runs a command to its end, whoever hangs up meanwhile. After `answer_within` the caller gets the payment as it is
+/// then, and the work goes on.
+pub async fn run<F>(api: &Api, claim: ClaimRequest, command: impl FnOnce(Arc<Engine>) -> F) -> Result<Response, Problem>
+where
+    F: Future<Output = Result<Answered, EngineError>> + Send + 'static,
+{
+    let span = tracing::Span::current();
+    let work = tokio::spawn(tracing::Instrument::instrument(command(api.app.engine.clone()), span));
+    match tokio::time::timeout(api.app.config.answer_within, work).await {
+        Ok(Ok(answered)) => Ok(respond(&answered?)),
+        Ok(Err(panic)) => {
+            tracing::error!(%panic, "a command panicked");
+            Err(Problem::new(500, "internal", "the router failed; ask again with the same Idempotency-Key"))
+        }
+        Err(_) => as_it_is_now(api, &claim),
+    }
+}
+
+fn as_it_is_now(api: &Api, claim: &ClaimRequest) -> Result<Response, Problem> {
+    use portolan_domain::ports::Render;
+    let found = api.app.store.claim(&claim.name)?;
+    let Some(claim) = found else { return Err(Problem::busy("nothing was done yet; ask again with the same key")) };
+    let found = api.app.store.payment(claim.payment)?.ok_or_else(|| Problem::not_found("payment"))?;
+    let answer = crate::wire::Json.payment(&found.payment);
+    Ok(respond(&Answered { answer, is_replay: false }))
+}

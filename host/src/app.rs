@@ -1,0 +1,109 @@
+//! The composition root: builds store, vault, channels and engine from the configuration, and nothing else.
+
+use crate::config::{Config, read_secret};
+use crate::steps::StopAt;
+use crate::wire::Json;
+use anyhow::Context;
+use portolan_channels::{Artifacts, Registry, Sandbox};
+use portolan_domain::ports::{Ambient, KeyRing, Library, Store};
+use portolan_egress::{Egress, Timeouts};
+use portolan_engine::{Engine, Ports};
+use portolan_storage::{SqliteConfig, SqliteStore};
+use portolan_vault::{KeyFile, LocalVault};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// Guest calls at once: more than threads that could make them.
+const SANDBOX_SLOTS: u32 = 64;
+
+/// Everything that the servers need.
+pub struct App {
+    /// The configuration.
+    pub config: Config,
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The vault.
+    pub vault: Arc<LocalVault>,
+    /// The store, for lists and operators.
+    pub library: Arc<dyn Library>,
+    /// The same store, for single look-ups.
+    pub store: Arc<dyn Store>,
+    /// The API keys.
+    pub key_ring: Arc<dyn KeyRing>,
+    /// The store itself, for backups.
+    pub sqlite: Arc<SqliteStore>,
+    /// Time and ids.
+    pub ambient: Arc<dyn Ambient>,
+}
+
+/// The system's clock and randomness.
+pub struct System;
+
+impl Ambient for System {
+    fn now_ms(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    }
+    fn uuid_v7(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+    fn uuid_v4(&self) -> Uuid {
+        Uuid::new_v4()
+    }
+}
+
+impl App {
+    /// Builds it all. Nothing listens yet.
+    pub fn build(config: Config) -> anyhow::Result<Self> {
+        let folder = config.folder.clone();
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let vault = Arc::new(LocalVault::new(KeyFile::open_or_create(&folder.join("keys.json"))?));
+        for (channel, name, place) in &config.secrets {
+            let value = read_secret(place).map_err(|problem| anyhow::anyhow!("channel {channel}: {name}: {problem}"))?;
+            vault.put_secret(channel.clone(), name.clone(), value);
+        }
+        let sqlite = Arc::new(open_store(&config, vault.clone())?);
+        let ambient: Arc<dyn Ambient> = Arc::new(System);
+        let sandbox = Sandbox::start(SANDBOX_SLOTS)?;
+        let artifacts = Artifacts::new(folder.join("components"), vault.clone());
+        let registry = Registry::load(
+            sandbox,
+            &artifacts,
+            (&config.adapters, config.channels.clone()),
+            (Egress::new(Timeouts::default()), vault.clone(), ambient.clone()),
+            config.public_url.clone(),
+        )?;
+        let ports = Ports {
+            store: sqlite.clone(),
+            channels: Arc::new(registry),
+            vault: vault.clone(),
+            ambient: ambient.clone(),
+            render: Arc::new(Json),
+            steps: Arc::new(StopAt::from_env()),
+        };
+        let engine = Arc::new(Engine::new(ports, config.policy));
+        Ok(Self {
+            config,
+            engine,
+            vault,
+            library: sqlite.clone(),
+            store: sqlite.clone(),
+            key_ring: sqlite.clone(),
+            sqlite,
+            ambient,
+        })
+    }
+}
+
+fn open_store(config: &Config, vault: Arc<LocalVault>) -> anyhow::Result<SqliteStore> {
+    let sqlite = SqliteConfig {
+        file: config.folder.join("portolan.db"),
+        disk_floor_bytes: config.disk_floor_bytes,
+        is_durable: config.is_durable,
+    };
+    let end = |why: &str| {
+        tracing::error!(why, "stopping at once: what was promised may not be on disk");
+        std::process::exit(74);
+    };
+    Ok(SqliteStore::open(&sqlite, vault, Box::new(end))?)
+}

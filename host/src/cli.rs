@@ -1,0 +1,202 @@
+//! The command line. Every verb but `serve`, `check-config`, `restore` and `rotate-key` calls the operators' API.
+
+mod client;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::{server, telemetry};
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use portolan_storage::SqliteStore;
+use portolan_vault::KeyFile;
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// A self-hosted, cross-border payment router.
+#[derive(Parser)]
+#[command(name = "portolan", version, about)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, default_value = "portolan.toml", env = "PORTOLAN_CONFIG")]
+    config: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serve merchants until SIGTERM.
+    Serve,
+    /// Read the configuration, load every adapter, and say what is wrong.
+    CheckConfig,
+    /// API keys.
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// Everything about one payment: timeline, operations, exchanges, entries.
+    Payment {
+        /// pay_…
+        id: String,
+    },
+    /// Operations whose outcome is not known.
+    Unknowns,
+    /// What needs a human.
+    #[command(subcommand)]
+    Tasks(TasksVerb),
+    /// The books.
+    #[command(subcommand)]
+    Ledger(LedgerVerb),
+    /// The log of events.
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Copy the running store into a new file.
+    Backup {
+        /// The new file.
+        to: PathBuf,
+    },
+    /// Put a backup in place of the store (stopped). What was open then is asked about at the next start.
+    Restore {
+        /// The backup.
+        from: PathBuf,
+    },
+    /// Add a new key to the key file (stopped); it seals from the next start on, the old ones still open.
+    RotateKey,
+}
+
+#[derive(Subcommand)]
+enum KeyVerb {
+    /// Make a key; it is shown once.
+    Create {
+        /// The merchant's name.
+        #[arg(long)]
+        merchant: String,
+        /// test or live.
+        #[arg(long, default_value = "test")]
+        mode: String,
+        /// Scopes; all if none is given.
+        #[arg(long)]
+        scope: Vec<String>,
+    },
+    /// All keys, without their secrets.
+    List,
+    /// Stop a key from working.
+    Revoke {
+        /// The first characters, as `list` shows them.
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum TasksVerb {
+    /// Open tasks.
+    List {
+        /// Closed ones too.
+        #[arg(long)]
+        closed: bool,
+    },
+    /// Decide one.
+    Resolve {
+        /// task_…
+        id: String,
+        /// One of those that `list` allows.
+        resolution: String,
+        /// Who decides.
+        #[arg(long)]
+        by: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+        /// The provider's reference, where it happened.
+        #[arg(long)]
+        reference: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum LedgerVerb {
+    /// Check every invariant over everything.
+    Check,
+}
+
+#[derive(Subcommand)]
+enum AuditVerb {
+    /// Verify the hash chain over all events.
+    Verify,
+}
+
+/// Does what was typed.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let config = Config::read(&cli.config)?;
+    match cli.verb {
+        Verb::Serve => {
+            telemetry::start();
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let app = App::build(config)?;
+            runtime.block_on(server::serve(app))?;
+            // What is still in flight after the drain is on disk as an intent and will be asked about.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+            Ok(())
+        }
+        Verb::CheckConfig => {
+            let channels = config.channels.len();
+            App::build(config)?;
+            say(&format!("the configuration is good: {channels} channels"))
+        }
+        Verb::RotateKey => {
+            let id = KeyFile::rotate(&config.folder.join("keys.json"))?;
+            say(&format!("key {id} seals from the next start on"))
+        }
+        Verb::Restore { from } => restore(&config, &from),
+        verb => ask(&config, verb),
+    }
+}
+
+fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
+    let client = client::Client::new(config)?;
+    let (answer, good) = match verb {
+        Verb::Key(KeyVerb::Create { merchant, mode, scope }) => {
+            (client.post("/admin/keys", &json!({ "merchant": merchant, "mode": mode, "scopes": scope }))?, None)
+        }
+        Verb::Key(KeyVerb::List) => (client.get("/admin/keys")?, None),
+        Verb::Key(KeyVerb::Revoke { id }) => (client.post(&format!("/admin/keys/{id}/revoke"), &json!({}))?, None),
+        Verb::Payment { id } => (client.get(&format!("/admin/payments/{id}"))?, None),
+        Verb::Unknowns => (client.get("/admin/unknowns")?, None),
+        Verb::Tasks(TasksVerb::List { closed }) => {
+            (client.get(if closed { "/admin/tasks?closed=true" } else { "/admin/tasks" })?, None)
+        }
+        Verb::Tasks(TasksVerb::Resolve { id, resolution, by, reason, reference }) => {
+            let body = json!({ "resolution": resolution, "by": by, "reason": reason, "reference": reference });
+            (client.post(&format!("/admin/tasks/{id}/resolve"), &body)?, None)
+        }
+        Verb::Ledger(LedgerVerb::Check) => (client.get("/admin/ledger/check")?, Some("balanced")),
+        Verb::Audit(AuditVerb::Verify) => (client.get("/admin/audit/verify")?, Some("intact")),
+        Verb::Backup { to } => {
+            let to = std::path::absolute(&to)?;
+            (client.post("/admin/backup", &json!({ "to": to }))?, None)
+        }
+        Verb::Serve | Verb::CheckConfig | Verb::RotateKey | Verb::Restore { .. } => return Ok(()),
+    };
+    say(&serde_json::to_string_pretty(&answer)?)?;
+    match good {
+        Some(field) if answer.get(field) != Some(&json!(true)) => anyhow::bail!("not {field}: see above"),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn restore(config: &Config, from: &std::path::Path) -> anyhow::Result<()> {
+    let file = config.folder.join("portolan.db");
+    std::fs::create_dir_all(&config.folder)?;
+    anyhow::ensure!(!file.exists(), "{} exists: move it away first, it may be the better copy", file.display());
+    SqliteStore::restore(from, &file).with_context(|| format!("restoring {}", from.display()))?;
+    say("restored; the next start asks the providers about everything that was open or young in the backup")
+}
+
+fn say(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+/// One line on standard error.
+pub fn say_error(error: &anyhow::Error) {
+    // Where standard error is gone, nobody reads it either.
+    let _ = writeln!(std::io::stderr(), "portolan: {error:#}");
+}

@@ -1,0 +1,57 @@
+//! The CLI's side of the operators' API: plain HTTP over loopback, one request a call.
+
+use crate::config::Config;
+use anyhow::Context;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long an answer may take: checking a large ledger takes a while.
+const WITHIN: Duration = Duration::from_secs(600);
+
+pub struct Client {
+    address: SocketAddr,
+    token: String,
+}
+
+impl Client {
+    /// For the host of that configuration.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let path = config.folder.join("admin.token");
+        let token = std::fs::read_to_string(&path);
+        let token = token.with_context(|| format!("{}: start the router once, on this machine", path.display()))?;
+        Ok(Self { address: config.admin, token: token.trim().to_owned() })
+    }
+
+    /// Reads.
+    pub fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send("GET", path, "")
+    }
+
+    /// Writes.
+    pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send("POST", path, &body.to_string())
+    }
+
+    fn send(&self, method: &str, path: &str, body: &str) -> anyhow::Result<Value> {
+        let mut stream = TcpStream::connect(self.address)
+            .with_context(|| format!("no router answers on {} (server.admin)", self.address))?;
+        stream.set_read_timeout(Some(WITHIN))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            self.address,
+            self.token,
+            body.len()
+        )?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        let (head, body) = reply.split_once("\r\n\r\n").context("the answer is cut short")?;
+        let status = head.split_whitespace().nth(1).unwrap_or_default();
+        let value: Value = serde_json::from_str(body).with_context(|| format!("status {status} without JSON"))?;
+        anyhow::ensure!(status == "200", "{}", value.get("detail").and_then(Value::as_str).unwrap_or(status));
+        Ok(value)
+    }
+}

@@ -1,0 +1,270 @@
+//! The configuration: what was written (TOML, nothing unknown) becomes what is meant, before any port opens. Secrets are
+//! never in it, only where they are: `env:NAME` or `file:PATH`.
+
+use portolan_channels::{AdapterSource, ChannelConfig, EndpointConfig};
+use portolan_domain::ids::{Mode, Name};
+use portolan_domain::payment::decide::Policy;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What is wrong, in one line.
+#[derive(Debug, thiserror::Error)]
+#[error("configuration {file}: {problem}")]
+pub struct ConfigError {
+    file: String,
+    problem: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    #[serde(default)]
+    server: RawServer,
+    #[serde(default)]
+    store: RawStore,
+    #[serde(default)]
+    policy: RawPolicy,
+    #[serde(default)]
+    adapter: Vec<RawAdapter>,
+    #[serde(default)]
+    channel: Vec<RawChannel>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawServer {
+    listen: SocketAddr,
+    admin: SocketAddr,
+    public_url: Option<String>,
+    answer_within_ms: u64,
+    drain_ms: u64,
+    connections_max: usize,
+    in_flight_max: usize,
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            public_url: None,
+            answer_within_ms: 25_000,
+            drain_ms: 30_000,
+            connections_max: 4_096,
+            in_flight_max: 2_048,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawStore {
+    folder: PathBuf,
+    disk_floor_mb: u64,
+    durable: bool,
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("data"), disk_floor_mb: 64, durable: true }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawPolicy {
+    check_first_ms: u64,
+    check_max_ms: u64,
+    checks_before_reversal: u32,
+    checks_before_human: u32,
+    action_ms: u64,
+    authorization_ms: u64,
+    attempts_max: usize,
+}
+
+impl Default for RawPolicy {
+    fn default() -> Self {
+        Self {
+            check_first_ms: 1_000,
+            check_max_ms: 300_000,
+            checks_before_reversal: 6,
+            checks_before_human: 10,
+            action_ms: 30 * 60 * 1_000,
+            authorization_ms: 7 * 24 * 60 * 60 * 1_000,
+            attempts_max: 3,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAdapter {
+    name: String,
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawChannel {
+    id: String,
+    mode: String,
+    merchant: Option<String>,
+    adapter: String,
+    #[serde(default)]
+    card_data: bool,
+    #[serde(default)]
+    harmless: Vec<String>,
+    #[serde(default)]
+    currencies: Vec<String>,
+    #[serde(default)]
+    disabled: bool,
+    #[serde(default)]
+    settings: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    endpoints: BTreeMap<String, RawEndpoint>,
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    keys: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEndpoint {
+    url: String,
+    #[serde(default)]
+    allow_private: bool,
+}
+
+/// What is meant.
+pub struct Config {
+    /// Where merchants call.
+    pub listen: SocketAddr,
+    /// Where operators call: loopback.
+    pub admin: SocketAddr,
+    /// Where payers and providers reach this host.
+    pub public_url: String,
+    /// After this time a call answers `processing`, and the work goes on.
+    pub answer_within: Duration,
+    /// How long requests in flight may take after the first signal.
+    pub drain: Duration,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Requests at once; more are shed with 503.
+    pub in_flight_max: usize,
+    /// Where everything durable is.
+    pub folder: PathBuf,
+    /// Below so much free disk no new money is taken.
+    pub disk_floor_bytes: u64,
+    /// Whether commits are synced.
+    pub is_durable: bool,
+    /// How long the router waits for what.
+    pub policy: Policy,
+    /// The adapters.
+    pub adapters: Vec<AdapterSource>,
+    /// The channels.
+    pub channels: Vec<ChannelConfig>,
+    /// Secrets and keys by channel and name, with where they are.
+    pub secrets: Vec<(Name, String, String)>,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let failed = |problem: String| ConfigError { file: file.display().to_string(), problem };
+        let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+        let raw: Raw = toml::from_str(&text).map_err(|error| failed(error.to_string().trim().replace('\n', " | ")))?;
+        Self::check(raw, file.parent().unwrap_or(Path::new("."))).map_err(failed)
+    }
+
+    fn check(raw: Raw, base: &Path) -> Result<Self, String> {
+        if !raw.server.admin.ip().is_loopback() {
+            return Err(format!("server.admin = {}: operators' listener stays on loopback", raw.server.admin));
+        }
+        let mut secrets = vec![];
+        let mut channels: Vec<ChannelConfig> = vec![];
+        for channel in raw.channel {
+            let channel = check_channel(channel, &mut secrets)?;
+            if channels.iter().any(|known| known.id == channel.id) {
+                return Err(format!("channel {}: there are two of that id", channel.id));
+            }
+            channels.push(channel);
+        }
+        let policy = raw.policy;
+        Ok(Self {
+            listen: raw.server.listen,
+            admin: raw.server.admin,
+            public_url: raw.server.public_url.unwrap_or_else(|| format!("http://{}", raw.server.listen)),
+            answer_within: Duration::from_millis(raw.server.answer_within_ms),
+            drain: Duration::from_millis(raw.server.drain_ms),
+            connections_max: raw.server.connections_max,
+            in_flight_max: raw.server.in_flight_max,
+            folder: base.join(raw.store.folder),
+            disk_floor_bytes: raw.store.disk_floor_mb.saturating_mul(1024 * 1024),
+            is_durable: raw.store.durable,
+            policy: Policy {
+                check_first_ms: policy.check_first_ms,
+                check_max_ms: policy.check_max_ms,
+                checks_before_reversal: policy.checks_before_reversal,
+                checks_before_human: policy.checks_before_human,
+                action_ms: policy.action_ms,
+                authorization_ms: policy.authorization_ms,
+                attempts_max: policy.attempts_max,
+            },
+            adapters: raw.adapter.into_iter().map(|it| AdapterSource { name: it.name, file: base.join(it.file) }).collect(),
+            channels,
+            secrets,
+        })
+    }
+}
+
+fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> Result<ChannelConfig, String> {
+    let id = Name::parse(&raw.id).ok_or_else(|| format!("channel {:?}: an id has 1 to 40 of a-z 0-9 - _", raw.id))?;
+    let mode = match raw.mode.as_str() {
+        "test" => Mode::Test,
+        "live" => Mode::Live,
+        other => return Err(format!("channel {id}: mode = {other:?} is neither test nor live")),
+    };
+    let merchant = match raw.merchant {
+        Some(name) => Some(Name::parse(&name).ok_or_else(|| format!("channel {id}: merchant = {name:?} is no name"))?),
+        None => None,
+    };
+    let settings = serde_json::to_string(&raw.settings).map_err(|error| format!("channel {id}: settings: {error}"))?;
+    for (name, place) in raw.secrets.iter().chain(&raw.keys) {
+        if !place.starts_with("env:") && !place.starts_with("file:") {
+            return Err(format!("channel {id}: {name} must say where the secret is: env:NAME or file:PATH"));
+        }
+        secrets.push((id.clone(), name.clone(), place.clone()));
+    }
+    let endpoint = |(name, it): (String, RawEndpoint)| EndpointConfig { name, url: it.url, allow_private: it.allow_private };
+    Ok(ChannelConfig {
+        id,
+        mode,
+        merchant,
+        adapter: raw.adapter,
+        endpoints: raw.endpoints.into_iter().map(endpoint).collect(),
+        secrets: raw.secrets.into_keys().collect(),
+        keys: raw.keys.into_keys().collect(),
+        harmless: raw.harmless,
+        card_data: raw.card_data,
+        currencies: raw.currencies,
+        settings,
+        disabled: raw.disabled,
+    })
+}
+
+/// Reads a secret from where the configuration says that it is.
+pub fn read_secret(place: &str) -> Result<Vec<u8>, String> {
+    if let Some(name) = place.strip_prefix("env:") {
+        return std::env::var(name).map(String::into_bytes).map_err(|_| format!("the variable {name} is not set"));
+    }
+    let file = place.strip_prefix("file:").unwrap_or(place);
+    let mut bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+    while bytes.last().is_some_and(u8::is_ascii_whitespace) {
+        bytes.pop();
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,129 @@
+//! SQLite: opening, migrating, and the connections. One writer (`writer.rs`) and a few readers (`reader.rs`).
+
+mod backup;
+mod reader;
+mod writer;
+
+use portolan_domain::ports::Sealer;
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// The migrations, in order. A released one never changes.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_spine.sql")];
+
+/// How to open the store.
+#[derive(Clone, Debug)]
+pub struct SqliteConfig {
+    /// The database file.
+    pub file: PathBuf,
+    /// Below so many free bytes no new money is taken, so that outcomes of money in flight still fit.
+    pub disk_floor_bytes: u64,
+    /// Whether each commit is synced. Only a test that shows what happens otherwise says no.
+    pub is_durable: bool,
+}
+
+/// Why the store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// SQLite says no.
+    #[error("opening {0}: {1}")]
+    Sqlite(String, rusqlite::Error),
+    /// Made by a newer version.
+    #[error("{0} was written by a newer version of the router (schema {1}, this one knows {2}): start that version")]
+    Newer(String, usize, usize),
+    /// It is damaged.
+    #[error("{0} is damaged: {1}; restore a backup with `portolan restore`")]
+    Damaged(String, String),
+    /// Another process has it.
+    #[error("{0} is in use by another router: one process writes one store")]
+    InUse(String),
+    /// The file system says no.
+    #[error("{0}: {1}")]
+    File(String, std::io::Error),
+}
+
+/// The store of one node.
+pub struct SqliteStore {
+    file: PathBuf,
+    sealer: Arc<dyn Sealer>,
+    writer: writer::Writer,
+    readers: Mutex<Vec<Connection>>,
+    /// Held as long as the store is open: one process writes one store.
+    _lock: std::fs::File,
+}
+
+impl SqliteStore {
+    /// Opens or makes the store, migrates it, checks it, starts its writer. `on_fatal` is called when the disk no longer
+    /// takes what was promised; it must end the process.
+    pub fn open(
+        config: &SqliteConfig,
+        sealer: Arc<dyn Sealer>,
+        on_fatal: Box<dyn Fn(&str) + Send>,
+    ) -> Result<Self, OpenError> {
+        let name = config.file.display().to_string();
+        let failed = |error| OpenError::Sqlite(name.clone(), error);
+        let lock = lock(&config.file)?;
+        let mut connection = Connection::open(&config.file).map_err(failed)?;
+        prepare(&connection, config.is_durable).map_err(failed)?;
+        check(&connection, &name)?;
+        migrate(&mut connection, &name)?;
+        let writer = writer::Writer::start(connection, config.clone(), on_fatal).map_err(failed)?;
+        Ok(Self { file: config.file.clone(), sealer, writer, readers: Mutex::new(vec![]), _lock: lock })
+    }
+
+    fn open_reader(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.file, flags)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    }
+}
+
+fn lock(file: &Path) -> Result<std::fs::File, OpenError> {
+    let path = file.with_extension("lock");
+    let failed = |error| OpenError::File(path.display().to_string(), error);
+    let lock = std::fs::File::create(&path).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(file.display().to_string())),
+        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn prepare(connection: &Connection, is_durable: bool) -> rusqlite::Result<()> {
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", if is_durable { "FULL" } else { "NORMAL" })?;
+    // Checkpoints are the writer's own, because their result has to be read.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -32_768)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn check(connection: &Connection, name: &str) -> Result<(), OpenError> {
+    let verdict = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match verdict {
+        Ok(ok) if ok == "ok" => Ok(()),
+        Ok(problem) => Err(OpenError::Damaged(name.to_owned(), problem)),
+        Err(error) => Err(OpenError::Damaged(name.to_owned(), error.to_string())),
+    }
+}
+
+fn migrate(connection: &mut Connection, name: &str) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Sqlite(name.to_owned(), error);
+    let at: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    if at > MIGRATIONS.len() {
+        return Err(OpenError::Newer(name.to_owned(), at, MIGRATIONS.len()));
+    }
+    for (number, migration) in MIGRATIONS.iter().enumerate().skip(at) {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(migration).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", number + 1).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}

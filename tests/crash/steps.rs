@@ -1,0 +1,74 @@
+//! A kill at each named step of one payment, and of its recovery.
+
+use portolan_tests::{Options, Reply, World};
+use serde_json::json;
+
+/// The steps at which the engine can be stopped, in the order of the walk, and whether the acquirer has acted by then.
+const STEPS: [(&str, bool); 4] =
+    [("before_intent", false), ("after_intent", false), ("after_answer", true), ("after_outcome", true)];
+
+fn stop_at(step: &str) -> Options {
+    Options {
+        env: vec![("PORTOLAN_STOP_AT".into(), format!("{step}:1"))],
+        acquirer: vec!["--silent".into()],
+        ..Options::default()
+    }
+}
+
+/// Kills at `step`, starts again, repeats the request with the same key, and returns the payment once it is final.
+fn killed_at(step: &str, amount: u64) -> (World, Reply) {
+    let mut world = World::start(stop_at(step)).unwrap();
+    let method = world.store_card("4242424242424242").unwrap();
+    let body = json!({ "amount": amount, "currency": "EUR", "payment_method": method, "confirm": true });
+    assert!(world.post_with_key("/v1/payments", &body, "once").is_err(), "the host must die at {step}");
+    world.await_host_end().unwrap();
+    world.set_env(vec![]);
+    world.start_host().unwrap();
+    let again = world.post_with_key("/v1/payments", &body, "once").unwrap();
+    assert_eq!(again.status, 200, "{step}: {}", again.text);
+    let id = again.text_at("/id").to_owned();
+    let done = |reply: &Reply| ["succeeded", "failed", "requires_payment_method"].contains(&reply.text_at("/status"));
+    let last = world.await_payment(&id, done).unwrap();
+    (world, last)
+}
+
+#[test]
+fn a_kill_at_each_step_charges_once_and_forgets_nothing() {
+    for (step, has_charged) in STEPS {
+        let (world, payment) = killed_at(step, 1099);
+        let charges = world.charges_of(payment.text_at("/id")).unwrap();
+        match step {
+            // Nothing was on disk: the repeated request is a first one, but its security code is still unknown to the
+            // new process; the acquirer takes the card without it.
+            "before_intent" => assert_eq!((payment.text_at("/status"), charges.len()), ("succeeded", 1), "{step}"),
+            // The intent is on disk, nothing was sent, and the code was never written down.
+            "after_intent" => {
+                assert_eq!((payment.text_at("/status"), charges.len()), ("requires_payment_method", 0), "{step}");
+                assert_eq!(payment.text_at("/last_error/code"), "security_code_required");
+            }
+            _ => assert_eq!((payment.text_at("/status"), charges.len()), ("succeeded", 1), "{step}: {}", payment.text),
+        }
+        assert_eq!(charges.len() == 1, has_charged || step == "before_intent");
+        world.assert_books().unwrap();
+    }
+}
+
+#[test]
+fn a_kill_in_the_recovery_changes_nothing() {
+    for step in ["after_recovery", "after_status", "after_outcome"] {
+        let mut world = World::start(stop_at("after_answer")).unwrap();
+        let method = world.store_card("4242424242424242").unwrap();
+        let body = json!({ "amount": 1099, "currency": "EUR", "payment_method": method, "confirm": true });
+        assert!(world.post_with_key("/v1/payments", &body, "once").is_err());
+        world.await_host_end().unwrap();
+        world.set_env(vec![("PORTOLAN_STOP_AT".into(), format!("{step}:1"))]);
+        world.spawn_host().unwrap();
+        assert!(!world.await_host_end().unwrap().success(), "{step}");
+        world.set_env(vec![]);
+        world.start_host().unwrap();
+        let again = world.post_with_key("/v1/payments", &body, "once").unwrap();
+        let last = world.await_payment(again.text_at("/id"), |reply| reply.text_at("/status") == "succeeded").unwrap();
+        assert_eq!(world.charges_of(last.text_at("/id")).unwrap().len(), 1, "{step}");
+        world.assert_books().unwrap();
+    }
+}

@@ -1,0 +1,394 @@
+//! Processes: an acquirer with its record, a host with its store, a merchant's key. Everything ends with the value.
+
+use crate::http::{Reply, call};
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a process may take to be there.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// The workspace's folder.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// A binary of the workspace, built by `cargo xtask`.
+pub fn binary(name: &str) -> PathBuf {
+    let profile = std::env::var("PORTOLAN_TEST_PROFILE").unwrap_or_else(|_| "debug".into());
+    workspace().join("target").join(profile).join(name)
+}
+
+/// A guest of the workspace, built by `cargo xtask`.
+pub fn guest(name: &str) -> PathBuf {
+    workspace().join(format!("target/guests/wasm32-wasip2/guest/{name}.wasm"))
+}
+
+/// What differs from world to world.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Environment of the host.
+    pub env: Vec<(String, String)>,
+    /// More arguments for the acquirer.
+    pub acquirer: Vec<String>,
+    /// Lines put under `[server]`, `[store]` and `[policy]`.
+    pub server: String,
+    /// See `server`.
+    pub store: String,
+    /// See `server`.
+    pub policy: String,
+    /// How long the adapter waits for the acquirer.
+    pub timeout_ms: u32,
+    /// More configuration, put at the end.
+    pub more: String,
+    /// Put in front of the host's command: `strace` and the like.
+    pub wrapper: Vec<String>,
+    /// Where the logs go: inherited, or `host.log` in the folder.
+    pub is_loud: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            env: vec![],
+            acquirer: vec![],
+            server: String::new(),
+            store: String::new(),
+            policy: "check_first_ms = 200\ncheck_max_ms = 1000".into(),
+            timeout_ms: 800,
+            more: String::new(),
+            wrapper: vec![],
+            is_loud: false,
+        }
+    }
+}
+
+/// A running world.
+pub struct World {
+    /// Where everything is.
+    pub folder: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+    options: Options,
+    acquirer: Option<Child>,
+    host: Option<Child>,
+    /// Where the acquirer listens.
+    pub acquirer_at: SocketAddr,
+    /// Where merchants call.
+    pub api: SocketAddr,
+    /// Where operators call.
+    pub admin: SocketAddr,
+    /// The merchant's key.
+    pub key: String,
+    counter: AtomicU64,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in [&mut self.host, &mut self.acquirer].into_iter().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+impl World {
+    /// A world in a temporary folder, with a merchant `shop`.
+    pub fn start(options: Options) -> anyhow::Result<Self> {
+        let temporary = tempfile::tempdir()?;
+        let mut world = Self::start_in(temporary.path().to_path_buf(), options)?;
+        world._temporary = Some(temporary);
+        Ok(world)
+    }
+
+    /// A world in that folder.
+    pub fn start_in(folder: PathBuf, options: Options) -> anyhow::Result<Self> {
+        let mut world = Self {
+            folder,
+            _temporary: None,
+            acquirer: None,
+            host: None,
+            acquirer_at: SocketAddr::from(([127, 0, 0, 1], 0)),
+            api: free_port()?,
+            admin: free_port()?,
+            key: String::new(),
+            counter: AtomicU64::new(0),
+            options,
+        };
+        world.start_acquirer()?;
+        world.write_config()?;
+        world.start_host()?;
+        world.key = world.new_key("shop")?;
+        Ok(world)
+    }
+
+    /// Starts the acquirer over its record.
+    pub fn start_acquirer(&mut self) -> anyhow::Result<()> {
+        let program = binary("portolan-acquirer");
+        let mut command = Command::new(&program);
+        command
+            .args(["--listen", &self.acquirer_at.to_string(), "--record"])
+            .arg(self.folder.join("acquirer.jsonl"))
+            .args(&self.options.acquirer)
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("{}: run cargo xtask build", program.display()))?;
+        let out = child.stdout.take().context("no output")?;
+        let mut line = String::new();
+        BufReader::new(out).read_line(&mut line)?;
+        let address = line.trim().rsplit("http://").next().unwrap_or_default();
+        self.acquirer_at = address.parse().with_context(|| format!("the acquirer said {line:?}"))?;
+        self.acquirer = Some(child);
+        Ok(())
+    }
+
+    /// Writes the host's configuration.
+    pub fn write_config(&self) -> anyhow::Result<()> {
+        let secrets = [("client", "acquirer-client-secret"), ("signing", "acquirer-signing-key"), ("notify", "acquirer-notify-key")];
+        for (name, value) in secrets {
+            std::fs::write(self.folder.join(format!("{name}.secret")), value)?;
+        }
+        let Options { server, store, policy, timeout_ms, more, .. } = &self.options;
+        let folder = self.folder.display();
+        let text = format!(
+            r#"[server]
+listen = "{api}"
+admin = "{admin}"
+{server}
+[store]
+{store}
+[policy]
+{policy}
+[[adapter]]
+name = "sandbox"
+file = "{guest}"
+
+[[channel]]
+id = "acquirer-a"
+mode = "test"
+adapter = "sandbox"
+card_data = true
+harmless = ["POST /v1/sessions"]
+settings = {{ timeout_ms = {timeout_ms} }}
+endpoints.acquirer = {{ url = "http://{acquirer}", allow_private = true }}
+secrets.client_secret = "file:{folder}/client.secret"
+keys.signing = "file:{folder}/signing.secret"
+keys.notify = "file:{folder}/notify.secret"
+{more}
+"#,
+            api = self.api,
+            admin = self.admin,
+            guest = guest("portolan_sandbox_adapter").display(),
+            acquirer = self.acquirer_at,
+        );
+        Ok(std::fs::write(self.config(), text)?)
+    }
+
+    /// The configuration's file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("portolan.toml")
+    }
+
+    /// Starts the host and waits until it is ready.
+    pub fn start_host(&mut self) -> anyhow::Result<()> {
+        self.spawn_host()?;
+        self.wait_ready()
+    }
+
+    /// Starts the host without waiting.
+    pub fn spawn_host(&mut self) -> anyhow::Result<()> {
+        let program = binary("portolan");
+        let mut words = self.options.wrapper.clone();
+        words.extend([program.display().to_string(), "--config".into(), self.config().display().to_string(), "serve".into()]);
+        let (first, rest) = words.split_first().context("no command")?;
+        let mut command = Command::new(first);
+        command.args(rest).envs(self.options.env.clone());
+        if !self.options.is_loud {
+            let log = std::fs::File::options().create(true).append(true).open(self.folder.join("host.log"))?;
+            command.stdout(log.try_clone()?).stderr(log);
+        }
+        self.host = Some(command.spawn().with_context(|| format!("{}: run cargo xtask build", program.display()))?);
+        Ok(())
+    }
+
+    /// Waits until the host is ready, or says why it is not.
+    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < START_WITHIN {
+            if let Some(status) = self.host_ended()? {
+                bail!("the host ended with {status}: {}", self.log_tail());
+            }
+            let reachable = TcpStream::connect(self.admin).is_ok();
+            if reachable && call(self.admin, "GET", "/readyz", &[], None).is_ok_and(|reply| reply.status == 200) {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        bail!("the host is not ready: {}", self.log_tail())
+    }
+
+    /// How the host ended, if it did.
+    pub fn host_ended(&mut self) -> anyhow::Result<Option<std::process::ExitStatus>> {
+        match &mut self.host {
+            Some(child) => Ok(child.try_wait()?),
+            None => Ok(None),
+        }
+    }
+
+    /// Kills the host as the kernel would, and waits for its end.
+    pub fn kill_host(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.host.take() {
+            let _ = child.kill();
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Asks the host to stop, and waits for its end.
+    pub fn stop_host(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        let mut child = self.host.take().context("no host")?;
+        signal(&child, rustix::process::Signal::TERM)?;
+        Ok(child.wait()?)
+    }
+
+    /// Sends the host a signal.
+    pub fn signal_host(&self, which: rustix::process::Signal) -> anyhow::Result<()> {
+        signal(self.host.as_ref().context("no host")?, which)
+    }
+
+    /// Waits for the host's end.
+    pub fn await_host_end(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        Ok(self.host.take().context("no host")?.wait()?)
+    }
+
+    /// Kills the acquirer.
+    pub fn kill_acquirer(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.acquirer.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Changes the host's environment for the next start.
+    pub fn set_env(&mut self, env: Vec<(String, String)>) {
+        self.options.env = env;
+    }
+
+    /// What is put in front of the host's command at the next start.
+    pub fn set_wrapper(&mut self, wrapper: Vec<String>) {
+        self.options.wrapper = wrapper;
+    }
+
+    /// The process id of the host.
+    pub fn host_pid(&self) -> Option<u32> {
+        self.host.as_ref().map(Child::id)
+    }
+
+    /// The last lines of the host's log.
+    pub fn log_tail(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.join("host.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.iter().skip(lines.len().saturating_sub(5)).copied().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Makes a test key for a merchant, with all scopes.
+    pub fn new_key(&self, merchant: &str) -> anyhow::Result<String> {
+        let body = json!({ "merchant": merchant, "mode": "test", "scopes": [] });
+        let reply = self.admin_call("POST", "/admin/keys", Some(&body))?;
+        Ok(reply.body.get("key").and_then(Value::as_str).context("no key")?.to_owned())
+    }
+
+    /// Calls the operators' API.
+    pub fn admin_call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Reply> {
+        let token = std::fs::read_to_string(self.folder.join("data/admin.token"))?;
+        let bearer = format!("Bearer {}", token.trim());
+        let text = body.map(Value::to_string);
+        call(self.admin, method, path, &[("authorization", &bearer), ("content-type", "application/json")], text.as_deref())
+    }
+
+    /// A new Idempotency-Key.
+    pub fn fresh_key(&self) -> String {
+        format!("key-{}-{}", std::process::id(), self.counter.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// `GET` as the merchant.
+    pub fn get(&self, path: &str) -> anyhow::Result<Reply> {
+        let bearer = format!("Bearer {}", self.key);
+        call(self.api, "GET", path, &[("authorization", &bearer)], None)
+    }
+
+    /// `POST` as the merchant, with a new Idempotency-Key.
+    pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Reply> {
+        self.post_with_key(path, body, &self.fresh_key())
+    }
+
+    /// `POST` as the merchant, with that Idempotency-Key.
+    pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> anyhow::Result<Reply> {
+        let bearer = format!("Bearer {}", self.key);
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json"), ("idempotency-key", key)];
+        call(self.api, "POST", path, &headers, Some(&body.to_string()))
+    }
+
+    /// Stores a card; returns its token.
+    pub fn store_card(&self, number: &str) -> anyhow::Result<String> {
+        let card = json!({ "number": number, "expiry_month": 12, "expiry_year": 2031, "security_code": "123", "holder": "Ada Lovelace" });
+        let reply = self.post("/v1/payment_methods", &json!({ "type": "card", "card": card }))?;
+        anyhow::ensure!(reply.status == 200, "storing a card: {}", reply.text);
+        Ok(reply.text_at("/id").to_owned())
+    }
+
+    /// Creates and confirms a payment with a card.
+    pub fn pay(&self, number: &str, amount: u64) -> anyhow::Result<Reply> {
+        let method = self.store_card(number)?;
+        self.post("/v1/payments", &json!({ "amount": amount, "currency": "EUR", "payment_method": method, "confirm": true }))
+    }
+
+    /// What the acquirer really did.
+    pub fn records(&self) -> anyhow::Result<Value> {
+        Ok(call(self.acquirer_at, "GET", "/records", &[], None)?.body)
+    }
+
+    /// The acquirer's charges for a payment.
+    pub fn charges_of(&self, payment: &str) -> anyhow::Result<Vec<Value>> {
+        let records = self.records()?;
+        let charges = records.get("charges").and_then(Value::as_array).cloned().unwrap_or_default();
+        Ok(charges.into_iter().filter(|charge| charge.get("reference").and_then(Value::as_str) == Some(payment)).collect())
+    }
+
+    /// Waits until `is_there` finds what it looks for in the payment.
+    pub fn await_payment(&self, id: &str, is_there: impl Fn(&Reply) -> bool) -> anyhow::Result<Reply> {
+        let started = Instant::now();
+        loop {
+            let reply = self.get(&format!("/v1/payments/{id}"))?;
+            if is_there(&reply) {
+                return Ok(reply);
+            }
+            if started.elapsed() > START_WITHIN {
+                bail!("it never happened: {}", reply.text);
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// Fails unless the books balance and the log is whole.
+    pub fn assert_books(&self) -> anyhow::Result<()> {
+        let books = self.admin_call("GET", "/admin/ledger/check", None)?;
+        anyhow::ensure!(books.body.get("balanced") == Some(&json!(true)), "the books: {}", books.text);
+        let log = self.admin_call("GET", "/admin/audit/verify", None)?;
+        anyhow::ensure!(log.body.get("intact") == Some(&json!(true)), "the log: {}", log.text);
+        Ok(())
+    }
+}
+
+fn signal(child: &Child, which: rustix::process::Signal) -> anyhow::Result<()> {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).context("no process id")?;
+    Ok(rustix::process::kill_process(pid, which)?)
+}
