@@ -34,7 +34,12 @@ pub fn token(folder: &std::path::Path) -> anyhow::Result<String> {
     }
     let token = format!("adm_{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(&path).with_context(|| path.display().to_string())?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| path.display().to_string())?;
     writeln!(file, "{token}")?;
     Ok(token)
 }
@@ -65,7 +70,10 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
             let wanted = format!("Bearer {token}");
             async move {
-                let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+                let given = request
+                    .headers()
+                    .get(header::AUTHORIZATION)
+                    .map(|value| value.as_bytes().to_vec());
                 if given.as_deref() == Some(wanted.as_bytes()) {
                     next.run(request).await
                 } else {
@@ -90,9 +98,15 @@ async fn ready(State(shared): App) -> Response {
 }
 
 async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let id: PaymentId = id.parse().map_err(|error| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?;
+    let id: PaymentId = id
+        .parse()
+        .map_err(|error| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?;
     let app = &shared.app;
-    let found = app.store.payment(id).map_err(failed)?.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such payment"))?;
+    let found = app
+        .store
+        .payment(id)
+        .map_err(failed)?
+        .ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such payment"))?;
     let operations = app.library.operations(id).map_err(failed)?;
     let entries = app.library.entries(id).map_err(failed)?;
     let page = Page {
@@ -126,7 +140,9 @@ fn exchange_json(exchange: &Exchange) -> Value {
     let request = &exchange.request;
     let text = |body: &portolan_domain::exchange::Body| String::from_utf8_lossy(body.as_bytes()).into_owned();
     let answer = exchange.answer.as_ref().map(|answer| match &answer.reply {
-        Reply::Response(response) => json!({ "at_ms": answer.at_ms, "status": response.status, "body": text(&response.body) }),
+        Reply::Response(response) => {
+            json!({ "at_ms": answer.at_ms, "status": response.status, "body": text(&response.body) })
+        }
         Reply::NotSent(why) => json!({ "at_ms": answer.at_ms, "not_sent": why }),
         Reply::Unknown(why) => json!({ "at_ms": answer.at_ms, "unknown": why }),
     });
@@ -137,7 +153,11 @@ fn exchange_json(exchange: &Exchange) -> Value {
 }
 
 fn task_json(task: &Task, now_ms: u64) -> Value {
-    let allowed = task.kind.resolutions().iter().map(|(it, posts)| json!({ "resolution": it.as_str(), "postings": posts }));
+    let allowed = task
+        .kind
+        .resolutions()
+        .iter()
+        .map(|(it, posts)| json!({ "resolution": it.as_str(), "postings": posts }));
     json!({
         "id": task.id.to_string(), "kind": task.kind.as_str(), "owner": if task.for_human { "operator" } else { "router" },
         "merchant": task.merchant.as_str(), "mode": task.mode.as_str(), "payment": task.payment.to_string(),
@@ -147,18 +167,25 @@ fn task_json(task: &Task, now_ms: u64) -> Value {
     })
 }
 
-async fn tasks(State(shared): App, axum::extract::RawQuery(query): axum::extract::RawQuery) -> Result<Json<Value>, Refusal> {
+async fn tasks(
+    State(shared): App,
+    axum::extract::RawQuery(query): axum::extract::RawQuery,
+) -> Result<Json<Value>, Refusal> {
     let also_closed = query.as_deref() == Some("closed=true");
     let now_ms = shared.app.ambient.now_ms();
     let tasks = shared.app.library.tasks(also_closed).map_err(failed)?;
-    Ok(Json(json!({ "tasks": tasks.iter().map(|task| task_json(task, now_ms)).collect::<Vec<_>>() })))
+    Ok(Json(
+        json!({ "tasks": tasks.iter().map(|task| task_json(task, now_ms)).collect::<Vec<_>>() }),
+    ))
 }
 
 async fn unknowns(State(shared): App) -> Result<Json<Value>, Refusal> {
     let store = &shared.app.store;
     let mut unknowns = vec![];
     for id in store.open_operations().map_err(failed)? {
-        let Some((operation, _)) = store.operation(id).map_err(failed)? else { continue };
+        let Some((operation, _)) = store.operation(id).map_err(failed)? else {
+            continue;
+        };
         unknowns.push(json!({
             "operation": id.to_string(), "kind": operation.kind.as_str(), "payment": operation.payment.to_string(),
             "progress": operation.progress.as_str(), "checks": operation.checks, "exposure": operation.amount.to_string(),
@@ -180,13 +207,18 @@ struct Resolve {
 async fn resolve(State(shared): App, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Refusal> {
     let bad = |error: &dyn std::fmt::Display| refuse(StatusCode::UNPROCESSABLE_ENTITY, error);
     let ask: Resolve = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
-    let id: TaskId = id.parse().map_err(|error| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?;
+    let id: TaskId = id
+        .parse()
+        .map_err(|error| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?;
     if ask.reason.trim().is_empty() || ask.by.trim().is_empty() {
         return Err(bad(&"by and reason must say who decided and why"));
     }
     let resolution = Resolution::parse(&ask.resolution).ok_or_else(|| bad(&"no such resolution"))?;
     let engine = &shared.app.engine;
-    engine.resolve_task(id, resolution, (&ask.by, &ask.reason), ask.reference).await.map_err(|error| bad(&error))?;
+    engine
+        .resolve_task(id, resolution, (&ask.by, &ask.reason), ask.reference)
+        .await
+        .map_err(|error| bad(&error))?;
     Ok(Json(json!({ "resolved": id.to_string() })))
 }
 
@@ -216,9 +248,21 @@ async fn create_key(State(shared): App, body: Bytes) -> Result<Json<Value>, Refu
     let (first, second) = entropy.split_at_mut(16);
     first.copy_from_slice(app.ambient.uuid_v4().as_bytes());
     second.copy_from_slice(app.ambient.uuid_v4().as_bytes());
-    let scopes = if ask.scopes.is_empty() { known.map(str::to_owned).to_vec() } else { ask.scopes };
+    let scopes = if ask.scopes.is_empty() {
+        known.map(str::to_owned).to_vec()
+    } else {
+        ask.scopes
+    };
     let created_ms = app.ambient.now_ms();
-    let key = ApiKey { id: String::new(), hash: [0; 32], merchant, mode, scopes, created_ms, revoked_ms: None };
+    let key = ApiKey {
+        id: String::new(),
+        hash: [0; 32],
+        merchant,
+        mode,
+        scopes,
+        created_ms,
+        revoked_ms: None,
+    };
     let (secret, key) = new_key(&app.vault, entropy, key);
     app.key_ring.put_api_key(key.clone()).await.map_err(failed)?;
     Ok(Json(json!({ "key": secret, "id": key.id, "note": "shown once" })))
@@ -239,7 +283,10 @@ async fn revoke_key(State(shared): App, Path(id): Path<String>) -> Result<Json<V
     let ring = &shared.app.key_ring;
     let found = ring.api_keys().map_err(failed)?.into_iter().find(|key| key.id == id);
     let key = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such key"))?;
-    let revoked = ApiKey { revoked_ms: Some(shared.app.ambient.now_ms()), ..key };
+    let revoked = ApiKey {
+        revoked_ms: Some(shared.app.ambient.now_ms()),
+        ..key
+    };
     ring.put_api_key(revoked).await.map_err(failed)?;
     Ok(Json(json!({ "revoked": id })))
 }
@@ -254,7 +301,9 @@ async fn backup(State(shared): App, body: Bytes) -> Result<Json<Value>, Refusal>
     let ask: Backup = serde_json::from_slice(&body).map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
     let sqlite = shared.app.sqlite.clone();
     let to = ask.to.clone();
-    let copied = tokio::task::spawn_blocking(move || sqlite.backup(&to)).await.map_err(failed)?;
+    let copied = tokio::task::spawn_blocking(move || sqlite.backup(&to))
+        .await
+        .map_err(failed)?;
     copied.map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
     Ok(Json(json!({ "written": ask.to })))
 }

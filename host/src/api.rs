@@ -71,7 +71,9 @@ pub fn routes(api: Api) -> Router {
     merchant
         .merge(public)
         .fallback(|| async { Problem::not_found("route") })
-        .method_not_allowed_fallback(|| async { Problem::new(405, "method_not_allowed", "this route takes another method") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(405, "method_not_allowed", "this route takes another method")
+        })
         .layer(axum::middleware::from_fn_with_state(api.clone(), around))
         .with_state(api)
 }
@@ -108,9 +110,16 @@ async fn around(State(api): State<Api>, request: Request, next: Next) -> Respons
 
 /// Reads a JSON body within size and time.
 async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     if !content_type.to_ascii_lowercase().starts_with("application/json") {
-        return Err(Problem::new(415, "unsupported_media_type", "send content-type: application/json"));
+        return Err(Problem::new(
+            415,
+            "unsupported_media_type",
+            "send content-type: application/json",
+        ));
     }
     read_bytes(body).await
 }
@@ -118,8 +127,16 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
 async fn read_bytes(body: Body) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, BODY_MAX)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(Problem::new(413, "body_too_large", "the body must come whole and have at most 65536 bytes")),
-        Err(_) => Err(Problem::new(408, "body_too_slow", "the body must come within 10 seconds")),
+        Ok(Err(_)) => Err(Problem::new(
+            413,
+            "body_too_large",
+            "the body must come whole and have at most 65536 bytes",
+        )),
+        Err(_) => Err(Problem::new(
+            408,
+            "body_too_slow",
+            "the body must come within 10 seconds",
+        )),
     }
 }
 

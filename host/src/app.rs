@@ -42,7 +42,9 @@ pub struct System;
 
 impl Ambient for System {
     fn now_ms(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
     }
     fn uuid_v7(&self) -> Uuid {
         Uuid::now_v7()
@@ -59,7 +61,8 @@ impl App {
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let vault = Arc::new(LocalVault::new(KeyFile::open_or_create(&folder.join("keys.json"))?));
         for (channel, name, place) in &config.secrets {
-            let value = read_secret(place).map_err(|problem| anyhow::anyhow!("channel {channel}: {name}: {problem}"))?;
+            let value =
+                read_secret(place).map_err(|problem| anyhow::anyhow!("channel {channel}: {name}: {problem}"))?;
             vault.put_secret(channel.clone(), name.clone(), value);
         }
         let sqlite = Arc::new(open_store(&config, vault.clone())?);

@@ -154,17 +154,32 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
     let client = client::Client::new(config)?;
     let (answer, good) = match verb {
-        Verb::Key(KeyVerb::Create { merchant, mode, scope }) => {
-            (client.post("/admin/keys", &json!({ "merchant": merchant, "mode": mode, "scopes": scope }))?, None)
-        }
+        Verb::Key(KeyVerb::Create { merchant, mode, scope }) => (
+            client.post(
+                "/admin/keys",
+                &json!({ "merchant": merchant, "mode": mode, "scopes": scope }),
+            )?,
+            None,
+        ),
         Verb::Key(KeyVerb::List) => (client.get("/admin/keys")?, None),
         Verb::Key(KeyVerb::Revoke { id }) => (client.post(&format!("/admin/keys/{id}/revoke"), &json!({}))?, None),
         Verb::Payment { id } => (client.get(&format!("/admin/payments/{id}"))?, None),
         Verb::Unknowns => (client.get("/admin/unknowns")?, None),
-        Verb::Tasks(TasksVerb::List { closed }) => {
-            (client.get(if closed { "/admin/tasks?closed=true" } else { "/admin/tasks" })?, None)
-        }
-        Verb::Tasks(TasksVerb::Resolve { id, resolution, by, reason, reference }) => {
+        Verb::Tasks(TasksVerb::List { closed }) => (
+            client.get(if closed {
+                "/admin/tasks?closed=true"
+            } else {
+                "/admin/tasks"
+            })?,
+            None,
+        ),
+        Verb::Tasks(TasksVerb::Resolve {
+            id,
+            resolution,
+            by,
+            reason,
+            reference,
+        }) => {
             let body = json!({ "resolution": resolution, "by": by, "reason": reason, "reference": reference });
             (client.post(&format!("/admin/tasks/{id}/resolve"), &body)?, None)
         }
@@ -186,7 +201,11 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
 fn restore(config: &Config, from: &std::path::Path) -> anyhow::Result<()> {
     let file = config.folder.join("portolan.db");
     std::fs::create_dir_all(&config.folder)?;
-    anyhow::ensure!(!file.exists(), "{} exists: move it away first, it may be the better copy", file.display());
+    anyhow::ensure!(
+        !file.exists(),
+        "{} exists: move it away first, it may be the better copy",
+        file.display()
+    );
     SqliteStore::restore(from, &file).with_context(|| format!("restoring {}", from.display()))?;
     say("restored; the next start asks the providers about everything that was open or young in the backup")
 }

@@ -69,7 +69,11 @@ struct RawStore {
 
 impl Default for RawStore {
     fn default() -> Self {
-        Self { folder: PathBuf::from("data"), disk_floor_mb: 64, durable: true }
+        Self {
+            folder: PathBuf::from("data"),
+            disk_floor_mb: 64,
+            durable: true,
+        }
     }
 }
 
@@ -174,7 +178,10 @@ pub struct Config {
 impl Config {
     /// Reads and checks a file.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let failed = |problem: String| ConfigError { file: file.display().to_string(), problem };
+        let failed = |problem: String| ConfigError {
+            file: file.display().to_string(),
+            problem,
+        };
         let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
         let raw: Raw = toml::from_str(&text).map_err(|error| failed(error.to_string().trim().replace('\n', " | ")))?;
         Self::check(raw, file.parent().unwrap_or(Path::new("."))).map_err(failed)
@@ -182,7 +189,10 @@ impl Config {
 
     fn check(raw: Raw, base: &Path) -> Result<Self, String> {
         if !raw.server.admin.ip().is_loopback() {
-            return Err(format!("server.admin = {}: operators' listener stays on loopback", raw.server.admin));
+            return Err(format!(
+                "server.admin = {}: operators' listener stays on loopback",
+                raw.server.admin
+            ));
         }
         let mut secrets = vec![];
         let mut channels: Vec<ChannelConfig> = vec![];
@@ -197,7 +207,10 @@ impl Config {
         Ok(Self {
             listen: raw.server.listen,
             admin: raw.server.admin,
-            public_url: raw.server.public_url.unwrap_or_else(|| format!("http://{}", raw.server.listen)),
+            public_url: raw
+                .server
+                .public_url
+                .unwrap_or_else(|| format!("http://{}", raw.server.listen)),
             answer_within: Duration::from_millis(raw.server.answer_within_ms),
             drain: Duration::from_millis(raw.server.drain_ms),
             connections_max: raw.server.connections_max,
@@ -214,7 +227,14 @@ impl Config {
                 authorization_ms: policy.authorization_ms,
                 attempts_max: policy.attempts_max,
             },
-            adapters: raw.adapter.into_iter().map(|it| AdapterSource { name: it.name, file: base.join(it.file) }).collect(),
+            adapters: raw
+                .adapter
+                .into_iter()
+                .map(|it| AdapterSource {
+                    name: it.name,
+                    file: base.join(it.file),
+                })
+                .collect(),
             channels,
             secrets,
         })
@@ -235,11 +255,17 @@ fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> 
     let settings = serde_json::to_string(&raw.settings).map_err(|error| format!("channel {id}: settings: {error}"))?;
     for (name, place) in raw.secrets.iter().chain(&raw.keys) {
         if !place.starts_with("env:") && !place.starts_with("file:") {
-            return Err(format!("channel {id}: {name} must say where the secret is: env:NAME or file:PATH"));
+            return Err(format!(
+                "channel {id}: {name} must say where the secret is: env:NAME or file:PATH"
+            ));
         }
         secrets.push((id.clone(), name.clone(), place.clone()));
     }
-    let endpoint = |(name, it): (String, RawEndpoint)| EndpointConfig { name, url: it.url, allow_private: it.allow_private };
+    let endpoint = |(name, it): (String, RawEndpoint)| EndpointConfig {
+        name,
+        url: it.url,
+        allow_private: it.allow_private,
+    };
     Ok(ChannelConfig {
         id,
         mode,
@@ -259,7 +285,9 @@ fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> 
 /// Reads a secret from where the configuration says that it is.
 pub fn read_secret(place: &str) -> Result<Vec<u8>, String> {
     if let Some(name) = place.strip_prefix("env:") {
-        return std::env::var(name).map(String::into_bytes).map_err(|_| format!("the variable {name} is not set"));
+        return std::env::var(name)
+            .map(String::into_bytes)
+            .map_err(|_| format!("the variable {name} is not set"));
     }
     let file = place.strip_prefix("file:").unwrap_or(place);
     let mut bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;

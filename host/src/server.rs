@@ -34,17 +34,38 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let app = Arc::new(app);
-    let public = TcpListener::bind(app.config.listen).await.with_context(|| format!("listening on {}", app.config.listen))?;
-    let operators = TcpListener::bind(app.config.admin).await.with_context(|| format!("listening on {}", app.config.admin))?;
+    let public = TcpListener::bind(app.config.listen)
+        .await
+        .with_context(|| format!("listening on {}", app.config.listen))?;
+    let operators = TcpListener::bind(app.config.admin)
+        .await
+        .with_context(|| format!("listening on {}", app.config.admin))?;
     let counters = Arc::new(Counters::default());
-    let shared = Arc::new(Shared { app: app.clone(), counters: counters.clone(), is_ready: AtomicBool::new(false) });
+    let shared = Arc::new(Shared {
+        app: app.clone(),
+        counters: counters.clone(),
+        is_ready: AtomicBool::new(false),
+    });
     let token = admin::token(&app.config.folder)?;
 
     let (stop, stopped) = watch::channel(false);
-    let admin_task = tokio::spawn(listen(operators, admin::routes(shared.clone(), token), 64, stopped.clone()));
+    let admin_task = tokio::spawn(listen(
+        operators,
+        admin::routes(shared.clone(), token),
+        64,
+        stopped.clone(),
+    ));
     let unknown = app.engine.recover().await.context("taking up what the last run left")?;
     let timers = tokio::spawn(app.engine.clone().run_timers(stopped.clone()));
-    let api_task = tokio::spawn(listen(public, api::routes(Api { app: app.clone(), counters }), app.config.connections_max, stopped));
+    let api_task = tokio::spawn(listen(
+        public,
+        api::routes(Api {
+            app: app.clone(),
+            counters,
+        }),
+        app.config.connections_max,
+        stopped,
+    ));
     shared.is_ready.store(true, Ordering::SeqCst);
     tracing::info!(listen = %app.config.listen, admin = %app.config.admin, unknown, "ready");
 
@@ -75,7 +96,9 @@ async fn first_of(term: &mut Signal, interrupt: &mut Signal) {
 async fn listen(listener: TcpListener, routes: Router, connections_max: usize, mut stopped: watch::Receiver<bool>) {
     let slots = Arc::new(Semaphore::new(connections_max));
     loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        let Ok(slot) = slots.clone().acquire_owned().await else {
+            return;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopped.changed() => break,
@@ -95,12 +118,17 @@ async fn listen(listener: TcpListener, routes: Router, connections_max: usize, m
             drop(slot);
         });
     }
-    let _ = slots.acquire_many(u32::try_from(connections_max).unwrap_or(u32::MAX)).await;
+    let _ = slots
+        .acquire_many(u32::try_from(connections_max).unwrap_or(u32::MAX))
+        .await;
 }
 
 async fn connection(stream: tokio::net::TcpStream, routes: Router, mut stopped: watch::Receiver<bool>) {
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_headers(64);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_headers(64);
     let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     let mut serving = std::pin::pin!(serving);
     loop {

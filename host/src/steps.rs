@@ -13,12 +13,19 @@ pub struct StopAt {
 impl StopAt {
     /// From the environment.
     pub fn from_env() -> Self {
-        let wanted = if cfg!(debug_assertions) { std::env::var("PORTOLAN_STOP_AT").ok() } else { None };
+        let wanted = if cfg!(debug_assertions) {
+            std::env::var("PORTOLAN_STOP_AT").ok()
+        } else {
+            None
+        };
         let wanted = wanted.and_then(|text| {
             let (step, times) = text.split_once(':')?;
             Some((step.to_owned(), times.parse().ok()?))
         });
-        Self { wanted, times: AtomicU64::new(0) }
+        Self {
+            wanted,
+            times: AtomicU64::new(0),
+        }
     }
 }
 

@@ -16,12 +16,20 @@ pub struct Json;
 
 impl Render for Json {
     fn payment(&self, payment: &Payment) -> StoredAnswer {
-        StoredAnswer { status: 200, body: payment_json(payment).to_string().into_bytes() }
+        StoredAnswer {
+            status: 200,
+            body: payment_json(payment).to_string().into_bytes(),
+        }
     }
 
     fn refund(&self, payment: &Payment, refund: OperationId) -> StoredAnswer {
-        let body = payment.follow_up(refund).map_or(Value::Null, |refund| refund_json(payment, refund));
-        StoredAnswer { status: 200, body: body.to_string().into_bytes() }
+        let body = payment
+            .follow_up(refund)
+            .map_or(Value::Null, |refund| refund_json(payment, refund));
+        StoredAnswer {
+            status: 200,
+            body: body.to_string().into_bytes(),
+        }
     }
 }
 
@@ -39,7 +47,11 @@ fn amount(minor: i128) -> Value {
 
 /// A payment.
 pub fn payment_json(payment: &Payment) -> Value {
-    let metadata: Map<String, Value> = payment.metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let metadata: Map<String, Value> = payment
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
     let mut shown = json!({
         "id": payment.id.to_string(),
         "object": "payment",
@@ -76,7 +88,12 @@ pub fn payment_json(payment: &Payment) -> Value {
 }
 
 fn of_kind(payment: &Payment, kind: Kind) -> Vec<Value> {
-    payment.follow_ups.iter().filter(|it| it.kind == kind).map(|it| refund_json(payment, it)).collect()
+    payment
+        .follow_ups
+        .iter()
+        .filter(|it| it.kind == kind)
+        .map(|it| refund_json(payment, it))
+        .collect()
 }
 
 /// A card, as far as a merchant may see it.
@@ -121,7 +138,9 @@ pub fn refund_json(payment: &Payment, follow_up: &FollowUp) -> Value {
     // Unknown is "pending" for the merchant, with the word beside it.
     let (status, outcome) = match follow_up.status {
         FollowUpStatus::Unknown => ("pending", Some("unknown")),
-        FollowUpStatus::Pending | FollowUpStatus::Succeeded | FollowUpStatus::Failed => (follow_up.status.as_str(), None),
+        FollowUpStatus::Pending | FollowUpStatus::Succeeded | FollowUpStatus::Failed => {
+            (follow_up.status.as_str(), None)
+        }
     };
     json!({
         "id": id, "object": if is_refund { "refund" } else { "capture" }, "payment": payment.id.to_string(),
@@ -153,7 +172,12 @@ pub fn event_json(event: &Event) -> Value {
     };
     let detail = match &event.fact {
         Fact::AttemptStarted { channel, adapter, .. } => json!({ "channel": channel.as_str(), "adapter": adapter }),
-        Fact::AttemptDeclined { reason, provider_code, network_code, .. } => {
+        Fact::AttemptDeclined {
+            reason,
+            provider_code,
+            network_code,
+            ..
+        } => {
             json!({ "decline_reason": reason, "provider_code": provider_code, "network_code": network_code })
         }
         Fact::AttemptNoEffect { why, .. } => json!({ "code": why }),
@@ -178,7 +202,9 @@ pub fn event_json(event: &Event) -> Value {
 
 /// A merchant's balances by currency.
 pub fn balances_json(balances: &Balances, mode: Mode) -> Value {
-    let rows = balances.iter().filter(|((account, _), _)| matches!(account, Account::MerchantPending(_)));
+    let rows = balances
+        .iter()
+        .filter(|((account, _), _)| matches!(account, Account::MerchantPending(_)));
     let rows = rows.map(|((_, asset), balance)| {
         json!({
             "currency": asset.code(),

@@ -4,8 +4,12 @@ use portolan_tests::{Options, Reply, World};
 use serde_json::json;
 
 /// The steps at which the engine can be stopped, in the order of the walk, and whether the acquirer has acted by then.
-const STEPS: [(&str, bool); 4] =
-    [("before_intent", false), ("after_intent", false), ("after_answer", true), ("after_outcome", true)];
+const STEPS: [(&str, bool); 4] = [
+    ("before_intent", false),
+    ("after_intent", false),
+    ("after_answer", true),
+    ("after_outcome", true),
+];
 
 fn stop_at(step: &str) -> Options {
     Options {
@@ -20,7 +24,10 @@ fn killed_at(step: &str, amount: u64) -> (World, Reply) {
     let mut world = World::start(stop_at(step)).unwrap();
     let method = world.store_card("4242424242424242").unwrap();
     let body = json!({ "amount": amount, "currency": "EUR", "payment_method": method, "confirm": true });
-    assert!(world.post_with_key("/v1/payments", &body, "once").is_err(), "the host must die at {step}");
+    assert!(
+        world.post_with_key("/v1/payments", &body, "once").is_err(),
+        "the host must die at {step}"
+    );
     world.await_host_end().unwrap();
     world.set_env(vec![]);
     world.start_host().unwrap();
@@ -43,10 +50,19 @@ fn a_kill_at_each_step_charges_once_and_forgets_nothing() {
             "before_intent" => assert_eq!((payment.text_at("/status"), charges.len()), ("succeeded", 1), "{step}"),
             // The intent is on disk, nothing was sent, and the code was never written down.
             "after_intent" => {
-                assert_eq!((payment.text_at("/status"), charges.len()), ("requires_payment_method", 0), "{step}");
+                assert_eq!(
+                    (payment.text_at("/status"), charges.len()),
+                    ("requires_payment_method", 0),
+                    "{step}"
+                );
                 assert_eq!(payment.text_at("/last_error/code"), "security_code_required");
             }
-            _ => assert_eq!((payment.text_at("/status"), charges.len()), ("succeeded", 1), "{step}: {}", payment.text),
+            _ => assert_eq!(
+                (payment.text_at("/status"), charges.len()),
+                ("succeeded", 1),
+                "{step}: {}",
+                payment.text
+            ),
         }
         assert_eq!(charges.len() == 1, has_charged || step == "before_intent");
         world.assert_books().unwrap();
@@ -67,7 +83,9 @@ fn a_kill_in_the_recovery_changes_nothing() {
         world.set_env(vec![]);
         world.start_host().unwrap();
         let again = world.post_with_key("/v1/payments", &body, "once").unwrap();
-        let last = world.await_payment(again.text_at("/id"), |reply| reply.text_at("/status") == "succeeded").unwrap();
+        let last = world
+            .await_payment(again.text_at("/id"), |reply| reply.text_at("/status") == "succeeded")
+            .unwrap();
         assert_eq!(world.charges_of(last.text_at("/id")).unwrap().len(), 1, "{step}");
         world.assert_books().unwrap();
     }

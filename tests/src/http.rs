@@ -25,7 +25,10 @@ pub struct Reply {
 impl Reply {
     /// A header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A text in the body, by pointer; empty if there is none.
@@ -65,13 +68,27 @@ pub fn raw(address: SocketAddr, request: &str) -> anyhow::Result<Reply> {
 fn parse(text: &str) -> anyhow::Result<Reply> {
     let (head, body) = text.split_once("\r\n\r\n").context("no whole head came")?;
     let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split_whitespace().nth(1)).and_then(|status| status.parse().ok());
+    let status = lines
+        .next()
+        .and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|status| status.parse().ok());
     let headers: Vec<(String, String)> = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
-    anyhow::ensure!(length.is_none_or(|length: usize| length == body.len()), "the body is cut short");
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .and_then(|(_, value)| value.parse().ok());
+    anyhow::ensure!(
+        length.is_none_or(|length: usize| length == body.len()),
+        "the body is cut short"
+    );
     let json = serde_json::from_str(body).unwrap_or(Value::Null);
-    Ok(Reply { status: status.context("no status")?, headers, text: body.to_owned(), body: json })
+    Ok(Reply {
+        status: status.context("no status")?,
+        headers,
+        text: body.to_owned(),
+        body: json,
+    })
 }

@@ -15,7 +15,10 @@ const START_WITHIN: Duration = Duration::from_secs(60);
 
 /// The workspace's folder.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 /// A binary of the workspace, built by `cargo xtask`.
@@ -139,7 +142,9 @@ impl World {
             .arg(self.folder.join("acquirer.jsonl"))
             .args(&self.options.acquirer)
             .stdout(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("{}: run cargo xtask build", program.display()))?;
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("{}: run cargo xtask build", program.display()))?;
         let out = child.stdout.take().context("no output")?;
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line)?;
@@ -151,11 +156,22 @@ impl World {
 
     /// Writes the host's configuration.
     pub fn write_config(&self) -> anyhow::Result<()> {
-        let secrets = [("client", "acquirer-client-secret"), ("signing", "acquirer-signing-key"), ("notify", "acquirer-notify-key")];
+        let secrets = [
+            ("client", "acquirer-client-secret"),
+            ("signing", "acquirer-signing-key"),
+            ("notify", "acquirer-notify-key"),
+        ];
         for (name, value) in secrets {
             std::fs::write(self.folder.join(format!("{name}.secret")), value)?;
         }
-        let Options { server, store, policy, timeout_ms, more, .. } = &self.options;
+        let Options {
+            server,
+            store,
+            policy,
+            timeout_ms,
+            more,
+            ..
+        } = &self.options;
         let folder = self.folder.display();
         let text = format!(
             r#"[server]
@@ -206,15 +222,27 @@ keys.notify = "file:{folder}/notify.secret"
     pub fn spawn_host(&mut self) -> anyhow::Result<()> {
         let program = binary("portolan");
         let mut words = self.options.wrapper.clone();
-        words.extend([program.display().to_string(), "--config".into(), self.config().display().to_string(), "serve".into()]);
+        words.extend([
+            program.display().to_string(),
+            "--config".into(),
+            self.config().display().to_string(),
+            "serve".into(),
+        ]);
         let (first, rest) = words.split_first().context("no command")?;
         let mut command = Command::new(first);
         command.args(rest).envs(self.options.env.clone());
         if !self.options.is_loud {
-            let log = std::fs::File::options().create(true).append(true).open(self.folder.join("host.log"))?;
+            let log = std::fs::File::options()
+                .create(true)
+                .append(true)
+                .open(self.folder.join("host.log"))?;
             command.stdout(log.try_clone()?).stderr(log);
         }
-        self.host = Some(command.spawn().with_context(|| format!("{}: run cargo xtask build", program.display()))?);
+        self.host = Some(
+            command
+                .spawn()
+                .with_context(|| format!("{}: run cargo xtask build", program.display()))?,
+        );
         Ok(())
     }
 
@@ -296,14 +324,24 @@ keys.notify = "file:{folder}/notify.secret"
     pub fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(self.folder.join("host.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines.iter().skip(lines.len().saturating_sub(5)).copied().collect::<Vec<_>>().join("\n")
+        lines
+            .iter()
+            .skip(lines.len().saturating_sub(5))
+            .copied()
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// Makes a test key for a merchant, with all scopes.
     pub fn new_key(&self, merchant: &str) -> anyhow::Result<String> {
         let body = json!({ "merchant": merchant, "mode": "test", "scopes": [] });
         let reply = self.admin_call("POST", "/admin/keys", Some(&body))?;
-        Ok(reply.body.get("key").and_then(Value::as_str).context("no key")?.to_owned())
+        Ok(reply
+            .body
+            .get("key")
+            .and_then(Value::as_str)
+            .context("no key")?
+            .to_owned())
     }
 
     /// Calls the operators' API.
@@ -311,12 +349,22 @@ keys.notify = "file:{folder}/notify.secret"
         let token = std::fs::read_to_string(self.folder.join("data/admin.token"))?;
         let bearer = format!("Bearer {}", token.trim());
         let text = body.map(Value::to_string);
-        call(self.admin, method, path, &[("authorization", &bearer), ("content-type", "application/json")], text.as_deref())
+        call(
+            self.admin,
+            method,
+            path,
+            &[("authorization", &bearer), ("content-type", "application/json")],
+            text.as_deref(),
+        )
     }
 
     /// A new Idempotency-Key.
     pub fn fresh_key(&self) -> String {
-        format!("key-{}-{}", std::process::id(), self.counter.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "key-{}-{}",
+            std::process::id(),
+            self.counter.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
     /// `GET` as the merchant.
@@ -333,7 +381,11 @@ keys.notify = "file:{folder}/notify.secret"
     /// `POST` as the merchant, with that Idempotency-Key.
     pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> anyhow::Result<Reply> {
         let bearer = format!("Bearer {}", self.key);
-        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json"), ("idempotency-key", key)];
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
         call(self.api, "POST", path, &headers, Some(&body.to_string()))
     }
 
@@ -348,7 +400,10 @@ keys.notify = "file:{folder}/notify.secret"
     /// Creates and confirms a payment with a card.
     pub fn pay(&self, number: &str, amount: u64) -> anyhow::Result<Reply> {
         let method = self.store_card(number)?;
-        self.post("/v1/payments", &json!({ "amount": amount, "currency": "EUR", "payment_method": method, "confirm": true }))
+        self.post(
+            "/v1/payments",
+            &json!({ "amount": amount, "currency": "EUR", "payment_method": method, "confirm": true }),
+        )
     }
 
     /// What the acquirer really did.
@@ -359,12 +414,19 @@ keys.notify = "file:{folder}/notify.secret"
     /// The acquirer's charges for a payment.
     pub fn charges_of(&self, payment: &str) -> anyhow::Result<Vec<Value>> {
         let records = self.records()?;
-        let charges = records.get("charges").and_then(Value::as_array).cloned().unwrap_or_default();
-        Ok(charges.into_iter().filter(|charge| charge.get("reference").and_then(Value::as_str) == Some(payment)).collect())
+        let charges = records
+            .get("charges")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        Ok(charges
+            .into_iter()
+            .filter(|charge| charge.get("reference").and_then(Value::as_str) == Some(payment))
+            .collect())
     }
 
     /// Waits until `is_there` finds what it looks for in the payment.
-    pub fn await_payment(&self, id: &str, is_there: impl Fn(&Reply) -> bool) -> anyhow::Result<Reply> {
+    pub fn await_payment(&self, id: &str, mut is_there: impl FnMut(&Reply) -> bool) -> anyhow::Result<Reply> {
         let started = Instant::now();
         loop {
             let reply = self.get(&format!("/v1/payments/{id}"))?;
@@ -381,7 +443,11 @@ keys.notify = "file:{folder}/notify.secret"
     /// Fails unless the books balance and the log is whole.
     pub fn assert_books(&self) -> anyhow::Result<()> {
         let books = self.admin_call("GET", "/admin/ledger/check", None)?;
-        anyhow::ensure!(books.body.get("balanced") == Some(&json!(true)), "the books: {}", books.text);
+        anyhow::ensure!(
+            books.body.get("balanced") == Some(&json!(true)),
+            "the books: {}",
+            books.text
+        );
         let log = self.admin_call("GET", "/admin/audit/verify", None)?;
         anyhow::ensure!(log.body.get("intact") == Some(&json!(true)), "the log: {}", log.text);
         Ok(())
@@ -389,6 +455,9 @@ keys.notify = "file:{folder}/notify.secret"
 }
 
 fn signal(child: &Child, which: rustix::process::Signal) -> anyhow::Result<()> {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).context("no process id")?;
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .context("no process id")?;
     Ok(rustix::process::kill_process(pid, which)?)
 }

@@ -7,16 +7,35 @@ use std::process::Command;
 /// Everything that runs, in that profile.
 pub fn all(profile: &str) -> anyhow::Result<()> {
     guests()?;
-    cargo(&["build", "--profile", profile, "-p", "portolan", "-p", "portolan-acquirer"])
+    cargo(&[
+        "build",
+        "--profile",
+        profile,
+        "-p",
+        "portolan",
+        "-p",
+        "portolan-acquirer",
+    ])
 }
 
 /// The guests, for the sandbox.
 pub fn guests() -> anyhow::Result<()> {
     let target = ["target", "add", "wasm32-wasip2"];
     let added = Command::new("rustup").args(target).current_dir(workspace()).output();
-    ensure!(added.is_ok_and(|out| out.status.success()), "run: rustup target add wasm32-wasip2");
+    ensure!(
+        added.is_ok_and(|out| out.status.success()),
+        "run: rustup target add wasm32-wasip2"
+    );
     let packages = ["-p", "portolan-sandbox-adapter"];
-    let mut words = vec!["build", "--profile", "guest", "--target", "wasm32-wasip2", "--target-dir", "target/guests"];
+    let mut words = vec![
+        "build",
+        "--profile",
+        "guest",
+        "--target",
+        "wasm32-wasip2",
+        "--target-dir",
+        "target/guests",
+    ];
     words.extend(packages);
     cargo(&words)
 }
@@ -24,7 +43,11 @@ pub fn guests() -> anyhow::Result<()> {
 /// Runs cargo in the workspace.
 pub fn cargo(words: &[&str]) -> anyhow::Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let status = Command::new(cargo).args(words).current_dir(workspace()).status().context("starting cargo")?;
+    let status = Command::new(cargo)
+        .args(words)
+        .current_dir(workspace())
+        .status()
+        .context("starting cargo")?;
     ensure!(status.success(), "cargo {} failed", words.join(" "));
     Ok(())
 }

@@ -13,8 +13,14 @@ fn say(text: &str) -> anyhow::Result<()> {
 
 /// Runs the story; keeps serving until Ctrl-C unless `once`.
 pub fn run(once: bool) -> anyhow::Result<()> {
-    let world = World::start(Options { timeout_ms: 1_500, ..Options::default() })?;
-    say(&format!("portolan serves merchants on http://{}, the acquirer is http://{}\n", world.api, world.acquirer_at))?;
+    let world = World::start(Options {
+        timeout_ms: 1_500,
+        ..Options::default()
+    })?;
+    say(&format!(
+        "portolan serves merchants on http://{}, the acquirer is http://{}\n",
+        world.api, world.acquirer_at
+    ))?;
     let payments = story(&world)?;
     let refused = same_key_again(&world)?;
     say("— the books and the acquirer's own record —")?;
@@ -44,26 +50,57 @@ fn story(world: &World) -> anyhow::Result<Vec<String>> {
     tell("a declined card", "failed", world.pay("4000000000000002", 1_099)?)?;
 
     let waiting = world.pay("4000000000003220", 2_500)?;
-    ensure!(waiting.text_at("/status") == "requires_action", "3-D Secure: {}", waiting.text);
+    ensure!(
+        waiting.text_at("/status") == "requires_action",
+        "3-D Secure: {}",
+        waiting.text
+    );
     visit(waiting.text_at("/next_action/url")).context("the payer's browser")?;
     let id = waiting.text_at("/id");
-    tell("3-D Secure, redirected and resumed", "succeeded", world.get(&format!("/v1/payments/{id}"))?)?;
+    tell(
+        "3-D Secure, redirected and resumed",
+        "succeeded",
+        world.get(&format!("/v1/payments/{id}"))?,
+    )?;
 
     let id = authorized(world, 10_000)?;
-    post(world, &format!("/v1/payments/{id}/capture"), &json!({ "amount": 4_000, "final": false }))?;
-    let captured = post(world, &format!("/v1/payments/{id}/capture"), &json!({ "amount": 3_000 }))?;
+    post(
+        world,
+        &format!("/v1/payments/{id}/capture"),
+        &json!({ "amount": 4_000, "final": false }),
+    )?;
+    let captured = post(
+        world,
+        &format!("/v1/payments/{id}/capture"),
+        &json!({ "amount": 3_000 }),
+    )?;
     tell("authorized 100.00, captured 40.00 and 30.00", "succeeded", captured)?;
     for amount in [1_000, 2_500] {
-        post(world, "/v1/refunds", &json!({ "payment": id, "amount": amount, "reason": "returned goods" }))?;
+        post(
+            world,
+            "/v1/refunds",
+            &json!({ "payment": id, "amount": amount, "reason": "returned goods" }),
+        )?;
     }
-    tell("…and refunded 10.00 and 25.00", "succeeded", world.get(&format!("/v1/payments/{id}"))?)?;
+    tell(
+        "…and refunded 10.00 and 25.00",
+        "succeeded",
+        world.get(&format!("/v1/payments/{id}"))?,
+    )?;
 
     let id = authorized(world, 5_000)?;
-    let canceled = post(world, &format!("/v1/payments/{id}/cancel"), &json!({ "reason": "out of stock" }))?;
+    let canceled = post(
+        world,
+        &format!("/v1/payments/{id}/cancel"),
+        &json!({ "reason": "out of stock" }),
+    )?;
     tell("authorized and canceled", "canceled", canceled)?;
 
-    let lost = world.pay("4242424242424242", 7_901)?;
-    say(&format!("  (the acquirer charged and never answered; the merchant was told: {})", lost.text_at("/status")))?;
+    let lost = world.pay("4242424242424242", 7_903)?;
+    say(&format!(
+        "  (the acquirer charged late and never answered; the merchant was told: {}, outcome unknown)",
+        lost.text_at("/status")
+    ))?;
     let found = world.await_payment(lost.text_at("/id"), |reply| reply.text_at("/status") == "succeeded")?;
     tell("a lost answer, found out by asking", "succeeded", found)?;
     Ok(ids)
@@ -103,7 +140,12 @@ fn visit(url: &str) -> anyhow::Result<()> {
 
 fn timeline(world: &World, id: &str) -> anyhow::Result<()> {
     let events = world.get(&format!("/v1/events?payment={id}&limit=100"))?;
-    let events = events.body.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
+    let events = events
+        .body
+        .get("data")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     for event in events.iter().rev() {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let amount = event.pointer("/data/amount").and_then(Value::as_u64);
@@ -119,7 +161,11 @@ fn same_key_again(world: &World) -> anyhow::Result<usize> {
     let body = json!({ "amount": 4_200, "currency": "EUR", "payment_method": method, "confirm": true });
     let first = world.post_with_key("/v1/payments", &body, "order-4711")?;
     let again = world.post_with_key("/v1/payments", &body, "order-4711")?;
-    ensure!(first.text == again.text && again.header("idempotent-replayed") == Some("true"), "{}", again.text);
+    ensure!(
+        first.text == again.text && again.header("idempotent-replayed") == Some("true"),
+        "{}",
+        again.text
+    );
     say("— the same Idempotency-Key again: the same answer, byte for byte —\n")?;
     Ok(world.charges_of(first.text_at("/id"))?.len())
 }
@@ -131,27 +177,46 @@ fn proof(world: &World, payments: &[String]) -> anyhow::Result<()> {
         let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
         say(&format!(
             "    {:<34}{} debit {:>7} credit {:>7}   held: debit {:>5} credit {:>5}",
-            text("account"), text("asset"), text("debit"), text("credit"), text("pending_debit"), text("pending_credit"),
+            text("account"),
+            text("asset"),
+            text("debit"),
+            text("credit"),
+            text("pending_debit"),
+            text("pending_credit"),
         ))?;
     }
     let count = |name: &str| books.get(name).and_then(Value::as_u64).unwrap_or_default();
-    say(&format!("    balanced: {} entries of {} payments, debits equal credits", count("entries"), count("payments")))?;
+    say(&format!(
+        "    balanced: {} entries of {} payments, debits equal credits",
+        count("entries"),
+        count("payments")
+    ))?;
     let records = world.records()?;
     let sum = |field: &str| -> u64 {
         let charges = records.get("charges").and_then(Value::as_array);
-        charges.into_iter().flatten().filter_map(|charge| charge.get(field).and_then(Value::as_u64)).sum()
+        charges
+            .into_iter()
+            .flatten()
+            .filter_map(|charge| charge.get(field).and_then(Value::as_u64))
+            .sum()
     };
     let charges = records.get("charges").and_then(Value::as_array).map_or(0, Vec::len);
     say(&format!(
         "    the acquirer itself counts {charges} charges, {}.{:02} EUR captured, {}.{:02} EUR refunded",
-        sum("captured") / 100, sum("captured") % 100, sum("refunded") / 100, sum("refunded") % 100
+        sum("captured") / 100,
+        sum("captured") % 100,
+        sum("refunded") / 100,
+        sum("refunded") % 100
     ))?;
     for id in payments {
         let charges = world.charges_of(id)?.len();
         ensure!(charges == 1, "{id} has {charges} charges");
     }
     let net = merchant_net(&books)?;
-    ensure!(net == i128::from(sum("captured")) - i128::from(sum("refunded")), "books {net}, acquirer {records}");
+    ensure!(
+        net == i128::from(sum("captured")) - i128::from(sum("refunded")),
+        "books {net}, acquirer {records}"
+    );
     say("    the merchant is owed exactly what the acquirer took and did not give back")
 }
 
@@ -159,7 +224,12 @@ fn merchant_net(books: &Value) -> anyhow::Result<i128> {
     let rows = books.get("balances").and_then(Value::as_array).context("no balances")?;
     let merchant = |row: &&Value| row.get("account").and_then(Value::as_str) == Some("merchant:shop:pending");
     let row = rows.iter().find(merchant).context("no merchant account")?;
-    let number = |name: &str| row.get(name).and_then(Value::as_str).and_then(|text| text.parse::<i128>().ok()).unwrap_or(0);
+    let number = |name: &str| {
+        row.get(name)
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse::<i128>().ok())
+            .unwrap_or(0)
+    };
     Ok(number("credit") - number("debit"))
 }
 
@@ -175,9 +245,19 @@ fn try_next(world: &World, payments: &[String]) -> anyhow::Result<()> {
         "curl http://{api}/v1/payments -H 'authorization: Bearer {key}' -H 'content-type: application/json' \\\n  \
          -H 'idempotency-key: order-1' -d '{{\"amount\":1099,\"currency\":\"EUR\",\"payment_method\":\"pm_…\",\"confirm\":true}}'"
     ))?;
-    say(&format!("curl http://{api}/v1/payments/{first} -H 'authorization: Bearer {key}'"))?;
-    say(&format!("curl 'http://{api}/v1/balances' -H 'authorization: Bearer {key}'"))?;
+    say(&format!(
+        "curl http://{api}/v1/payments/{first} -H 'authorization: Bearer {key}'"
+    ))?;
+    say(&format!(
+        "curl 'http://{api}/v1/balances' -H 'authorization: Bearer {key}'"
+    ))?;
     let config = world.config();
-    say(&format!("target/debug/portolan --config {} payment {first}", config.display()))?;
-    say(&format!("target/debug/portolan --config {} ledger check", config.display()))
+    say(&format!(
+        "target/debug/portolan --config {} payment {first}",
+        config.display()
+    ))?;
+    say(&format!(
+        "target/debug/portolan --config {} ledger check",
+        config.display()
+    ))
 }

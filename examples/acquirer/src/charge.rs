@@ -102,7 +102,10 @@ pub struct FollowUp {
 }
 
 fn decline(code: &str, message: &str) -> Option<Decline> {
-    Some(Decline { code: code.into(), message: message.into() })
+    Some(Decline {
+        code: code.into(),
+        message: message.into(),
+    })
 }
 
 /// What the issuer says to a card, by the familiar test numbers.

@@ -52,7 +52,10 @@ pub const TABLE: [(u64, Fault); 13] = [
 
 /// The fault of an amount.
 pub fn of_amount(amount: u64) -> Fault {
-    TABLE.iter().find(|(digits, _)| amount % 1_000 == *digits).map_or(Fault::None, |(_, fault)| *fault)
+    TABLE
+        .iter()
+        .find(|(digits, _)| amount % 1_000 == *digits)
+        .map_or(Fault::None, |(_, fault)| *fault)
 }
 
 impl Fault {

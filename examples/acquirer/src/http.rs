@@ -1,6 +1,11 @@
 //! The acquirer's HTTP interface: sessions, charges, what follows them, status by id or key, the payer's page, and what
 //! it really did.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "handlers answer with a whole response in either case"
+)]
+
 use crate::charge::{Charge, Decline, FollowUp, NewCharge, issuer};
 use crate::fault::{self, Fault};
 use crate::record::Record;
@@ -59,14 +64,23 @@ impl Acquirer {
 
     /// Session and signature of a request.
     fn authenticate(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Response> {
-        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
         let token = header("authorization").strip_prefix("Bearer ").unwrap_or_default();
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if sessions.get(token).is_none_or(|until| *until < now_ms()) {
             return Err(problem(StatusCode::UNAUTHORIZED, "authorization", "no open session"));
         }
         if header("x-signature") != notify::hmac_hex(&self.options.signing_key, body) {
-            return Err(problem(StatusCode::FORBIDDEN, "x-signature", "the signature does not fit the body"));
+            return Err(problem(
+                StatusCode::FORBIDDEN,
+                "x-signature",
+                "the signature does not fit the body",
+            ));
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -74,7 +88,9 @@ impl Acquirer {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0))
 }
 
 fn problem(status: StatusCode, field: &str, message: &str) -> Response {
@@ -86,8 +102,15 @@ fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Response> {
 }
 
 fn key_of(headers: &HeaderMap) -> Result<String, Response> {
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if key.is_empty() { Err(problem(StatusCode::BAD_REQUEST, "idempotency-key", "missing")) } else { Ok(key.to_owned()) }
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if key.is_empty() {
+        Err(problem(StatusCode::BAD_REQUEST, "idempotency-key", "missing"))
+    } else {
+        Ok(key.to_owned())
+    }
 }
 
 type Shared = State<Arc<Acquirer>>;
@@ -119,8 +142,15 @@ async fn open_session(State(acquirer): Shared, body: Bytes) -> Result<Response, 
     }
     let token = format!("session-token-{}-{}", now_ms(), acquirer.id("s"));
     let until = now_ms().saturating_add(acquirer.options.session_s.saturating_mul(1_000));
-    acquirer.sessions.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), until);
-    Ok(axum::Json(json!({ "access_token": token, "token_type": "Bearer", "expires_in": acquirer.options.session_s })).into_response())
+    acquirer
+        .sessions
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(token.clone(), until);
+    Ok(
+        axum::Json(json!({ "access_token": token, "token_type": "Bearer", "expires_in": acquirer.options.session_s }))
+            .into_response(),
+    )
 }
 
 async fn create_charge(State(acquirer): Shared, headers: HeaderMap, body: Bytes) -> Result<Response, Response> {
@@ -128,10 +158,12 @@ async fn create_charge(State(acquirer): Shared, headers: HeaderMap, body: Bytes)
     let key = key_of(&headers)?;
     let new: NewCharge = parse(&body)?;
     check_charge(&new)?;
-    if !acquirer.options.ignore_idempotency {
-        if let Some(known) = acquirer.record().charge_of_key(&key) {
-            return Ok(show(&acquirer, known));
-        }
+    if let Some(known) = acquirer
+        .record()
+        .charge_of_key(&key)
+        .filter(|_| !acquirer.options.ignore_idempotency)
+    {
+        return Ok(show(&acquirer, known));
     }
     let fault = fault::of_amount(new.amount);
     if !fault.has_effect() {
@@ -154,7 +186,12 @@ fn check_charge(new: &NewCharge) -> Result<(), Response> {
         bad("card.number", "12 to 19 digits")
     } else if !(1..=12).contains(&new.card.expiry_month) || new.card.expiry_year < 2000 {
         bad("card.expiry_month", "not a month")
-    } else if new.card.security_code.as_ref().is_some_and(|code| code.len() < 3 || !code.bytes().all(|b| b.is_ascii_digit())) {
+    } else if new
+        .card
+        .security_code
+        .as_ref()
+        .is_some_and(|code| code.len() < 3 || !code.bytes().all(|b| b.is_ascii_digit()))
+    {
         bad("card.security_code", "3 or 4 digits")
     } else {
         Ok(())
@@ -172,16 +209,28 @@ fn decide(acquirer: &Acquirer, key: String, new: NewCharge, fault: Fault) -> Cha
         status: "declined".into(),
         captured: 0,
         refunded: 0,
-        last4: new.card.number.get(new.card.number.len().saturating_sub(4)..).unwrap_or_default().to_owned(),
+        last4: new
+            .card
+            .number
+            .get(new.card.number.len().saturating_sub(4)..)
+            .unwrap_or_default()
+            .to_owned(),
         return_url: new.return_url,
         notify_url: new.notify_url,
         action_token: None,
         decline: None,
-        visible_ms: if fault == Fault::LateSuccess { now_ms().saturating_add(LATE_MS) } else { 0 },
+        visible_ms: if fault == Fault::LateSuccess {
+            now_ms().saturating_add(LATE_MS)
+        } else {
+            0
+        },
     };
     match (issuer(&new.card), fault) {
         (_, Fault::TimeoutThenDecline) => {
-            charge.decline = Some(Decline { code: "05".into(), message: "do not honor".into() });
+            charge.decline = Some(Decline {
+                code: "05".into(),
+                message: "do not honor".into(),
+            });
         }
         (Err(decline), _) => charge.decline = decline,
         (Ok("action_required"), _) => {
@@ -233,7 +282,11 @@ async fn answer(acquirer: &Acquirer, charge: &Charge, fault: Fault) -> Response 
             tokio::time::sleep(NEVER).await;
             dropped()
         }
-        Fault::ErrorAfterEffect => problem(StatusCode::INTERNAL_SERVER_ERROR, "-", "scripted error after the effect"),
+        Fault::ErrorAfterEffect => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "-",
+            "scripted error after the effect",
+        ),
         Fault::Garbage => (StatusCode::OK, "<html>maintenance</html>").into_response(),
         Fault::Reset => dropped(),
         Fault::HalfBody => cut(&whole(), Duration::ZERO),
@@ -256,7 +309,11 @@ async fn answer(acquirer: &Acquirer, charge: &Charge, fault: Fault) -> Response 
 /// The first half of a body whose length promised more; with a pause, one byte at a time.
 fn cut(body: &str, pause: Duration) -> Response {
     let half: Vec<u8> = body.bytes().take(body.len() / 2).collect();
-    let pieces: Vec<Vec<u8>> = if pause.is_zero() { vec![half] } else { half.into_iter().map(|byte| vec![byte]).collect() };
+    let pieces: Vec<Vec<u8>> = if pause.is_zero() {
+        vec![half]
+    } else {
+        half.into_iter().map(|byte| vec![byte]).collect()
+    };
     let stream = futures_util::stream::unfold(pieces.into_iter(), move |mut pieces| async move {
         tokio::time::sleep(pause).await;
         match pieces.next() {
@@ -264,7 +321,10 @@ fn cut(body: &str, pause: Duration) -> Response {
             None => Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset)), pieces)),
         }
     });
-    let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_LENGTH, body.len().to_string())];
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_LENGTH, body.len().to_string()),
+    ];
     (headers, Body::from_stream(stream)).into_response()
 }
 
@@ -278,7 +338,11 @@ fn view(acquirer: &Acquirer, charge: &Charge) -> Value {
 }
 
 fn show(acquirer: &Acquirer, charge: &Charge) -> Response {
-    let status = if charge.status == "declined" { StatusCode::PAYMENT_REQUIRED } else { StatusCode::OK };
+    let status = if charge.status == "declined" {
+        StatusCode::PAYMENT_REQUIRED
+    } else {
+        StatusCode::OK
+    };
     (status, axum::Json(view(acquirer, charge))).into_response()
 }
 
@@ -286,7 +350,11 @@ fn visible(charge: Option<&Charge>) -> Option<&Charge> {
     charge.filter(|charge| charge.visible_ms <= now_ms())
 }
 
-async fn charge_by_id(State(acquirer): Shared, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Response> {
+async fn charge_by_id(
+    State(acquirer): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
     acquirer.authenticate(&headers, b"")?;
     let record = acquirer.record();
     match visible(record.charges.get(&id)) {
@@ -300,7 +368,11 @@ struct ByKey {
     key: String,
 }
 
-async fn charge_by_key(State(acquirer): Shared, Query(by): Query<ByKey>, headers: HeaderMap) -> Result<Response, Response> {
+async fn charge_by_key(
+    State(acquirer): Shared,
+    Query(by): Query<ByKey>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
     acquirer.authenticate(&headers, b"")?;
     let record = acquirer.record();
     match visible(record.charge_of_key(&by.key)) {
@@ -323,13 +395,20 @@ async fn complete_charge(
     acquirer.authenticate(&headers, &body)?;
     let complete: Complete = parse(&body)?;
     let mut record = acquirer.record();
-    let mut charge = record.charges.get(&id).cloned().ok_or_else(|| problem(StatusCode::NOT_FOUND, "id", "no such charge"))?;
+    let mut charge = record
+        .charges
+        .get(&id)
+        .cloned()
+        .ok_or_else(|| problem(StatusCode::NOT_FOUND, "id", "no such charge"))?;
     if charge.status == "action_required" {
         if charge.action_token.as_deref() == Some(complete.result.as_str()) {
             charge.approve();
         } else {
             charge.status = "declined".into();
-            charge.decline = Some(Decline { code: "3D".into(), message: "authentication failed".into() });
+            charge.decline = Some(Decline {
+                code: "3D".into(),
+                message: "authentication failed".into(),
+            });
         }
         let written = record.put_charge(charge.clone());
         written.map_err(|error| problem(StatusCode::INTERNAL_SERVER_ERROR, "record", &error.to_string()))?;
@@ -375,7 +454,10 @@ async fn reverse(State(acquirer): Shared, headers: HeaderMap, body: Bytes) -> Re
     acquirer.authenticate(&headers, &body)?;
     let key = key_of(&headers)?;
     let ask: Reverse = parse(&body)?;
-    let id = acquirer.record().charge_of_key(&ask.charge_key).map(|charge| charge.id.clone());
+    let id = acquirer
+        .record()
+        .charge_of_key(&ask.charge_key)
+        .map(|charge| charge.id.clone());
     let id = id.ok_or_else(|| problem(StatusCode::NOT_FOUND, "charge_key", "no such charge"))?;
     apply(&acquirer, key, &id, "reversal", |charge| Ok(charge.reverse())).await
 }
@@ -389,7 +471,11 @@ async fn apply(
 ) -> Result<Response, Response> {
     let (follow_up, fault) = {
         let mut record = acquirer.record();
-        if let Some(known) = record.follow_ups.get(&key).filter(|_| !acquirer.options.ignore_idempotency) {
+        if let Some(known) = record
+            .follow_ups
+            .get(&key)
+            .filter(|_| !acquirer.options.ignore_idempotency)
+        {
             return Ok(axum::Json(known.clone()).into_response());
         }
         let found = record.charges.get(id).cloned();
@@ -409,7 +495,9 @@ async fn apply(
         if !fault.has_effect() {
             return Ok(without_effect(fault));
         }
-        let written = record.put_charge(charge).and_then(|()| record.put_follow_up(follow_up.clone()));
+        let written = record
+            .put_charge(charge)
+            .and_then(|()| record.put_follow_up(follow_up.clone()));
         written.map_err(|error| problem(StatusCode::INTERNAL_SERVER_ERROR, "record", &error.to_string()))?;
         (follow_up, fault)
     };
@@ -418,13 +506,21 @@ async fn apply(
             tokio::time::sleep(NEVER).await;
             Ok(dropped())
         }
-        Fault::ErrorAfterEffect => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, "-", "scripted error after the effect")),
+        Fault::ErrorAfterEffect => Ok(problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "-",
+            "scripted error after the effect",
+        )),
         Fault::Reset => Ok(dropped()),
         _ => Ok(axum::Json(follow_up).into_response()),
     }
 }
 
-async fn operation_by_key(State(acquirer): Shared, Query(by): Query<ByKey>, headers: HeaderMap) -> Result<Response, Response> {
+async fn operation_by_key(
+    State(acquirer): Shared,
+    Query(by): Query<ByKey>,
+    headers: HeaderMap,
+) -> Result<Response, Response> {
     acquirer.authenticate(&headers, b"")?;
     match acquirer.record().follow_ups.get(&by.key) {
         Some(follow_up) => Ok(axum::Json(follow_up.clone()).into_response()),
@@ -435,7 +531,10 @@ async fn operation_by_key(State(acquirer): Shared, Query(by): Query<ByKey>, head
 /// Where the payer is sent for 3-D Secure: it authenticates at once and sends the browser back.
 async fn payer_page(State(acquirer): Shared, Path(id): Path<String>) -> Result<Response, Response> {
     let record = acquirer.record();
-    let charge = record.charges.get(&id).ok_or_else(|| problem(StatusCode::NOT_FOUND, "id", "no such charge"))?;
+    let charge = record
+        .charges
+        .get(&id)
+        .ok_or_else(|| problem(StatusCode::NOT_FOUND, "id", "no such charge"))?;
     let token = charge.action_token.clone().unwrap_or_default();
     Ok(Redirect::to(&format!("{}?result={token}", charge.return_url)).into_response())
 }

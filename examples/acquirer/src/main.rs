@@ -15,7 +15,10 @@ use std::sync::Arc;
 
 /// Options.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "portolan-acquirer", about = "A card acquirer simulator with a durable record and scripted faults")]
+#[command(
+    name = "portolan-acquirer",
+    about = "A card acquirer simulator with a durable record and scripted faults"
+)]
 pub struct Options {
     /// Where to listen; port 0 picks one.
     #[arg(long, default_value = "127.0.0.1:4100")]
@@ -50,7 +53,9 @@ pub struct Options {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let record = record::Record::open(&options.record, !options.no_sync).context("opening the record")?;
-    let listener = tokio::net::TcpListener::bind(options.listen).await.context("listening")?;
+    let listener = tokio::net::TcpListener::bind(options.listen)
+        .await
+        .context("listening")?;
     let address = listener.local_addr()?;
     write_line(&format!("acquirer listening on http://{address}"))?;
     let acquirer = Arc::new(http::Acquirer::new(options, record, format!("http://{address}")));

@@ -44,5 +44,9 @@ async fn post(url: &str, body: &str, signature: &str) -> anyhow::Result<u16> {
     stream.write_all(request.as_bytes()).await?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).await?;
-    Ok(reply.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or(0))
+    Ok(reply
+        .split_whitespace()
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0))
 }

@@ -30,8 +30,13 @@ impl Record {
     /// Reads the record back; a torn last line is what a crash leaves, and is dropped.
     pub fn open(path: &Path, is_synced: bool) -> anyhow::Result<Self> {
         let file = File::options().create(true).append(true).read(true).open(path)?;
-        let mut record =
-            Self { file: file.try_clone()?, is_synced, charges: HashMap::new(), follow_ups: HashMap::new(), by_key: HashMap::new() };
+        let mut record = Self {
+            file: file.try_clone()?,
+            is_synced,
+            charges: HashMap::new(),
+            follow_ups: HashMap::new(),
+            by_key: HashMap::new(),
+        };
         for line in BufReader::new(file).lines() {
             match serde_json::from_str(&line?) {
                 Ok(Line::Charge(charge)) => record.index(charge),

@@ -21,7 +21,10 @@ pub async fn serve(listener: TcpListener, routes: Router) -> anyhow::Result<()> 
             let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
                 let routes = routes.clone();
                 async move {
-                    let response = routes.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {});
+                    let response = routes
+                        .oneshot(request.map(Body::new))
+                        .await
+                        .unwrap_or_else(|never| match never {});
                     if response.extensions().get::<DropConnection>().is_some() {
                         return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
                     }
@@ -29,7 +32,9 @@ pub async fn serve(listener: TcpListener, routes: Router) -> anyhow::Result<()> 
                 }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(60));
             // A dropped connection is what was asked for.
             let _ = builder.serve_connection(TokioIo::new(stream), service).await;
         });

@@ -43,19 +43,48 @@ macro_rules! indices {
         }
     };
 }
-indices!(adapter, sessions, payments, actions, captures, refunds, reversals, payouts, exchange, notifications, feeds, settlements);
+indices!(
+    adapter,
+    sessions,
+    payments,
+    actions,
+    captures,
+    refunds,
+    reversals,
+    payouts,
+    exchange,
+    notifications,
+    feeds,
+    settlements
+);
 
 /// Refuses names under our package that the contract does not have, or in another version.
 pub(crate) fn check_exports(component: &Component, engine: &Engine) -> Result<(), SandboxError> {
     const KNOWN: [&str; 12] = [
-        "adapter", "sessions", "payments", "actions", "captures", "refunds", "reversals", "payouts", "exchange",
-        "notifications", "feeds", "settlements",
+        "adapter",
+        "sessions",
+        "payments",
+        "actions",
+        "captures",
+        "refunds",
+        "reversals",
+        "payouts",
+        "exchange",
+        "notifications",
+        "feeds",
+        "settlements",
     ];
-    let known = |name: &str| KNOWN.iter().any(|known| name == format!("portolan:channel/{known}@0.1.0"));
+    let known = |name: &str| {
+        KNOWN
+            .iter()
+            .any(|known| name == format!("portolan:channel/{known}@0.1.0"))
+    };
     let component_type = component.component_type();
     for (name, _) in component_type.exports(engine) {
         if name.starts_with("portolan:") && !known(name) {
-            return Err(SandboxError::Component(format!("the export {name} is not in the contract 0.1.0")));
+            return Err(SandboxError::Component(format!(
+                "the export {name} is not in the contract 0.1.0"
+            )));
         }
     }
     Ok(())
@@ -66,7 +95,9 @@ pub(crate) fn describe(prepared: &Prepared, scope: CallScope) -> Result<exported
     call(prepared, scope, |store, instance| {
         prepared.indices.load_all(store, instance)?;
         let Some(indices) = &prepared.indices.adapter else {
-            return Err(wasmtime::Error::msg("the component does not export portolan:channel/adapter@0.1.0"));
+            return Err(wasmtime::Error::msg(
+                "the component does not export portolan:channel/adapter@0.1.0",
+            ));
         };
         indices.load(&mut *store, instance)?.call_describe(store)
     })
@@ -85,11 +116,20 @@ fn call<T>(
     function: impl FnOnce(&mut Store<Guest>, &Instance) -> wasmtime::Result<T>,
 ) -> Result<(T, Traces), Fault> {
     let mut store = guest::store(prepared.pre.engine(), scope);
-    let result = prepared.pre.instantiate(&mut store).and_then(|instance| function(&mut store, &instance));
+    let result = prepared
+        .pre
+        .instantiate(&mut store)
+        .and_then(|instance| function(&mut store, &instance));
     match result {
         Ok(value) => {
             let data = store.data_mut();
-            Ok((value, Traces { words: std::mem::take(&mut data.words), verified: data.verified }))
+            Ok((
+                value,
+                Traces {
+                    words: std::mem::take(&mut data.words),
+                    verified: data.verified,
+                },
+            ))
         }
         Err(error) => Err(guest::fault(&store, &error)),
     }
@@ -105,7 +145,10 @@ macro_rules! guest {
 }
 
 fn unsupported(interface: &str) -> Fault {
-    Fault { kind: FaultKind::Unsupported, text: format!("the adapter does not export {interface}") }
+    Fault {
+        kind: FaultKind::Unsupported,
+        text: format!("the adapter does not export {interface}"),
+    }
 }
 
 /// Runs the function of an operation once.
@@ -145,7 +188,14 @@ pub(crate) fn step(
                 .map_err(convert::fault)
                 .and_then(convert::capture_step),
             Input::Refund(target, reason) => guest!(prepared, store, instance, refunds)
-                .call_refund(store, &ctx, &convert::target(target), &amount, reason.as_deref(), &answers)?
+                .call_refund(
+                    store,
+                    &ctx,
+                    &convert::target(target),
+                    &amount,
+                    reason.as_deref(),
+                    &answers,
+                )?
                 .map_err(convert::fault)
                 .and_then(convert::capture_step),
             Input::Reverse(target) => guest!(prepared, store, instance, reversals)
@@ -177,7 +227,10 @@ pub(crate) fn step(
         Ok(step)
     })?;
     step.map(|step| match step {
-        Step::Send(request) => Step::Send(portolan_domain::exchange::Request { words: traces.words, ..request }),
+        Step::Send(request) => Step::Send(portolan_domain::exchange::Request {
+            words: traces.words,
+            ..request
+        }),
         Step::Done(outcome) => Step::Done(outcome),
     })
 }
@@ -200,12 +253,17 @@ pub(crate) fn session_step(
     let answers = answers.iter().map(convert::answer).collect::<Vec<_>>();
     let (step, traces) = call(prepared, scope, |store, instance| {
         let sessions = guest!(prepared, store, instance, sessions);
-        Ok(sessions.call_start(store, &ctx, name, &answers)?.map_err(convert::fault))
+        Ok(sessions
+            .call_start(store, &ctx, name, &answers)?
+            .map_err(convert::fault))
     })?;
     Ok(match step? {
         exported::sessions::Step::Send(request) => {
             let request = convert::request(request);
-            SessionStep::Send(portolan_domain::exchange::Request { words: traces.words, ..request })
+            SessionStep::Send(portolan_domain::exchange::Request {
+                words: traces.words,
+                ..request
+            })
         }
         exported::sessions::Step::Done(opened) => SessionStep::Opened(opened),
     })
@@ -224,15 +282,19 @@ pub(crate) fn receive(
         let Some(indices) = &prepared.indices.notifications else {
             return Ok(None);
         };
-        indices.load(&mut *store, instance)?.call_receive(store, &ctx, &notification, &[]).map(Some)
+        indices
+            .load(&mut *store, instance)?
+            .call_receive(store, &ctx, &notification, &[])
+            .map(Some)
     });
     let (received, traces) = called.map_err(|fault| Rejection("plugin_fault", fault.to_string()))?;
     match received {
         None => Err(Rejection("unsupported", "the adapter takes no notifications".into())),
         Some(Err(rejection)) => Err(convert::rejection(rejection)),
-        Some(Ok(exported::notifications::Step::Send(_))) => {
-            Err(Rejection("unsupported", "a notification is read without asking the provider".into()))
-        }
+        Some(Ok(exported::notifications::Step::Send(_))) => Err(Rejection(
+            "unsupported",
+            "a notification is read without asking the provider".into(),
+        )),
         Some(Ok(exported::notifications::Step::Done(_))) if !traces.verified => {
             Err(Rejection("forged", "the adapter verified nothing".into()))
         }

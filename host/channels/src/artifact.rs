@@ -27,13 +27,19 @@ impl Artifacts {
     /// The component with its digest, from the cache or compiled.
     pub(crate) fn load(&self, sandbox: &Sandbox, file: &Path) -> Result<(String, Component), SandboxError> {
         let refused = |text: String| SandboxError::Component(format!("{}: {text}", file.display()));
-        let size = std::fs::metadata(file).map_err(|error| refused(error.to_string()))?.len();
+        let size = std::fs::metadata(file)
+            .map_err(|error| refused(error.to_string()))?
+            .len();
         if size > COMPONENT_BYTES_MAX {
-            return Err(refused(format!("{size} bytes are more than the {COMPONENT_BYTES_MAX} that are taken")));
+            return Err(refused(format!(
+                "{size} bytes are more than the {COMPONENT_BYTES_MAX} that are taken"
+            )));
         }
         let bytes = std::fs::read(file).map_err(|error| refused(error.to_string()))?;
         let digest = hex::encode(Sha256::digest(&bytes));
-        let cached = self.folder.join(format!("{digest}-{:016x}.cwasm", engine_hash(sandbox)));
+        let cached = self
+            .folder
+            .join(format!("{digest}-{:016x}.cwasm", engine_hash(sandbox)));
         if let Some(component) = self.read_cached(sandbox, &cached, &digest) {
             return Ok((digest, component));
         }
@@ -51,7 +57,9 @@ impl Artifacts {
             return None;
         }
         let component = deserialize(sandbox, compiled);
-        component.inspect_err(|error| tracing::info!(%error, "compiled by another engine: compiling again")).ok()
+        component
+            .inspect_err(|error| tracing::info!(%error, "compiled by another engine: compiling again"))
+            .ok()
     }
 
     fn write_cached(&self, cached: &Path, digest: &str, compiled: &[u8]) {
@@ -84,13 +92,21 @@ fn compile_at_low_priority(sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Vec<u8>,
         if let Err(error) = rustix::process::setpriority_process(None, 19) {
             tracing::debug!(%error, "compiling at normal priority");
         }
-        engine.precompile_component(&bytes).map_err(|error| format!("{error:#}"))
+        engine
+            .precompile_component(&bytes)
+            .map_err(|error| format!("{error:#}"))
     };
-    let thread = std::thread::Builder::new().name("compile".into()).spawn(compile).map_err(|error| error.to_string())?;
+    let thread = std::thread::Builder::new()
+        .name("compile".into())
+        .spawn(compile)
+        .map_err(|error| error.to_string())?;
     thread.join().map_err(|_| "the compiler stopped".to_owned())?
 }
 
-#[expect(unsafe_code, reason = "native code made by this deployment's own engine, checked by MAC just before")]
+#[expect(
+    unsafe_code,
+    reason = "native code made by this deployment's own engine, checked by MAC just before"
+)]
 fn deserialize(sandbox: &Sandbox, compiled: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `compiled` comes from `compile_at_low_priority`, in this run or in one that had the same MAC key.
     unsafe { Component::deserialize(&sandbox.engine, compiled) }

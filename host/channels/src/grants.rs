@@ -26,7 +26,12 @@ impl Grants {
         let card = |asks: &Vec<wit::PlaceAsk>| if channel.card_data { asks.clone() } else { vec![] };
         let asked = |name: &str| manifest.endpoints.iter().any(|ask| ask.name == name);
         Self {
-            harmless: manifest.harmless.iter().filter(|ask| channel.harmless.contains(&line(ask))).cloned().collect(),
+            harmless: manifest
+                .harmless
+                .iter()
+                .filter(|ask| channel.harmless.contains(&line(ask)))
+                .cloned()
+                .collect(),
             secrets: manifest
                 .secrets
                 .iter()
@@ -35,7 +40,12 @@ impl Grants {
                 .collect(),
             card_number: card(&manifest.card_number),
             card_code: card(&manifest.card_security_code),
-            endpoints: channel.endpoints.iter().map(|endpoint| endpoint.name.clone()).filter(|name| asked(name)).collect(),
+            endpoints: channel
+                .endpoints
+                .iter()
+                .map(|endpoint| endpoint.name.clone())
+                .filter(|name| asked(name))
+                .collect(),
         }
     }
 
@@ -47,7 +57,10 @@ impl Grants {
     /// What the request may do, from method and grant alone. A request that cannot be sent is refused here.
     pub fn effect(&self, request: &Request) -> Result<Effect, Fault> {
         if !self.endpoints.contains(&request.endpoint) {
-            return Err(not_granted(format!("the endpoint {:?} is not configured for this channel", request.endpoint)));
+            return Err(not_granted(format!(
+                "the endpoint {:?} is not configured for this channel",
+                request.endpoint
+            )));
         }
         check_shape(request)?;
         if matches!(request.method.as_str(), "GET" | "HEAD") {
@@ -73,14 +86,25 @@ impl Grants {
         for ask in &self.secrets {
             if let Some((_, handle)) = context.secrets.iter().find(|(name, _)| *name == ask.name) {
                 let meaning = Meaning::Secret(ask.name.clone());
-                fills.push(Fill { handle: handle.clone(), meaning, places: places(&ask.at, endpoint) });
+                fills.push(Fill {
+                    handle: handle.clone(),
+                    meaning,
+                    places: places(&ask.at, endpoint),
+                });
             }
         }
         let number = (&context.card_number, Meaning::CardNumber, &self.card_number);
-        let code = context.card_code.as_ref().map(|code| (code, Meaning::CardCode, &self.card_code));
+        let code = context
+            .card_code
+            .as_ref()
+            .map(|code| (code, Meaning::CardCode, &self.card_code));
         for (handle, meaning, asks) in std::iter::once(number).chain(code) {
             if !handle.is_empty() {
-                fills.push(Fill { handle: handle.clone(), meaning, places: places(asks, endpoint) });
+                fills.push(Fill {
+                    handle: handle.clone(),
+                    meaning,
+                    places: places(asks, endpoint),
+                });
             }
         }
         fills
@@ -88,30 +112,51 @@ impl Grants {
 }
 
 fn not_granted(text: String) -> Fault {
-    Fault { kind: FaultKind::NotGranted, text }
+    Fault {
+        kind: FaultKind::NotGranted,
+        text,
+    }
 }
 
 /// Refuses what could be read as another request by somebody on the way: control characters, dot segments, framing
 /// headers.
 fn check_shape(request: &Request) -> Result<(), Fault> {
-    const HOSTS_OWN: [&str; 9] =
-        ["host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "trailer", "expect", "cookie"];
-    let is_method = matches!(request.method.as_str(), "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE");
+    const HOSTS_OWN: [&str; 9] = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "te",
+        "upgrade",
+        "trailer",
+        "expect",
+        "cookie",
+    ];
+    let is_method = matches!(
+        request.method.as_str(),
+        "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE"
+    );
     let path = request.path.to_ascii_lowercase();
     let is_path = request.path.starts_with('/')
         && request.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
-        && !["//", "/../", "/./", "%2e", "%2f", "%5c", "\\"].iter().any(|bad| path.contains(bad))
+        && !["//", "/../", "/./", "%2e", "%2f", "%5c", "\\"]
+            .iter()
+            .any(|bad| path.contains(bad))
         && !path.ends_with("/..");
     let header_fits = |(name, value): &(String, String)| {
         !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
             && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
             && !HOSTS_OWN.contains(&name.to_ascii_lowercase().as_str())
     };
     if !is_method {
         Err(not_granted(format!("the method {:?} is not sent", request.method)))
     } else if !is_path {
-        Err(not_granted("the path must be absolute, of visible characters, without dot segments".into()))
+        Err(not_granted(
+            "the path must be absolute, of visible characters, without dot segments".into(),
+        ))
     } else if let Some((name, _)) = request.headers.iter().find(|header| !header_fits(header)) {
         Err(not_granted(format!("the header {name:?} is not sent")))
     } else {
@@ -121,7 +166,11 @@ fn check_shape(request: &Request) -> Result<(), Fault> {
 
 fn path_fits(pattern: &str, path: &str) -> bool {
     let mut segments = path.split('/');
-    let fits = pattern.split('/').all(|wanted| segments.next().is_some_and(|segment| wanted == "*" || wanted == segment));
+    let fits = pattern.split('/').all(|wanted| {
+        segments
+            .next()
+            .is_some_and(|segment| wanted == "*" || wanted == segment)
+    });
     fits && segments.next().is_none()
 }
 
@@ -141,7 +190,10 @@ fn body_has(request: &Request, field: &str) -> bool {
 }
 
 fn places(asks: &[wit::PlaceAsk], endpoint: &str) -> Vec<Place> {
-    let granted = asks.iter().filter(|ask| ask.endpoint == endpoint).flat_map(|ask| &ask.places);
+    let granted = asks
+        .iter()
+        .filter(|ask| ask.endpoint == endpoint)
+        .flat_map(|ask| &ask.places);
     granted
         .filter_map(|place| match place {
             wit::Place::Header((name, prefix)) => Some(Place::Header(name.to_ascii_lowercase(), prefix.clone())),
@@ -166,13 +218,17 @@ pub(crate) fn interface_of(kind: Kind) -> &'static str {
 /// What the manifest says of the interface that does `kind`.
 pub(crate) fn capability(manifest: &wit::Manifest, kind: Kind) -> Option<Capability> {
     let ms = |seconds: Option<u32>| seconds.map(|seconds| u64::from(seconds).saturating_mul(1_000));
-    manifest.capabilities.iter().find(|capability| capability.of == interface_of(kind)).map(|found| Capability {
-        idempotent_for_ms: ms(found.idempotent_for_s),
-        found_by_key: found.found_by_key,
-        not_found_final_after_ms: ms(found.not_found_final_after_s),
-        partial: found.partial,
-        multiple: found.multiple,
-    })
+    manifest
+        .capabilities
+        .iter()
+        .find(|capability| capability.of == interface_of(kind))
+        .map(|found| Capability {
+            idempotent_for_ms: ms(found.idempotent_for_s),
+            found_by_key: found.found_by_key,
+            not_found_final_after_ms: ms(found.not_found_final_after_s),
+            partial: found.partial,
+            multiple: found.multiple,
+        })
 }
 
 #[cfg(test)]
@@ -201,7 +257,13 @@ mod tests {
             without: vec!["confirm".into()],
             prepare: true,
         };
-        Grants { harmless: vec![harmless], secrets: vec![], card_number: vec![], card_code: vec![], endpoints: vec!["api".into()] }
+        Grants {
+            harmless: vec![harmless],
+            secrets: vec![],
+            card_number: vec![],
+            card_code: vec![],
+            endpoints: vec!["api".into()],
+        }
     }
 
     #[test]
@@ -223,10 +285,25 @@ mod tests {
 
     #[test]
     fn what_could_be_read_otherwise_is_refused() {
-        for path in ["v1", "/v1/../x", "/v1/%2e%2e/x", "//host/x", "/a b", "/a\r\nHost: x", "/v1/..", "/a#b"] {
+        for path in [
+            "v1",
+            "/v1/../x",
+            "/v1/%2e%2e/x",
+            "//host/x",
+            "/a b",
+            "/a\r\nHost: x",
+            "/v1/..",
+            "/a#b",
+        ] {
             assert!(grants().effect(&request("POST", path, "")).is_err(), "{path}");
         }
-        for (name, value) in [("Host", "x"), ("content-length", "1"), ("x", "a\r\nb: c"), ("", "x"), ("x y", "z")] {
+        for (name, value) in [
+            ("Host", "x"),
+            ("content-length", "1"),
+            ("x", "a\r\nb: c"),
+            ("", "x"),
+            ("x y", "z"),
+        ] {
             let mut bad = request("GET", "/", "");
             bad.headers.push((name.into(), value.into()));
             assert!(grants().effect(&bad).is_err(), "{name}");

@@ -65,10 +65,16 @@ pub(crate) fn store(engine: &Engine, scope: CallScope) -> Store<Guest> {
 /// The fault that a failed call was.
 pub(crate) fn fault(store: &Store<Guest>, error: &wasmtime::Error) -> Fault {
     if let Some(Exceeded(kind, text)) = error.downcast_ref::<Exceeded>() {
-        return Fault { kind: *kind, text: text.clone() };
+        return Fault {
+            kind: *kind,
+            text: text.clone(),
+        };
     }
     if let Some(panic) = &store.data().panic {
-        return Fault { kind: FaultKind::Trap, text: panic.clone() };
+        return Fault {
+            kind: FaultKind::Trap,
+            text: panic.clone(),
+        };
     }
     let text = error.root_cause().to_string();
     let kind = match error.downcast_ref::<Trap>() {
@@ -118,7 +124,10 @@ impl HostMonotonicClock for FixedClock {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
@@ -136,7 +145,11 @@ fn within(desired: usize, limit: usize, what: &str) -> wasmtime::Result<bool> {
     if desired <= limit {
         Ok(true)
     } else {
-        Err(Exceeded(FaultKind::Memory, format!("{desired} {what} are more than the {limit} that are granted")).into())
+        Err(Exceeded(
+            FaultKind::Memory,
+            format!("{desired} {what} are more than the {limit} that are granted"),
+        )
+        .into())
     }
 }
 
@@ -147,7 +160,10 @@ impl wit::log::Host for Guest {
         self.log_lines += 1;
         let limits = self.scope.limits;
         if self.log_lines > limits.log_lines || text.len() > limits.log_line_bytes {
-            let text = format!("more than {} log lines of {} bytes", limits.log_lines, limits.log_line_bytes);
+            let text = format!(
+                "more than {} log lines of {} bytes",
+                limits.log_lines, limits.log_line_bytes
+            );
             return Err(Exceeded(FaultKind::TooLarge, text).into());
         }
         let (channel, operation) = (&self.scope.channel, self.scope.operation);
@@ -168,15 +184,23 @@ impl Guest {
         if self.scope.keys.iter().any(|granted| granted == key) {
             Ok(())
         } else {
-            Err(wit::keys::Refusal::NotGranted(format!("the key {key:?} is not configured for this channel")))
+            Err(wit::keys::Refusal::NotGranted(format!(
+                "the key {key:?} is not configured for this channel"
+            )))
         }
     }
 
     /// The word is the same each time the guest asks for the same signature.
     fn word(&mut self, word: Word) -> String {
         let place = self.words.len();
-        let name = self.scope.vault.handle(self.scope.operation, &format!("word {place} {word:?}"));
-        self.words.push(Word { word: name.clone(), ..word });
+        let name = self
+            .scope
+            .vault
+            .handle(self.scope.operation, &format!("word {place} {word:?}"));
+        self.words.push(Word {
+            word: name.clone(),
+            ..word
+        });
         name
     }
 }
@@ -212,7 +236,14 @@ impl wit::keys::Host for Guest {
         encoding: wit::keys::Encoding,
     ) -> wasmtime::Result<Result<String, wit::keys::Refusal>> {
         let data = Body::from(data);
-        let word = Word { word: String::new(), key: None, algorithm, content_type, data, encoding: encoding_name(encoding).into() };
+        let word = Word {
+            word: String::new(),
+            key: None,
+            algorithm,
+            content_type,
+            data,
+            encoding: encoding_name(encoding).into(),
+        };
         let allowed = self.scope.vault.can_sign(&self.scope.channel, &word).map_err(refusal);
         Ok(allowed.map(|()| self.word(word)))
     }
@@ -233,7 +264,10 @@ impl wit::keys::Host for Guest {
         signature: Vec<u8>,
     ) -> wasmtime::Result<Result<bool, wit::keys::Refusal>> {
         Ok(self.refuse_ungranted(&key).and_then(|()| {
-            let verified = self.scope.vault.verify(&self.scope.channel, &key, &algorithm, &data, &signature);
+            let verified = self
+                .scope
+                .vault
+                .verify(&self.scope.channel, &key, &algorithm, &data, &signature);
             let verified = verified.map_err(refusal)?;
             self.verified |= verified;
             Ok(verified)

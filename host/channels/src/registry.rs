@@ -68,7 +68,10 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn endpoint(&self, name: &str) -> Result<&Endpoint, Fault> {
         let text = || format!("the endpoint {name:?} is not configured for this channel");
-        self.endpoints.get(name).ok_or_else(|| Fault { kind: FaultKind::NotGranted, text: text() })
+        self.endpoints.get(name).ok_or_else(|| Fault {
+            kind: FaultKind::NotGranted,
+            text: text(),
+        })
     }
 }
 
@@ -92,7 +95,15 @@ impl Registry {
         (egress, vault, ambient): (Egress, Arc<dyn Vault>, Arc<dyn Ambient>),
         public_url: String,
     ) -> Result<Self, RegistryError> {
-        let mut registry = Self { sandbox, lines: vec![], egress, vault, ambient, limits: Limits::default(), public_url };
+        let mut registry = Self {
+            sandbox,
+            lines: vec![],
+            egress,
+            vault,
+            ambient,
+            limits: Limits::default(),
+            public_url,
+        };
         let mut loaded = HashMap::new();
         for source in adapters {
             loaded.insert(source.name.clone(), Arc::new(registry.load_adapter(artifacts, source)?));
@@ -118,14 +129,28 @@ impl Registry {
             entropy: [0; 32],
             keys: Arc::from([]),
         };
-        let manifest = abi::describe(&prepared, scope).map_err(|fault| RegistryError::Describe(source.name.clone(), fault))?;
-        tracing::info!(adapter = source.name, name = manifest.name, version = manifest.version, digest, "adapter loaded");
-        Ok(Adapter { digest, manifest, prepared })
+        let manifest =
+            abi::describe(&prepared, scope).map_err(|fault| RegistryError::Describe(source.name.clone(), fault))?;
+        tracing::info!(
+            adapter = source.name,
+            name = manifest.name,
+            version = manifest.version,
+            digest,
+            "adapter loaded"
+        );
+        Ok(Adapter {
+            digest,
+            manifest,
+            prepared,
+        })
     }
 
     fn line(&self, channel: &ChannelId) -> Result<&Arc<Line>, Fault> {
         let found = self.lines.iter().find(|line| line.config.id == *channel);
-        found.ok_or_else(|| Fault { kind: FaultKind::Misconfigured, text: format!("the channel {channel} is not configured") })
+        found.ok_or_else(|| Fault {
+            kind: FaultKind::Misconfigured,
+            text: format!("the channel {channel} is not configured"),
+        })
     }
 
     pub(crate) fn scope(&self, line: &Line, operation: OperationId, now_ms: u64, entropy: [u8; 32]) -> CallScope {
@@ -143,11 +168,17 @@ impl Registry {
     /// The bare context: what does not need an open session.
     fn bare_context(&self, line: &Line, request: ContextRequest<'_>) -> Context {
         let handle = |name: &str| self.vault.handle(request.operation, name);
-        let secrets = line.grants.secret_names().map(|name| (name.to_owned(), handle(name))).collect();
+        let secrets = line
+            .grants
+            .secret_names()
+            .map(|name| (name.to_owned(), handle(name)))
+            .collect();
         let base = &self.public_url;
         Context {
             operation: request.operation,
-            keys: (0..KEYS).map(|n| key(&self.vault.handle(request.operation, &format!("key {n}")))).collect(),
+            keys: (0..KEYS)
+                .map(|n| key(&self.vault.handle(request.operation, &format!("key {n}"))))
+                .collect(),
             now_ms: self.ambient.now_ms(),
             entropy: self.vault.entropy(request.operation),
             settings: line.config.settings.clone(),
@@ -170,7 +201,11 @@ impl Registry {
                     .filter(|(name, _)| name != "set-cookie")
                     .map(|(name, value)| (name, String::from_utf8_lossy(&scrub(value)).into_owned()))
                     .collect();
-                Reply::Response(Response { status, headers, body: Body::from(scrub(body)) })
+                Reply::Response(Response {
+                    status,
+                    headers,
+                    body: Body::from(scrub(body)),
+                })
             }
         }
     }
@@ -182,7 +217,12 @@ fn uuid_nil() -> uuid::Uuid {
 
 /// An idempotency key in the form of a UUID, from a handle: the same each time for one operation and position.
 fn key(handle: &str) -> String {
-    let digits: String = handle.chars().filter(char::is_ascii_hexdigit).chain("00000000000000000000000000000000".chars()).take(32).collect();
+    let digits: String = handle
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .chain("00000000000000000000000000000000".chars())
+        .take(32)
+        .collect();
     uuid::Uuid::try_parse(&digits).unwrap_or_default().to_string()
 }
 
@@ -196,16 +236,34 @@ fn make_line(config: ChannelConfig, adapter: Arc<Adapter>) -> Result<Line, Regis
         }
         let parsed = Endpoint::parse(&endpoint.url, endpoint.allow_private).map_err(|error| bad(error.to_string()))?;
         if !parsed.is_tls() && (config.mode == portolan_domain::ids::Mode::Live || !endpoint.allow_private) {
-            return Err(bad(format!("{} is not encrypted: plain http is for private addresses in test mode", endpoint.url)));
+            return Err(bad(format!(
+                "{} is not encrypted: plain http is for private addresses in test mode",
+                endpoint.url
+            )));
         }
         endpoints.insert(endpoint.name.clone(), parsed);
     }
     if let Some(missing) = manifest.endpoints.iter().find(|ask| !endpoints.contains_key(&ask.name)) {
-        return Err(bad(format!("its adapter asks for the endpoint {:?} ({})", missing.name, missing.purpose)));
+        return Err(bad(format!(
+            "its adapter asks for the endpoint {:?} ({})",
+            missing.name, missing.purpose
+        )));
     }
     let grants = Grants::new(manifest, &config);
-    let keys = manifest.keys.iter().map(|ask| ask.name.clone()).filter(|name| config.keys.contains(name)).collect();
-    Ok(Line { grants, endpoints, keys, opening: tokio::sync::Mutex::new(()), adapter, config })
+    let keys = manifest
+        .keys
+        .iter()
+        .map(|ask| ask.name.clone())
+        .filter(|name| config.keys.contains(name))
+        .collect();
+    Ok(Line {
+        grants,
+        endpoints,
+        keys,
+        opening: tokio::sync::Mutex::new(()),
+        adapter,
+        config,
+    })
 }
 
 #[async_trait]
@@ -228,7 +286,10 @@ impl Channels for Registry {
     fn step(&self, operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Step, Fault> {
         let line = self.line(&operation.channel)?;
         if answers.len() > self.limits.rounds {
-            return Err(Fault { kind: FaultKind::Rounds, text: format!("more than {} requests", self.limits.rounds) });
+            return Err(Fault {
+                kind: FaultKind::Rounds,
+                text: format!("more than {} requests", self.limits.rounds),
+            });
         }
         let context = &operation.context;
         let scope = self.scope(line, operation.id, context.now_ms, context.entropy);
@@ -249,7 +310,10 @@ impl Channels for Registry {
         let longest = Duration::from_millis(u64::from(request.timeout_ms));
         let sent = self.egress.send(line.endpoint(&request.endpoint)?, wire, longest).await;
         let reply = self.scrubbed(line, sent, &fills, card);
-        Ok(Answer { at_ms: self.ambient.now_ms(), reply })
+        Ok(Answer {
+            at_ms: self.ambient.now_ms(),
+            reply,
+        })
     }
 
     fn forget_session(&self, channel: &ChannelId, name: &str) {
@@ -257,10 +321,17 @@ impl Channels for Registry {
     }
 
     fn receive(&self, channel: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection> {
-        let line = self.line(channel).map_err(|fault| Rejection("unknown_channel", fault.text))?;
+        let line = self
+            .line(channel)
+            .map_err(|fault| Rejection("unknown_channel", fault.text))?;
         let operation = OperationId(self.ambient.uuid_v7());
-        let request =
-            ContextRequest { channel, adapter: &line.adapter.digest, operation, card: None, has_code: false };
+        let request = ContextRequest {
+            channel,
+            adapter: &line.adapter.digest,
+            operation,
+            card: None,
+            has_code: false,
+        };
         let context = self.bare_context(line, request);
         let scope = self.scope(line, operation, context.now_ms, context.entropy);
         abi::receive(&line.adapter.prepared, scope, &context, notification)
@@ -277,7 +348,12 @@ fn facts(line: &Line) -> ChannelFacts {
         (Kind::Refund, indices.refunds.is_some()),
         (Kind::Reverse, indices.reversals.is_some()),
     ];
-    let rules = line.adapter.manifest.capabilities.iter().filter(|capability| capability.of == "payments");
+    let rules = line
+        .adapter
+        .manifest
+        .capabilities
+        .iter()
+        .filter(|capability| capability.of == "payments");
     ChannelFacts {
         id: line.config.id.clone(),
         mode: line.config.mode,
@@ -286,8 +362,15 @@ fn facts(line: &Line) -> ChannelFacts {
         currencies: line.config.currencies.clone(),
         adapter: line.adapter.digest.clone(),
         disabled: line.config.disabled,
-        kinds: kinds.into_iter().filter(|(_, can)| *can).map(|(kind, _)| kind).collect(),
-        steps: rules.flat_map(|rules| &rules.assets).filter_map(|rule| Some((rule.asset.clone(), rule.step.parse().ok()?))).collect(),
+        kinds: kinds
+            .into_iter()
+            .filter(|(_, can)| *can)
+            .map(|(kind, _)| kind)
+            .collect(),
+        steps: rules
+            .flat_map(|rules| &rules.assets)
+            .filter_map(|rule| Some((rule.asset.clone(), rule.step.parse().ok()?)))
+            .collect(),
     }
 }
 
@@ -298,9 +381,10 @@ fn check_memo(outcome: portolan_domain::operation::Outcome, longest: usize) -> R
         Outcome::Declined(_) | Outcome::Standing(_) | Outcome::NotFound | Outcome::Unknown(_) => None,
     };
     match memo {
-        Some(memo) if memo.bytes.len() > longest => {
-            Err(Fault { kind: FaultKind::TooLarge, text: format!("the memo has more than {longest} bytes") })
-        }
+        Some(memo) if memo.bytes.len() > longest => Err(Fault {
+            kind: FaultKind::TooLarge,
+            text: format!("the memo has more than {longest} bytes"),
+        }),
         Some(_) | None => Ok(Step::Done(outcome)),
     }
 }

@@ -42,7 +42,10 @@ impl Sandbox {
         abi::check_exports(component, &self.engine)?;
         let refused = |error: wasmtime::Error| SandboxError::Component(format!("{error:#}"));
         let pre = self.linker.instantiate_pre(component).map_err(refused)?;
-        Ok(Prepared { indices: abi::Indices::find(&pre), pre })
+        Ok(Prepared {
+            indices: abi::Indices::find(&pre),
+            pre,
+        })
     }
 }
 

@@ -16,7 +16,10 @@ const LONGEST_S: u32 = 24 * 60 * 60;
 const TOKEN_MIN: usize = 8;
 
 fn fault(text: String) -> Fault {
-    Fault { kind: FaultKind::Misconfigured, text }
+    Fault {
+        kind: FaultKind::Misconfigured,
+        text,
+    }
 }
 
 impl Registry {
@@ -42,7 +45,8 @@ impl Registry {
             match abi::session_step(&line.adapter.prepared, scope, context, name, &masked)? {
                 SessionStep::Opened(opened) => {
                     let token = last_raw.as_ref().and_then(|raw| token(raw, &opened.token));
-                    let token = token.ok_or_else(|| fault("the session's token is not where the adapter says".into()))?;
+                    let token =
+                        token.ok_or_else(|| fault("the session's token is not where the adapter says".into()))?;
                     let lives_ms = u64::from(opened.lives_s.min(LONGEST_S)).saturating_mul(1_000);
                     let until_ms = self.ambient.now_ms().saturating_add(lives_ms).saturating_sub(EARLY_MS);
                     self.vault.keep_session(&line.config.id, name, token, until_ms);
@@ -51,19 +55,28 @@ impl Registry {
                 SessionStep::Send(request) => {
                     if line.grants.effect(&request)? == Effect::Write {
                         let text = format!("{} {} is not granted as harmless", request.method, request.path);
-                        return Err(Fault { kind: FaultKind::NotGranted, text });
+                        return Err(Fault {
+                            kind: FaultKind::NotGranted,
+                            text,
+                        });
                     }
                     let fills = line.grants.fills(&request.endpoint, context);
                     let wire = self.vault.fill(&line.config.id, &request, &fills, None)?;
                     let endpoint = line.endpoint(&request.endpoint)?;
                     let longest = Duration::from_millis(u64::from(request.timeout_ms));
                     let sent = self.egress.send(endpoint, wire, longest).await;
-                    masked.push(Answer { at_ms: self.ambient.now_ms(), reply: mask(&sent) });
+                    masked.push(Answer {
+                        at_ms: self.ambient.now_ms(),
+                        reply: mask(&sent),
+                    });
                     last_raw = Some(sent);
                 }
             }
         }
-        Err(Fault { kind: FaultKind::Rounds, text: "the session is not open after the granted rounds".into() })
+        Err(Fault {
+            kind: FaultKind::Rounds,
+            text: "the session is not open after the granted rounds".into(),
+        })
     }
 }
 
@@ -75,7 +88,11 @@ fn mask(sent: &Sent) -> Reply {
         Sent::Response { status, body, .. } => {
             let mut parsed = serde_json::from_slice(body).unwrap_or(serde_json::Value::Null);
             mask_texts(&mut parsed);
-            Reply::Response(Response { status: *status, headers: vec![], body: Body::Text(parsed.to_string()) })
+            Reply::Response(Response {
+                status: *status,
+                headers: vec![],
+                body: Body::Text(parsed.to_string()),
+            })
         }
     }
 }
@@ -93,14 +110,17 @@ fn mask_texts(value: &mut serde_json::Value) {
 }
 
 fn token(sent: &Sent, at: &TokenAt) -> Option<Vec<u8>> {
-    let Sent::Response { headers, body, .. } = sent else { return None };
+    let Sent::Response { headers, body, .. } = sent else {
+        return None;
+    };
     match at {
         TokenAt::JsonPointer(pointer) => {
             let parsed: serde_json::Value = serde_json::from_slice(body).ok()?;
             Some(parsed.pointer(pointer)?.as_str()?.as_bytes().to_vec())
         }
-        TokenAt::Header(name) => {
-            headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
-        }
+        TokenAt::Header(name) => headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.clone()),
     }
 }

@@ -27,7 +27,12 @@ enum Write {
 
 /// The ceiling over all writes of an operation.
 pub fn ceiling(exchanges: &[Exchange]) -> Certainty {
-    let writes = || exchanges.iter().enumerate().filter(|(_, exchange)| exchange.request.effect == Effect::Write);
+    let writes = || {
+        exchanges
+            .iter()
+            .enumerate()
+            .filter(|(_, exchange)| exchange.request.effect == Effect::Write)
+    };
     let ends = || writes().map(|(_, exchange)| write_end(exchange));
     let read_after_last_write = || {
         let last = writes().next_back().map_or(0, |(at, _)| at);
@@ -80,11 +85,19 @@ mod tests {
             timeout_ms: 1,
             words: vec![],
         };
-        Exchange { run: 0, request, answer: reply.map(|reply| Answer { at_ms: 0, reply }) }
+        Exchange {
+            run: 0,
+            request,
+            answer: reply.map(|reply| Answer { at_ms: 0, reply }),
+        }
     }
 
     fn status(status: u16) -> Option<Reply> {
-        Some(Reply::Response(Response { status, headers: vec![], body: Body::Text(String::new()) }))
+        Some(Reply::Response(Response {
+            status,
+            headers: vec![],
+            body: Body::Text(String::new()),
+        }))
     }
 
     /// Every status alone, as the only write, after a clear write, before one, and with a read that proves after it.
@@ -99,15 +112,39 @@ mod tests {
             };
             let write = || exchange(Effect::Write, status(code));
             let clear = || exchange(Effect::Write, status(200));
-            let in_company = if alone == Certainty::Refused { Certainty::Clear } else { alone };
-            let proven = if alone == Certainty::Unknown { Certainty::Clear } else { alone };
+            let in_company = if alone == Certainty::Refused {
+                Certainty::Clear
+            } else {
+                alone
+            };
+            let proven = if alone == Certainty::Unknown {
+                Certainty::Clear
+            } else {
+                alone
+            };
             assert_eq!(ceiling(&[write()]), alone, "{code} alone");
             assert_eq!(ceiling(&[clear(), write()]), in_company, "{code} after a clear write");
             assert_eq!(ceiling(&[write(), clear()]), in_company, "{code} before a clear write");
-            assert_eq!(ceiling(&[write(), exchange(Effect::Read, status(200))]), proven, "{code}, then a read");
-            assert_eq!(ceiling(&[write(), exchange(Effect::Read, status(500))]), alone, "{code}, then a failed read");
-            assert_eq!(ceiling(&[exchange(Effect::Read, status(200)), write()]), alone, "a read before {code}");
-            assert_eq!(ceiling(&[write(), exchange(Effect::Prepare, status(200))]), alone, "{code}, then a prepare");
+            assert_eq!(
+                ceiling(&[write(), exchange(Effect::Read, status(200))]),
+                proven,
+                "{code}, then a read"
+            );
+            assert_eq!(
+                ceiling(&[write(), exchange(Effect::Read, status(500))]),
+                alone,
+                "{code}, then a failed read"
+            );
+            assert_eq!(
+                ceiling(&[exchange(Effect::Read, status(200)), write()]),
+                alone,
+                "a read before {code}"
+            );
+            assert_eq!(
+                ceiling(&[write(), exchange(Effect::Prepare, status(200))]),
+                alone,
+                "{code}, then a prepare"
+            );
         }
     }
 
@@ -123,8 +160,17 @@ mod tests {
         assert_eq!(ceiling(&[none()]), Certainty::Unknown);
         assert_eq!(ceiling(&[lost()]), Certainty::Unknown);
         assert_eq!(ceiling(&[not_sent(), lost()]), Certainty::Unknown);
-        assert_eq!(ceiling(&[lost(), exchange(Effect::Write, status(200))]), Certainty::Unknown);
-        assert_eq!(ceiling(&[not_sent(), exchange(Effect::Write, status(403))]), Certainty::Refused);
-        assert_eq!(ceiling(&[lost(), exchange(Effect::Read, status(200))]), Certainty::Clear);
+        assert_eq!(
+            ceiling(&[lost(), exchange(Effect::Write, status(200))]),
+            Certainty::Unknown
+        );
+        assert_eq!(
+            ceiling(&[not_sent(), exchange(Effect::Write, status(403))]),
+            Certainty::Refused
+        );
+        assert_eq!(
+            ceiling(&[lost(), exchange(Effect::Read, status(200))]),
+            Certainty::Clear
+        );
     }
 }

@@ -179,7 +179,13 @@ impl<'a> Change<'a> {
     }
 
     /// Opens a task about an operation of the payment.
-    pub fn open_task(&mut self, payment: &Payment, kind: TaskKind, operation: OperationId, exposure: crate::money::Money) {
+    pub fn open_task(
+        &mut self,
+        payment: &Payment,
+        kind: TaskKind,
+        operation: OperationId,
+        exposure: crate::money::Money,
+    ) {
         self.tasks.push(Task {
             id: TaskId(task_uuid(operation, kind)),
             kind,
@@ -196,7 +202,11 @@ impl<'a> Change<'a> {
 
     /// Closes a task.
     pub fn close_task(&mut self, mut task: Task, by: &str, how: &str) {
-        task.closed = Some(Closed { at_ms: self.now_ms, by: by.to_owned(), how: how.to_owned() });
+        task.closed = Some(Closed {
+            at_ms: self.now_ms,
+            by: by.to_owned(),
+            how: how.to_owned(),
+        });
         self.tasks.push(task);
     }
 

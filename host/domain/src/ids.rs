@@ -71,7 +71,9 @@ impl Name {
     /// Parses a name; `None` if it is empty, too long, or has other characters.
     pub fn parse(text: &str) -> Option<Self> {
         let fits = (1..=40).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
         fits.then(|| Self(text.to_owned()))
     }
 

@@ -143,11 +143,19 @@ impl Entry {
         let mut sums: BTreeMap<(&Asset, u8), (i128, i128)> = BTreeMap::new();
         for line in &self.lines {
             let sum = sums.entry((line.amount.asset(), line.layer as u8)).or_default();
-            let field = if line.side == Side::Debit { &mut sum.0 } else { &mut sum.1 };
+            let field = if line.side == Side::Debit {
+                &mut sum.0
+            } else {
+                &mut sum.1
+            };
             *field = field.checked_add(line.amount.minor()).ok_or(LedgerError::OutOfRange)?;
         }
         match sums.iter().find(|(_, (debit, credit))| debit != credit) {
-            Some(((asset, _), _)) => Err(LedgerError::Unbalanced(self.payment, self.number, asset.code().to_owned())),
+            Some(((asset, _), _)) => Err(LedgerError::Unbalanced(
+                self.payment,
+                self.number,
+                asset.code().to_owned(),
+            )),
             None => Ok(()),
         }
     }
@@ -156,7 +164,10 @@ impl Entry {
     pub fn add_to(&self, balances: &mut Balances) -> Result<(), LedgerError> {
         self.check_balanced()?;
         for line in &self.lines {
-            balances.entry((line.account.clone(), line.amount.asset().clone())).or_default().add(line)?;
+            balances
+                .entry((line.account.clone(), line.amount.asset().clone()))
+                .or_default()
+                .add(line)?;
         }
         Ok(())
     }

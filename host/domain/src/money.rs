@@ -15,7 +15,10 @@ impl Asset {
     pub fn currency(code: &str) -> Option<Self> {
         let known = iso_currency::Currency::from_code(code)?;
         let exponent = u8::try_from(known.exponent()?).ok()?;
-        Some(Self { code: code.to_owned(), exponent })
+        Some(Self {
+            code: code.to_owned(),
+            exponent,
+        })
     }
 
     /// The code, `EUR`.
@@ -83,14 +86,24 @@ impl Money {
     pub fn plus(&self, other: &Self) -> Result<Self, MoneyError> {
         self.same_asset(other)?;
         let minor = self.minor.checked_add(other.minor).ok_or(MoneyError::OutOfRange)?;
-        Ok(Self { minor, asset: self.asset.clone() })
+        Ok(Self {
+            minor,
+            asset: self.asset.clone(),
+        })
     }
 
     /// The difference; below zero is an error.
     pub fn minus(&self, other: &Self) -> Result<Self, MoneyError> {
         self.same_asset(other)?;
-        let minor = self.minor.checked_sub(other.minor).filter(|minor| *minor >= 0).ok_or(MoneyError::OutOfRange)?;
-        Ok(Self { minor, asset: self.asset.clone() })
+        let minor = self
+            .minor
+            .checked_sub(other.minor)
+            .filter(|minor| *minor >= 0)
+            .ok_or(MoneyError::OutOfRange)?;
+        Ok(Self {
+            minor,
+            asset: self.asset.clone(),
+        })
     }
 
     /// Whether it is the same asset and not more.
@@ -102,7 +115,10 @@ impl Money {
         if self.asset == other.asset {
             Ok(())
         } else {
-            Err(MoneyError::OtherAsset(self.asset.code.clone(), other.asset.code.clone()))
+            Err(MoneyError::OtherAsset(
+                self.asset.code.clone(),
+                other.asset.code.clone(),
+            ))
         }
     }
 }
@@ -111,7 +127,9 @@ impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = usize::from(self.asset.exponent);
         let text = format!("{:0>width$}", self.minor, width = digits + 1);
-        let (whole, part) = text.split_at_checked(text.len().saturating_sub(digits)).unwrap_or((&text, ""));
+        let (whole, part) = text
+            .split_at_checked(text.len().saturating_sub(digits))
+            .unwrap_or((&text, ""));
         let point = if digits == 0 { "" } else { "." };
         write!(f, "{whole}{point}{part} {}", self.asset.code)
     }

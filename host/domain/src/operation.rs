@@ -467,7 +467,9 @@ pub fn judge(ceiling: Certainty, heard: bool, asked: &Money, claim: Result<Outco
         (Certainty::Unknown, Ok(_)) => Verdict::Unknown("a request left and its effect is not known".into(), None),
         (Certainty::Unknown, Err(fault)) => Verdict::Unknown(fault.to_string(), Some(fault)),
         (Certainty::NotSent, Ok(Outcome::Unknown(why))) => Verdict::NoEffect(fault(FaultKind::Other, why)),
-        (Certainty::Refused, Ok(_)) => Verdict::NoEffect(fault(FaultKind::Misconfigured, "refused with 401 or 403".into())),
+        (Certainty::Refused, Ok(_)) => {
+            Verdict::NoEffect(fault(FaultKind::Misconfigured, "refused with 401 or 403".into()))
+        }
         (Certainty::NotSent | Certainty::Refused, Err(fault)) => Verdict::NoEffect(fault),
         (Certainty::Clear, Ok(Outcome::Unknown(why))) => Verdict::Unknown(why, None),
         (Certainty::Clear, Err(fault)) if fault.kind.is_providers_word() => Verdict::NoEffect(fault),
@@ -491,10 +493,14 @@ fn check_claim(heard: bool, asked: &Money, outcome: Outcome) -> Result<Outcome, 
         | Outcome::Unknown(_) => None,
     };
     match claimed {
-        Some(claimed) if !claimed.fits_in(asked) => {
-            Err(fault(FaultKind::ClaimsMore, format!("{claimed} for the {asked} that were asked")))
-        }
-        Some(_) if !heard => Err(fault(FaultKind::ClaimsUnheard, "success without any reply of the provider".into())),
+        Some(claimed) if !claimed.fits_in(asked) => Err(fault(
+            FaultKind::ClaimsMore,
+            format!("{claimed} for the {asked} that were asked"),
+        )),
+        Some(_) if !heard => Err(fault(
+            FaultKind::ClaimsUnheard,
+            "success without any reply of the provider".into(),
+        )),
         Some(_) | None => Ok(outcome),
     }
 }

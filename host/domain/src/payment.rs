@@ -224,24 +224,44 @@ impl Payment {
                     self.hold_for_attempt(change, event, *attempt, amount);
                 }
             }
-            Fact::Captured { attempt, amount, is_final, .. } => {
+            Fact::Captured {
+                attempt,
+                amount,
+                is_final,
+                ..
+            } => {
                 self.post_capture(change, event, *attempt, amount, *is_final);
             }
-            Fact::FollowUpStarted { operation, kind: Kind::Refund, amount, attempt, .. } => {
-                let Some(movement) = self.refund_movement(*attempt) else { return };
+            Fact::FollowUpStarted {
+                operation,
+                kind: Kind::Refund,
+                amount,
+                attempt,
+                ..
+            } => {
+                let Some(movement) = self.refund_movement(*attempt) else {
+                    return;
+                };
                 let entry = self.entry(change, event, None, movement.hold(amount));
                 if let Some(refund) = self.follow_up_mut(*operation) {
-                    refund.hold = Some(Hold { entry, amount: amount.clone() });
+                    refund.hold = Some(Hold {
+                        entry,
+                        amount: amount.clone(),
+                    });
                 }
             }
             Fact::FollowUpFailed { operation, .. } => self.resolve_refund(change, event, *operation, None),
             Fact::Refunded { operation, amount } => self.resolve_refund(change, event, *operation, Some(amount)),
             Fact::LateSuccess { attempt, amount } => {
-                let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else { return };
+                let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else {
+                    return;
+                };
                 self.entry(change, event, None, Movement::unmatched(&channel).post(amount));
             }
             Fact::LateSettled { attempt, amount } => {
-                let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else { return };
+                let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else {
+                    return;
+                };
                 self.entry(change, event, None, Movement::unmatched_gone(&channel).post(amount));
             }
             Fact::Created { .. }
@@ -259,7 +279,13 @@ impl Payment {
         }
     }
 
-    fn entry(&mut self, change: &mut Change<'_>, event: crate::ids::EventId, resolves: Option<u32>, lines: Vec<Line>) -> u32 {
+    fn entry(
+        &mut self,
+        change: &mut Change<'_>,
+        event: crate::ids::EventId,
+        resolves: Option<u32>,
+        lines: Vec<Line>,
+    ) -> u32 {
         self.entries += 1;
         change.entry(self, event, resolves, lines);
         self.entries
@@ -274,15 +300,22 @@ impl Payment {
     }
 
     fn hold_for_attempt(&mut self, change: &mut Change<'_>, event: crate::ids::EventId, id: AttemptId, amount: &Money) {
-        let Some(movement) = self.collect_movement(id) else { return };
+        let Some(movement) = self.collect_movement(id) else {
+            return;
+        };
         let entry = self.entry(change, event, None, movement.hold(amount));
         if let Some(attempt) = self.attempt_mut(id) {
-            attempt.hold = Some(Hold { entry, amount: amount.clone() });
+            attempt.hold = Some(Hold {
+                entry,
+                amount: amount.clone(),
+            });
         }
     }
 
     fn release_attempt(&mut self, change: &mut Change<'_>, event: crate::ids::EventId, id: AttemptId) {
-        let Some(movement) = self.collect_movement(id) else { return };
+        let Some(movement) = self.collect_movement(id) else {
+            return;
+        };
         if let Some(hold) = self.attempt_mut(id).and_then(|attempt| attempt.hold.take()) {
             self.entry(change, event, Some(hold.entry), movement.release(&hold.amount));
         }
@@ -297,7 +330,9 @@ impl Payment {
         amount: &Money,
         is_final: bool,
     ) {
-        let Some(movement) = self.collect_movement(id) else { return };
+        let Some(movement) = self.collect_movement(id) else {
+            return;
+        };
         let hold = self.attempt_mut(id).and_then(|attempt| attempt.hold.take());
         let mut lines = movement.post(amount);
         let resolves = hold.as_ref().map(|hold| hold.entry);
@@ -305,7 +340,9 @@ impl Payment {
             lines.extend(movement.release(&hold.amount));
         }
         self.entry(change, event, resolves, lines);
-        let rest = hold.and_then(|hold| hold.amount.minus(amount).ok()).filter(|rest| !rest.is_zero());
+        let rest = hold
+            .and_then(|hold| hold.amount.minus(amount).ok())
+            .filter(|rest| !rest.is_zero());
         if let Some(rest) = rest.filter(|_| !is_final) {
             self.hold_for_attempt(change, event, id, &rest);
         }
@@ -318,9 +355,13 @@ impl Payment {
         id: OperationId,
         refunded: Option<&Money>,
     ) {
-        let found = self.follow_up_mut(id).and_then(|refund| Some((refund.attempt, refund.hold.take()?)));
+        let found = self
+            .follow_up_mut(id)
+            .and_then(|refund| Some((refund.attempt, refund.hold.take()?)));
         let Some((attempt, hold)) = found else { return };
-        let Some(movement) = self.refund_movement(attempt) else { return };
+        let Some(movement) = self.refund_movement(attempt) else {
+            return;
+        };
         let mut lines = movement.release(&hold.amount);
         lines.extend(refunded.map(|amount| movement.post(amount)).unwrap_or_default());
         self.entry(change, event, Some(hold.entry), lines);
@@ -343,8 +384,14 @@ impl Payment {
         if !matches!(self.status, PaymentStatus::RequiresAction) {
             self.action = None;
         }
-        let waits = self.attempts.iter().any(|attempt| attempt.status == AttemptStatus::Unknown)
-            || self.follow_ups.iter().any(|follow_up| follow_up.status == FollowUpStatus::Unknown);
+        let waits = self
+            .attempts
+            .iter()
+            .any(|attempt| attempt.status == AttemptStatus::Unknown)
+            || self
+                .follow_ups
+                .iter()
+                .any(|follow_up| follow_up.status == FollowUpStatus::Unknown);
         if !waits {
             self.unknown = None;
         }
@@ -352,6 +399,12 @@ impl Payment {
 
     /// A timer of one of this payment's operations.
     pub fn timer(&self, kind: TimerKind, operation: OperationId, due_ms: u64) -> Timer {
-        Timer { kind, operation, payment: self.id, mode: self.mode, due_ms }
+        Timer {
+            kind,
+            operation,
+            payment: self.id,
+            mode: self.mode,
+            due_ms,
+        }
     }
 }

@@ -286,7 +286,14 @@ pub trait Vault: Send + Sync {
     /// Puts handles back where a reply repeats what was filled in, and removes security codes.
     fn scrub(&self, channel: &ChannelId, text: Vec<u8>, fills: &[Fill], card: Option<&Method>) -> Vec<u8>;
     /// Whether the signature is the named key's over the data.
-    fn verify(&self, channel: &ChannelId, key: &str, algorithm: &str, data: &[u8], signature: &[u8]) -> Result<bool, String>;
+    fn verify(
+        &self,
+        channel: &ChannelId,
+        key: &str,
+        algorithm: &str,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, String>;
     /// Whether the channel has the key, for that algorithm. The text says why not.
     fn can_sign(&self, channel: &ChannelId, word: &Word) -> Result<(), String>;
     /// Keeps a session's token for `lives_ms`.

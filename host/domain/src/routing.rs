@@ -43,7 +43,11 @@ pub fn rank(facts: &RouteFacts<'_>, channels: &[ChannelFacts]) -> Route {
 
 fn exclusion(facts: &RouteFacts<'_>, channel: &ChannelFacts) -> Option<String> {
     let currency = facts.amount.asset().code();
-    let step = channel.steps.iter().find(|(code, _)| code == currency).map_or(1, |(_, step)| *step);
+    let step = channel
+        .steps
+        .iter()
+        .find(|(code, _)| code == currency)
+        .map_or(1, |(_, step)| *step);
     if channel.disabled {
         Some("taken out by the operator".into())
     } else if channel.merchant.as_ref().is_some_and(|owner| owner != facts.merchant) {
@@ -71,7 +75,13 @@ mod tests {
     fn each_reason_is_named() {
         let merchant = Name::parse("shop").unwrap();
         let amount = Money::new(1050, Asset::currency("EUR").unwrap()).unwrap();
-        let facts = RouteFacts { merchant: &merchant, mode: Mode::Test, method: "card", amount: &amount, manual_capture: true };
+        let facts = RouteFacts {
+            merchant: &merchant,
+            mode: Mode::Test,
+            method: "card",
+            amount: &amount,
+            manual_capture: true,
+        };
         let good = ChannelFacts {
             id: Name::parse("good").unwrap(),
             mode: Mode::Test,
@@ -86,15 +96,34 @@ mod tests {
         let reason = |change: fn(&mut ChannelFacts)| {
             let mut channel = good.clone();
             change(&mut channel);
-            rank(&facts, &[channel]).excluded.into_iter().map(|(_, reason)| reason).collect::<String>()
+            rank(&facts, &[channel])
+                .excluded
+                .into_iter()
+                .map(|(_, reason)| reason)
+                .collect::<String>()
         };
         assert_eq!(rank(&facts, std::slice::from_ref(&good)).channels.len(), 1);
         assert_eq!(reason(|c| c.disabled = true), "taken out by the operator");
-        assert_eq!(reason(|c| c.merchant = Name::parse("other")), "belongs to another merchant");
+        assert_eq!(
+            reason(|c| c.merchant = Name::parse("other")),
+            "belongs to another merchant"
+        );
         assert_eq!(reason(|c| c.methods = vec!["wallet".into()]), "does not take card");
         assert_eq!(reason(|c| c.currencies = vec!["USD".into()]), "does not take EUR");
-        assert_eq!(reason(|c| c.steps = vec![("EUR".into(), 100)]), "takes EUR in steps of 100 minor units");
+        assert_eq!(
+            reason(|c| c.steps = vec![("EUR".into(), 100)]),
+            "takes EUR in steps of 100 minor units"
+        );
         assert_eq!(reason(|c| c.kinds = vec![Kind::Authorize]), "cannot capture later");
-        assert_eq!(rank(&facts, &[ChannelFacts { mode: Mode::Live, ..good }]), Route::default());
+        assert_eq!(
+            rank(
+                &facts,
+                &[ChannelFacts {
+                    mode: Mode::Live,
+                    ..good
+                }]
+            ),
+            Route::default()
+        );
     }
 }

@@ -46,9 +46,10 @@ impl TaskKind {
                 (Resolution::NoEffect, "voids the pending entry"),
                 (Resolution::CheckAgain, "posts nothing"),
             ],
-            Self::LateSuccess | Self::Excess => {
-                &[(Resolution::RefundedOutside, "debits suspense:unmatched, credits the channel's receivable")]
-            }
+            Self::LateSuccess | Self::Excess => &[(
+                Resolution::RefundedOutside,
+                "debits suspense:unmatched, credits the channel's receivable",
+            )],
         }
     }
 }

@@ -43,7 +43,11 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(3), tls: Duration::from_secs(5), total_max: Duration::from_secs(60) }
+        Self {
+            connect: Duration::from_secs(3),
+            tls: Duration::from_secs(5),
+            total_max: Duration::from_secs(60),
+        }
     }
 }
 
@@ -75,8 +79,20 @@ impl Endpoint {
             Some((host, port)) => (host, port.parse().map_err(|_| error())?),
             None => (rest, if is_tls { 443 } else { 80 }),
         };
-        let is_host = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
-        if is_host { Ok(Self { is_tls, host: host.to_ascii_lowercase(), port, allow_private }) } else { Err(error()) }
+        let is_host = !host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-');
+        if is_host {
+            Ok(Self {
+                is_tls,
+                host: host.to_ascii_lowercase(),
+                port,
+                allow_private,
+            })
+        } else {
+            Err(error())
+        }
     }
 
     /// Whether it is encrypted.
@@ -147,7 +163,11 @@ impl Egress {
             Ok(builder) => builder.with_root_certificates(roots).with_no_client_auth(),
             Err(error) => unreachable_provider(&error),
         };
-        Self { timeouts, tls: TlsConnector::from(Arc::new(config)), idle: DashMap::new() }
+        Self {
+            timeouts,
+            tls: TlsConnector::from(Arc::new(config)),
+            idle: DashMap::new(),
+        }
     }
 
     /// Sends one request and reads the whole reply.
@@ -190,11 +210,15 @@ impl Egress {
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, String> {
         let connecting = timeout(self.timeouts.connect, connect_tcp(endpoint));
-        let tcp = connecting.await.map_err(|_| "the connection took too long".to_owned())??;
+        let tcp = connecting
+            .await
+            .map_err(|_| "the connection took too long".to_owned())??;
         let stream = if endpoint.is_tls {
             let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| error.to_string())?;
             let handshake = timeout(self.timeouts.tls, self.tls.connect(name, tcp));
-            let tls = handshake.await.map_err(|_| "the TLS handshake took too long".to_owned())?;
+            let tls = handshake
+                .await
+                .map_err(|_| "the TLS handshake took too long".to_owned())?;
             Stream::Tls(Box::new(tls.map_err(|error| format!("TLS: {error}"))?))
         } else {
             Stream::Plain(tcp)
@@ -209,7 +233,11 @@ impl Egress {
                 tracing::debug!(%error, "a connection to a provider ended");
             }
         });
-        Ok(Connection { sender, written, idle_since: Instant::now() })
+        Ok(Connection {
+            sender,
+            written,
+            idle_since: Instant::now(),
+        })
     }
 
     /// One exchange on one connection. Whether bytes left is counted, not guessed.
@@ -222,7 +250,11 @@ impl Egress {
     ) -> Result<Sent, Failure> {
         let before = connection.written.load(Ordering::SeqCst);
         let result = timeout(rest, async {
-            let response = connection.sender.send_request(request).await.map_err(|error| error.to_string())?;
+            let response = connection
+                .sender
+                .send_request(request)
+                .await
+                .map_err(|error| error.to_string())?;
             read(response).await
         });
         let result = result.await.unwrap_or_else(|_| Err("no whole reply in time".into()));
@@ -235,7 +267,11 @@ impl Egress {
                 // Dropping the sender ends the connection's task; only then is the count final.
                 let written = connection.written.clone();
                 drop(connection);
-                if written.load(Ordering::SeqCst) == before { Err(Failure::Before(error)) } else { Err(Failure::After(error)) }
+                if written.load(Ordering::SeqCst) == before {
+                    Err(Failure::Before(error))
+                } else {
+                    Err(Failure::After(error))
+                }
             }
         }
     }
@@ -256,7 +292,9 @@ impl Egress {
 /// nobody is what is left to give.
 fn unreachable_provider(error: &rustls::Error) -> rustls::ClientConfig {
     tracing::error!(%error, "the TLS provider does not speak TLS 1.2 and 1.3");
-    rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
+    rustls::ClientConfig::builder()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth()
 }
 
 /// Resolves once, filters, and connects to the very address that was checked.
@@ -266,7 +304,10 @@ async fn connect_tcp(endpoint: &Endpoint) -> Result<TcpStream, String> {
     let mut last = "the host has no address".to_owned();
     for address in addresses {
         if !endpoint.allow_private && !is_public(address.ip()) {
-            last = format!("{} is not a public address, and the endpoint is not granted private ones", address.ip());
+            last = format!(
+                "{} is not a public address, and the endpoint is not granted private ones",
+                address.ip()
+            );
             continue;
         }
         match TcpStream::connect(address).await {
@@ -289,21 +330,39 @@ impl AsRef<[u8]> for Owned {
 }
 
 fn build(endpoint: &Endpoint, request: WireRequest) -> Result<hyper::Request<Full<Bytes>>, String> {
-    let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(request.path.as_str());
+    let mut builder = hyper::Request::builder()
+        .method(request.method.as_str())
+        .uri(request.path.as_str());
     let headers = builder.headers_mut().ok_or("the request line is not one")?;
-    headers.insert(HOST, HeaderValue::from_str(&endpoint.authority()).map_err(|error| error.to_string())?);
+    headers.insert(
+        HOST,
+        HeaderValue::from_str(&endpoint.authority()).map_err(|error| error.to_string())?,
+    );
     for (name, value) in &request.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
         let mut value = HeaderValue::from_bytes(value.expose_for_wire()).map_err(|error| error.to_string())?;
         value.set_sensitive(true);
         headers.append(name, value);
     }
-    builder.body(Full::new(Bytes::from_owner(Owned(request.body)))).map_err(|error| error.to_string())
+    builder
+        .body(Full::new(Bytes::from_owner(Owned(request.body))))
+        .map_err(|error| error.to_string())
 }
 
 async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<Sent, String> {
     let (parts, body) = response.into_parts();
-    let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await.map_err(|error| format!("half a body: {error}"))?;
-    let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-    Ok(Sent::Response { status: parts.status.as_u16(), headers, body: body.to_bytes().to_vec() })
+    let body = Limited::new(body, RESPONSE_BYTES_MAX)
+        .collect()
+        .await
+        .map_err(|error| format!("half a body: {error}"))?;
+    let headers = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+        .collect();
+    Ok(Sent::Response {
+        status: parts.status.as_u16(),
+        headers,
+        body: body.to_bytes().to_vec(),
+    })
 }

@@ -24,7 +24,13 @@ pub(crate) struct Counted {
 impl Counted {
     pub fn new(stream: Stream) -> (Self, Arc<AtomicU64>) {
         let written = Arc::new(AtomicU64::new(0));
-        (Self { stream, written: written.clone() }, written)
+        (
+            Self {
+                stream,
+                written: written.clone(),
+            },
+            written,
+        )
     }
 }
 

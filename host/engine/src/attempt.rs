@@ -47,7 +47,12 @@ struct Walk {
 #[async_trait]
 impl Intent for Walk {
     /// Commits claim, payment, operation with its request, pending entries, and the timer that looks after it.
-    async fn write(&mut self, engine: &Engine, operation: &Operation, exchanges: &[Exchange]) -> Result<(), EngineError> {
+    async fn write(
+        &mut self,
+        engine: &Engine,
+        operation: &Operation,
+        exchanges: &[Exchange],
+    ) -> Result<(), EngineError> {
         let lead = self.lead.clone();
         let begin = |payment: &mut Payment, change: &mut Change<'_>| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
@@ -71,13 +76,18 @@ impl Walk {
             return Ok(());
         }
         use PaymentStatus as S;
-        if !matches!(payment.status, S::RequiresConfirmation | S::RequiresPaymentMethod | S::Processing) {
+        if !matches!(
+            payment.status,
+            S::RequiresConfirmation | S::RequiresPaymentMethod | S::Processing
+        ) {
             return Err(Refusal::WrongStatus(payment.status.as_str()).into());
         }
         set_method(payment, change, &self.method)?;
         decide::begin_attempt(payment, change, operation.attempt, operation.id, self.chosen.clone())?;
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
-        change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+        change
+            .timers_set
+            .push(payment.timer(TimerKind::Check, operation.id, due));
         Ok(())
     }
 }
@@ -99,7 +109,13 @@ impl Engine {
         let mut fault = None;
         let route = self.route(&base.payment);
         let nowhere = (base.payment.merchant.clone(), String::new());
-        let mut walk = Walk { base, lead: Some(lead), claim, method, chosen: nowhere };
+        let mut walk = Walk {
+            base,
+            lead: Some(lead),
+            claim,
+            method,
+            chosen: nowhere,
+        };
         for chosen in route.into_iter().take(self.policy.attempts_max) {
             walk.chosen = chosen;
             match self.attempt_on(&mut walk).await? {
@@ -127,7 +143,12 @@ impl Engine {
     /// One attempt. The inner error: the channel cannot be used at all, and nothing was sent.
     async fn attempt_on(&self, walk: &mut Walk) -> Result<Result<Next, Fault>, EngineError> {
         let ambient = &*self.ports.ambient;
-        let input = authorization(&walk.base.payment, &walk.method, ambient.now_ms(), self.policy.action_ms);
+        let input = authorization(
+            &walk.base.payment,
+            &walk.method,
+            ambient.now_ms(),
+            self.policy.action_ms,
+        );
         let new = NewOperation {
             id: OperationId(ambient.uuid_v7()),
             payment: &walk.base.payment,
@@ -137,6 +158,7 @@ impl Engine {
             attempt: AttemptId(ambient.uuid_v7()),
             amount: walk.base.payment.amount.clone(),
             input: Input::Authorize(input),
+            method: Some(&walk.method),
         };
         let operation = match self.new_operation(new).await {
             Ok(operation) => operation,
@@ -157,10 +179,22 @@ impl Engine {
         let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
             walk.begin(payment, change, &operation)?;
             let verdict = ran.verdict.clone();
-            Ok(decide::conclude_authorization(payment, change, &operation, verdict, (&self.policy, None))?)
+            Ok(decide::conclude_authorization(
+                payment,
+                change,
+                &operation,
+                verdict,
+                (&self.policy, None),
+            )?)
         };
         let complete = |commit: &mut Commit, payment: &Payment, _: &Next| {
-            commit.operations.push((Operation { progress, ..operation.clone() }, ran.exchanges.clone()));
+            commit.operations.push((
+                Operation {
+                    progress,
+                    ..operation.clone()
+                },
+                ran.exchanges.clone(),
+            ));
             if payment.status.is_final() {
                 commit.answer = Some((walk.claim.clone(), self.ports.render.payment(payment)));
             }
@@ -184,7 +218,11 @@ impl Engine {
         let fail = |payment: &mut Payment, change: &mut Change<'_>| {
             if let Some(fault) = &fault {
                 let (code, message) = decide::fault_error(fault);
-                payment.last_error = Some(LastError { code: code.into(), message, ..LastError::default() });
+                payment.last_error = Some(LastError {
+                    code: code.into(),
+                    message,
+                    ..LastError::default()
+                });
             }
             payment.last_error.get_or_insert_with(|| LastError {
                 code: "no_route".into(),

@@ -3,11 +3,11 @@
 
 use crate::attempt::progress_of;
 use crate::follow_up::Ask;
-use crate::run::{Intent, Ran};
+use crate::run::{Intent, RUN_OF_CHECKS, Ran};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned, task_uuid};
-use portolan_domain::exchange::Exchange;
+use portolan_domain::exchange::{Effect, Exchange};
 use portolan_domain::ids::{OperationId, TaskId};
 use portolan_domain::operation::{Input, Kind, Operation, Outcome, Progress, State, Verdict};
 use portolan_domain::payment::Payment;
@@ -19,6 +19,8 @@ use portolan_domain::task::{Task, TaskKind};
 
 /// How many exchanges of status queries are kept with an operation.
 const KEPT_CHECKS: usize = 8;
+/// How often a request that never got there goes out again.
+const SENT_AGAIN_MAX: usize = 3;
 
 /// What a status query leads to.
 enum Finding {
@@ -26,6 +28,8 @@ enum Finding {
     Known(Verdict),
     /// It never got there, finally.
     NotThere,
+    /// The provider does not know it, which may change.
+    NotThereYet,
     /// Still nobody knows.
     Unknown(String),
 }
@@ -43,18 +47,24 @@ impl Intent for OnDisk {
 impl Engine {
     /// Asks what became of an operation and applies the answer.
     pub async fn check(&self, id: OperationId) -> Result<(), EngineError> {
-        let (operation, exchanges) = self.ports.store.operation(id)?.ok_or(EngineError::NotFound("operation"))?;
+        let (operation, exchanges) = self
+            .ports
+            .store
+            .operation(id)?
+            .ok_or(EngineError::NotFound("operation"))?;
         let base = self.load(operation.payment)?;
         if is_settled(&base.payment, &operation) {
             return self.close_check(base, &operation).await;
         }
         let (finding, asked) = match self.ask_status(&base.payment, &operation).await {
-            Ok((outcome, asked)) => (self.finding(&operation, outcome), asked),
+            Ok(_) if is_being_reversed(&base.payment, &operation) => (Finding::NotThereYet, vec![]),
+            Ok((outcome, asked)) => (self.finding(&operation, &exchanges, outcome), asked),
             Err(fault) => (Finding::Unknown(fault.to_string()), vec![]),
         };
         let found = match &finding {
             Finding::Known(_) => "known",
             Finding::NotThere => "not there",
+            Finding::NotThereYet => "not there yet",
             Finding::Unknown(why) => why,
         };
         tracing::info!(operation = %id, kind = operation.kind.as_str(), found, checks = operation.checks, "asked what became of it");
@@ -63,17 +73,30 @@ impl Engine {
         match finding {
             Finding::Known(verdict) => self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop),
             Finding::NotThere => self.send_again_or_close(base, operation, exchanges).await,
-            Finding::Unknown(_) => self.still_unknown(base, operation, exchanges).await,
+            Finding::NotThereYet => self.still_unknown(base, operation, exchanges).await.map(drop),
+            Finding::Unknown(_) => self.still_unknown_or_reverse(base, operation, exchanges).await,
         }
     }
 
-    fn finding(&self, operation: &Operation, outcome: Outcome) -> Finding {
-        let capability = self.ports.channels.capability(&operation.channel, operation.kind).unwrap_or_default();
-        let age_ms = self.ports.ambient.now_ms().saturating_sub(operation.started_ms);
+    fn finding(&self, operation: &Operation, exchanges: &[Exchange], outcome: Outcome) -> Finding {
+        let capability = self
+            .ports
+            .channels
+            .capability(&operation.channel, operation.kind)
+            .unwrap_or_default();
+        // Counted from when the request last went out: one on its way may still arrive.
+        let last_sent_ms = writes(exchanges)
+            .filter_map(|it| it.answer.as_ref().map(|answer| answer.at_ms))
+            .max();
+        let age_ms = self
+            .ports
+            .ambient
+            .now_ms()
+            .saturating_sub(last_sent_ms.unwrap_or(operation.started_ms));
         match outcome {
             Outcome::NotFound => match capability.not_found_final_after_ms {
                 Some(after_ms) if age_ms >= after_ms => Finding::NotThere,
-                Some(_) | None => Finding::Unknown("not found, which may change".into()),
+                Some(_) | None => Finding::NotThereYet,
             },
             Outcome::Unknown(why) => Finding::Unknown(why),
             Outcome::Waiting { .. } => Finding::Unknown("the provider is at it".into()),
@@ -89,7 +112,9 @@ impl Engine {
                 Finding::Unknown("the provider speaks of another currency".into())
             }
             Outcome::Standing(standing)
-                if standing.state == State::Waiting && operation.kind != Kind::Authorize && operation.kind != Kind::Resume =>
+                if standing.state == State::Waiting
+                    && operation.kind != Kind::Authorize
+                    && operation.kind != Kind::Resume =>
             {
                 Finding::Unknown("the provider is at it".into())
             }
@@ -98,9 +123,15 @@ impl Engine {
     }
 
     /// Applies a verdict to an operation whose intent is on disk.
-    pub(crate) async fn apply(&self, base: Versioned, operation: Operation, ran: Ran) -> Result<Versioned, EngineError> {
+    pub(crate) async fn apply(
+        &self,
+        base: Versioned,
+        operation: Operation,
+        ran: Ran,
+    ) -> Result<Versioned, EngineError> {
         let task = self.open_task(operation.id)?;
-        let is_waiting = matches!(&ran.verdict, Verdict::Proven(Outcome::Standing(standing)) if standing.state == State::Waiting);
+        let is_waiting =
+            matches!(&ran.verdict, Verdict::Proven(Outcome::Standing(standing)) if standing.state == State::Waiting);
         let progress = progress_of(&ran.verdict);
         let checks = operation.checks.saturating_add(u32::from(is_waiting));
         let operation = Operation { checks, ..operation };
@@ -121,7 +152,13 @@ impl Engine {
             Ok(())
         };
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            commit.operations.push((Operation { progress, ..operation.clone() }, ran.exchanges.clone()));
+            commit.operations.push((
+                Operation {
+                    progress,
+                    ..operation.clone()
+                },
+                ran.exchanges.clone(),
+            ));
         };
         let (written, ()) = self.update(base, conclude, complete).await?;
         self.conclude_reversed(&written, &operation).await?;
@@ -136,7 +173,8 @@ impl Engine {
         match attempt {
             Some(attempt) if is_undone && matches!(reversal.kind, Kind::Reverse | Kind::Cancel) => {
                 let found = self.ports.store.operation(attempt.operation)?;
-                let Some((authorization, _)) = found.filter(|(operation, _)| operation.progress != Progress::Concluded) else {
+                let Some((authorization, _)) = found.filter(|(operation, _)| operation.progress != Progress::Concluded)
+                else {
                     return Ok(());
                 };
                 self.close_check(written.clone(), &authorization).await
@@ -152,7 +190,9 @@ impl Engine {
 
     /// The operation was settled by another way: only its timer, task and progress are left.
     async fn close_check(&self, base: Versioned, operation: &Operation) -> Result<(), EngineError> {
-        let Some((current, exchanges)) = self.ports.store.operation(operation.id)? else { return Ok(()) };
+        let Some((current, exchanges)) = self.ports.store.operation(operation.id)? else {
+            return Ok(());
+        };
         let task = self.open_task(operation.id)?;
         let close = |_: &mut Payment, change: &mut Change<'_>| {
             change.timers_clear.push((TimerKind::Check, operation.id));
@@ -162,7 +202,13 @@ impl Engine {
             Ok(())
         };
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            commit.operations.push((Operation { progress: Progress::Concluded, ..current.clone() }, exchanges.clone()));
+            commit.operations.push((
+                Operation {
+                    progress: Progress::Concluded,
+                    ..current.clone()
+                },
+                exchanges.clone(),
+            ));
         };
         self.update(base, close, complete).await.map(drop)
     }
@@ -180,16 +226,22 @@ impl Engine {
             _ => None,
         };
         let now_ms = self.ports.ambient.now_ms();
-        let capability = self.ports.channels.capability(&operation.channel, operation.kind).unwrap_or_default();
+        let capability = self
+            .ports
+            .channels
+            .capability(&operation.channel, operation.kind)
+            .unwrap_or_default();
         let is_young = capability
             .idempotent_for_ms
             .is_some_and(|lives_ms| now_ms.saturating_sub(operation.started_ms) < lives_ms);
         let lacks_code = operation.context.card_code.is_some()
-            && method.as_ref().is_none_or(|method| !self.ports.vault.has_code(method.id, now_ms));
-        let again = exchanges.iter().map(|exchange| exchange.run).max().unwrap_or(0) < u8::MAX;
+            && method
+                .as_ref()
+                .is_none_or(|method| !self.ports.vault.has_code(method.id, now_ms));
+        let again = writes(&exchanges).filter(|exchange| exchange.run % 2 == 0).count() <= SENT_AGAIN_MAX;
         if lacks_code {
             self.require_code(base, operation, exchanges).await
-        } else if is_young && again && self.compare_with_journal(&operation, &first_run(&exchanges), 0).is_ok() {
+        } else if is_young && again && self.compare_with_journal(&operation, &exchanges, 0).is_ok() {
             self.send_again(base, operation, (method, exchanges)).await
         } else {
             let verdict = Verdict::Proven(Outcome::NotFound);
@@ -205,9 +257,30 @@ impl Engine {
     ) -> Result<(), EngineError> {
         tracing::info!(operation = %operation.id, "the provider never saw it: the same request with the same key");
         let mut ran = self.run(&operation, method.as_ref(), &mut OnDisk).await?;
-        exchanges.append(&mut ran.exchanges);
-        let operation = Operation { checks: operation.checks.saturating_add(1), ..operation };
-        self.apply(base, operation, Ran { verdict: ran.verdict, exchanges }).await.map(drop)
+        let runs = exchanges
+            .iter()
+            .map(|exchange| exchange.run)
+            .filter(|run| *run != RUN_OF_CHECKS)
+            .max();
+        let first = runs.map_or(0, |run| run / 2 * 2 + 2);
+        exchanges.extend(ran.exchanges.drain(..).map(|it| Exchange {
+            run: it.run.saturating_add(first),
+            ..it
+        }));
+        let operation = Operation {
+            checks: operation.checks.saturating_add(1),
+            ..operation
+        };
+        self.apply(
+            base,
+            operation,
+            Ran {
+                verdict: ran.verdict,
+                exchanges,
+            },
+        )
+        .await
+        .map(drop)
     }
 
     /// The request would have to go out again, but its security code was never written down and is gone.
@@ -223,7 +296,13 @@ impl Engine {
             if let Some(task) = task.clone() {
                 change.close_task(task, "router", "not found, finally; the security code is gone");
             }
-            payment.record(change, Fact::AttemptNoEffect { attempt: operation.attempt, why: "not_found".into() })?;
+            payment.record(
+                change,
+                Fact::AttemptNoEffect {
+                    attempt: operation.attempt,
+                    why: "not_found".into(),
+                },
+            )?;
             payment.last_error = Some(portolan_domain::payment::LastError {
                 code: "security_code_required".into(),
                 message: "nothing was charged; confirm again with the security code".into(),
@@ -232,21 +311,27 @@ impl Engine {
             Ok(payment.record(change, Fact::CodeRequired)?)
         };
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            let concluded = Operation { progress: Progress::Concluded, ..operation.clone() };
+            let concluded = Operation {
+                progress: Progress::Concluded,
+                ..operation.clone()
+            };
             commit.operations.push((concluded, exchanges.clone()));
         };
         self.update(base, require, complete).await.map(drop)
     }
 
-    /// Asks again later; after some vain queries the router reverses, after more a human is asked.
+    /// Asks again later; after some vain queries a human is asked.
     async fn still_unknown(
         &self,
         base: Versioned,
         operation: Operation,
         exchanges: Vec<Exchange>,
-    ) -> Result<(), EngineError> {
+    ) -> Result<(Versioned, Operation), EngineError> {
         let task = self.open_task(operation.id)?;
-        let operation = Operation { checks: operation.checks.saturating_add(1), ..operation };
+        let operation = Operation {
+            checks: operation.checks.saturating_add(1),
+            ..operation
+        };
         let wait = |payment: &mut Payment, change: &mut Change<'_>| {
             decide::still_unknown(payment, change, &operation, (&self.policy, task.clone()));
             Ok(())
@@ -255,8 +340,24 @@ impl Engine {
             commit.operations.push((operation.clone(), exchanges.clone()));
         };
         let (written, ()) = self.update(base, wait, complete).await?;
+        Ok((written, operation))
+    }
+
+    /// Where the provider cannot say what happened, the router undoes it, if the channel can.
+    async fn still_unknown_or_reverse(
+        &self,
+        base: Versioned,
+        operation: Operation,
+        exchanges: Vec<Exchange>,
+    ) -> Result<(), EngineError> {
+        let (written, operation) = self.still_unknown(base, operation, exchanges).await?;
         if self.may_reverse(&written.payment, &operation) {
-            let ask = Ask { kind: Kind::Reverse, amount: None, is_final: true, reason: None };
+            let ask = Ask {
+                kind: Kind::Reverse,
+                amount: None,
+                is_final: true,
+                reason: None,
+            };
             let (written, reversal) = self.follow_up(written, ask, None).await?;
             if let Some((reversal, _)) = self.ports.store.operation(reversal)? {
                 self.conclude_reversed(&written, &reversal).await?;
@@ -266,12 +367,21 @@ impl Engine {
     }
 
     fn may_reverse(&self, payment: &Payment, operation: &Operation) -> bool {
-        let has_reversed = payment.follow_ups.iter().any(|it| it.kind == Kind::Reverse && it.attempt == operation.attempt);
+        let has_reversed = payment
+            .follow_ups
+            .iter()
+            .any(|it| it.kind == Kind::Reverse && it.attempt == operation.attempt);
         operation.kind == Kind::Authorize
             && operation.checks >= self.policy.checks_before_reversal
             && !has_reversed
-            && payment.attempt(operation.attempt).is_some_and(|attempt| attempt.status == AttemptStatus::Unknown)
-            && self.ports.channels.capability(&operation.channel, Kind::Reverse).is_some()
+            && payment
+                .attempt(operation.attempt)
+                .is_some_and(|attempt| attempt.status == AttemptStatus::Unknown)
+            && self
+                .ports
+                .channels
+                .capability(&operation.channel, Kind::Reverse)
+                .is_some()
     }
 }
 
@@ -289,14 +399,25 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
     }
 }
 
-fn first_run(exchanges: &[Exchange]) -> Vec<Exchange> {
-    let answered = |exchange: &&Exchange| exchange.run == 0;
-    exchanges.iter().filter(answered).cloned().collect()
+/// Whether the attempt is being undone: until that is settled, what the provider says of it may change.
+fn is_being_reversed(payment: &Payment, operation: &Operation) -> bool {
+    operation.kind != Kind::Reverse
+        && payment
+            .in_flight(Kind::Reverse)
+            .any(|it| it.attempt == operation.attempt)
+}
+
+fn writes(exchanges: &[Exchange]) -> impl Iterator<Item = &Exchange> {
+    exchanges
+        .iter()
+        .filter(|exchange| exchange.request.effect == Effect::Write)
 }
 
 /// The operation's own exchanges, and the last few status queries.
 fn with_checks(mut exchanges: Vec<Exchange>, asked: Vec<Exchange>) -> Vec<Exchange> {
-    let mut checks: Vec<Exchange> = exchanges.extract_if(.., |exchange| exchange.run >= 2).collect();
+    let mut checks: Vec<Exchange> = exchanges
+        .extract_if(.., |exchange| exchange.run == RUN_OF_CHECKS)
+        .collect();
     checks.extend(asked);
     let skip = checks.len().saturating_sub(KEPT_CHECKS);
     exchanges.extend(checks.into_iter().skip(skip));

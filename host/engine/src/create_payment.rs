@@ -46,15 +46,25 @@ impl Engine {
             Claimed::Replay(answered) => return Ok(answered),
             Claimed::New(in_use) => in_use,
         };
-        let method = command.valid.method.map(|id| self.method_of(&command.merchant, command.mode, id)).transpose()?;
+        let method = command
+            .valid
+            .method
+            .map(|id| self.method_of(&command.merchant, command.mode, id))
+            .transpose()?;
         let confirm = command.valid.confirm;
         let (draft, change) = self.draft(&command, method.as_ref())?;
         if !confirm {
             return self.store_unconfirmed(draft, change, &command.claim).await;
         }
         let method = method.ok_or(EngineError::NotFound("payment method"))?;
-        let base = Versioned { payment: draft, version: 0 };
-        let lead = Lead { events: change.events, claim: command.claim };
+        let base = Versioned {
+            payment: draft,
+            version: 0,
+        };
+        let lead = Lead {
+            events: change.events,
+            claim: command.claim,
+        };
         let done = self.attempt(base, lead, method).await?;
         Ok(self.answered(&done.payment))
     }
@@ -66,14 +76,24 @@ impl Engine {
             Claimed::New(in_use) => in_use,
         };
         let base = self.owned(&command.merchant, command.mode, command.payment)?;
-        if !matches!(base.payment.status, PaymentStatus::RequiresConfirmation | PaymentStatus::RequiresPaymentMethod) {
+        if !matches!(
+            base.payment.status,
+            PaymentStatus::RequiresConfirmation | PaymentStatus::RequiresPaymentMethod
+        ) {
             return Err(Refusal::WrongStatus(base.payment.status.as_str()).into());
         }
         let id = command.method.or(base.payment.method).ok_or_else(|| {
-            EngineError::Invalid(vec![FieldError::new("/payment_method", "missing", "this payment has none yet")])
+            EngineError::Invalid(vec![FieldError::new(
+                "/payment_method",
+                "missing",
+                "this payment has none yet",
+            )])
         })?;
         let method = self.method_of(&command.merchant, command.mode, id)?;
-        let lead = Lead { events: vec![], claim: command.claim };
+        let lead = Lead {
+            events: vec![],
+            claim: command.claim,
+        };
         let done = self.attempt(base, lead, method).await?;
         Ok(self.answered(&done.payment))
     }
@@ -82,20 +102,37 @@ impl Engine {
     pub(crate) fn owned(&self, merchant: &MerchantId, mode: Mode, id: PaymentId) -> Result<Versioned, EngineError> {
         let found = self.load(id)?;
         let is_theirs = found.payment.merchant == *merchant && found.payment.mode == mode;
-        if is_theirs { Ok(found) } else { Err(EngineError::NotFound("payment")) }
+        if is_theirs {
+            Ok(found)
+        } else {
+            Err(EngineError::NotFound("payment"))
+        }
     }
 
     fn method_of(&self, merchant: &MerchantId, mode: Mode, id: MethodId) -> Result<Method, EngineError> {
-        let found = self.ports.store.method(id)?.filter(|method| method.merchant == *merchant && method.mode == mode);
+        let found = self
+            .ports
+            .store
+            .method(id)?
+            .filter(|method| method.merchant == *merchant && method.mode == mode);
         found.ok_or_else(|| {
-            EngineError::Invalid(vec![FieldError::new("/payment_method", "not_found", "there is no such payment method")])
+            EngineError::Invalid(vec![FieldError::new(
+                "/payment_method",
+                "not_found",
+                "there is no such payment method",
+            )])
         })
     }
 
     fn draft(&self, command: &CreatePayment, method: Option<&Method>) -> Result<(Payment, Commit), EngineError> {
         let ambient = &*self.ports.ambient;
         let mut change = Change::new(ambient);
-        let names = (PaymentId(ambient.uuid_v7()), ambient.uuid_v4(), command.merchant.clone(), command.mode);
+        let names = (
+            PaymentId(ambient.uuid_v7()),
+            ambient.uuid_v4(),
+            command.merchant.clone(),
+            command.mode,
+        );
         let mut payment = decide::create(&mut change, names, command.valid.clone())?;
         if let Some(method) = method {
             set_method(&mut payment, &mut change, method)?;
@@ -117,6 +154,9 @@ impl Engine {
     }
 
     pub(crate) fn answered(&self, payment: &Payment) -> Answered {
-        Answered { answer: self.ports.render.payment(payment), is_replay: false }
+        Answered {
+            answer: self.ports.render.payment(payment),
+            is_replay: false,
+        }
     }
 }

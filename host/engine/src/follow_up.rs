@@ -79,13 +79,21 @@ impl Ask {
     fn allowed(&self, payment: &Payment) -> Result<(AttemptId, Money), Refusal> {
         let asset = payment.amount.asset().clone();
         let bad = || Refusal::BadAmount(asset.code().to_owned());
-        let asked = self.amount.map(|minor| Money::new(minor, asset.clone()).ok_or_else(bad)).transpose()?;
+        let asked = self
+            .amount
+            .map(|minor| Money::new(minor, asset.clone()).ok_or_else(bad))
+            .transpose()?;
         match self.kind {
             Kind::Capture => decide::may_capture(payment, asked.as_ref()),
             Kind::Refund => decide::may_refund(payment, asked.as_ref()),
             Kind::Cancel | Kind::Reverse | Kind::Authorize | Kind::Resume => {
-                let attempt = payment.open_attempt().ok_or(Refusal::WrongStatus(payment.status.as_str()))?;
-                let held = attempt.hold.as_ref().map_or_else(|| payment.amount.clone(), |hold| hold.amount.clone());
+                let attempt = payment
+                    .open_attempt()
+                    .ok_or(Refusal::WrongStatus(payment.status.as_str()))?;
+                let held = attempt
+                    .hold
+                    .as_ref()
+                    .map_or_else(|| payment.amount.clone(), |hold| hold.amount.clone());
                 if self.kind == Kind::Cancel {
                     decide::may_cancel(payment)?;
                 }
@@ -105,7 +113,12 @@ struct FollowUpIntent {
 
 #[async_trait]
 impl Intent for FollowUpIntent {
-    async fn write(&mut self, engine: &Engine, operation: &Operation, exchanges: &[Exchange]) -> Result<(), EngineError> {
+    async fn write(
+        &mut self,
+        engine: &Engine,
+        operation: &Operation,
+        exchanges: &[Exchange],
+    ) -> Result<(), EngineError> {
         let begin = |payment: &mut Payment, change: &mut Change<'_>| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
             commit.operations.push((operation.clone(), exchanges.to_vec()));
@@ -136,7 +149,9 @@ impl FollowUpIntent {
         }
         decide::begin_follow_up(payment, change, operation, self.ask.is_final, self.ask.reason.clone())?;
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
-        change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+        change
+            .timers_set
+            .push(payment.timer(TimerKind::Check, operation.id, due));
         Ok(())
     }
 }
@@ -149,7 +164,12 @@ impl Engine {
             Claimed::New(in_use) => in_use,
         };
         let base = self.owned(&command.merchant, command.mode, command.payment)?;
-        let ask = Ask { kind: Kind::Capture, amount: command.amount, is_final: command.is_final, reason: None };
+        let ask = Ask {
+            kind: Kind::Capture,
+            amount: command.amount,
+            is_final: command.is_final,
+            reason: None,
+        };
         let (done, _) = self.follow_up(base, ask, Some(command.claim)).await?;
         Ok(self.answered(&done.payment))
     }
@@ -164,7 +184,12 @@ impl Engine {
         if decide::may_cancel(&base.payment)?.is_none() {
             return self.cancel_unsent(base, &command).await;
         }
-        let ask = Ask { kind: Kind::Cancel, amount: None, is_final: true, reason: command.reason };
+        let ask = Ask {
+            kind: Kind::Cancel,
+            amount: None,
+            is_final: true,
+            reason: command.reason,
+        };
         let (done, _) = self.follow_up(base, ask, Some(command.claim)).await?;
         Ok(self.answered(&done.payment))
     }
@@ -176,9 +201,17 @@ impl Engine {
             Claimed::New(in_use) => in_use,
         };
         let base = self.owned(&command.merchant, command.mode, command.payment)?;
-        let ask = Ask { kind: Kind::Refund, amount: command.amount, is_final: false, reason: command.reason };
+        let ask = Ask {
+            kind: Kind::Refund,
+            amount: command.amount,
+            is_final: false,
+            reason: command.reason,
+        };
         let (done, refund) = self.follow_up(base, ask, Some(command.claim)).await?;
-        Ok(Answered { answer: self.ports.render.refund(&done.payment, refund), is_replay: false })
+        Ok(Answered {
+            answer: self.ports.render.refund(&done.payment, refund),
+            is_replay: false,
+        })
     }
 
     async fn cancel_unsent(&self, base: Versioned, command: &CancelPayment) -> Result<Answered, EngineError> {
@@ -209,7 +242,12 @@ impl Engine {
         loop {
             let id = OperationId(self.ports.ambient.uuid_v7());
             let operation = self.make_follow_up(id, &base.payment, &ask).await?;
-            let mut intent = FollowUpIntent { base, ask: ask.clone(), claim: claim.clone(), is_written: false };
+            let mut intent = FollowUpIntent {
+                base,
+                ask: ask.clone(),
+                claim: claim.clone(),
+                is_written: false,
+            };
             match self.run(&operation, None, &mut intent).await {
                 Ok(ran) => {
                     let done = self.conclude_follow_up(intent, operation, ran).await?;
@@ -226,8 +264,11 @@ impl Engine {
     async fn make_follow_up(&self, id: OperationId, payment: &Payment, ask: &Ask) -> Result<Operation, EngineError> {
         let (attempt_id, amount) = ask.allowed(payment)?;
         let attempt = payment.attempt(attempt_id).ok_or(EngineError::NotFound("attempt"))?;
-        let (authorization, _) =
-            self.ports.store.operation(attempt.operation)?.ok_or(EngineError::NotFound("operation"))?;
+        let (authorization, _) = self
+            .ports
+            .store
+            .operation(attempt.operation)?
+            .ok_or(EngineError::NotFound("operation"))?;
         let reference = attempt.reference.clone();
         let target: Target = authorization.as_target(reference, None, attempt.memo.clone());
         let input = match ask.kind {
@@ -245,13 +286,19 @@ impl Engine {
             attempt: attempt_id,
             amount,
             input,
+            method: None,
         };
         self.new_operation(new).await.map_err(EngineError::Channel)
     }
 
     /// The channel's adapter version of today: later operations use the newest one.
     pub(crate) fn adapter_of(&self, channel: &portolan_domain::ids::ChannelId) -> Option<String> {
-        self.ports.channels.facts().into_iter().find(|facts| facts.id == *channel).map(|facts| facts.adapter)
+        self.ports
+            .channels
+            .facts()
+            .into_iter()
+            .find(|facts| facts.id == *channel)
+            .map(|facts| facts.adapter)
     }
 
     async fn conclude_follow_up(
@@ -264,14 +311,30 @@ impl Engine {
         let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
             intent.begin(payment, change, &operation)?;
             if operation.kind == Kind::Cancel {
-                let reason = intent.ask.reason.clone().unwrap_or_else(|| "requested_by_merchant".into());
+                let reason = intent
+                    .ask
+                    .reason
+                    .clone()
+                    .unwrap_or_else(|| "requested_by_merchant".into());
                 payment.cancel_reason.get_or_insert(reason);
             }
             let verdict = ran.verdict.clone();
-            Ok(decide::conclude_follow_up(payment, change, &operation, verdict, (&self.policy, None))?)
+            Ok(decide::conclude_follow_up(
+                payment,
+                change,
+                &operation,
+                verdict,
+                (&self.policy, None),
+            )?)
         };
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
-            commit.operations.push((Operation { progress, ..operation.clone() }, ran.exchanges.clone()));
+            commit.operations.push((
+                Operation {
+                    progress,
+                    ..operation.clone()
+                },
+                ran.exchanges.clone(),
+            ));
             commit.claim = intent.new_claim(payment, &operation);
             if let Some(claim) = intent.claim.as_ref().filter(|_| is_final(payment, operation.id)) {
                 let answer = match operation.kind {
@@ -290,5 +353,7 @@ impl Engine {
 /// Whether that follow-up has its last status.
 pub(crate) fn is_final(payment: &Payment, operation: OperationId) -> bool {
     use portolan_domain::payment::status::FollowUpStatus as S;
-    payment.follow_up(operation).is_some_and(|follow_up| matches!(follow_up.status, S::Succeeded | S::Failed))
+    payment
+        .follow_up(operation)
+        .is_some_and(|follow_up| matches!(follow_up.status, S::Succeeded | S::Failed))
 }

@@ -51,7 +51,10 @@ impl Engine {
         if self.claims.insert(request.name.clone(), ()).is_some() {
             return Err(EngineError::KeyInFlight);
         }
-        let in_use = InUse { engine: self, name: request.name.clone() };
+        let in_use = InUse {
+            engine: self,
+            name: request.name.clone(),
+        };
         let Some(claim) = self.ports.store.claim(&request.name)? else {
             return Ok(Claimed::New(in_use));
         };
@@ -64,16 +67,29 @@ impl Engine {
     /// The stored answer where the object was final then, else the object as it is now.
     fn replay(&self, claim: &Claim) -> Result<Answered, EngineError> {
         if let Some(answer) = &claim.answer {
-            return Ok(Answered { answer: answer.clone(), is_replay: true });
+            return Ok(Answered {
+                answer: answer.clone(),
+                is_replay: true,
+            });
         }
-        let found = self.ports.store.payment(claim.payment)?.ok_or(EngineError::NotFound("payment"))?;
+        let found = self
+            .ports
+            .store
+            .payment(claim.payment)?
+            .ok_or(EngineError::NotFound("payment"))?;
         let refund = claim.operation.filter(|id| {
-            found.payment.follow_up(*id).is_some_and(|it| it.kind == portolan_domain::operation::Kind::Refund)
+            found
+                .payment
+                .follow_up(*id)
+                .is_some_and(|it| it.kind == portolan_domain::operation::Kind::Refund)
         });
         let answer = match refund {
             Some(refund) => self.ports.render.refund(&found.payment, refund),
             None => self.ports.render.payment(&found.payment),
         };
-        Ok(Answered { answer, is_replay: true })
+        Ok(Answered {
+            answer,
+            is_replay: true,
+        })
     }
 }

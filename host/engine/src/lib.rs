@@ -102,6 +102,12 @@ impl From<IllegalEvent> for EngineError {
 impl Engine {
     /// An engine over its ports.
     pub fn new(ports: Ports, policy: Policy) -> Self {
-        Self { ports, policy, claims: DashMap::new(), locks: DashMap::new(), busy: DashMap::new() }
+        Self {
+            ports,
+            policy,
+            claims: DashMap::new(),
+            locks: DashMap::new(),
+            busy: DashMap::new(),
+        }
     }
 }

@@ -23,14 +23,23 @@ impl Engine {
             Err(rejection) => return Ok(Notified::Rejected(rejection)),
         };
         for subject in &receipt.subjects {
-            let seen = Seen { channel: channel.clone(), event: subject.event.clone() };
+            let seen = Seen {
+                channel: channel.clone(),
+                event: subject.event.clone(),
+            };
             let store = &self.ports.store;
             let found = store.find_operation(channel, subject.key.as_deref(), subject.reference.as_deref())?;
             let Some(operation) = found else {
                 tracing::info!(%channel, event = subject.event, "a notification about nothing known");
                 continue;
             };
-            match store.commit(Commit { seen: Some(seen), ..Commit::default() }).await {
+            match store
+                .commit(Commit {
+                    seen: Some(seen),
+                    ..Commit::default()
+                })
+                .await
+            {
                 Ok(()) => self.check(operation).await?,
                 Err(CommitError::SeenBefore) => tracing::debug!(%channel, event = subject.event, "seen before"),
                 Err(error) => return Err(error.into()),

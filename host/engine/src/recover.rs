@@ -17,7 +17,9 @@ impl Engine {
     }
 
     async fn recover_one(&self, id: OperationId) -> Result<bool, EngineError> {
-        let Some((operation, exchanges)) = self.ports.store.operation(id)? else { return Ok(false) };
+        let Some((operation, exchanges)) = self.ports.store.operation(id)? else {
+            return Ok(false);
+        };
         if operation.progress != Progress::Open {
             return Ok(false);
         }

@@ -21,7 +21,12 @@ struct ResumeIntent {
 
 #[async_trait]
 impl Intent for ResumeIntent {
-    async fn write(&mut self, engine: &Engine, operation: &Operation, exchanges: &[Exchange]) -> Result<(), EngineError> {
+    async fn write(
+        &mut self,
+        engine: &Engine,
+        operation: &Operation,
+        exchanges: &[Exchange],
+    ) -> Result<(), EngineError> {
         let begin = |payment: &mut Payment, change: &mut Change<'_>| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
             commit.operations.push((operation.clone(), exchanges.to_vec()));
@@ -38,26 +43,50 @@ impl ResumeIntent {
         if status != Some(AttemptStatus::ActionRequired) {
             return Err(Refusal::WrongStatus(payment.status.as_str()).into());
         }
-        payment.record(change, Fact::Resumed { attempt: operation.attempt, operation: operation.id })?;
+        payment.record(
+            change,
+            Fact::Resumed {
+                attempt: operation.attempt,
+                operation: operation.id,
+            },
+        )?;
         change.timers_clear.push((TimerKind::ActionExpiry, self.original));
         change.timers_clear.push((TimerKind::Check, self.original));
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
-        change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+        change
+            .timers_set
+            .push(payment.timer(TimerKind::Check, operation.id, due));
         Ok(())
     }
 }
 
 impl Engine {
     /// Goes on after the payer's return to `/return/{operation}`; the payment as it is afterwards.
-    pub async fn resume(&self, original: OperationId, returned: Vec<(String, String)>) -> Result<Versioned, EngineError> {
-        let (operation, _) = self.ports.store.operation(original)?.ok_or(EngineError::NotFound("operation"))?;
+    pub async fn resume(
+        &self,
+        original: OperationId,
+        returned: Vec<(String, String)>,
+    ) -> Result<Versioned, EngineError> {
+        let (operation, _) = self
+            .ports
+            .store
+            .operation(original)?
+            .ok_or(EngineError::NotFound("operation"))?;
         let base = self.load(operation.payment)?;
-        let waits = base.payment.attempt(operation.attempt).is_some_and(|it| it.status == AttemptStatus::ActionRequired);
+        let waits = base
+            .payment
+            .attempt(operation.attempt)
+            .is_some_and(|it| it.status == AttemptStatus::ActionRequired);
         if !waits {
             // A second visit, or a browser's reload: the payer sees where the payment is now.
             return Ok(base);
         }
-        let facts = self.ports.channels.facts().into_iter().find(|facts| facts.id == operation.channel);
+        let facts = self
+            .ports
+            .channels
+            .facts()
+            .into_iter()
+            .find(|facts| facts.id == operation.channel);
         let can_resume = facts.is_some_and(|facts| facts.kinds.contains(&Kind::Resume));
         let Input::Authorize(authorization) = &operation.input else {
             return Err(EngineError::NotFound("authorization"));
@@ -77,7 +106,12 @@ impl Engine {
             kind: Kind::Resume,
             attempt: operation.attempt,
             amount: operation.amount.clone(),
-            input: Input::Resume(authorization.clone(), operation.as_target(reference, None, memo), returned),
+            input: Input::Resume(
+                authorization.clone(),
+                operation.as_target(reference, None, memo),
+                returned,
+            ),
+            method: None,
         };
         let resumed = self.new_operation(new).await.map_err(EngineError::Channel)?;
         let mut intent = ResumeIntent { base, original };

@@ -26,7 +26,12 @@ pub(crate) struct Ran {
 #[async_trait]
 pub(crate) trait Intent: Send {
     /// Once it returns, operation and request are on disk. `exchanges` ends with the write that is about to leave.
-    async fn write(&mut self, engine: &Engine, operation: &Operation, exchanges: &[Exchange]) -> Result<(), EngineError>;
+    async fn write(
+        &mut self,
+        engine: &Engine,
+        operation: &Operation,
+        exchanges: &[Exchange],
+    ) -> Result<(), EngineError>;
 }
 
 /// What an operation is made from.
@@ -39,18 +44,27 @@ pub(crate) struct NewOperation<'a> {
     pub attempt: AttemptId,
     pub amount: Money,
     pub input: Input,
+    /// The card, where the operation may need it.
+    pub method: Option<&'a Method>,
 }
+
+/// The `run` of status queries in an operation's journal; writes count 0, 1, and two more for each time they go out
+/// again.
+pub(crate) const RUN_OF_CHECKS: u8 = u8::MAX;
 
 impl Engine {
     /// Makes an operation with its context. Opens a session with the provider where one is needed.
     pub(crate) async fn new_operation(&self, new: NewOperation<'_>) -> Result<Operation, Fault> {
         let now_ms = self.ports.ambient.now_ms();
-        let has_code = new.payment.method.is_some_and(|method| self.ports.vault.has_code(method, now_ms));
+        let has_code = new
+            .payment
+            .method
+            .is_some_and(|method| self.ports.vault.has_code(method, now_ms));
         let request = ContextRequest {
             channel: &new.channel,
             adapter: &new.adapter,
             operation: new.id,
-            card: new.payment.card.as_ref(),
+            card: new.method.map(|method| &method.card),
             has_code,
         };
         let context = self.ports.channels.context(request).await?;
@@ -93,11 +107,18 @@ impl Engine {
                 Err(fault) => break Err(fault),
                 Ok(Step::Done(outcome)) => break self.check_purity(operation, &exchanges, run).map(|()| outcome),
                 Ok(Step::Send(_)) if exchanges.len() >= ROUNDS_MAX => {
-                    break Err(Fault { kind: FaultKind::Rounds, text: format!("more than {ROUNDS_MAX} requests") });
+                    break Err(Fault {
+                        kind: FaultKind::Rounds,
+                        text: format!("more than {ROUNDS_MAX} requests"),
+                    });
                 }
                 Ok(Step::Send(request)) => {
                     let is_write = request.effect == Effect::Write;
-                    exchanges.push(Exchange { run, request: request.clone(), answer: None });
+                    exchanges.push(Exchange {
+                        run,
+                        request: request.clone(),
+                        answer: None,
+                    });
                     if is_write {
                         self.ports.steps.reached("before_intent");
                         intent.write(self, operation, &exchanges).await?;
@@ -125,15 +146,19 @@ impl Engine {
     }
 
     /// Asks what became of an operation. It sends reads only.
-    pub(crate) async fn ask_status(&self, payment: &Payment, of: &Operation) -> Result<(Outcome, Vec<Exchange>), Fault> {
+    pub(crate) async fn ask_status(
+        &self,
+        payment: &Payment,
+        of: &Operation,
+    ) -> Result<(Outcome, Vec<Exchange>), Fault> {
         let attempt = payment.attempt(of.attempt);
         let parent = attempt.and_then(|attempt| attempt.reference.clone());
         let memo = attempt.and_then(|attempt| attempt.memo.clone());
         let reference = match of.kind {
             Kind::Authorize | Kind::Resume => parent.clone(),
-            Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
-                payment.follow_up(of.id).and_then(|follow_up| follow_up.reference.clone())
-            }
+            Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
+                .follow_up(of.id)
+                .and_then(|follow_up| follow_up.reference.clone()),
         };
         let new = NewOperation {
             id: OperationId(self.ports.ambient.uuid_v7()),
@@ -144,6 +169,7 @@ impl Engine {
             attempt: of.attempt,
             amount: of.amount.clone(),
             input: Input::Status(of.as_target(reference, parent, memo)),
+            method: None,
         };
         let status = self.new_operation(new).await?;
         let mut exchanges: Vec<Exchange> = vec![];
@@ -159,16 +185,26 @@ impl Engine {
                 Err(fault) => return Err(fault),
                 Ok(Step::Done(outcome)) => return Ok((outcome, exchanges)),
                 Ok(Step::Send(request)) if request.effect != Effect::Read => {
-                    return Err(Fault { kind: FaultKind::NotGranted, text: "a status query may only read".into() });
+                    return Err(Fault {
+                        kind: FaultKind::NotGranted,
+                        text: "a status query may only read".into(),
+                    });
                 }
                 Ok(Step::Send(request)) => {
                     let answer = self.ports.channels.send(&status, &request, None).await?;
-                    exchanges.push(Exchange { run: 2, request, answer: Some(answer.clone()) });
+                    exchanges.push(Exchange {
+                        run: 2,
+                        request,
+                        answer: Some(answer.clone()),
+                    });
                     answers.push(answer);
                 }
             }
         }
-        Err(Fault { kind: FaultKind::Rounds, text: format!("more than {ROUNDS_MAX} requests") })
+        Err(Fault {
+            kind: FaultKind::Rounds,
+            text: format!("more than {ROUNDS_MAX} requests"),
+        })
     }
 
     /// Runs every prefix again on a sample of the operations and compares each request with what was sent.
@@ -180,7 +216,12 @@ impl Engine {
     }
 
     /// Runs every prefix of a journaled run again: the same arguments must give the same request.
-    pub(crate) fn compare_with_journal(&self, operation: &Operation, exchanges: &[Exchange], run: u8) -> Result<(), Fault> {
+    pub(crate) fn compare_with_journal(
+        &self,
+        operation: &Operation,
+        exchanges: &[Exchange],
+        run: u8,
+    ) -> Result<(), Fault> {
         let of_run = || exchanges.iter().filter(|exchange| exchange.run == run);
         let mut answers = vec![];
         for exchange in of_run() {
@@ -188,7 +229,10 @@ impl Engine {
             match again {
                 Step::Send(request) if request == exchange.request => {}
                 Step::Send(_) | Step::Done(_) => {
-                    return Err(Fault { kind: FaultKind::NotPure, text: "the same arguments gave another request".into() });
+                    return Err(Fault {
+                        kind: FaultKind::NotPure,
+                        text: "the same arguments gave another request".into(),
+                    });
                 }
             }
             answers.extend(exchange.answer.clone());
@@ -208,6 +252,12 @@ fn may_start_again(fault: &Fault, run: u8, exchanges: &[Exchange]) -> bool {
 fn answer_of(sent: Result<Answer, Fault>, now_ms: u64) -> (Answer, Option<Fault>) {
     match sent {
         Ok(answer) => (answer, None),
-        Err(fault) => (Answer { at_ms: now_ms, reply: Reply::NotSent(fault.to_string()) }, Some(fault)),
+        Err(fault) => (
+            Answer {
+                at_ms: now_ms,
+                reply: Reply::NotSent(fault.to_string()),
+            },
+            Some(fault),
+        ),
     }
 }

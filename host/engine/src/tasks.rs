@@ -40,7 +40,12 @@ impl Engine {
         if task.closed.is_some() {
             return Err(TaskError::Closed);
         }
-        if !task.kind.resolutions().iter().any(|(allowed, _)| *allowed == resolution) {
+        if !task
+            .kind
+            .resolutions()
+            .iter()
+            .any(|(allowed, _)| *allowed == resolution)
+        {
             return Err(TaskError::NotAllowed(resolution.as_str(), task.kind.as_str()));
         }
         tracing::warn!(task = %id, resolution = resolution.as_str(), by, why, "a human decided");
@@ -60,8 +65,11 @@ impl Engine {
         reference: Option<String>,
         (by, why): (&str, &str),
     ) -> Result<(), EngineError> {
-        let (operation, exchanges) =
-            self.ports.store.operation(task.operation)?.ok_or(EngineError::NotFound("operation"))?;
+        let (operation, exchanges) = self
+            .ports
+            .store
+            .operation(task.operation)?
+            .ok_or(EngineError::NotFound("operation"))?;
         let reference = reference.unwrap_or_else(|| format!("by hand: {by}"));
         let verdict = Verdict::Proven(match resolution {
             Resolution::Succeeded => success(&operation, reference),
@@ -76,20 +84,31 @@ impl Engine {
             Ok(())
         };
         let base = self.load(task.payment)?;
-        self.update(base, close, |_: &mut Commit, _: &Payment, (): &()| {}).await.map(drop)
+        self.update(base, close, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await
+            .map(drop)
     }
 
     async fn settle_late(&self, task: Task, by: &str, why: &str) -> Result<(), EngineError> {
-        let (operation, _) = self.ports.store.operation(task.operation)?.ok_or(EngineError::NotFound("operation"))?;
+        let (operation, _) = self
+            .ports
+            .store
+            .operation(task.operation)?
+            .ok_or(EngineError::NotFound("operation"))?;
         let base = self.load(task.payment)?;
         let settle = |payment: &mut Payment, change: &mut Change<'_>| {
             debug_assert!(matches!(task.kind, TaskKind::LateSuccess | TaskKind::Excess));
-            let fact = Fact::LateSettled { attempt: operation.attempt, amount: task.exposure.clone() };
+            let fact = Fact::LateSettled {
+                attempt: operation.attempt,
+                amount: task.exposure.clone(),
+            };
             payment.record(change, fact)?;
             change.close_task(task.clone(), by, &format!("refunded_outside: {why}"));
             Ok(())
         };
-        self.update(base, settle, |_: &mut Commit, _: &Payment, (): &()| {}).await.map(drop)
+        self.update(base, settle, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await
+            .map(drop)
     }
 }
 
@@ -102,9 +121,11 @@ fn success(operation: &Operation, reference: String) -> Outcome {
             network_reference: None,
             memo: None,
         },
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
-            Outcome::Done { reference, amount: operation.amount.clone(), memo: None }
-        }
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => Outcome::Done {
+            reference,
+            amount: operation.amount.clone(),
+            memo: None,
+        },
     }
 }
 

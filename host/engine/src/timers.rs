@@ -28,7 +28,9 @@ impl Engine {
             }
             let due = self.ports.store.due_timers(self.ports.ambient.now_ms(), AT_ONCE * 2);
             for timer in due.unwrap_or_default() {
-                let Ok(slot) = slots.clone().try_acquire_owned() else { break };
+                let Ok(slot) = slots.clone().try_acquire_owned() else {
+                    break;
+                };
                 if self.busy.insert(timer.operation, ()).is_some() {
                     continue;
                 }
@@ -60,7 +62,9 @@ impl Engine {
 
     /// Query, void, close: an action or an authorization that nobody completed in time.
     async fn expire(&self, timer: Timer, reason: &str) -> Result<(), EngineError> {
-        let Some((operation, _)) = self.ports.store.operation(timer.operation)? else { return self.clear(timer).await };
+        let Some((operation, _)) = self.ports.store.operation(timer.operation)? else {
+            return self.clear(timer).await;
+        };
         if !waits(&self.load(timer.payment)?.payment, &operation, timer.kind) {
             return self.clear(timer).await;
         }
@@ -71,19 +75,30 @@ impl Engine {
         if !waits(&base.payment, &operation, timer.kind) {
             return self.clear(timer).await;
         }
-        let ask = Ask { kind: Kind::Cancel, amount: None, is_final: true, reason: Some(reason.to_owned()) };
+        let ask = Ask {
+            kind: Kind::Cancel,
+            amount: None,
+            is_final: true,
+            reason: Some(reason.to_owned()),
+        };
         self.follow_up(base, ask, None).await?;
         self.clear(timer).await
     }
 
     async fn clear(&self, timer: Timer) -> Result<(), EngineError> {
-        let commit = Commit { timers_clear: vec![(timer.kind, timer.operation)], ..Commit::default() };
+        let commit = Commit {
+            timers_clear: vec![(timer.kind, timer.operation)],
+            ..Commit::default()
+        };
         Ok(self.ports.store.commit(commit).await?)
     }
 
     async fn postpone(&self, timer: Timer) -> Result<(), EngineError> {
         let due_ms = Change::new(&*self.ports.ambient).now_ms.saturating_add(AGAIN_MS);
-        let commit = Commit { timers_set: vec![Timer { due_ms, ..timer }], ..Commit::default() };
+        let commit = Commit {
+            timers_set: vec![Timer { due_ms, ..timer }],
+            ..Commit::default()
+        };
         Ok(self.ports.store.commit(commit).await?)
     }
 }

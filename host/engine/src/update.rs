@@ -45,7 +45,13 @@ impl Engine {
             match self.commit_patiently(commit).await {
                 Ok(()) => {
                     self.forget_lock(id, &lock);
-                    return Ok((Versioned { payment, version: base.version.saturating_add(1) }, value));
+                    return Ok((
+                        Versioned {
+                            payment,
+                            version: base.version.saturating_add(1),
+                        },
+                        value,
+                    ));
                 }
                 Err(CommitError::VersionConflict) if base.version > 0 => base = self.load(id)?,
                 Err(error) => return Err(error.into()),
@@ -72,6 +78,7 @@ impl Engine {
 
     fn forget_lock(&self, id: PaymentId, lock: &Arc<tokio::sync::Mutex<()>>) {
         // Two handles are this function's and the map's: nobody waits.
-        self.locks.remove_if(&id, |_, kept| Arc::ptr_eq(kept, lock) && Arc::strong_count(kept) <= 2);
+        self.locks
+            .remove_if(&id, |_, kept| Arc::ptr_eq(kept, lock) && Arc::strong_count(kept) <= 2);
     }
 }

@@ -29,7 +29,9 @@ pub fn entry_json(entry: &Entry) -> Value {
 
 /// `GET /admin/ledger/check`: every invariant of the books, over everything.
 pub async fn check(State(shared): App) -> Result<Json<Value>, Refusal> {
-    let checked = tokio::task::spawn_blocking(move || check_books(&shared)).await.map_err(failed)?;
+    let checked = tokio::task::spawn_blocking(move || check_books(&shared))
+        .await
+        .map_err(failed)?;
     Ok(Json(checked.map_err(failed)?))
 }
 
@@ -49,21 +51,29 @@ fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadErr
         }
         if let Some(resolved) = entry.resolves {
             if open.remove(&(entry.payment, resolved)).is_none() {
-                problems.push(format!("{}: pending entry {resolved} was resolved twice, or never made", entry.payment));
+                problems.push(format!(
+                    "{}: pending entry {resolved} was resolved twice, or never made",
+                    entry.payment
+                ));
             }
         }
     })?;
     for (mode, sum) in &sums {
         let kept = library.balances(*mode, None)?;
         if kept != *sum {
-            problems.push(format!("{}: the kept balances differ from the sum of the entries", mode.as_str()));
+            problems.push(format!(
+                "{}: the kept balances differ from the sum of the entries",
+                mode.as_str()
+            ));
         }
     }
     library.each_payment(&mut |found| {
         payments = payments.saturating_add(1);
         check_payment(&found.payment, &open, &mut problems);
     })?;
-    let balances = sums.iter().flat_map(|(mode, sum)| sum.iter().map(move |row| (mode, row)));
+    let balances = sums
+        .iter()
+        .flat_map(|(mode, sum)| sum.iter().map(move |row| (mode, row)));
     let rows = balances.map(|(mode, ((account, asset), balance))| {
         json!({
             "mode": mode.as_str(), "account": account.to_string(), "asset": asset.code(), "debit": balance.debit.to_string(),
@@ -88,21 +98,36 @@ fn check_payment(
             problems.push(format!("{}: {what}", payment.id));
         }
     };
-    require(payment.captured.fits_in(&payment.authorized) || payment.captured.is_zero(), "captured more than authorized");
-    require(payment.refunded.fits_in(&payment.captured), "refunded more than captured");
-    let succeeded = payment.attempts.iter().filter(|it| it.status == AttemptStatus::Captured).count();
+    require(
+        payment.captured.fits_in(&payment.authorized) || payment.captured.is_zero(),
+        "captured more than authorized",
+    );
+    require(
+        payment.refunded.fits_in(&payment.captured),
+        "refunded more than captured",
+    );
+    let succeeded = payment
+        .attempts
+        .iter()
+        .filter(|it| it.status == AttemptStatus::Captured)
+        .count();
     require(succeeded <= 1, "two attempts took money");
     let has_open = open.keys().any(|(of, _)| *of == payment.id);
     let holds = payment.attempts.iter().filter_map(|it| it.hold.as_ref()).count()
         + payment.follow_ups.iter().filter_map(|it| it.hold.as_ref()).count();
-    require(has_open == (holds > 0), "the books hold something that the payment does not, or the other way round");
+    require(
+        has_open == (holds > 0),
+        "the books hold something that the payment does not, or the other way round",
+    );
     let ended = matches!(payment.status, PaymentStatus::Failed | PaymentStatus::Canceled);
     require(!(ended && has_open), "it ended with a pending entry");
 }
 
 /// `GET /admin/audit/verify`: the hash chain over all events.
 pub async fn verify(State(shared): App) -> Result<Json<Value>, Refusal> {
-    let verified = tokio::task::spawn_blocking(move || shared.app.library.verify_chain()).await.map_err(failed)?;
+    let verified = tokio::task::spawn_blocking(move || shared.app.library.verify_chain())
+        .await
+        .map_err(failed)?;
     Ok(Json(match verified {
         Ok((events, head)) => json!({ "intact": true, "events": events, "head": head }),
         Err(error) => json!({ "intact": false, "problem": error.to_string() }),
@@ -128,19 +153,49 @@ pub async fn metrics(State(shared): App) -> Result<String, Refusal> {
         ("{class=\"4xx\"}", refused.load(Ordering::Relaxed)),
         ("{class=\"5xx\"}", broken.load(Ordering::Relaxed)),
     ];
-    metric("portolan_requests_total", "counter", "Merchant requests by class of status.", &rows);
-    metric("portolan_requests_in_flight", "gauge", "Merchant requests now.", &[("", counters.in_flight.load(Ordering::Relaxed))]);
-    metric("portolan_requests_shed_total", "counter", "Requests refused for load.", &[("", counters.shed.load(Ordering::Relaxed))]);
+    metric(
+        "portolan_requests_total",
+        "counter",
+        "Merchant requests by class of status.",
+        &rows,
+    );
+    metric(
+        "portolan_requests_in_flight",
+        "gauge",
+        "Merchant requests now.",
+        &[("", counters.in_flight.load(Ordering::Relaxed))],
+    );
+    metric(
+        "portolan_requests_shed_total",
+        "counter",
+        "Requests refused for load.",
+        &[("", counters.shed.load(Ordering::Relaxed))],
+    );
     let [taken, rejected] = &counters.notifications;
-    let rows =
-        [("{result=\"taken\"}", taken.load(Ordering::Relaxed)), ("{result=\"refused\"}", rejected.load(Ordering::Relaxed))];
-    metric("portolan_notifications_total", "counter", "Provider notifications.", &rows);
+    let rows = [
+        ("{result=\"taken\"}", taken.load(Ordering::Relaxed)),
+        ("{result=\"refused\"}", rejected.load(Ordering::Relaxed)),
+    ];
+    metric(
+        "portolan_notifications_total",
+        "counter",
+        "Provider notifications.",
+        &rows,
+    );
     let operations = u64::try_from(open.len()).unwrap_or(u64::MAX);
-    metric("portolan_operations_open", "gauge", "Operations without an outcome.", &[("", operations)]);
+    metric(
+        "portolan_operations_open",
+        "gauge",
+        "Operations without an outcome.",
+        &[("", operations)],
+    );
     let human = tasks.iter().filter(|task| task.for_human).count();
     let rows = [
         ("{owner=\"operator\"}", u64::try_from(human).unwrap_or(u64::MAX)),
-        ("{owner=\"router\"}", u64::try_from(tasks.len().saturating_sub(human)).unwrap_or(u64::MAX)),
+        (
+            "{owner=\"router\"}",
+            u64::try_from(tasks.len().saturating_sub(human)).unwrap_or(u64::MAX),
+        ),
     ];
     metric("portolan_tasks_open", "gauge", "Open tasks by owner.", &rows);
     Ok(text)

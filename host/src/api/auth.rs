@@ -10,8 +10,14 @@ use portolan_engine::ClaimRequest;
 use portolan_vault::LocalVault;
 
 /// Every scope.
-pub const SCOPES: [&str; 6] =
-    ["payments:read", "payments:write", "refunds:write", "payment_methods:write", "events:read", "balances:read"];
+pub const SCOPES: [&str; 6] = [
+    "payments:read",
+    "payments:write",
+    "refunds:write",
+    "payment_methods:write",
+    "events:read",
+    "balances:read",
+];
 
 /// The longest Idempotency-Key.
 const KEY_MAX: usize = 255;
@@ -36,9 +42,21 @@ pub fn new_key(vault: &LocalVault, entropy: [u8; 32], key: ApiKey) -> (String, A
 impl Api {
     /// The caller, if its key is good for `scope`.
     pub fn caller(&self, headers: &HeaderMap, scope: &'static str) -> Result<Caller, Problem> {
-        let unauthorized = || Problem::new(401, "invalid_api_key", "send authorization: Bearer sk_test_… or sk_live_…");
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let secret = value.strip_prefix("Bearer ").filter(|secret| secret.starts_with("sk_")).ok_or_else(unauthorized)?;
+        let unauthorized = || {
+            Problem::new(
+                401,
+                "invalid_api_key",
+                "send authorization: Bearer sk_test_… or sk_live_…",
+            )
+        };
+        let value = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let secret = value
+            .strip_prefix("Bearer ")
+            .filter(|secret| secret.starts_with("sk_"))
+            .ok_or_else(unauthorized)?;
         let hash = self.app.vault.mac("api key", secret.as_bytes());
         let key = self.app.key_ring.api_key(&hash)?.ok_or_else(unauthorized)?;
         let is_revoked = key.revoked_ms.is_some_and(|at| at <= self.app.ambient.now_ms());
@@ -46,9 +64,16 @@ impl Api {
             return Err(Problem::new(401, "revoked_api_key", "this key was revoked"));
         }
         if !key.scopes.iter().any(|granted| granted == scope) {
-            return Err(Problem::new(403, "missing_scope", format!("this key lacks the scope {scope}")));
+            return Err(Problem::new(
+                403,
+                "missing_scope",
+                format!("this key lacks the scope {scope}"),
+            ));
         }
-        Ok(Caller { merchant: key.merchant, mode: key.mode })
+        Ok(Caller {
+            merchant: key.merchant,
+            mode: key.mode,
+        })
     }
 
     /// The merchant's Idempotency-Key with the fingerprint of the request.
@@ -58,21 +83,31 @@ impl Api {
         caller: &Caller,
         (method_path, body): (&str, &strict::Value),
     ) -> Result<ClaimRequest, Problem> {
-        let key = headers.get("idempotency-key").map(|value| value.to_str().unwrap_or_default());
+        let key = headers
+            .get("idempotency-key")
+            .map(|value| value.to_str().unwrap_or_default());
         let key = match key {
             None => {
                 let detail = "send an Idempotency-Key header: a new UUID for each payment, the same one for each retry";
                 return Err(Problem::new(400, "idempotency_key_missing", detail));
             }
             Some(key) if key.is_empty() || key.len() > KEY_MAX => {
-                return Err(Problem::new(400, "idempotency_key_invalid", "an Idempotency-Key has 1 to 255 visible characters"));
+                return Err(Problem::new(
+                    400,
+                    "idempotency_key_invalid",
+                    "an Idempotency-Key has 1 to 255 visible characters",
+                ));
             }
             Some(key) => key.to_owned(),
         };
         let mut text = format!("{method_path}\n");
         strict::canonical(body, &mut text);
         let fingerprint = self.app.vault.mac("idempotency", text.as_bytes()).to_vec();
-        let name = ClaimName { merchant: caller.merchant.clone(), mode: caller.mode, key };
+        let name = ClaimName {
+            merchant: caller.merchant.clone(),
+            mode: caller.mode,
+            key,
+        };
         Ok(ClaimRequest { name, fingerprint })
     }
 }

@@ -22,7 +22,13 @@ pub struct Problem {
 impl Problem {
     /// A problem with its code and what to do about it.
     pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), detail: detail.into(), errors: vec![], retry_after_s: None }
+        Self {
+            status,
+            code: code.to_owned(),
+            detail: detail.into(),
+            errors: vec![],
+            retry_after_s: None,
+        }
     }
 
     /// No such thing, or somebody else's: nobody can tell the difference.
@@ -32,13 +38,21 @@ impl Problem {
 
     /// Come back later; nothing was done.
     pub fn busy(detail: &str) -> Self {
-        Self { retry_after_s: Some(1), ..Self::new(503, "unavailable", detail) }
+        Self {
+            retry_after_s: Some(1),
+            ..Self::new(503, "unavailable", detail)
+        }
     }
 
     /// Fields that cannot be accepted, all of them.
     pub fn fields(errors: Vec<FieldError>) -> Self {
-        let detail = errors.first().map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.message));
-        Self { errors, ..Self::new(422, "invalid_request", detail) }
+        let detail = errors
+            .first()
+            .map_or_else(String::new, |first| format!("{}: {}", first.pointer, first.message));
+        Self {
+            errors,
+            ..Self::new(422, "invalid_request", detail)
+        }
     }
 
     /// Not JSON, or not an object.
@@ -52,9 +66,10 @@ impl From<EngineError> for Problem {
         match error {
             EngineError::NotFound(what) => Self::not_found(what),
             EngineError::KeyReused => Self::new(422, "idempotency_key_reused", error.to_string()),
-            EngineError::KeyInFlight => {
-                Self { retry_after_s: Some(1), ..Self::new(409, "idempotency_key_in_flight", error.to_string()) }
-            }
+            EngineError::KeyInFlight => Self {
+                retry_after_s: Some(1),
+                ..Self::new(409, "idempotency_key_in_flight", error.to_string())
+            },
             EngineError::Invalid(errors) => Self::fields(errors),
             EngineError::Refused(refusal) => refusal.into(),
             EngineError::Store(commit) => commit.into(),
@@ -73,7 +88,10 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::WrongStatus(_) => Self::new(409, "wrong_status", text),
             Refusal::OutcomeUnknown => Self::new(409, "outcome_unknown", text),
-            Refusal::InFlight(_) => Self { retry_after_s: Some(1), ..Self::new(409, "in_flight", text) },
+            Refusal::InFlight(_) => Self {
+                retry_after_s: Some(1),
+                ..Self::new(409, "in_flight", text)
+            },
             Refusal::TooMuch { .. } => Self::fields(vec![FieldError::new("/amount", "amount_too_large", text)]),
             Refusal::BadAmount(_) => Self::fields(vec![FieldError::new("/amount", "out_of_range", text)]),
             Refusal::Illegal(illegal) => {
@@ -87,11 +105,14 @@ impl From<Refusal> for Problem {
 impl From<CommitError> for Problem {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::ClaimTaken => {
-                Self { retry_after_s: Some(1), ..Self::new(409, "idempotency_key_in_flight", error.to_string()) }
-            }
+            CommitError::ClaimTaken => Self {
+                retry_after_s: Some(1),
+                ..Self::new(409, "idempotency_key_in_flight", error.to_string())
+            },
             CommitError::VersionConflict | CommitError::SeenBefore => Self::new(409, "conflict", error.to_string()),
-            CommitError::DiskFloor => Self::busy("the disk is nearly full: no new payments are taken; nothing was done"),
+            CommitError::DiskFloor => {
+                Self::busy("the disk is nearly full: no new payments are taken; nothing was done")
+            }
             CommitError::Unavailable(_) => {
                 tracing::error!(%error, "the store did not write");
                 Self::busy("the store cannot write now; ask again with the same Idempotency-Key")
@@ -127,7 +148,10 @@ impl IntoResponse for Problem {
         });
         let mut response = (status, body.to_string()).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

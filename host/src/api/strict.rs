@@ -133,7 +133,11 @@ impl Fields {
     /// Over a parsed body, which must be an object.
     pub fn of(value: Value) -> Result<Self, Problem> {
         match value {
-            Value::Map(map) => Ok(Self { map, at: String::new(), errors: vec![] }),
+            Value::Map(map) => Ok(Self {
+                map,
+                at: String::new(),
+                errors: vec![],
+            }),
             _ => Err(Problem::malformed("the body must be a JSON object")),
         }
     }
@@ -145,7 +149,8 @@ impl Fields {
 
     fn wrong(&mut self, name: &str, expected: &str) {
         let pointer = format!("{}/{name}", self.at);
-        self.errors.push(FieldError::new(pointer, "wrong_type", format!("must be {expected}")));
+        self.errors
+            .push(FieldError::new(pointer, "wrong_type", format!("must be {expected}")));
     }
 
     /// A text.
@@ -180,7 +185,9 @@ impl Fields {
         let value = self.take(name)?;
         let number = match &value {
             Value::Integer(number) => Some(*number),
-            Value::Text(digits) if !digits.is_empty() && digits.len() <= 38 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            Value::Text(digits)
+                if !digits.is_empty() && digits.len() <= 38 && digits.bytes().all(|b| b.is_ascii_digit()) =>
+            {
                 digits.parse().ok()
             }
             _ => None,
@@ -223,7 +230,11 @@ impl Fields {
                 vec![]
             }
         };
-        Self { map, at, errors: vec![] }
+        Self {
+            map,
+            at,
+            errors: vec![],
+        }
     }
 
     /// Takes over what an inner object left: its errors and its unknown fields.
@@ -234,7 +245,11 @@ impl Fields {
     fn all_errors(self) -> Vec<FieldError> {
         let Self { map, at, mut errors } = self;
         let unknown = map.into_iter().map(|(name, _)| {
-            FieldError::new(format!("{at}/{name}"), "unknown_field", "this field does not exist; check its spelling")
+            FieldError::new(
+                format!("{at}/{name}"),
+                "unknown_field",
+                "this field does not exist; check its spelling",
+            )
         });
         errors.extend(unknown);
         errors
@@ -263,13 +278,23 @@ mod tests {
     #[test]
     fn duplicates_depth_and_rubbish_are_refused() {
         for bad in [
-            r#"{"a":1,"a":2}"#, r#"{"m":{"k":"1","k":"2"}}"#, "{", "", "[1] x", "\u{feff}{}", r#"{"a":01}"#, r#"{"a":NaN}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"m":{"k":"1","k":"2"}}"#,
+            "{",
+            "",
+            "[1] x",
+            "\u{feff}{}",
+            r#"{"a":01}"#,
+            r#"{"a":NaN}"#,
             &format!("{}1{}", "[".repeat(40), "]".repeat(40)),
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(parse(&[b'"', 0xff, b'"']).is_err());
-        assert_eq!(parse(b"{\"a\":1.0}").unwrap(), Value::Map(vec![("a".into(), Value::Fraction)]));
+        assert_eq!(
+            parse(b"{\"a\":1.0}").unwrap(),
+            Value::Map(vec![("a".into(), Value::Fraction)])
+        );
     }
 
     #[test]
@@ -279,7 +304,10 @@ mod tests {
             canonical(&parse(body.as_bytes()).unwrap(), &mut text);
             text
         };
-        assert_eq!(canonical_of(r#"{"b":[1, 2],"a":"x"}"#), canonical_of(r#" { "a": "x", "b": [1,2] } "#));
+        assert_eq!(
+            canonical_of(r#"{"b":[1, 2],"a":"x"}"#),
+            canonical_of(r#" { "a": "x", "b": [1,2] } "#)
+        );
         assert_ne!(canonical_of(r#"{"a":"1"}"#), canonical_of(r#"{"a":1}"#));
     }
 }

@@ -21,7 +21,10 @@ impl Client {
         let path = config.folder.join("admin.token");
         let token = std::fs::read_to_string(&path);
         let token = token.with_context(|| format!("{}: start the router once, on this machine", path.display()))?;
-        Ok(Self { address: config.admin, token: token.trim().to_owned() })
+        Ok(Self {
+            address: config.admin,
+            token: token.trim().to_owned(),
+        })
     }
 
     /// Reads.
@@ -51,7 +54,11 @@ impl Client {
         let (head, body) = reply.split_once("\r\n\r\n").context("the answer is cut short")?;
         let status = head.split_whitespace().nth(1).unwrap_or_default();
         let value: Value = serde_json::from_str(body).with_context(|| format!("status {status} without JSON"))?;
-        anyhow::ensure!(status == "200", "{}", value.get("detail").and_then(Value::as_str).unwrap_or(status));
+        anyhow::ensure!(
+            status == "200",
+            "{}",
+            value.get("detail").and_then(Value::as_str).unwrap_or(status)
+        );
         Ok(value)
     }
 }

@@ -6,8 +6,4 @@ mod memory;
 mod rows;
 mod sqlite;
 
-
 pub use sqlite::{OpenError, SqliteConfig, SqliteStore};
-
-
-

@@ -95,12 +95,22 @@ pub(crate) fn method_place(id: portolan_domain::ids::MethodId) -> Vec<u8> {
 }
 
 /// Seals the JSON of a value.
-pub(crate) fn seal<T: Serialize>(sealer: &dyn Sealer, key: &[u8], place: &[u8], value: &T) -> Result<Vec<u8>, RowError> {
+pub(crate) fn seal<T: Serialize>(
+    sealer: &dyn Sealer,
+    key: &[u8],
+    place: &[u8],
+    value: &T,
+) -> Result<Vec<u8>, RowError> {
     Ok(sealer.seal(key, place, &serde_json::to_vec(value)?)?)
 }
 
 /// Opens what `seal` made.
-pub(crate) fn open<T: DeserializeOwned>(sealer: &dyn Sealer, key: &[u8], place: &[u8], sealed: &[u8]) -> Result<T, RowError> {
+pub(crate) fn open<T: DeserializeOwned>(
+    sealer: &dyn Sealer,
+    key: &[u8],
+    place: &[u8],
+    sealed: &[u8],
+) -> Result<T, RowError> {
     Ok(serde_json::from_slice(&sealer.open(key, place, sealed)?)?)
 }
 
@@ -110,14 +120,26 @@ pub(crate) fn make(commit: Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seale
     let payment = commit.payment.as_ref();
     let mut operations = vec![];
     for (operation, exchanges) in &commit.operations {
-        operations.push(operation_row(operation, exchanges, payment.map(|(payment, _)| payment), &key, sealer)?);
+        operations.push(operation_row(
+            operation,
+            exchanges,
+            payment.map(|(payment, _)| payment),
+            &key,
+            sealer,
+        )?);
     }
     let mut balances = Balances::new();
     for entry in &commit.entries {
-        entry.add_to(&mut balances).map_err(|error| RowError(error.to_string()))?;
+        entry
+            .add_to(&mut balances)
+            .map_err(|error| RowError(error.to_string()))?;
     }
     let refunds = commit.events.iter().filter_map(|event| match &event.fact {
-        Fact::FollowUpStarted { kind: Kind::Refund, operation, .. } => Some((*operation, event.payment)),
+        Fact::FollowUpStarted {
+            kind: Kind::Refund,
+            operation,
+            ..
+        } => Some((*operation, event.payment)),
         _ => None,
     });
     let answer = match commit.answer {
@@ -130,14 +152,23 @@ pub(crate) fn make(commit: Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seale
     Ok(Rows {
         is_new_money: commit.is_new_money,
         refunds: refunds.collect(),
-        payment: payment.map(|(payment, expect)| payment_row(payment, *expect, key.clone(), sealer)).transpose()?,
+        payment: payment
+            .map(|(payment, expect)| payment_row(payment, *expect, key.clone(), sealer))
+            .transpose()?,
         operations,
         events: texts(commit.events)?,
         entries: texts(commit.entries)?,
         balances,
-        timers_clear: commit.timers_clear.iter().map(|(kind, operation)| (kind.as_str(), *operation)).collect(),
+        timers_clear: commit
+            .timers_clear
+            .iter()
+            .map(|(kind, operation)| (kind.as_str(), *operation))
+            .collect(),
         timers_set: texts(commit.timers_set)?,
-        tasks: texts(commit.tasks)?.into_iter().map(|(task, body)| (task.id.0, task.closed.is_some(), body)).collect(),
+        tasks: texts(commit.tasks)?
+            .into_iter()
+            .map(|(task, body)| (task.id.0, task.closed.is_some(), body))
+            .collect(),
         claim: commit.claim,
         answer,
         seen: commit.seen,
@@ -145,7 +176,14 @@ pub(crate) fn make(commit: Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seale
 }
 
 fn texts<T: Serialize>(values: Vec<T>) -> Result<Vec<(T, String)>, RowError> {
-    values.into_iter().map(|value| serde_json::to_string(&value).map(|text| (value, text)).map_err(RowError::from)).collect()
+    values
+        .into_iter()
+        .map(|value| {
+            serde_json::to_string(&value)
+                .map(|text| (value, text))
+                .map_err(RowError::from)
+        })
+        .collect()
 }
 
 fn payment_row(payment: &Payment, expect: u64, data_key: Vec<u8>, sealer: &dyn Sealer) -> Result<PaymentRow, RowError> {
@@ -171,9 +209,9 @@ fn operation_row(
     let attempt = payment.and_then(|payment| payment.attempt(operation.attempt));
     let reference = match operation.kind {
         Kind::Authorize | Kind::Resume => attempt.and_then(|attempt| attempt.reference.clone()),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
-            payment.and_then(|payment| payment.follow_up(operation.id)).and_then(|follow_up| follow_up.reference.clone())
-        }
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
+            .and_then(|payment| payment.follow_up(operation.id))
+            .and_then(|follow_up| follow_up.reference.clone()),
     };
     Ok(OperationRow {
         id: operation.id,
@@ -182,7 +220,12 @@ fn operation_row(
         progress: operation.progress.as_str(),
         key: operation.context.keys.first().cloned().unwrap_or_default(),
         reference,
-        sealed: seal(sealer, data_key, &operation_place(operation.id), &(operation, exchanges))?,
+        sealed: seal(
+            sealer,
+            data_key,
+            &operation_place(operation.id),
+            &(operation, exchanges),
+        )?,
     })
 }
 

@@ -69,7 +69,13 @@ impl SqliteStore {
         check(&connection, &name)?;
         migrate(&mut connection, &name)?;
         let writer = writer::Writer::start(connection, config.clone(), on_fatal).map_err(failed)?;
-        Ok(Self { file: config.file.clone(), sealer, writer, readers: Mutex::new(vec![]), _lock: lock })
+        Ok(Self {
+            file: config.file.clone(),
+            sealer,
+            writer,
+            readers: Mutex::new(vec![]),
+            _lock: lock,
+        })
     }
 
     fn open_reader(&self) -> rusqlite::Result<Connection> {
@@ -115,14 +121,18 @@ fn check(connection: &Connection, name: &str) -> Result<(), OpenError> {
 
 fn migrate(connection: &mut Connection, name: &str) -> Result<(), OpenError> {
     let failed = |error| OpenError::Sqlite(name.to_owned(), error);
-    let at: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let at: usize = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failed)?;
     if at > MIGRATIONS.len() {
         return Err(OpenError::Newer(name.to_owned(), at, MIGRATIONS.len()));
     }
     for (number, migration) in MIGRATIONS.iter().enumerate().skip(at) {
         let transaction = connection.transaction().map_err(failed)?;
         transaction.execute_batch(migration).map_err(failed)?;
-        transaction.pragma_update(None, "user_version", number + 1).map_err(failed)?;
+        transaction
+            .pragma_update(None, "user_version", number + 1)
+            .map_err(failed)?;
         transaction.commit().map_err(failed)?;
     }
     Ok(())

@@ -62,7 +62,12 @@ pub struct NewCard {
 
 /// The brand of a number, by its leading digits (ISO/IEC 7812 ranges as the schemes publish them).
 pub fn brand(number: &str) -> &'static str {
-    let lead = |digits: usize| number.get(..digits).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let lead = |digits: usize| {
+        number
+            .get(..digits)
+            .and_then(|text| text.parse::<u32>().ok())
+            .unwrap_or(0)
+    };
     match (lead(1), lead(2), lead(3), lead(4), lead(6)) {
         (_, 34 | 37, ..) => "amex",
         (_, 51..=55, ..) | (_, _, _, 2221..=2720, _) => "mastercard",
@@ -96,7 +101,14 @@ impl LocalVault {
     /// Takes the unparsed body, checks the card, seals the number, keeps the code in memory.
     pub fn take_card(&self, body: &[u8], new: NewCard) -> Result<Method, CardError> {
         let body: Body = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-        let number = Zeroizing::new(body.card.number.bytes().filter(|byte| !b" -".contains(byte)).map(char::from).collect::<String>());
+        let number = Zeroizing::new(
+            body.card
+                .number
+                .bytes()
+                .filter(|byte| !b" -".contains(byte))
+                .map(char::from)
+                .collect::<String>(),
+        );
         let errors = check(&body, &number, new.today);
         if !errors.is_empty() {
             return Err(CardError::Fields(errors));
@@ -113,7 +125,11 @@ impl LocalVault {
             last4: number.get(tail..).unwrap_or_default().to_owned(),
             expiry_month: body.card.expiry_month,
             expiry_year: body.card.expiry_year,
-            fingerprint: hex::encode(self.mac("card fingerprint", number.as_bytes()).get(..16).unwrap_or_default()),
+            fingerprint: hex::encode(
+                self.mac("card fingerprint", number.as_bytes())
+                    .get(..16)
+                    .unwrap_or_default(),
+            ),
             has_code: body.card.security_code.is_some(),
             holder: body.card.holder.clone(),
         };
@@ -161,21 +177,42 @@ fn check(body: &Body, number: &str, (year, month): (u16, u8)) -> Vec<FieldError>
     if !(12..=19).contains(&digits.len()) || digits.iter().any(|digit| *digit > 9) {
         errors.push(FieldError::new("/card/number", "invalid_number", "12 to 19 digits"));
     } else if !luhn(&digits) {
-        errors.push(FieldError::new("/card/number", "incorrect_number", "the check digit does not fit: a digit is mistyped"));
+        errors.push(FieldError::new(
+            "/card/number",
+            "incorrect_number",
+            "the check digit does not fit: a digit is mistyped",
+        ));
     }
     if !(1..=12).contains(&body.card.expiry_month) {
         errors.push(FieldError::new("/card/expiry_month", "out_of_range", "1 to 12"));
     }
     if !(2000..=2099).contains(&body.card.expiry_year) {
-        errors.push(FieldError::new("/card/expiry_year", "out_of_range", "four digits, 2000 to 2099"));
+        errors.push(FieldError::new(
+            "/card/expiry_year",
+            "out_of_range",
+            "four digits, 2000 to 2099",
+        ));
     } else if (body.card.expiry_year, body.card.expiry_month) < (year, month) {
-        errors.push(FieldError::new("/card/expiry_year", "expired_card", "the card has expired"));
+        errors.push(FieldError::new(
+            "/card/expiry_year",
+            "expired_card",
+            "the card has expired",
+        ));
     }
     if let Some(code) = &body.card.security_code {
         errors.extend(check_code(code, "/card/security_code").err());
     }
-    if body.card.holder.as_ref().is_some_and(|holder| holder.chars().count() > 200 || holder.chars().any(char::is_control)) {
-        errors.push(FieldError::new("/card/holder", "too_long", "at most 200 characters, no control characters"));
+    if body
+        .card
+        .holder
+        .as_ref()
+        .is_some_and(|holder| holder.chars().count() > 200 || holder.chars().any(char::is_control))
+    {
+        errors.push(FieldError::new(
+            "/card/holder",
+            "too_long",
+            "at most 200 characters, no control characters",
+        ));
     }
     errors
 }
@@ -186,8 +223,20 @@ mod tests {
 
     #[test]
     fn brands_by_leading_digits() {
-        let brands = ["4242424242424242", "5555555555554444", "2223003122003222", "378282246310005", "6011111111111117"];
-        assert_eq!(brands.map(brand), ["visa", "mastercard", "mastercard", "amex", "discover"]);
-        assert_eq!(["3566002020360505", "36227206271667", "6200000000000005", "9999"].map(brand), ["jcb", "diners", "unionpay", "unknown"]);
+        let brands = [
+            "4242424242424242",
+            "5555555555554444",
+            "2223003122003222",
+            "378282246310005",
+            "6011111111111117",
+        ];
+        assert_eq!(
+            brands.map(brand),
+            ["visa", "mastercard", "mastercard", "amex", "discover"]
+        );
+        assert_eq!(
+            ["3566002020360505", "36227206271667", "6200000000000005", "9999"].map(brand),
+            ["jcb", "diners", "unionpay", "unknown"]
+        );
     }
 }

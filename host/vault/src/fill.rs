@@ -29,7 +29,10 @@ pub(crate) fn fill(
         values.push(Value { fill, bytes });
     }
     refuse_in_path(request, &values)?;
-    let content_type = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let content_type = request
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
     let content_type = content_type.map_or("", |(_, value)| value.as_str());
     let mut body = fill_body(request.body.as_bytes(), content_type, &values)?;
     let mut headers = vec![];
@@ -44,9 +47,17 @@ pub(crate) fn fill(
             .map(|(name, value)| (name, replace(value, word.word.as_bytes(), signature.as_bytes())))
             .collect();
     }
-    let headers = headers.into_iter().map(|(name, mut value)| (name, WireBytes::new(std::mem::take(&mut *value)))).collect();
+    let headers = headers
+        .into_iter()
+        .map(|(name, mut value)| (name, WireBytes::new(std::mem::take(&mut *value))))
+        .collect();
     let body = WireBytes::new(std::mem::take(&mut *body));
-    Ok(WireRequest { method: request.method.clone(), path: request.path.clone(), headers, body })
+    Ok(WireRequest {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        headers,
+        body,
+    })
 }
 
 fn stands_in(request: &Request, handle: &str) -> bool {
@@ -54,16 +65,28 @@ fn stands_in(request: &Request, handle: &str) -> bool {
     count(request.path.as_bytes(), handle_bytes) > 0
         || request.headers.iter().any(|(_, value)| value.contains(handle))
         || count(request.body.as_bytes(), handle_bytes) > 0
-        || request.words.iter().any(|word| count(word.data.as_bytes(), handle_bytes) > 0)
+        || request
+            .words
+            .iter()
+            .any(|word| count(word.data.as_bytes(), handle_bytes) > 0)
 }
 
 fn missing(fill: &Fill) -> Fault {
-    Fault { kind: FaultKind::Misconfigured, text: format!("the value of {:?} is not at hand", fill.meaning) }
+    Fault {
+        kind: FaultKind::Misconfigured,
+        text: format!("the value of {:?} is not at hand", fill.meaning),
+    }
 }
 
 fn misplaced(fill: &Fill, place: &str) -> Fault {
-    let text = format!("the handle of {:?} stands in {place}, where it is not granted", fill.meaning);
-    Fault { kind: FaultKind::HandleMisplaced, text }
+    let text = format!(
+        "the handle of {:?} stands in {place}, where it is not granted",
+        fill.meaning
+    );
+    Fault {
+        kind: FaultKind::HandleMisplaced,
+        text,
+    }
 }
 
 fn refuse_in_path(request: &Request, values: &[Value<'_>]) -> Result<(), Fault> {
@@ -75,16 +98,21 @@ fn refuse_in_path(request: &Request, values: &[Value<'_>]) -> Result<(), Fault> 
 
 fn fill_header(name: &str, text: &str, values: &[Value<'_>]) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let mut filled = Zeroizing::new(text.as_bytes().to_vec());
-    let basic = name.eq_ignore_ascii_case("authorization").then(|| text.strip_prefix("Basic ")).flatten();
+    let basic = name
+        .eq_ignore_ascii_case("authorization")
+        .then(|| text.strip_prefix("Basic "))
+        .flatten();
     for value in values.iter().filter(|value| text.contains(&value.fill.handle)) {
         let handle = value.fill.handle.as_str();
         let fits = value.fill.places.iter().any(|place| match place {
             Place::Header(granted, prefix) => {
                 granted.eq_ignore_ascii_case(name) && text.strip_prefix(prefix.as_str()) == Some(handle)
             }
-            Place::Basic => basic.and_then(|pair| pair.split_once(':')).is_some_and(|(user, password)| {
-                (user == handle) != (password == handle) && text.matches(handle).count() == 1
-            }),
+            Place::Basic => basic
+                .and_then(|pair| pair.split_once(':'))
+                .is_some_and(|(user, password)| {
+                    (user == handle) != (password == handle) && text.matches(handle).count() == 1
+                }),
             Place::JsonPointer(_) | Place::FormField(_) => false,
         });
         if !fits {
@@ -130,16 +158,26 @@ fn fill_body(body: &[u8], content_type: &str, values: &[Value<'_>]) -> Result<Ze
 }
 
 fn granted_in_json(body: &[u8], fill: &Fill) -> usize {
-    let Ok(parsed) = serde_json::from_slice::<serde_json::Value>(body) else { return 0 };
-    let is_whole = |pointer: &String| parsed.pointer(pointer).and_then(|value| value.as_str()) == Some(fill.handle.as_str());
-    fill.places.iter().filter(|place| matches!(place, Place::JsonPointer(pointer) if is_whole(pointer))).count()
+    let Ok(parsed) = serde_json::from_slice::<serde_json::Value>(body) else {
+        return 0;
+    };
+    let is_whole =
+        |pointer: &String| parsed.pointer(pointer).and_then(|value| value.as_str()) == Some(fill.handle.as_str());
+    fill.places
+        .iter()
+        .filter(|place| matches!(place, Place::JsonPointer(pointer) if is_whole(pointer)))
+        .count()
 }
 
 fn granted_in_form(body: &[u8], fill: &Fill) -> usize {
     let body = String::from_utf8_lossy(body);
     let is_whole = |pair: &str| {
         pair.split_once('=').is_some_and(|(name, value)| {
-            let name = name.replace("%5B", "[").replace("%5D", "]").replace("%5b", "[").replace("%5d", "]");
+            let name = name
+                .replace("%5B", "[")
+                .replace("%5D", "]")
+                .replace("%5b", "[")
+                .replace("%5d", "]");
             value == fill.handle && fill.places.contains(&Place::FormField(name))
         })
     };
@@ -150,7 +188,14 @@ fn granted_in_form(body: &[u8], fill: &Fill) -> usize {
 fn json_text(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let text = Zeroizing::new(String::from_utf8_lossy(bytes).into_owned());
     let quoted = Zeroizing::new(serde_json::Value::String(text.to_string()).to_string());
-    Zeroizing::new(quoted.trim_start_matches('"').strip_suffix('"').unwrap_or_default().as_bytes().to_vec())
+    Zeroizing::new(
+        quoted
+            .trim_start_matches('"')
+            .strip_suffix('"')
+            .unwrap_or_default()
+            .as_bytes()
+            .to_vec(),
+    )
 }
 
 /// The text of a form field.
@@ -168,7 +213,10 @@ pub(crate) fn form_text(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 
 fn sign_word(vault: &LocalVault, channel: &ChannelId, word: &Word, values: &[Value<'_>]) -> Result<String, Fault> {
     let data = fill_body(word.data.as_bytes(), &word.content_type, values)?;
-    sign::compute(vault, channel, word, &data).map_err(|text| Fault { kind: FaultKind::Misconfigured, text })
+    sign::compute(vault, channel, word, &data).map_err(|text| Fault {
+        kind: FaultKind::Misconfigured,
+        text,
+    })
 }
 
 fn count(text: &[u8], word: &[u8]) -> usize {
@@ -225,7 +273,11 @@ mod tests {
             timeout_ms: 1,
             words: vec![],
         };
-        let fills = [Fill { handle: HANDLE.into(), meaning: Meaning::Secret("key".into()), places }];
+        let fills = [Fill {
+            handle: HANDLE.into(),
+            meaning: Meaning::Secret("key".into()),
+            places,
+        }];
         let wire = fill(&vault, &channel, &request, &fills, None).map_err(|fault| fault.kind)?;
         let text = |bytes: &WireBytes| String::from_utf8(bytes.expose_for_wire().to_vec()).unwrap();
         Ok((text(&wire.headers[0].1), text(&wire.body)))
@@ -233,11 +285,21 @@ mod tests {
 
     #[test]
     fn whole_values_at_granted_places_are_filled() {
-        let bearer = send(vec![Place::Header("authorization".into(), "Bearer ".into())], ("Authorization", "Bearer hdl0123456789"), "/", "");
+        let bearer = send(
+            vec![Place::Header("authorization".into(), "Bearer ".into())],
+            ("Authorization", "Bearer hdl0123456789"),
+            "/",
+            "",
+        );
         assert_eq!(bearer.unwrap().0, "Bearer s3cr\"t/value");
         let basic = send(vec![Place::Basic], ("authorization", "Basic hdl0123456789:"), "/", "");
         assert_eq!(basic.unwrap().0, "Basic czNjciJ0L3ZhbHVlOg==");
-        let json = send(vec![Place::JsonPointer("/a/b".into())], ("content-type", "application/json"), "/", r#"{"a":{"b":"hdl0123456789"}}"#);
+        let json = send(
+            vec![Place::JsonPointer("/a/b".into())],
+            ("content-type", "application/json"),
+            "/",
+            r#"{"a":{"b":"hdl0123456789"}}"#,
+        );
         assert_eq!(json.unwrap().1, r#"{"a":{"b":"s3cr\"t/value"}}"#);
         let form = send(
             vec![Place::FormField("card[number]".into())],
@@ -254,11 +316,36 @@ mod tests {
         let misplaced = [
             send(json(), ("content-type", "application/json"), "/?k=hdl0123456789", "{}"),
             send(json(), ("x-note", "hdl0123456789"), "/", "{}"),
-            send(json(), ("content-type", "application/json"), "/", r#"{"description":"hdl0123456789"}"#),
-            send(json(), ("content-type", "application/json"), "/", r#"{"key":"x hdl0123456789"}"#),
-            send(json(), ("content-type", "application/json"), "/", r#"{"key":"hdl0123456789","hdl0123456789":1}"#),
-            send(json(), ("content-type", "text/plain"), "/", r#"{"key":"hdl0123456789"}"#),
-            send(vec![Place::Header("authorization".into(), "Bearer ".into())], ("authorization", "bearer hdl0123456789"), "/", ""),
+            send(
+                json(),
+                ("content-type", "application/json"),
+                "/",
+                r#"{"description":"hdl0123456789"}"#,
+            ),
+            send(
+                json(),
+                ("content-type", "application/json"),
+                "/",
+                r#"{"key":"x hdl0123456789"}"#,
+            ),
+            send(
+                json(),
+                ("content-type", "application/json"),
+                "/",
+                r#"{"key":"hdl0123456789","hdl0123456789":1}"#,
+            ),
+            send(
+                json(),
+                ("content-type", "text/plain"),
+                "/",
+                r#"{"key":"hdl0123456789"}"#,
+            ),
+            send(
+                vec![Place::Header("authorization".into(), "Bearer ".into())],
+                ("authorization", "bearer hdl0123456789"),
+                "/",
+                "",
+            ),
             send(vec![], ("authorization", "Basic hdl0123456789:x"), "/", ""),
         ];
         for (at, sent) in misplaced.into_iter().enumerate() {

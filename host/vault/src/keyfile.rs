@@ -53,7 +53,9 @@ impl KeyFile {
     /// Reads the key file, or makes it if there is none.
     pub fn open_or_create(path: &Path) -> Result<Self, KeyFileError> {
         if !path.exists() {
-            let first = Stored { keys: vec![new_key(1)?] };
+            let first = Stored {
+                keys: vec![new_key(1)?],
+            };
             write(path, &first, true)?;
         }
         Self::open(path)
@@ -66,22 +68,36 @@ impl KeyFile {
         let mut keks = vec![];
         let mut root = None;
         for stored_key in &stored.keys {
-            let secret = hex::decode(&stored_key.secret).map(Zeroizing::new).map_err(|_| damaged("a key is not hexadecimal"))?;
+            let secret = hex::decode(&stored_key.secret)
+                .map(Zeroizing::new)
+                .map_err(|_| damaged("a key is not hexadecimal"))?;
             if secret.len() != 32 {
                 return Err(damaged("a key has not 32 bytes"));
             }
             let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portolan key file 1").extract(&secret);
-            keks.push(Kek { id: stored_key.id, key: aead_key(derive(&prk, "envelope")?.as_slice())? });
+            keks.push(Kek {
+                id: stored_key.id,
+                key: aead_key(derive(&prk, "envelope")?.as_slice())?,
+            });
             root.get_or_insert(prk);
         }
         keks.reverse();
-        Ok(Self { newest_first: keks, root: root.ok_or_else(|| damaged("it has no key"))? })
+        Ok(Self {
+            newest_first: keks,
+            root: root.ok_or_else(|| damaged("it has no key"))?,
+        })
     }
 
     /// Adds a new key, which seals from now on; the old ones still open. Existing ciphertexts stay valid.
     pub fn rotate(path: &Path) -> Result<u32, KeyFileError> {
         let mut stored = read(path)?;
-        let id = stored.keys.iter().map(|key| key.id).max().unwrap_or(0).saturating_add(1);
+        let id = stored
+            .keys
+            .iter()
+            .map(|key| key.id)
+            .max()
+            .unwrap_or(0)
+            .saturating_add(1);
         stored.keys.push(new_key(id)?);
         write(path, &stored, false)?;
         Ok(id)
@@ -103,7 +119,11 @@ impl KeyFile {
     pub(crate) fn open_sealed(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
         let (id, rest) = sealed.split_first_chunk::<4>().ok_or("too short to be sealed")?;
         let id = u32::from_be_bytes(*id);
-        let kek = self.newest_first.iter().find(|kek| kek.id == id).ok_or_else(|| format!("no key {id} in the key file"))?;
+        let kek = self
+            .newest_first
+            .iter()
+            .find(|kek| kek.id == id)
+            .ok_or_else(|| format!("no key {id} in the key file"))?;
         open_with(&kek.key, aad, rest)
     }
 }
@@ -131,7 +151,9 @@ pub(crate) fn open_with(key: &LessSafeKey, aad: &[u8], sealed: &[u8]) -> Result<
     let (nonce, body) = sealed.split_first_chunk::<12>().ok_or("too short to be sealed")?;
     let mut body = Zeroizing::new(body.to_vec());
     let opened = key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), &mut body);
-    let length = opened.map_err(|_| "the ciphertext was changed, or belongs elsewhere")?.len();
+    let length = opened
+        .map_err(|_| "the ciphertext was changed, or belongs elsewhere")?
+        .len();
     body.truncate(length);
     Ok(body)
 }
@@ -155,7 +177,10 @@ fn derive(prk: &hkdf::Prk, purpose: &str) -> Result<Zeroizing<Vec<u8>>, KeyFileE
 fn new_key(id: u32) -> Result<StoredKey, KeyFileError> {
     let mut secret = Zeroizing::new([0_u8; 32]);
     rand::fill(secret.as_mut()).map_err(|_| KeyFileError::Crypto("no randomness"))?;
-    Ok(StoredKey { id, secret: hex::encode(secret.as_ref()) })
+    Ok(StoredKey {
+        id,
+        secret: hex::encode(secret.as_ref()),
+    })
 }
 
 fn read(path: &Path) -> Result<Stored, KeyFileError> {
@@ -165,7 +190,9 @@ fn read(path: &Path) -> Result<Stored, KeyFileError> {
     if mode & 0o077 != 0 {
         return Err(KeyFileError::TooOpen(name, mode));
     }
-    let text = std::fs::read(path).map(Zeroizing::new).map_err(|error| KeyFileError::File(name.clone(), error))?;
+    let text = std::fs::read(path)
+        .map(Zeroizing::new)
+        .map_err(|error| KeyFileError::File(name.clone(), error))?;
     serde_json::from_slice(&text).map_err(|error| KeyFileError::Damaged(name, error.to_string()))
 }
 
@@ -188,8 +215,13 @@ fn write(path: &Path, stored: &Stored, is_first: bool) -> Result<(), KeyFileErro
     } else {
         std::fs::rename(&beside, path).map_err(failed)?;
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
 }
 
 impl Drop for StoredKey {

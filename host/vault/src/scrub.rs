@@ -10,7 +10,16 @@ use zeroize::Zeroizing;
 const SHORTEST: usize = 8;
 
 /// Names under which providers repeat a security code, which is too short to be found by value.
-const CODE_FIELDS: [&str; 8] = ["cvc", "cvv", "cvv2", "cvc2", "security_code", "securitycode", "card_code", "cid"];
+const CODE_FIELDS: [&str; 8] = [
+    "cvc",
+    "cvv",
+    "cvv2",
+    "cvc2",
+    "security_code",
+    "securitycode",
+    "card_code",
+    "cid",
+];
 
 pub(crate) fn scrub(
     vault: &LocalVault,
@@ -21,7 +30,10 @@ pub(crate) fn scrub(
 ) -> Vec<u8> {
     let mut text = Zeroizing::new(text);
     for fill in fills.iter().filter(|fill| fill.meaning != Meaning::CardCode) {
-        let Some(value) = vault.value(channel, &fill.meaning, card).filter(|value| value.len() >= SHORTEST) else {
+        let Some(value) = vault
+            .value(channel, &fill.meaning, card)
+            .filter(|value| value.len() >= SHORTEST)
+        else {
             continue;
         };
         text = replace(text, &value, fill.handle.as_bytes());
@@ -42,7 +54,9 @@ fn grouped(number: &[u8], separator: u8) -> Vec<u8> {
 
 fn remove_codes(mut text: Zeroizing<Vec<u8>>) -> Vec<u8> {
     let lower = text.to_ascii_lowercase();
-    let may_hold = CODE_FIELDS.iter().any(|field| lower.windows(field.len()).any(|window| window == field.as_bytes()));
+    let may_hold = CODE_FIELDS
+        .iter()
+        .any(|field| lower.windows(field.len()).any(|window| window == field.as_bytes()));
     if !may_hold {
         return std::mem::take(&mut *text);
     }

@@ -34,7 +34,13 @@ impl LocalVault {
     /// A vault over a key file.
     pub fn new(keys: KeyFile) -> Self {
         let handle_key = keys.hash_key("handles");
-        Self { keys, handle_key, secrets: DashMap::new(), sessions: DashMap::new(), codes: DashMap::new() }
+        Self {
+            keys,
+            handle_key,
+            secrets: DashMap::new(),
+            sessions: DashMap::new(),
+            codes: DashMap::new(),
+        }
     }
 
     /// Gives a channel a secret or a key.
@@ -43,22 +49,31 @@ impl LocalVault {
     }
 
     pub(crate) fn secret(&self, channel: &ChannelId, name: &str) -> Option<Secret> {
-        self.secrets.get(&(channel.clone(), name.to_owned())).map(|secret| secret.clone())
+        self.secrets
+            .get(&(channel.clone(), name.to_owned()))
+            .map(|secret| secret.clone())
     }
 
     pub(crate) fn keep_code(&self, method: MethodId, code: String, now_ms: u64) {
         self.codes.retain(|_, kept| kept.until_ms > now_ms);
         let value = Zeroizing::new(code.into_bytes());
-        self.codes.insert(method, Expiring { value, until_ms: now_ms.saturating_add(CODE_LIVES_MS) });
+        self.codes.insert(
+            method,
+            Expiring {
+                value,
+                until_ms: now_ms.saturating_add(CODE_LIVES_MS),
+            },
+        );
     }
 
     /// The value behind a meaning, if it is at hand.
     pub(crate) fn value(&self, channel: &ChannelId, meaning: &Meaning, card: Option<&Method>) -> Option<Secret> {
         match meaning {
             Meaning::Secret(name) => match name.strip_prefix("session:") {
-                Some(session) => {
-                    self.sessions.get(&(channel.clone(), session.to_owned())).map(|session| session.value.clone())
-                }
+                Some(session) => self
+                    .sessions
+                    .get(&(channel.clone(), session.to_owned()))
+                    .map(|session| session.value.clone()),
                 None => self.secret(channel, name),
             },
             Meaning::CardNumber => self.card_number(card?).ok(),
@@ -102,7 +117,14 @@ impl Vault for LocalVault {
         crate::scrub::scrub(self, channel, text, fills, card)
     }
 
-    fn verify(&self, channel: &ChannelId, key: &str, algorithm: &str, data: &[u8], signature: &[u8]) -> Result<bool, String> {
+    fn verify(
+        &self,
+        channel: &ChannelId,
+        key: &str,
+        algorithm: &str,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, String> {
         crate::sign::verify(self, channel, key, algorithm, data, signature)
     }
 
@@ -111,7 +133,10 @@ impl Vault for LocalVault {
     }
 
     fn keep_session(&self, channel: &ChannelId, name: &str, token: Vec<u8>, until_ms: u64) {
-        let kept = Expiring { value: Zeroizing::new(token), until_ms };
+        let kept = Expiring {
+            value: Zeroizing::new(token),
+            until_ms,
+        };
         self.sessions.insert((channel.clone(), name.to_owned()), kept);
     }
 

@@ -12,7 +12,10 @@ pub(crate) fn can_sign(vault: &LocalVault, channel: &ChannelId, word: &Word) -> 
     match &word.key {
         Some(key) => {
             hmac_algorithm(&word.algorithm)?;
-            vault.secret(channel, key).map(drop).ok_or_else(|| format!("the channel has no key {key:?}"))
+            vault
+                .secret(channel, key)
+                .map(drop)
+                .ok_or_else(|| format!("the channel has no key {key:?}"))
         }
         None => digest_algorithm(&word.algorithm).map(drop),
     }
@@ -22,10 +25,16 @@ pub(crate) fn can_sign(vault: &LocalVault, channel: &ChannelId, word: &Word) -> 
 pub(crate) fn compute(vault: &LocalVault, channel: &ChannelId, word: &Word, data: &[u8]) -> Result<String, String> {
     let bytes = match &word.key {
         Some(key) => {
-            let secret = vault.secret(channel, key).ok_or_else(|| format!("the channel has no key {key:?}"))?;
-            hmac::sign(&hmac::Key::new(hmac_algorithm(&word.algorithm)?, &secret), data).as_ref().to_vec()
+            let secret = vault
+                .secret(channel, key)
+                .ok_or_else(|| format!("the channel has no key {key:?}"))?;
+            hmac::sign(&hmac::Key::new(hmac_algorithm(&word.algorithm)?, &secret), data)
+                .as_ref()
+                .to_vec()
         }
-        None => digest::digest(digest_algorithm(&word.algorithm)?, data).as_ref().to_vec(),
+        None => digest::digest(digest_algorithm(&word.algorithm)?, data)
+            .as_ref()
+            .to_vec(),
     };
     match word.encoding.as_str() {
         "hex" => Ok(hex::encode(bytes)),
@@ -48,9 +57,15 @@ pub(crate) fn verify(
 ) -> Result<bool, String> {
     let secret = vault.secret(channel, key).filter(|secret| !secret.is_empty());
     let secret = secret.ok_or_else(|| format!("the channel has no key {key:?}"))?;
-    let (algorithm, is_hex) = algorithm.strip_suffix(":hex").map_or((algorithm, false), |algorithm| (algorithm, true));
+    let (algorithm, is_hex) = algorithm
+        .strip_suffix(":hex")
+        .map_or((algorithm, false), |algorithm| (algorithm, true));
     let key = hmac::Key::new(hmac_algorithm(algorithm)?, &secret);
-    let raw = if is_hex { hex::decode(signature).unwrap_or_default() } else { signature.to_vec() };
+    let raw = if is_hex {
+        hex::decode(signature).unwrap_or_default()
+    } else {
+        signature.to_vec()
+    };
     Ok(hmac::verify(&key, data, &raw).is_ok())
 }
 
@@ -58,7 +73,9 @@ fn hmac_algorithm(name: &str) -> Result<hmac::Algorithm, String> {
     match name {
         "hmac-sha256" => Ok(hmac::HMAC_SHA256),
         "hmac-sha512" => Ok(hmac::HMAC_SHA512),
-        other => Err(format!("the algorithm {other:?} is not supported; hmac-sha256 and hmac-sha512 are")),
+        other => Err(format!(
+            "the algorithm {other:?} is not supported; hmac-sha256 and hmac-sha512 are"
+        )),
     }
 }
 
@@ -66,6 +83,8 @@ fn digest_algorithm(name: &str) -> Result<&'static digest::Algorithm, String> {
     match name {
         "sha-256" => Ok(&digest::SHA256),
         "sha-512" => Ok(&digest::SHA512),
-        other => Err(format!("the digest {other:?} is not supported; sha-256 and sha-512 are")),
+        other => Err(format!(
+            "the digest {other:?} is not supported; sha-256 and sha-512 are"
+        )),
     }
 }

@@ -22,10 +22,17 @@ const TABLE: &[(&str, &str, Retry)] = &[
 
 /// The decline in a reply's `decline` object.
 pub fn decline(reply: &Value) -> Decline {
-    let field = |name: &str| reply.pointer(&format!("/decline/{name}")).and_then(Value::as_str).map(str::to_owned);
+    let field = |name: &str| {
+        reply
+            .pointer(&format!("/decline/{name}"))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let code = field("code").unwrap_or_default();
     let row = TABLE.iter().find(|(known, ..)| *known == code);
-    let (reason, retry) = row.map_or(("generic-decline", Retry::Never), |(_, reason, retry)| (*reason, *retry));
+    let (reason, retry) = row.map_or(("generic-decline", Retry::Never), |(_, reason, retry)| {
+        (*reason, *retry)
+    });
     Decline {
         retry,
         reason: reason.into(),

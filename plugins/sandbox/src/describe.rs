@@ -5,7 +5,10 @@ use portolan_adapter::Adapter;
 use portolan_adapter::types::{Capability, EndpointAsk, HarmlessAsk, KeyAsk, Manifest, Place, PlaceAsk, SecretAsk};
 
 fn at(place: Place) -> Vec<PlaceAsk> {
-    vec![PlaceAsk { endpoint: crate::ACQUIRER.into(), places: vec![place] }]
+    vec![PlaceAsk {
+        endpoint: crate::ACQUIRER.into(),
+        places: vec![place],
+    }]
 }
 
 fn capability(of: &str) -> Capability {
@@ -60,12 +63,19 @@ impl Adapter for Sandbox {
             sessions: vec!["acquirer".into()],
             key_format: "uuid".into(),
             reads_memo: vec![],
-            settings_schema: r#"{"type":"object","properties":{"timeout_ms":{"type":"integer"}},"additionalProperties":false}"#.into(),
+            settings_schema:
+                r#"{"type":"object","properties":{"timeout_ms":{"type":"integer"}},"additionalProperties":false}"#
+                    .into(),
             extra: vec![],
         }
     }
 }
 
 fn key(name: &str) -> KeyAsk {
-    KeyAsk { name: name.into(), algorithm: "hmac-sha256".into(), purpose: format!("{name}, whole bodies"), lane: false }
+    KeyAsk {
+        name: name.into(),
+        algorithm: "hmac-sha256".into(),
+        purpose: format!("{name}, whole bodies"),
+        lane: false,
+    }
 }

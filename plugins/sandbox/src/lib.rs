@@ -8,8 +8,8 @@ mod notify;
 use portolan_adapter::payments::{Accepted, Authorization, Finding, Instrument, Outcome, Standing, State, Waiting};
 use portolan_adapter::types::{Action, Fault, Money, Request, Response, Target};
 use portolan_adapter::{
-    Actions, Captures, Ctx, Payments, Refunds, ReplyExt, RequestExt, Reversals, Sessions, Value, captures, get, json, keys, post,
-    sessions,
+    Actions, Captures, Ctx, Payments, Refunds, ReplyExt, RequestExt, Reversals, Sessions, Value, captures, get, json,
+    keys, post, sessions,
 };
 
 /// The adapter.
@@ -25,11 +25,17 @@ impl Sessions for Sandbox {
         let reply = ctx.send(post(ACQUIRER, "/v1/sessions").json(&body).prepares()).await;
         let response = reply.map_err(|no| Fault::Other(format!("no session: {no:?}")))?;
         if response.status != 200 {
-            return Err(Fault::Misconfigured(format!("the acquirer refuses the client secret with {}", response.status)));
+            return Err(Fault::Misconfigured(format!(
+                "the acquirer refuses the client secret with {}",
+                response.status
+            )));
         }
         let lives_s = response.json()?.get("expires_in").and_then(Value::as_u64).unwrap_or(60);
         let token = sessions::TokenAt::JsonPointer("/access_token".into());
-        Ok(sessions::Opened { token, lives_s: u32::try_from(lives_s).unwrap_or(60) })
+        Ok(sessions::Opened {
+            token,
+            lives_s: u32::try_from(lives_s).unwrap_or(60),
+        })
     }
 }
 
@@ -47,7 +53,10 @@ impl Payments for Sandbox {
             "return_url": ctx.context.return_url,
             "notify_url": ctx.context.notify_url,
         });
-        if let (Some(code), Some(fields)) = (&card.security_code, body.pointer_mut("/card").and_then(Value::as_object_mut)) {
+        if let (Some(code), Some(fields)) = (
+            &card.security_code,
+            body.pointer_mut("/card").and_then(Value::as_object_mut),
+        ) {
             fields.insert("security_code".into(), Value::String(code.clone()));
         }
         match send_write(ctx, "/v1/charges", &body).await? {
@@ -83,8 +92,17 @@ impl Actions for Sandbox {
         returned: Vec<(String, String)>,
     ) -> Result<Outcome, Fault> {
         let reference = reference(&of)?;
-        let result = returned.iter().find(|(name, _)| name == "result").map_or("", |(_, value)| value);
-        match send_write(ctx, &format!("/v1/charges/{reference}/complete"), &json!({ "result": result })).await? {
+        let result = returned
+            .iter()
+            .find(|(name, _)| name == "result")
+            .map_or("", |(_, value)| value);
+        match send_write(
+            ctx,
+            &format!("/v1/charges/{reference}/complete"),
+            &json!({ "result": result }),
+        )
+        .await?
+        {
             Ok(charge) => charge_outcome(&charge, &original.amount),
             Err(unknown) => Ok(Outcome::Unknown(unknown)),
         }
@@ -94,7 +112,13 @@ impl Actions for Sandbox {
 impl Captures for Sandbox {
     async fn capture(ctx: &Ctx, of: Target, amount: Money, is_final: bool) -> Result<captures::Outcome, Fault> {
         let path = format!("/v1/charges/{}/captures", reference(&of)?);
-        follow_up(ctx, &path, &json!({ "amount": minor(&amount)?, "final": is_final }), &amount).await
+        follow_up(
+            ctx,
+            &path,
+            &json!({ "amount": minor(&amount)?, "final": is_final }),
+            &amount,
+        )
+        .await
     }
 
     async fn cancel(ctx: &Ctx, of: Target) -> Result<captures::Outcome, Fault> {
@@ -110,7 +134,13 @@ impl Captures for Sandbox {
 impl Refunds for Sandbox {
     async fn refund(ctx: &Ctx, of: Target, amount: Money, reason: Option<String>) -> Result<captures::Outcome, Fault> {
         let path = format!("/v1/charges/{}/refunds", reference(&of)?);
-        follow_up(ctx, &path, &json!({ "amount": minor(&amount)?, "reason": reason }), &amount).await
+        follow_up(
+            ctx,
+            &path,
+            &json!({ "amount": minor(&amount)?, "reason": reason }),
+            &amount,
+        )
+        .await
     }
 
     async fn status(ctx: &Ctx, of: Target) -> Result<captures::Outcome, Fault> {
@@ -139,14 +169,28 @@ fn reference(of: &Target) -> Result<&str, Fault> {
 }
 
 fn target_amount(of: &Target) -> Result<Money, Fault> {
-    of.amount.clone().ok_or_else(|| Fault::Other("the target has no amount".into()))
+    of.amount
+        .clone()
+        .ok_or_else(|| Fault::Other("the target has no amount".into()))
 }
 
 fn signed(ctx: &Ctx, request: Request) -> Result<Request, Fault> {
     let session = ctx.secret("session:acquirer")?;
-    let signature = keys::sign("signing", "hmac-sha256", "application/json", &request.body, keys::Encoding::Hex)?;
-    let timeout = ctx.setting("/timeout_ms").and_then(|value| value.as_u64()).and_then(|ms| u32::try_from(ms).ok());
-    Ok(request.bearer(session).header("x-signature", signature).timeout_ms(timeout.unwrap_or(20_000)))
+    let signature = keys::sign(
+        "signing",
+        "hmac-sha256",
+        "application/json",
+        &request.body,
+        keys::Encoding::Hex,
+    )?;
+    let timeout = ctx
+        .setting("/timeout_ms")
+        .and_then(|value| value.as_u64())
+        .and_then(|ms| u32::try_from(ms).ok());
+    Ok(request
+        .bearer(session)
+        .header("x-signature", signature)
+        .timeout_ms(timeout.unwrap_or(20_000)))
 }
 
 /// Sends one write with its idempotency key. `Ok(Err(text))`: nobody knows what it did.
@@ -180,7 +224,11 @@ fn money(value: &Value, name: &str, like: &Money) -> Result<Money, Fault> {
     let units = value.get(name).and_then(Value::as_u64);
     let units = units.ok_or_else(|| Fault::Protocol(format!("the reply has no whole number {name:?}")))?;
     let asset = text(value, "currency")?.to_owned();
-    Ok(Money { units: units.to_string(), exponent: like.exponent, asset })
+    Ok(Money {
+        units: units.to_string(),
+        exponent: like.exponent,
+        asset,
+    })
 }
 
 fn charge_outcome(charge: &Value, asked: &Money) -> Result<Outcome, Fault> {
@@ -190,7 +238,10 @@ fn charge_outcome(charge: &Value, asked: &Money) -> Result<Outcome, Fault> {
             reference,
             authorized: money(charge, "amount", asked)?,
             captured: status == "captured",
-            network_reference: charge.get("network_reference").and_then(Value::as_str).map(str::to_owned),
+            network_reference: charge
+                .get("network_reference")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             memo: None,
             extra: vec![],
         })),
@@ -211,7 +262,9 @@ fn charge_outcome(charge: &Value, asked: &Money) -> Result<Outcome, Fault> {
             memo: None,
             extra: vec![],
         })),
-        other => Ok(Outcome::Unknown(format!("status {other:?} is not in the acquirer's documents"))),
+        other => Ok(Outcome::Unknown(format!(
+            "status {other:?} is not in the acquirer's documents"
+        ))),
     }
 }
 
@@ -262,13 +315,21 @@ fn operation_outcome(operation: &Value, asked: &Money) -> Result<captures::Outco
         })),
         "pending" => Ok(captures::Outcome::Waiting(1_000)),
         "refused" => Ok(captures::Outcome::Declined(declines::decline(operation))),
-        other => Ok(captures::Outcome::Unknown(format!("status {other:?} is not in the acquirer's documents"))),
+        other => Ok(captures::Outcome::Unknown(format!(
+            "status {other:?} is not in the acquirer's documents"
+        ))),
     }
 }
 
 async fn operation_status(ctx: &Ctx, of: &Target) -> Result<captures::Outcome, Fault> {
-    let key = of.keys.first().ok_or_else(|| Fault::Unsupported("an operation is found by its key".into()))?;
-    match ctx.send(signed(ctx, get(ACQUIRER, format!("/v1/operations?key={key}")))?).await {
+    let key = of
+        .keys
+        .first()
+        .ok_or_else(|| Fault::Unsupported("an operation is found by its key".into()))?;
+    match ctx
+        .send(signed(ctx, get(ACQUIRER, format!("/v1/operations?key={key}")))?)
+        .await
+    {
         Err(no) => Ok(captures::Outcome::Unknown(format!("{no:?}"))),
         Ok(response) => match response.status {
             200 => operation_outcome(&response.json()?, &target_amount(of)?),

@@ -8,15 +8,37 @@ use portolan_adapter::{Ctx, Notifications, Value, keys};
 
 impl Notifications for Sandbox {
     async fn receive(_ctx: &Ctx, notification: Notification) -> Result<Receipt, Rejection> {
-        let header = notification.headers.iter().find(|header| header.name.eq_ignore_ascii_case("x-signature"));
+        let header = notification
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case("x-signature"));
         let signature = header.ok_or_else(|| Rejection::Forged("no x-signature".into()))?;
-        if !keys::verify("notify", "hmac-sha256:hex", &notification.body, signature.value.as_bytes())? {
+        if !keys::verify(
+            "notify",
+            "hmac-sha256:hex",
+            &notification.body,
+            signature.value.as_bytes(),
+        )? {
             return Err(Rejection::Forged("the signature does not fit the body".into()));
         }
-        let body: Value = serde_json::from_slice(&notification.body).map_err(|e| Rejection::Malformed(e.to_string()))?;
+        let body: Value =
+            serde_json::from_slice(&notification.body).map_err(|e| Rejection::Malformed(e.to_string()))?;
         let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
         let event = text("event_id").ok_or_else(|| Rejection::Malformed("no event_id".into()))?;
-        let subject = Subject { key: text("key"), reference: text("charge"), event, says: None, extra: vec![] };
-        Ok(Receipt { subjects: vec![subject], reply: Response { status: 200, headers: vec![], body: vec![] } })
+        let subject = Subject {
+            key: text("key"),
+            reference: text("charge"),
+            event,
+            says: None,
+            extra: vec![],
+        };
+        Ok(Receipt {
+            subjects: vec![subject],
+            reply: Response {
+                status: 200,
+                headers: vec![],
+                body: vec![],
+            },
+        })
     }
 }

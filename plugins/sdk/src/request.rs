@@ -44,7 +44,10 @@ pub trait RequestExt: Sized {
 
 impl RequestExt for Request {
     fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push(Header { name: name.into(), value: value.into() });
+        self.headers.push(Header {
+            name: name.into(),
+            value: value.into(),
+        });
         self
     }
 
@@ -112,5 +115,10 @@ pub fn percent_encode(text: &str, out: &mut String) {
 /// The amount's units as a whole number, for providers that take minor units.
 pub fn minor_units(money: &crate::types::Money) -> Result<u64, Fault> {
     let parsed = money.units.parse();
-    parsed.map_err(|_| Fault::Invalid(("amount".into(), format!("{} units are more than 64 bits hold", money.units))))
+    parsed.map_err(|_| {
+        Fault::Invalid((
+            "amount".into(),
+            format!("{} units are more than 64 bits hold", money.units),
+        ))
+    })
 }

@@ -44,11 +44,20 @@ pub(crate) fn answer(answer: &Answer) -> wit::Answer {
         Reply::NotSent(text) => Err(wit::NoResponse::NotSent(text.clone())),
         Reply::Unknown(text) => Err(wit::NoResponse::Unknown(text.clone())),
     };
-    wit::Answer { at_ms: answer.at_ms, reply }
+    wit::Answer {
+        at_ms: answer.at_ms,
+        reply,
+    }
 }
 
 fn headers(pairs: &[(String, String)]) -> Vec<wit::Header> {
-    pairs.iter().map(|(name, value)| wit::Header { name: name.clone(), value: value.clone() }).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| wit::Header {
+            name: name.clone(),
+            value: value.clone(),
+        })
+        .collect()
 }
 
 pub(crate) fn target(target: &Target) -> wit::Target {
@@ -60,7 +69,10 @@ pub(crate) fn target(target: &Target) -> wit::Target {
         parent_reference: target.parent_reference.clone(),
         amount: Some(money(&target.amount)),
         started_ms: target.started_ms,
-        memo: target.memo.as_ref().map(|memo| wit::Memo { format: memo.format, bytes: memo.bytes.clone() }),
+        memo: target.memo.as_ref().map(|memo| wit::Memo {
+            format: memo.format,
+            bytes: memo.bytes.clone(),
+        }),
         extra: vec![],
     }
 }
@@ -116,15 +128,26 @@ pub(crate) fn notification(notification: &Notification) -> notifications::Notifi
 // === from the guest ===
 
 fn protocol(text: String) -> Fault {
-    Fault { kind: FaultKind::Protocol, text }
+    Fault {
+        kind: FaultKind::Protocol,
+        text,
+    }
 }
 
 /// The exact amount in the asset's own exponent; a fraction of a minor unit is refused.
 fn read_money(money: wit::Money) -> Result<Money, Fault> {
-    let bad = |why: &str| protocol(format!("the amount {} x 10^-{} {}: {why}", money.units, money.exponent, money.asset));
+    let bad = |why: &str| {
+        protocol(format!(
+            "the amount {} x 10^-{} {}: {why}",
+            money.units, money.exponent, money.asset
+        ))
+    };
     let asset = Asset::currency(&money.asset).ok_or_else(|| bad("the asset is unknown"))?;
     let is_digits = (1..=38).contains(&money.units.len()) && money.units.bytes().all(|byte| byte.is_ascii_digit());
-    let units: i128 = Some(&money.units).filter(|_| is_digits).and_then(|units| units.parse().ok()).ok_or_else(|| bad("no number"))?;
+    let units: i128 = Some(&money.units)
+        .filter(|_| is_digits)
+        .and_then(|units| units.parse().ok())
+        .ok_or_else(|| bad("no number"))?;
     let scale = |places: u8| 10_i128.checked_pow(u32::from(places));
     let minor = match asset.exponent().checked_sub(money.exponent) {
         Some(missing) => scale(missing).and_then(|factor| units.checked_mul(factor)),
@@ -132,11 +155,16 @@ fn read_money(money: wit::Money) -> Result<Money, Fault> {
             .filter(|factor| units.checked_rem(*factor) == Some(0))
             .and_then(|factor| units.checked_div(factor)),
     };
-    minor.and_then(|minor| Money::new(minor, asset)).ok_or_else(|| bad("no whole number of minor units"))
+    minor
+        .and_then(|minor| Money::new(minor, asset))
+        .ok_or_else(|| bad("no whole number of minor units"))
 }
 
 fn read_memo(memo: wit::Memo) -> Memo {
-    Memo { format: memo.format, bytes: memo.bytes }
+    Memo {
+        format: memo.format,
+        bytes: memo.bytes,
+    }
 }
 
 /// The request as the guest wrote it. Its effect is a write until the grant says otherwise.
@@ -145,7 +173,11 @@ pub(crate) fn request(request: wit::Request) -> Request {
         endpoint: request.endpoint,
         method: request.method,
         path: request.path,
-        headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+        headers: request
+            .headers
+            .into_iter()
+            .map(|header| (header.name, header.value))
+            .collect(),
         body: Body::from(request.body),
         effect: Effect::Write,
         timeout_ms: request.timeout_ms,
@@ -187,7 +219,9 @@ fn action(action: wit::Action) -> Action {
         wit::Action::Redirect(url) => Action::Redirect(url),
         wit::Action::Form((url, fields)) => Action::Form(url, fields),
         wit::Action::Qr(text) => Action::Qr(text),
-        wit::Action::TransferTo((address, money)) => Action::Other("transfer_to".into(), format!("{address} {money:?}")),
+        wit::Action::TransferTo((address, money)) => {
+            Action::Other("transfer_to".into(), format!("{address} {money:?}"))
+        }
         wit::Action::Wallet(json) => Action::Other("wallet".into(), json),
         wit::Action::Other((kind, value)) => Action::Other(kind, value),
     }
@@ -256,9 +290,12 @@ pub(crate) fn capture_step(step: captures::Step) -> Result<Step, Fault> {
             amount: read_money(done.amount)?,
             memo: done.memo.map(read_memo),
         },
-        captures::Outcome::Waiting(check_after_ms) => {
-            Outcome::Waiting { reference: None, action: None, check_after_ms, memo: None }
-        }
+        captures::Outcome::Waiting(check_after_ms) => Outcome::Waiting {
+            reference: None,
+            action: None,
+            check_after_ms,
+            memo: None,
+        },
         captures::Outcome::Declined(it) => Outcome::Declined(decline(it)),
         captures::Outcome::NotFound => Outcome::NotFound,
         captures::Outcome::Unknown(why) => Outcome::Unknown(why),
@@ -266,7 +303,11 @@ pub(crate) fn capture_step(step: captures::Step) -> Result<Step, Fault> {
 }
 
 pub(crate) fn receipt(receipt: notifications::Receipt) -> Receipt {
-    let subject = |it: notifications::Subject| Subject { key: it.key, reference: it.reference, event: it.event };
+    let subject = |it: notifications::Subject| Subject {
+        key: it.key,
+        reference: it.reference,
+        event: it.event,
+    };
     Receipt {
         subjects: receipt.subjects.into_iter().map(subject).collect(),
         status: receipt.reply.status,

@@ -14,22 +14,34 @@ pub struct Movement {
 impl Movement {
     /// A payer's money through a channel to a merchant.
     pub fn collect(channel: &ChannelId, merchant: &MerchantId) -> Self {
-        Self { debit: Account::ChannelReceivable(channel.clone()), credit: Account::MerchantPending(merchant.clone()) }
+        Self {
+            debit: Account::ChannelReceivable(channel.clone()),
+            credit: Account::MerchantPending(merchant.clone()),
+        }
     }
 
     /// A merchant's money through a channel back to the payer.
     pub fn refund(channel: &ChannelId, merchant: &MerchantId) -> Self {
-        Self { debit: Account::MerchantPending(merchant.clone()), credit: Account::ChannelReceivable(channel.clone()) }
+        Self {
+            debit: Account::MerchantPending(merchant.clone()),
+            credit: Account::ChannelReceivable(channel.clone()),
+        }
     }
 
     /// Money that came and belongs to nothing.
     pub fn unmatched(channel: &ChannelId) -> Self {
-        Self { debit: Account::ChannelReceivable(channel.clone()), credit: Account::SuspenseUnmatched }
+        Self {
+            debit: Account::ChannelReceivable(channel.clone()),
+            credit: Account::SuspenseUnmatched,
+        }
     }
 
     /// Such money gone back.
     pub fn unmatched_gone(channel: &ChannelId) -> Self {
-        Self { debit: Account::SuspenseUnmatched, credit: Account::ChannelReceivable(channel.clone()) }
+        Self {
+            debit: Account::SuspenseUnmatched,
+            credit: Account::ChannelReceivable(channel.clone()),
+        }
     }
 
     /// Holds the amount.
@@ -48,7 +60,12 @@ impl Movement {
     }
 
     fn lines(&self, layer: Layer, amount: &Money) -> Vec<Line> {
-        let line = |account: &Account, side| Line { account: account.clone(), side, layer, amount: amount.clone() };
+        let line = |account: &Account, side| Line {
+            account: account.clone(),
+            side,
+            layer,
+            amount: amount.clone(),
+        };
         vec![line(&self.debit, Side::Debit), line(&self.credit, Side::Credit)]
     }
 }

@@ -112,7 +112,13 @@ pub fn create(
         events: 0,
         entries: 0,
     };
-    payment.record(change, Fact::Created { amount: valid.amount, manual_capture: valid.manual_capture })?;
+    payment.record(
+        change,
+        Fact::Created {
+            amount: valid.amount,
+            manual_capture: valid.manual_capture,
+        },
+    )?;
     Ok(payment)
 }
 
@@ -135,7 +141,15 @@ pub fn begin_attempt(
         hold: None,
     });
     payment.last_error = None;
-    Ok(payment.record(change, Fact::AttemptStarted { attempt, channel, adapter, operation })?)
+    Ok(payment.record(
+        change,
+        Fact::AttemptStarted {
+            attempt,
+            channel,
+            adapter,
+            operation,
+        },
+    )?)
 }
 
 /// Whether, and how much, may be captured now.
@@ -146,7 +160,11 @@ pub fn may_capture(payment: &Payment, asked: Option<&Money>) -> Result<(AttemptI
     refuse_in_flight(payment, Kind::Capture)?;
     refuse_in_flight(payment, Kind::Cancel)?;
     let attempt = payment.open_attempt().ok_or_else(|| wrong_status(payment))?;
-    let limit = attempt.hold.as_ref().map(|hold| hold.amount.clone()).ok_or_else(|| wrong_status(payment))?;
+    let limit = attempt
+        .hold
+        .as_ref()
+        .map(|hold| hold.amount.clone())
+        .ok_or_else(|| wrong_status(payment))?;
     let amount = asked.cloned().unwrap_or_else(|| limit.clone());
     within(&amount, limit).map(|amount| (attempt.id, amount))
 }
@@ -168,7 +186,10 @@ pub fn may_cancel(payment: &Payment) -> Result<Option<AttemptId>, Refusal> {
 
 /// Whether, and how much, may be refunded now.
 pub fn may_refund(payment: &Payment, asked: Option<&Money>) -> Result<(AttemptId, Money), Refusal> {
-    if !matches!(payment.status, PaymentStatus::Succeeded | PaymentStatus::RequiresCapture) {
+    if !matches!(
+        payment.status,
+        PaymentStatus::Succeeded | PaymentStatus::RequiresCapture
+    ) {
         return Err(wrong_status(payment));
     }
     let attempt = payment.open_attempt().ok_or_else(|| wrong_status(payment))?;
@@ -181,7 +202,10 @@ fn within(asked: &Money, limit: Money) -> Result<Money, Refusal> {
     if asked.asset() != limit.asset() || (asked.is_zero() && !limit.is_zero()) {
         Err(Refusal::BadAmount(limit.asset().code().to_owned()))
     } else if !asked.fits_in(&limit) || asked.is_zero() {
-        Err(Refusal::TooMuch { asked: asked.clone(), limit })
+        Err(Refusal::TooMuch {
+            asked: asked.clone(),
+            limit,
+        })
     } else {
         Ok(asked.clone())
     }
@@ -251,7 +275,13 @@ pub fn conclude_authorization(
     }
     let settled = |change: &mut Change<'_>, how: &str| settle(change, operation.id, task.clone(), how);
     match verdict {
-        Verdict::Proven(Outcome::Accepted { reference, authorized, captured, network_reference, memo }) => {
+        Verdict::Proven(Outcome::Accepted {
+            reference,
+            authorized,
+            captured,
+            network_reference,
+            memo,
+        }) => {
             note(payment, id, Some(reference), memo);
             if let Some(attempt) = payment.attempt_mut(id) {
                 attempt.network_reference = network_reference;
@@ -262,7 +292,12 @@ pub fn conclude_authorization(
         Verdict::Proven(Outcome::Standing(standing)) => {
             conclude_standing(payment, change, operation, standing, (policy, task))
         }
-        Verdict::Proven(Outcome::Waiting { reference, action, check_after_ms, memo }) => {
+        Verdict::Proven(Outcome::Waiting {
+            reference,
+            action,
+            check_after_ms,
+            memo,
+        }) => {
             note(payment, id, reference, memo);
             settled(change, "waiting");
             wait(payment, change, operation, action, u64::from(check_after_ms), policy).map(|()| Next::Rest)
@@ -296,14 +331,19 @@ fn known_already(payment: &Payment, operation: &Operation, verdict: &Verdict) ->
         Verdict::Proven(Outcome::Accepted { .. } | Outcome::Waiting { .. }) if has_money => Some("succeeded"),
         Verdict::Unknown(..) | Verdict::NoEffect(_) if has_money => Some("succeeded"),
         Verdict::Unknown(..) | Verdict::NoEffect(_) if status.is_closed() => Some("closed"),
-        Verdict::Proven(Outcome::Declined(_) | Outcome::Waiting { .. } | Outcome::NotFound) if status.is_closed() => Some("closed"),
+        Verdict::Proven(Outcome::Declined(_) | Outcome::Waiting { .. } | Outcome::NotFound) if status.is_closed() => {
+            Some("closed")
+        }
         Verdict::Proven(_) | Verdict::Unknown(..) | Verdict::NoEffect(_) => None,
     }
 }
 
 /// The payment has no further attempt: it failed, for the reason of the last one.
 pub fn fail(payment: &mut Payment, change: &mut Change<'_>) -> Result<(), IllegalEvent> {
-    let code = payment.last_error.as_ref().map_or_else(|| "no_route".to_owned(), |error| error.code.clone());
+    let code = payment
+        .last_error
+        .as_ref()
+        .map_or_else(|| "no_route".to_owned(), |error| error.code.clone());
     payment.record(change, Fact::Failed { code })
 }
 
@@ -331,22 +371,45 @@ fn accept(
     policy: &Policy,
 ) -> Result<(), IllegalEvent> {
     let attempt = operation.attempt;
-    if payment.attempt(attempt).is_some_and(|attempt| attempt.status.is_closed()) {
+    if payment
+        .attempt(attempt)
+        .is_some_and(|attempt| attempt.status.is_closed())
+    {
         return late_success(payment, change, operation, amount);
     }
     if captured {
         let excess = amount.minus(&payment.amount).ok().filter(|excess| !excess.is_zero());
-        let taken = if excess.is_some() { payment.amount.clone() } else { amount };
-        payment.record(change, Fact::Captured { attempt, operation: None, amount: taken, is_final: true })?;
+        let taken = if excess.is_some() {
+            payment.amount.clone()
+        } else {
+            amount
+        };
+        payment.record(
+            change,
+            Fact::Captured {
+                attempt,
+                operation: None,
+                amount: taken,
+                is_final: true,
+            },
+        )?;
         if let Some(excess) = excess {
             change.open_task(payment, TaskKind::Excess, operation.id, excess.clone());
-            payment.record(change, Fact::LateSuccess { attempt, amount: excess })?;
+            payment.record(
+                change,
+                Fact::LateSuccess {
+                    attempt,
+                    amount: excess,
+                },
+            )?;
         }
         return Ok(());
     }
     payment.record(change, Fact::Authorized { attempt, amount })?;
     let due = change.now_ms.saturating_add(policy.authorization_ms);
-    change.timers_set.push(payment.timer(TimerKind::AuthorizationExpiry, operation.id, due));
+    change
+        .timers_set
+        .push(payment.timer(TimerKind::AuthorizationExpiry, operation.id, due));
     Ok(())
 }
 
@@ -357,7 +420,13 @@ fn late_success(
     amount: Money,
 ) -> Result<(), IllegalEvent> {
     change.open_task(payment, TaskKind::LateSuccess, operation.id, amount.clone());
-    payment.record(change, Fact::LateSuccess { attempt: operation.attempt, amount })
+    payment.record(
+        change,
+        Fact::LateSuccess {
+            attempt: operation.attempt,
+            amount,
+        },
+    )
 }
 
 fn wait(
@@ -370,13 +439,17 @@ fn wait(
 ) -> Result<(), IllegalEvent> {
     let attempt = operation.attempt;
     let check = change.now_ms.saturating_add(check_after_ms.max(policy.check_first_ms));
-    change.timers_set.push(payment.timer(TimerKind::Check, operation.id, check));
+    change
+        .timers_set
+        .push(payment.timer(TimerKind::Check, operation.id, check));
     match action {
         Some(action) => {
             payment.record(change, Fact::ActionRequired { attempt })?;
             payment.action = Some(action);
             let due = change.now_ms.saturating_add(policy.action_ms);
-            change.timers_set.push(payment.timer(TimerKind::ActionExpiry, operation.id, due));
+            change
+                .timers_set
+                .push(payment.timer(TimerKind::ActionExpiry, operation.id, due));
             Ok(())
         }
         None => payment.record(change, Fact::AttemptPending { attempt }),
@@ -413,8 +486,18 @@ fn no_effect(
     code: &str,
     message: &str,
 ) -> Result<(), IllegalEvent> {
-    payment.last_error = Some(LastError { code: code.into(), message: message.into(), ..LastError::default() });
-    payment.record(change, Fact::AttemptNoEffect { attempt, why: code.into() })
+    payment.last_error = Some(LastError {
+        code: code.into(),
+        message: message.into(),
+        ..LastError::default()
+    });
+    payment.record(
+        change,
+        Fact::AttemptNoEffect {
+            attempt,
+            why: code.into(),
+        },
+    )
 }
 
 /// The error code of a fault, and its text for the merchant.
@@ -446,13 +529,25 @@ fn unknown(
     fault: Option<Fault>,
     policy: &Policy,
 ) -> Result<(), IllegalEvent> {
-    let is_closed = payment.attempt(operation.attempt).is_some_and(|attempt| attempt.status.is_closed());
+    let is_closed = payment
+        .attempt(operation.attempt)
+        .is_some_and(|attempt| attempt.status.is_closed());
     if !is_closed {
-        payment.record(change, Fact::OutcomeUnknown { attempt: operation.attempt, operation: operation.id })?;
+        payment.record(
+            change,
+            Fact::OutcomeUnknown {
+                attempt: operation.attempt,
+                operation: operation.id,
+            },
+        )?;
     }
     if let Some(fault) = fault {
         let (code, message) = fault_error(&fault);
-        payment.last_error = Some(LastError { code: code.into(), message, ..LastError::default() });
+        payment.last_error = Some(LastError {
+            code: code.into(),
+            message,
+            ..LastError::default()
+        });
     }
     await_check(payment, change, operation, policy);
     Ok(())
@@ -462,10 +557,20 @@ fn unknown(
 fn await_check(payment: &mut Payment, change: &mut Change<'_>, operation: &Operation, policy: &Policy) {
     let due = change.now_ms.saturating_add(policy.backoff_ms(operation.checks));
     let since_ms = payment.unknown.map_or(change.now_ms, |unknown| unknown.since_ms);
-    payment.unknown = Some(UnknownSince { since_ms, next_check_ms: due });
-    change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+    payment.unknown = Some(UnknownSince {
+        since_ms,
+        next_check_ms: due,
+    });
+    change
+        .timers_set
+        .push(payment.timer(TimerKind::Check, operation.id, due));
     if operation.checks == 0 {
-        change.open_task(payment, TaskKind::UnknownOutcome, operation.id, operation.amount.clone());
+        change.open_task(
+            payment,
+            TaskKind::UnknownOutcome,
+            operation.id,
+            operation.amount.clone(),
+        );
     }
 }
 
@@ -479,7 +584,10 @@ pub fn still_unknown(
     await_check(payment, change, operation, policy);
     let hand_over = operation.checks >= policy.checks_before_human;
     if let Some(task) = task.filter(|task| hand_over && !task.for_human && task.closed.is_none()) {
-        change.tasks.push(Task { for_human: true, ..task });
+        change.tasks.push(Task {
+            for_human: true,
+            ..task
+        });
     }
 }
 
@@ -524,7 +632,11 @@ fn conclude_standing(
         {
             settle(change, operation.id, task, "released");
             change.timers_clear.push((TimerKind::AuthorizationExpiry, operation.id));
-            let by = if standing.state == State::Expired { "expired" } else { "provider" };
+            let by = if standing.state == State::Expired {
+                "expired"
+            } else {
+                "provider"
+            };
             release(payment, change, id, by, None)?;
         }
         State::Waiting if operation.progress == crate::operation::Progress::Unknown => {
@@ -533,7 +645,9 @@ fn conclude_standing(
         }
         State::Waiting => {
             let due = change.now_ms.saturating_add(policy.backoff_ms(operation.checks));
-            change.timers_set.push(payment.timer(TimerKind::Check, operation.id, due));
+            change
+                .timers_set
+                .push(payment.timer(TimerKind::Check, operation.id, due));
         }
         State::Failed | State::Canceled | State::Expired | State::Reversed => {
             settle(change, operation.id, task, "no effect");
@@ -550,7 +664,14 @@ pub fn release(
     by: &str,
     operation: Option<OperationId>,
 ) -> Result<(), IllegalEvent> {
-    payment.record(change, Fact::AttemptReleased { attempt, by: by.into(), operation })?;
+    payment.record(
+        change,
+        Fact::AttemptReleased {
+            attempt,
+            by: by.into(),
+            operation,
+        },
+    )?;
     if payment.captured.is_zero() {
         let reason = payment.cancel_reason.clone().unwrap_or_else(|| by.to_owned());
         payment.cancel_reason = Some(reason.clone());
@@ -570,12 +691,19 @@ pub fn conclude_follow_up(
 ) -> Result<(), IllegalEvent> {
     use super::status::FollowUpStatus as F;
     let id = operation.id;
-    if payment.follow_up(id).is_some_and(|follow_up| matches!(follow_up.status, F::Succeeded | F::Failed)) {
+    if payment
+        .follow_up(id)
+        .is_some_and(|follow_up| matches!(follow_up.status, F::Succeeded | F::Failed))
+    {
         settle(change, id, task, "known already");
         return Ok(());
     }
     match verdict {
-        Verdict::Proven(Outcome::Done { reference, amount, memo }) => {
+        Verdict::Proven(Outcome::Done {
+            reference,
+            amount,
+            memo,
+        }) => {
             settle(change, id, task, "done");
             note(payment, operation.attempt, None, memo);
             if let Some(follow_up) = payment.follow_up_mut(id) {
@@ -585,7 +713,9 @@ pub fn conclude_follow_up(
             done(payment, change, operation, amount)
         }
         Verdict::Proven(Outcome::Waiting { check_after_ms, .. }) => {
-            let due = change.now_ms.saturating_add(u64::from(check_after_ms).max(policy.backoff_ms(operation.checks)));
+            let due = change
+                .now_ms
+                .saturating_add(u64::from(check_after_ms).max(policy.backoff_ms(operation.checks)));
             change.timers_set.push(payment.timer(TimerKind::Check, id, due));
             Ok(())
         }
@@ -630,7 +760,9 @@ fn done(
 ) -> Result<(), IllegalEvent> {
     let attempt = operation.attempt;
     let authorization = payment.attempt(attempt).map(|attempt| attempt.operation);
-    let is_final = payment.follow_up(operation.id).is_some_and(|follow_up| follow_up.is_final);
+    let is_final = payment
+        .follow_up(operation.id)
+        .is_some_and(|follow_up| follow_up.is_final);
     match operation.kind {
         Kind::Capture => {
             let taken_all = payment
@@ -638,16 +770,34 @@ fn done(
                 .and_then(|attempt| attempt.hold.as_ref())
                 .is_none_or(|hold| hold.amount.fits_in(&amount));
             let is_final = is_final || taken_all;
-            payment.record(change, Fact::Captured { attempt, operation: Some(operation.id), amount, is_final })?;
+            payment.record(
+                change,
+                Fact::Captured {
+                    attempt,
+                    operation: Some(operation.id),
+                    amount,
+                    is_final,
+                },
+            )?;
             if let Some(authorization) = authorization.filter(|_| is_final) {
-                change.timers_clear.push((TimerKind::AuthorizationExpiry, authorization));
+                change
+                    .timers_clear
+                    .push((TimerKind::AuthorizationExpiry, authorization));
             }
             Ok(())
         }
-        Kind::Refund => payment.record(change, Fact::Refunded { operation: operation.id, amount }),
+        Kind::Refund => payment.record(
+            change,
+            Fact::Refunded {
+                operation: operation.id,
+                amount,
+            },
+        ),
         Kind::Cancel | Kind::Reverse => {
             if let Some(authorization) = authorization {
-                change.timers_clear.push((TimerKind::AuthorizationExpiry, authorization));
+                change
+                    .timers_clear
+                    .push((TimerKind::AuthorizationExpiry, authorization));
                 change.timers_clear.push((TimerKind::ActionExpiry, authorization));
                 change.timers_clear.push((TimerKind::Check, authorization));
             }

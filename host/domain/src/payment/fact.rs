@@ -181,7 +181,9 @@ impl Fact {
             Self::Canceled { .. } => "payment.canceled",
             Self::RestReleased => "payment.rest_released",
             Self::FollowUpStarted { kind: Kind::Refund, .. } => "refund.created",
-            Self::FollowUpStarted { kind: Kind::Capture, .. } => "capture.created",
+            Self::FollowUpStarted {
+                kind: Kind::Capture, ..
+            } => "capture.created",
             Self::FollowUpStarted { .. } => "operation.started",
             Self::FollowUpUnknown { .. } => "operation.outcome_unknown",
             Self::FollowUpFailed { .. } => "operation.failed",

@@ -70,7 +70,11 @@ pub struct FieldError {
 impl FieldError {
     /// An error at the pointer.
     pub fn new(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, message: message.into() }
+        Self {
+            pointer: pointer.into(),
+            code,
+            message: message.into(),
+        }
     }
 }
 
@@ -85,7 +89,11 @@ pub fn validate(request: PaymentRequest) -> Result<ValidPayment, Vec<FieldError>
         None | Some("automatic") => false,
         Some("manual") => true,
         Some(other) => {
-            errors.push(FieldError::new("/capture_method", "invalid_value", format!("{other:?} is neither automatic nor manual")));
+            errors.push(FieldError::new(
+                "/capture_method",
+                "invalid_value",
+                format!("{other:?} is neither automatic nor manual"),
+            ));
             false
         }
     };
@@ -97,10 +105,19 @@ pub fn validate(request: PaymentRequest) -> Result<ValidPayment, Vec<FieldError>
         }
     });
     if request.confirm && request.payment_method.is_none() {
-        errors.push(FieldError::new("/payment_method", "missing", "needed to confirm: store a card with POST /v1/payment_methods"));
+        errors.push(FieldError::new(
+            "/payment_method",
+            "missing",
+            "needed to confirm: store a card with POST /v1/payment_methods",
+        ));
     }
     check_text("/description", request.description.as_deref(), 1_000, &mut errors);
-    check_text("/statement_descriptor", request.statement_descriptor.as_deref(), 22, &mut errors);
+    check_text(
+        "/statement_descriptor",
+        request.statement_descriptor.as_deref(),
+        22,
+        &mut errors,
+    );
     check_text("/payer/name", request.payer_name.as_deref(), 200, &mut errors);
     check_text("/payer/email", request.payer_email.as_deref(), 320, &mut errors);
     check_url(request.return_url.as_deref(), &mut errors);
@@ -131,15 +148,27 @@ fn check_amount(amount: Option<i128>, currency: Option<&str>, errors: &mut Vec<F
         Some(code) => {
             let asset = Asset::currency(code);
             if asset.is_none() {
-                errors.push(FieldError::new("/currency", "unknown_currency", format!("{code:?} is no ISO 4217 currency; write EUR, not eur")));
+                errors.push(FieldError::new(
+                    "/currency",
+                    "unknown_currency",
+                    format!("{code:?} is no ISO 4217 currency; write EUR, not eur"),
+                ));
             }
             asset
         }
     };
     match amount {
-        None => errors.push(FieldError::new("/amount", "missing", "minor units as an integer, 1099 for 10.99 EUR")),
+        None => errors.push(FieldError::new(
+            "/amount",
+            "missing",
+            "minor units as an integer, 1099 for 10.99 EUR",
+        )),
         Some(minor) if !(1..=AMOUNT_MAX).contains(&minor) => {
-            errors.push(FieldError::new("/amount", "out_of_range", format!("must be from 1 to {AMOUNT_MAX} minor units")));
+            errors.push(FieldError::new(
+                "/amount",
+                "out_of_range",
+                format!("must be from 1 to {AMOUNT_MAX} minor units"),
+            ));
         }
         Some(minor) => return Money::new(minor, asset?),
     }
@@ -149,10 +178,18 @@ fn check_amount(amount: Option<i128>, currency: Option<&str>, errors: &mut Vec<F
 fn check_text(pointer: &str, text: Option<&str>, longest: usize, errors: &mut Vec<FieldError>) {
     let Some(text) = text else { return };
     if text.chars().count() > longest {
-        errors.push(FieldError::new(pointer, "too_long", format!("at most {longest} characters")));
+        errors.push(FieldError::new(
+            pointer,
+            "too_long",
+            format!("at most {longest} characters"),
+        ));
     }
     if text.chars().any(char::is_control) {
-        errors.push(FieldError::new(pointer, "control_character", "control characters are not accepted"));
+        errors.push(FieldError::new(
+            pointer,
+            "control_character",
+            "control characters are not accepted",
+        ));
     }
     check_no_card_number(pointer, text, errors);
 }
@@ -160,9 +197,14 @@ fn check_text(pointer: &str, text: Option<&str>, longest: usize, errors: &mut Ve
 fn check_url(url: Option<&str>, errors: &mut Vec<FieldError>) {
     let Some(url) = url else { return };
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let fits = rest.is_some_and(|rest| !rest.is_empty()) && url.len() <= 2_048 && url.bytes().all(|b| b.is_ascii_graphic());
+    let fits =
+        rest.is_some_and(|rest| !rest.is_empty()) && url.len() <= 2_048 && url.bytes().all(|b| b.is_ascii_graphic());
     if !fits {
-        errors.push(FieldError::new("/return_url", "invalid_url", "an absolute http or https URL of at most 2048 characters"));
+        errors.push(FieldError::new(
+            "/return_url",
+            "invalid_url",
+            "an absolute http or https URL of at most 2048 characters",
+        ));
     }
 }
 
@@ -183,7 +225,11 @@ fn check_metadata(metadata: &[(String, String)], errors: &mut Vec<FieldError>) {
 /// Refuses a text that holds a card number: 13 to 19 digits, spaces and dashes aside, that pass the Luhn check.
 fn check_no_card_number(pointer: &str, text: &str, errors: &mut Vec<FieldError>) {
     if holds_card_number(text) {
-        errors.push(FieldError::new(pointer, "card_number", "card numbers are taken by POST /v1/payment_methods alone"));
+        errors.push(FieldError::new(
+            pointer,
+            "card_number",
+            "card numbers are taken by POST /v1/payment_methods alone",
+        ));
     }
 }
 
@@ -239,7 +285,10 @@ mod tests {
             ..PaymentRequest::default()
         };
         let errors = validate(request).unwrap_err();
-        let pointers: Vec<_> = errors.iter().map(|error| (error.pointer.as_str(), error.code)).collect();
+        let pointers: Vec<_> = errors
+            .iter()
+            .map(|error| (error.pointer.as_str(), error.code))
+            .collect();
         assert_eq!(
             pointers,
             [
@@ -255,7 +304,12 @@ mod tests {
 
     #[test]
     fn card_numbers_are_found_in_any_spelling() {
-        for text in ["4242424242424242", "4242-4242-4242-4242", "order 42 4242424242424242x", "a5555555555554444"] {
+        for text in [
+            "4242424242424242",
+            "4242-4242-4242-4242",
+            "order 42 4242424242424242x",
+            "a5555555555554444",
+        ] {
             assert!(holds_card_number(text), "{text}");
         }
         for text in ["4242424242424241", "order 20261123", "+49 30 901820", ""] {

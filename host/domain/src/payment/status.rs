@@ -100,10 +100,9 @@ impl PaymentStatus {
         let next = match (fact, self) {
             (Fact::Created { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(self),
             (Fact::MethodSet, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(S::RequiresConfirmation),
-            (
-                Fact::AttemptStarted { .. },
-                S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing,
-            ) => Some(S::Processing),
+            (Fact::AttemptStarted { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => {
+                Some(S::Processing)
+            }
             (Fact::ActionRequired { .. }, S::Processing | S::RequiresAction) => Some(S::RequiresAction),
             (
                 Fact::Resumed { .. }
@@ -121,8 +120,12 @@ impl PaymentStatus {
                 Some(if *is_final { S::Succeeded } else { S::RequiresCapture })
             }
             (Fact::CodeRequired, S::Processing) => Some(S::RequiresPaymentMethod),
-            (Fact::Failed { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => Some(S::Failed),
-            (Fact::Canceled { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => Some(S::Canceled),
+            (Fact::Failed { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => {
+                Some(S::Failed)
+            }
+            (Fact::Canceled { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => {
+                Some(S::Canceled)
+            }
             (Fact::RestReleased, S::Processing) => Some(S::Succeeded),
             (
                 Fact::FollowUpStarted { .. } | Fact::FollowUpUnknown { .. } | Fact::FollowUpFailed { .. },
@@ -135,7 +138,11 @@ impl PaymentStatus {
             ) => Some(self),
             _ => None,
         };
-        next.ok_or(IllegalEvent { what: "payment", status: self.as_str(), fact: fact.name() })
+        next.ok_or(IllegalEvent {
+            what: "payment",
+            status: self.as_str(),
+            fact: fact.name(),
+        })
     }
 }
 
@@ -156,17 +163,22 @@ impl AttemptStatus {
             (Fact::OutcomeUnknown { .. }, S::Started | S::ActionRequired | S::Unknown) => Some(S::Unknown),
             (Fact::AttemptDeclined { .. }, S::Started | S::ActionRequired | S::Unknown) => Some(S::Declined),
             (Fact::AttemptNoEffect { .. }, S::Started | S::ActionRequired | S::Unknown) => Some(S::NoEffect),
-            (
-                Fact::AttemptReleased { .. },
-                S::Started | S::ActionRequired | S::Unknown | S::Authorized,
-            ) => Some(S::Released),
+            (Fact::AttemptReleased { .. }, S::Started | S::ActionRequired | S::Unknown | S::Authorized) => {
+                Some(S::Released)
+            }
             (Fact::Authorized { .. }, S::Started | S::ActionRequired | S::Unknown) => Some(S::Authorized),
             (Fact::Captured { .. }, S::Started | S::ActionRequired | S::Unknown) => Some(S::Captured),
-            (Fact::Captured { is_final, .. }, S::Authorized) => Some(if *is_final { S::Captured } else { S::Authorized }),
+            (Fact::Captured { is_final, .. }, S::Authorized) => {
+                Some(if *is_final { S::Captured } else { S::Authorized })
+            }
             (Fact::LateSuccess { .. } | Fact::LateSettled { .. }, _) => Some(self),
             _ => None,
         };
-        next.ok_or(IllegalEvent { what: "attempt", status: self.as_str(), fact: fact.name() })
+        next.ok_or(IllegalEvent {
+            what: "attempt",
+            status: self.as_str(),
+            fact: fact.name(),
+        })
     }
 }
 
@@ -178,12 +190,15 @@ impl FollowUpStatus {
             (Fact::FollowUpStarted { .. }, S::Pending) => Some(S::Pending),
             (Fact::FollowUpUnknown { .. }, S::Pending | S::Unknown) => Some(S::Unknown),
             (Fact::FollowUpFailed { .. }, S::Pending | S::Unknown) => Some(S::Failed),
-            (
-                Fact::Captured { .. } | Fact::AttemptReleased { .. } | Fact::Refunded { .. },
-                S::Pending | S::Unknown,
-            ) => Some(S::Succeeded),
+            (Fact::Captured { .. } | Fact::AttemptReleased { .. } | Fact::Refunded { .. }, S::Pending | S::Unknown) => {
+                Some(S::Succeeded)
+            }
             _ => None,
         };
-        next.ok_or(IllegalEvent { what: "follow-up", status: self.as_str(), fact: fact.name() })
+        next.ok_or(IllegalEvent {
+            what: "follow-up",
+            status: self.as_str(),
+            fact: fact.name(),
+        })
     }
 }

@@ -34,7 +34,9 @@ pub async fn refund(State(api): State<Api>, Path(id): Path<String>, headers: Hea
     let found = api.app.library.refund(id)?.map(|found| found.payment);
     let theirs = found.filter(|payment| payment.merchant == caller.merchant && payment.mode == caller.mode);
     let payment = theirs.ok_or_else(|| Problem::not_found("refund"))?;
-    let refund = payment.follow_up(OperationId(id.0)).ok_or_else(|| Problem::not_found("refund"))?;
+    let refund = payment
+        .follow_up(OperationId(id.0))
+        .ok_or_else(|| Problem::not_found("refund"))?;
     Ok(axum::Json(refund_json(&payment, refund)).into_response())
 }
 
@@ -42,7 +44,10 @@ pub async fn refund(State(api): State<Api>, Path(id): Path<String>, headers: Hea
 pub async fn payments(State(api): State<Api>, headers: HeaderMap, Query(pairs): Pairs) -> Result<Response, Problem> {
     let (page, _) = read_page::<PaymentId>(&api, &headers, "payments:read", pairs, &[])?;
     let found = api.app.library.payments(&page)?;
-    Ok(list(page.limit, found.iter().map(|found| payment_json(&found.payment)).collect()))
+    Ok(list(
+        page.limit,
+        found.iter().map(|found| payment_json(&found.payment)).collect(),
+    ))
 }
 
 /// `GET /v1/refunds`.
@@ -50,7 +55,10 @@ pub async fn refunds(State(api): State<Api>, headers: HeaderMap, Query(pairs): P
     let (page, _) = read_page::<RefundId>(&api, &headers, "payments:read", pairs, &[])?;
     let found = api.app.library.refunds(&page)?;
     let shown = |(found, refund): &(portolan_domain::commit::Versioned, OperationId)| {
-        found.payment.follow_up(*refund).map(|refund| refund_json(&found.payment, refund))
+        found
+            .payment
+            .follow_up(*refund)
+            .map(|refund| refund_json(&found.payment, refund))
     };
     Ok(list(page.limit, found.iter().filter_map(shown).collect()))
 }
@@ -58,7 +66,11 @@ pub async fn refunds(State(api): State<Api>, headers: HeaderMap, Query(pairs): P
 /// `GET /v1/events`, narrowed by `payment`.
 pub async fn events(State(api): State<Api>, headers: HeaderMap, Query(pairs): Pairs) -> Result<Response, Problem> {
     let (page, others) = read_page::<EventId>(&api, &headers, "events:read", pairs, &["payment"])?;
-    let payment = others.into_iter().map(|(_, value)| payment_id(&value)).next_back().transpose()?;
+    let payment = others
+        .into_iter()
+        .map(|(_, value)| payment_id(&value))
+        .next_back()
+        .transpose()?;
     let found = api.app.library.events(&page, payment)?;
     Ok(list(page.limit, found.iter().map(event_json).collect()))
 }
@@ -114,8 +126,16 @@ fn read_page<I: FromStr>(
                 Err(_) => errors.push(bad("seconds since 1970")),
             },
             other if also.contains(&other) => others.push((name, value)),
-            _ => errors.push(FieldError::new(format!("?{name}"), "unknown_field", "this parameter does not exist")),
+            _ => errors.push(FieldError::new(
+                format!("?{name}"),
+                "unknown_field",
+                "this parameter does not exist",
+            )),
         }
     }
-    if errors.is_empty() { Ok((page, others)) } else { Err(Problem::fields(errors)) }
+    if errors.is_empty() {
+        Ok((page, others))
+    } else {
+        Err(Problem::fields(errors))
+    }
 }

@@ -54,7 +54,10 @@ fn year_and_month(now_ms: u64) -> (u16, u8) {
     let shifted = (5 * day_of_year + 2) / 153;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (u16::try_from(year).unwrap_or(u16::MAX), u8::try_from(month).unwrap_or(12))
+    (
+        u16::try_from(year).unwrap_or(u16::MAX),
+        u8::try_from(month).unwrap_or(12),
+    )
 }
 
 #[cfg(test)]

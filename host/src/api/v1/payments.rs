@@ -35,8 +35,18 @@ pub async fn create(State(api): State<Api>, headers: HeaderMap, body: Body) -> R
     };
     fields.close(payer);
     let valid = fields.finish(validate(request))?;
-    let command = CreatePayment { merchant: caller.merchant, mode: caller.mode, claim: claim.clone(), valid };
-    run(&api, claim, |engine| async move { engine.create_payment(command).await }).await
+    let command = CreatePayment {
+        merchant: caller.merchant,
+        mode: caller.mode,
+        claim: claim.clone(),
+        valid,
+    };
+    run(
+        &api,
+        claim,
+        |engine| async move { engine.create_payment(command).await },
+    )
+    .await
 }
 
 /// `POST /v1/payments/{id}/confirm`.
@@ -60,8 +70,19 @@ pub async fn confirm(
         let taken = api.app.vault.take_code(target, &code, api.app.ambient.now_ms());
         taken.map_err(|error| Problem::fields(vec![error]))?;
     }
-    let command = ConfirmPayment { merchant: caller.merchant, mode: caller.mode, claim: claim.clone(), payment, method };
-    run(&api, claim, |engine| async move { engine.confirm_payment(command).await }).await
+    let command = ConfirmPayment {
+        merchant: caller.merchant,
+        mode: caller.mode,
+        claim: claim.clone(),
+        payment,
+        method,
+    };
+    run(
+        &api,
+        claim,
+        |engine| async move { engine.confirm_payment(command).await },
+    )
+    .await
 }
 
 /// `POST /v1/payments/{id}/capture`.
@@ -77,8 +98,20 @@ pub async fn capture(
     fields.finish(Ok(()))?;
     let payment = payment_id(&id)?;
     let Caller { merchant, mode } = caller;
-    let command = CapturePayment { merchant, mode, claim: claim.clone(), payment, amount, is_final };
-    run(&api, claim, |engine| async move { engine.capture_payment(command).await }).await
+    let command = CapturePayment {
+        merchant,
+        mode,
+        claim: claim.clone(),
+        payment,
+        amount,
+        is_final,
+    };
+    run(
+        &api,
+        claim,
+        |engine| async move { engine.capture_payment(command).await },
+    )
+    .await
 }
 
 /// `POST /v1/payments/{id}/cancel`.
@@ -94,8 +127,19 @@ pub async fn cancel(
     let reason = fields.finish(super::refunds::check_reason(reason))?;
     let payment = payment_id(&id)?;
     let Caller { merchant, mode } = caller;
-    let command = CancelPayment { merchant, mode, claim: claim.clone(), payment, reason };
-    run(&api, claim, |engine| async move { engine.cancel_payment(command).await }).await
+    let command = CancelPayment {
+        merchant,
+        mode,
+        claim: claim.clone(),
+        payment,
+        reason,
+    };
+    run(
+        &api,
+        claim,
+        |engine| async move { engine.cancel_payment(command).await },
+    )
+    .await
 }
 
 /// An id in a path; what is no id is nobody's.
@@ -130,7 +174,11 @@ where
         Ok(Ok(answered)) => Ok(respond(&answered?)),
         Ok(Err(panic)) => {
             tracing::error!(%panic, "a command panicked");
-            Err(Problem::new(500, "internal", "the router failed; ask again with the same Idempotency-Key"))
+            Err(Problem::new(
+                500,
+                "internal",
+                "the router failed; ask again with the same Idempotency-Key",
+            ))
         }
         Err(_) => as_it_is_now(api, &claim),
     }
@@ -139,8 +187,17 @@ where
 fn as_it_is_now(api: &Api, claim: &ClaimRequest) -> Result<Response, Problem> {
     use portolan_domain::ports::Render;
     let found = api.app.store.claim(&claim.name)?;
-    let Some(claim) = found else { return Err(Problem::busy("nothing was done yet; ask again with the same key")) };
-    let found = api.app.store.payment(claim.payment)?.ok_or_else(|| Problem::not_found("payment"))?;
+    let Some(claim) = found else {
+        return Err(Problem::busy("nothing was done yet; ask again with the same key"));
+    };
+    let found = api
+        .app
+        .store
+        .payment(claim.payment)?
+        .ok_or_else(|| Problem::not_found("payment"))?;
     let answer = crate::wire::Json.payment(&found.payment);
-    Ok(respond(&Answered { answer, is_replay: false }))
+    Ok(respond(&Answered {
+        answer,
+        is_replay: false,
+    }))
 }

@@ -32,13 +32,20 @@ pub async fn returned(
         Ok(Ok(found)) => Some(found?.payment),
         Ok(Err(_)) | Err(_) => None,
     };
-    Ok(match payment.and_then(|payment| Some((payment.return_url.clone()?, payment))) {
-        Some((url, payment)) => {
-            let joint = if url.contains('?') { '&' } else { '?' };
-            Redirect::to(&format!("{url}{joint}payment={}&status={}", payment.id, payment.status.as_str())).into_response()
-        }
-        None => Html("<!doctype html><title>Payment</title><p>Thank you. You can close this page.").into_response(),
-    })
+    Ok(
+        match payment.and_then(|payment| Some((payment.return_url.clone()?, payment))) {
+            Some((url, payment)) => {
+                let joint = if url.contains('?') { '&' } else { '?' };
+                Redirect::to(&format!(
+                    "{url}{joint}payment={}&status={}",
+                    payment.id,
+                    payment.status.as_str()
+                ))
+                .into_response()
+            }
+            None => Html("<!doctype html><title>Payment</title><p>Thank you. You can close this page.").into_response(),
+        },
+    )
 }
 
 /// `POST /notify/{channel}`: a provider tells something.
@@ -73,7 +80,11 @@ pub async fn notified(
             Err(match rejection.0 {
                 "forged" | "misconfigured" => Problem::new(401, "notification_refused", "the origin is not proven"),
                 "unknown_channel" => Problem::not_found("channel"),
-                _ => Problem::new(400, "notification_refused", "this is not a notification of this channel"),
+                _ => Problem::new(
+                    400,
+                    "notification_refused",
+                    "this is not a notification of this channel",
+                ),
             })
         }
     }

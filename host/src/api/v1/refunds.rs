@@ -24,25 +24,41 @@ pub async fn create(State(api): State<Api>, headers: HeaderMap, body: Body) -> R
         }
     };
     let (payment, reason) = fields.finish(checked)?;
-    let command =
-        RefundPayment { merchant: caller.merchant, mode: caller.mode, claim: claim.clone(), payment, amount, reason };
-    payments::run(&api, claim, |engine| async move { engine.refund_payment(command).await }).await
+    let command = RefundPayment {
+        merchant: caller.merchant,
+        mode: caller.mode,
+        claim: claim.clone(),
+        payment,
+        amount,
+        reason,
+    };
+    payments::run(
+        &api,
+        claim,
+        |engine| async move { engine.refund_payment(command).await },
+    )
+    .await
 }
 
 fn parse_payment(text: Option<String>) -> Result<PaymentId, Vec<FieldError>> {
     let text = text.ok_or_else(|| vec![FieldError::new("/payment", "missing", "the payment to refund, pay_…")])?;
-    text.parse().map_err(|error| vec![FieldError::new("/payment", "invalid_id", format!("{error}"))])
+    text.parse()
+        .map_err(|error| vec![FieldError::new("/payment", "invalid_id", format!("{error}"))])
 }
 
 /// A reason is a short text without card numbers.
 pub fn check_reason(reason: Option<String>) -> Result<Option<String>, Vec<FieldError>> {
     match &reason {
-        Some(text) if text.chars().count() > 500 || text.chars().any(char::is_control) => {
-            Err(vec![FieldError::new("/reason", "too_long", "at most 500 characters, no control characters")])
-        }
-        Some(text) if holds_card_number(text) => {
-            Err(vec![FieldError::new("/reason", "card_number", "card numbers are taken by POST /v1/payment_methods alone")])
-        }
+        Some(text) if text.chars().count() > 500 || text.chars().any(char::is_control) => Err(vec![FieldError::new(
+            "/reason",
+            "too_long",
+            "at most 500 characters, no control characters",
+        )]),
+        Some(text) if holds_card_number(text) => Err(vec![FieldError::new(
+            "/reason",
+            "card_number",
+            "card numbers are taken by POST /v1/payment_methods alone",
+        )]),
         Some(_) | None => Ok(reason),
     }
 }

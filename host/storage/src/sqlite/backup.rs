@@ -25,7 +25,9 @@ fn backup_file(from: &Path, to: &Path) -> Result<(), OpenError> {
     }
     let failed = |error| OpenError::Sqlite(name.clone(), error);
     let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-    source.execute("VACUUM INTO ?", [to.to_string_lossy()]).map_err(failed)?;
+    source
+        .execute("VACUUM INTO ?", [to.to_string_lossy()])
+        .map_err(failed)?;
     let written = std::fs::File::open(to).and_then(|file| file.sync_all());
     written.map_err(|error| OpenError::File(name.clone(), error))
 }

@@ -7,7 +7,9 @@ use crate::rows::{self, RowError, answer_place, mode_from, mode_number, open, op
 use async_trait::async_trait;
 use portolan_domain::commit::{Claim, ClaimName, Commit, StoredAnswer, Timer, Versioned};
 use portolan_domain::exchange::Exchange;
-use portolan_domain::ids::{ChannelId, EventId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, RefundId, TaskId};
+use portolan_domain::ids::{
+    ChannelId, EventId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, RefundId, TaskId,
+};
 use portolan_domain::ledger::{Balance, Balances, Entry};
 use portolan_domain::operation::Operation;
 use portolan_domain::payment::fact::Event;
@@ -29,7 +31,12 @@ type Result<T, E = RowError> = std::result::Result<T, E>;
 
 pub(super) fn balance(row: &Row<'_>) -> rusqlite::Result<Balance> {
     let number = |at: usize| row.get::<_, [u8; 16]>(at).map(i128::from_be_bytes);
-    Ok(Balance { debit: number(0)?, credit: number(1)?, pending_debit: number(2)?, pending_credit: number(3)? })
+    Ok(Balance {
+        debit: number(0)?,
+        credit: number(1)?,
+        pending_debit: number(2)?,
+        pending_credit: number(3)?,
+    })
 }
 
 fn id(row: &Row<'_>, at: usize) -> rusqlite::Result<Uuid> {
@@ -44,7 +51,11 @@ const PAYMENT: &str = "SELECT id, version, data_key, sealed FROM payment";
 
 impl SqliteStore {
     fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T>) -> Result<T, ReadError> {
-        let kept = self.readers.lock().map_err(|_| ReadError("a reader panicked".into()))?.pop();
+        let kept = self
+            .readers
+            .lock()
+            .map_err(|_| ReadError("a reader panicked".into()))?
+            .pop();
         let connection = match kept {
             Some(connection) => connection,
             None => self.open_reader().map_err(|error| ReadError(error.to_string()))?,
@@ -67,7 +78,9 @@ impl SqliteStore {
     fn data_key(&self, payment: PaymentId) -> Result<Option<Vec<u8>>, ReadError> {
         self.read(|connection| {
             let mut select = connection.prepare_cached("SELECT data_key FROM payment WHERE id = ?")?;
-            Ok(select.query_row([payment.0.as_bytes().as_slice()], |row| row.get(0)).optional()?)
+            Ok(select
+                .query_row([payment.0.as_bytes().as_slice()], |row| row.get(0))
+                .optional()?)
         })
     }
 
@@ -120,7 +133,9 @@ impl Store for SqliteStore {
                 name: wanted.clone(),
                 fingerprint: row.get(0)?,
                 payment: PaymentId(id(row, 1)?),
-                operation: row.get::<_, Option<[u8; 16]>>(2)?.map(|bytes| OperationId(Uuid::from_bytes(bytes))),
+                operation: row
+                    .get::<_, Option<[u8; 16]>>(2)?
+                    .map(|bytes| OperationId(Uuid::from_bytes(bytes))),
                 at_ms: row.get(3)?,
                 answer,
             }))
@@ -139,7 +154,8 @@ impl Store for SqliteStore {
 
     fn open_operations(&self) -> Result<Vec<OperationId>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT id FROM operation WHERE progress <> 'concluded' ORDER BY id")?;
+            let mut select =
+                connection.prepare_cached("SELECT id FROM operation WHERE progress <> 'concluded' ORDER BY id")?;
             let found = select.query_map([], |row| id(row, 0).map(OperationId))?;
             Ok(found.collect::<rusqlite::Result<_>>()?)
         })
@@ -147,7 +163,8 @@ impl Store for SqliteStore {
 
     fn due_timers(&self, now_ms: u64, limit: usize) -> Result<Vec<Timer>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT body FROM timer WHERE due_ms <= ? ORDER BY due_ms LIMIT ?")?;
+            let mut select =
+                connection.prepare_cached("SELECT body FROM timer WHERE due_ms <= ? ORDER BY due_ms LIMIT ?")?;
             let found = select.query_map(params![now_ms, limit], |row| row.get::<_, String>(0))?;
             found.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
         })
@@ -156,21 +173,31 @@ impl Store for SqliteStore {
     fn task(&self, task: TaskId) -> Result<Option<Task>, ReadError> {
         self.read(|connection| {
             let mut select = connection.prepare_cached("SELECT body FROM task WHERE id = ?")?;
-            let body = select.query_row([task.0.as_bytes().as_slice()], |row| row.get::<_, String>(0)).optional()?;
+            let body = select
+                .query_row([task.0.as_bytes().as_slice()], |row| row.get::<_, String>(0))
+                .optional()?;
             Ok(body.map(|body| serde_json::from_str(&body)).transpose()?)
         })
     }
 
     fn method(&self, method: MethodId) -> Result<Option<Method>, ReadError> {
         self.read(|connection| {
-            let mut select = connection
-                .prepare_cached("SELECT merchant, mode, created_ms, data_key, sealed, number FROM method WHERE id = ?")?;
+            let mut select = connection.prepare_cached(
+                "SELECT merchant, mode, created_ms, data_key, sealed, number FROM method WHERE id = ?",
+            )?;
             let mut found = select.query([method.0.as_bytes().as_slice()])?;
             let Some(row) = found.next()? else { return Ok(None) };
             let (key, facts, number): (Vec<u8>, Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(4)?, row.get(5)?);
             let (card, sealed) = rows::read_method(&*self.sealer, method, (&key, &facts, number))?;
             let merchant = name(&row.get::<_, String>(0)?)?;
-            Ok(Some(Method { id: method, merchant, mode: mode_from(row.get(1)?), created_ms: row.get(2)?, card, sealed }))
+            Ok(Some(Method {
+                id: method,
+                merchant,
+                mode: mode_from(row.get(1)?),
+                created_ms: row.get(2)?,
+                card,
+                sealed,
+            }))
         })
     }
 
@@ -190,7 +217,9 @@ impl Store for SqliteStore {
                 let Some(value) = value else { continue };
                 let query = format!("SELECT id FROM operation WHERE channel = ? AND {column} = ? ORDER BY id LIMIT 1");
                 let mut select = connection.prepare_cached(&query)?;
-                let found = select.query_row(params![channel.as_str(), value], |row| id(row, 0)).optional()?;
+                let found = select
+                    .query_row(params![channel.as_str(), value], |row| id(row, 0))
+                    .optional()?;
                 if let Some(found) = found {
                     return Ok(Some(OperationId(found)));
                 }
@@ -201,7 +230,11 @@ impl Store for SqliteStore {
 }
 
 /// The part of a page's query that every list shares: bounds on the id, newest first.
-fn page_bounds(after: Option<Uuid>, before: Option<Uuid>, created_gte_ms: Option<u64>) -> (Vec<u8>, Vec<u8>, &'static str) {
+fn page_bounds(
+    after: Option<Uuid>,
+    before: Option<Uuid>,
+    created_gte_ms: Option<u64>,
+) -> (Vec<u8>, Vec<u8>, &'static str) {
     let older_than = after.map_or_else(|| vec![0xff; 16], |id| id.as_bytes().to_vec());
     let mut newer_than = before.map_or_else(|| vec![0; 16], |id| id.as_bytes().to_vec());
     if let Some(ms) = created_gte_ms {
@@ -210,7 +243,15 @@ fn page_bounds(after: Option<Uuid>, before: Option<Uuid>, created_gte_ms: Option
         least.resize(16, 0);
         newer_than = newer_than.max(least);
     }
-    (older_than, newer_than, if before.is_some() && after.is_none() { "ASC" } else { "DESC" })
+    (
+        older_than,
+        newer_than,
+        if before.is_some() && after.is_none() {
+            "ASC"
+        } else {
+            "DESC"
+        },
+    )
 }
 
 fn newest_first<T>(mut items: Vec<T>, order: &str) -> Vec<T> {
@@ -222,12 +263,22 @@ fn newest_first<T>(mut items: Vec<T>, order: &str) -> Vec<T> {
 
 impl Library for SqliteStore {
     fn payments(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
-        let (older, newer, order) = page_bounds(page.after.map(|id| id.0), page.before.map(|id| id.0), page.created_gte_ms);
+        let (older, newer, order) = page_bounds(
+            page.after.map(|id| id.0),
+            page.before.map(|id| id.0),
+            page.created_gte_ms,
+        );
         self.read(|connection| {
             let mut select = connection.prepare_cached(&format!(
                 "{PAYMENT} WHERE merchant = ? AND mode = ? AND id < ? AND id > ? ORDER BY id {order} LIMIT ?"
             ))?;
-            let mut found = select.query(params![page.merchant.as_str(), mode_number(page.mode), older, newer, page.limit])?;
+            let mut found = select.query(params![
+                page.merchant.as_str(),
+                mode_number(page.mode),
+                older,
+                newer,
+                page.limit
+            ])?;
             let mut payments = vec![];
             while let Some(row) = found.next()? {
                 payments.push(self.versioned(row)?);
@@ -237,7 +288,11 @@ impl Library for SqliteStore {
     }
 
     fn events(&self, page: &Page<EventId>, payment: Option<PaymentId>) -> Result<Vec<Event>, ReadError> {
-        let (older, newer, order) = page_bounds(page.after.map(|id| id.0), page.before.map(|id| id.0), page.created_gte_ms);
+        let (older, newer, order) = page_bounds(
+            page.after.map(|id| id.0),
+            page.before.map(|id| id.0),
+            page.created_gte_ms,
+        );
         let narrowed = payment.map_or_else(Vec::new, |id| id.0.as_bytes().to_vec());
         let filter = if payment.is_some() { "payment = ?5" } else { "?5 = x''" };
         self.read(|connection| {
@@ -245,21 +300,40 @@ impl Library for SqliteStore {
                 "SELECT body FROM event WHERE merchant = ?1 AND mode = ?2 AND id < ?3 AND id > ?4 AND {filter}
                  ORDER BY id {order} LIMIT ?6"
             ))?;
-            let parameters = params![page.merchant.as_str(), mode_number(page.mode), older, newer, narrowed, page.limit];
+            let parameters = params![
+                page.merchant.as_str(),
+                mode_number(page.mode),
+                older,
+                newer,
+                narrowed,
+                page.limit
+            ];
             let found = select.query_map(parameters, |row| row.get::<_, String>(0))?;
-            let events = found.map(|body| Ok(serde_json::from_str(&body?)?)).collect::<Result<Vec<Event>>>()?;
+            let events = found
+                .map(|body| Ok(serde_json::from_str(&body?)?))
+                .collect::<Result<Vec<Event>>>()?;
             Ok(newest_first(events, order))
         })
     }
 
     fn refunds(&self, page: &Page<RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError> {
-        let (older, newer, order) = page_bounds(page.after.map(|id| id.0), page.before.map(|id| id.0), page.created_gte_ms);
+        let (older, newer, order) = page_bounds(
+            page.after.map(|id| id.0),
+            page.before.map(|id| id.0),
+            page.created_gte_ms,
+        );
         self.read(|connection| {
             let mut select = connection.prepare_cached(&format!(
                 "SELECT p.id, p.version, p.data_key, p.sealed, r.id FROM refund r JOIN payment p ON p.id = r.payment
                  WHERE r.merchant = ? AND r.mode = ? AND r.id < ? AND r.id > ? ORDER BY r.id {order} LIMIT ?"
             ))?;
-            let mut found = select.query(params![page.merchant.as_str(), mode_number(page.mode), older, newer, page.limit])?;
+            let mut found = select.query(params![
+                page.merchant.as_str(),
+                mode_number(page.mode),
+                older,
+                newer,
+                page.limit
+            ])?;
             let mut refunds = vec![];
             while let Some(row) = found.next()? {
                 refunds.push((self.versioned(row)?, OperationId(id(row, 4)?)));
@@ -311,7 +385,9 @@ impl Library for SqliteStore {
     }
 
     fn balances(&self, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances, ReadError> {
-        let prefix = merchant.map(|merchant| format!("merchant:{merchant}:")).unwrap_or_default();
+        let prefix = merchant
+            .map(|merchant| format!("merchant:{merchant}:"))
+            .unwrap_or_default();
         self.read(|connection| {
             let mut select = connection.prepare_cached(
                 "SELECT debit, credit, pending_debit, pending_credit, body FROM balance
@@ -358,7 +434,9 @@ impl Library for SqliteStore {
                 hash = chain::link(&hash, body.as_bytes());
                 count = count.saturating_add(1);
                 if stored != hash || seq != count {
-                    return Err(RowError(format!("the chain of events breaks at number {seq}: it was changed, moved or removed")));
+                    return Err(RowError(format!(
+                        "the chain of events breaks at number {seq}: it was changed, moved or removed"
+                    )));
                 }
             }
             Ok((count, hex::encode(hash)))

@@ -41,8 +41,15 @@ impl Writer {
         let last = connection.query_row("SELECT hash FROM event ORDER BY seq DESC LIMIT 1", [], |row| row.get(0));
         let hash = last.optional()?.unwrap_or(chain::START);
         let (queue, waiting) = sync_channel(QUEUE);
-        let mut disk = Disk { connection, config, hash, on_fatal };
-        let spawned = std::thread::Builder::new().name("store-writer".into()).spawn(move || disk.run(&waiting));
+        let mut disk = Disk {
+            connection,
+            config,
+            hash,
+            on_fatal,
+        };
+        let spawned = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || disk.run(&waiting));
         spawned.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
         Ok(Self { queue })
     }
@@ -55,7 +62,9 @@ impl Writer {
             Err(TrySendError::Full(_)) => return Err(CommitError::Unavailable("too many writes are waiting".into())),
             Err(TrySendError::Disconnected(_)) => return Err(CommitError::Unavailable("the store is closed".into())),
         }
-        written.await.unwrap_or_else(|_| Err(CommitError::Unavailable("the store is closed".into())))
+        written
+            .await
+            .unwrap_or_else(|_| Err(CommitError::Unavailable("the store is closed".into())))
     }
 }
 
@@ -110,7 +119,10 @@ impl Disk {
                 if let Err(rollback) = self.connection.execute_batch("ROLLBACK") {
                     tracing::debug!(%rollback, "the transaction was rolled back already");
                 }
-                units.iter().map(|_| Err(CommitError::Unavailable(error.to_string()))).collect()
+                units
+                    .iter()
+                    .map(|_| Err(CommitError::Unavailable(error.to_string())))
+                    .collect()
             }
         }
     }
@@ -183,8 +195,9 @@ impl Disk {
             }
         }
         if let Some(seen) = &rows.seen {
-            let mut insert =
-                self.connection.prepare_cached("INSERT INTO seen (channel, event) VALUES (?,?) ON CONFLICT DO NOTHING")?;
+            let mut insert = self
+                .connection
+                .prepare_cached("INSERT INTO seen (channel, event) VALUES (?,?) ON CONFLICT DO NOTHING")?;
             if insert.execute(params![seen.channel.as_str(), seen.event])? == 0 {
                 return Err(UnitError::Refused(CommitError::SeenBefore));
             }
@@ -214,12 +227,16 @@ impl Disk {
                 payment.sealed
             ])?
         } else {
-            let mut update = self
-                .connection
-                .prepare_cached("UPDATE payment SET version = version + 1, status = ?, sealed = ? WHERE id = ? AND version = ?")?;
+            let mut update = self.connection.prepare_cached(
+                "UPDATE payment SET version = version + 1, status = ?, sealed = ? WHERE id = ? AND version = ?",
+            )?;
             update.execute(params![payment.status, payment.sealed, id, payment.expect])?
         };
-        if changed == 1 { Ok(()) } else { Err(UnitError::Refused(CommitError::VersionConflict)) }
+        if changed == 1 {
+            Ok(())
+        } else {
+            Err(UnitError::Refused(CommitError::VersionConflict))
+        }
     }
 
     fn write_operations(&mut self, rows: &Rows) -> rusqlite::Result<()> {
@@ -257,7 +274,9 @@ impl Disk {
                 self.hash
             ])?;
         }
-        let mut insert = self.connection.prepare_cached("INSERT INTO entry (payment, number, body) VALUES (?,?,?)")?;
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO entry (payment, number, body) VALUES (?,?,?)")?;
         for (entry, body) in &rows.entries {
             insert.execute(params![entry.payment.0.as_bytes().as_slice(), entry.number, body])?;
         }
@@ -271,12 +290,18 @@ impl Disk {
             delete.execute(params![operation.0.as_bytes().as_slice(), kind])?;
         }
         for (timer, body) in &rows.timers_set {
-            let mut upsert =
-                connection.prepare_cached("INSERT OR REPLACE INTO timer (kind, operation, due_ms, body) VALUES (?,?,?,?)")?;
-            upsert.execute(params![timer.kind.as_str(), timer.operation.0.as_bytes().as_slice(), timer.due_ms, body])?;
+            let mut upsert = connection
+                .prepare_cached("INSERT OR REPLACE INTO timer (kind, operation, due_ms, body) VALUES (?,?,?,?)")?;
+            upsert.execute(params![
+                timer.kind.as_str(),
+                timer.operation.0.as_bytes().as_slice(),
+                timer.due_ms,
+                body
+            ])?;
         }
         for (id, is_closed, body) in &rows.tasks {
-            let mut upsert = connection.prepare_cached("INSERT OR REPLACE INTO task (id, is_closed, body) VALUES (?,?,?)")?;
+            let mut upsert =
+                connection.prepare_cached("INSERT OR REPLACE INTO task (id, is_closed, body) VALUES (?,?,?)")?;
             upsert.execute(params![id.as_bytes().as_slice(), is_closed, body])?;
         }
         for (refund, payment) in &rows.refunds {
@@ -286,9 +311,16 @@ impl Disk {
             insert.execute(params![refund.0.as_bytes().as_slice(), payment.0.as_bytes().as_slice()])?;
         }
         if let Some((name, status, sealed)) = &rows.answer {
-            let mut update = connection
-                .prepare_cached("UPDATE claim SET status = ?, sealed = ? WHERE merchant = ? AND mode = ? AND key = ?")?;
-            update.execute(params![status, sealed, name.merchant.as_str(), mode_number(name.mode), name.key])?;
+            let mut update = connection.prepare_cached(
+                "UPDATE claim SET status = ?, sealed = ? WHERE merchant = ? AND mode = ? AND key = ?",
+            )?;
+            update.execute(params![
+                status,
+                sealed,
+                name.merchant.as_str(),
+                mode_number(name.mode),
+                name.key
+            ])?;
         }
         Ok(())
     }
@@ -299,7 +331,15 @@ impl Disk {
         )?;
         let id = method.id.0.as_bytes().as_slice();
         let mode = mode_number(method.mode);
-        insert.execute(params![id, method.merchant.as_str(), mode, method.created_ms, key, sealed, method.sealed.0])?;
+        insert.execute(params![
+            id,
+            method.merchant.as_str(),
+            mode,
+            method.created_ms,
+            key,
+            sealed,
+            method.sealed.0
+        ])?;
         Ok(())
     }
 
@@ -308,20 +348,39 @@ impl Disk {
             "INSERT OR REPLACE INTO api_key (hash, id, merchant, mode, scopes, created_ms, revoked_ms) VALUES (?,?,?,?,?,?,?)",
         )?;
         let (mode, scopes) = (mode_number(key.mode), key.scopes.join(" "));
-        upsert.execute(params![key.hash, key.id, key.merchant.as_str(), mode, scopes, key.created_ms, key.revoked_ms])?;
+        upsert.execute(params![
+            key.hash,
+            key.id,
+            key.merchant.as_str(),
+            mode,
+            scopes,
+            key.created_ms,
+            key.revoked_ms
+        ])?;
         Ok(())
     }
 
     fn add_balances(&mut self, mode: Mode, changes: &Balances) -> rusqlite::Result<()> {
         for ((account, asset), change) in changes {
-            let body = serde_json::to_string(&(account, asset)).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+            let body = serde_json::to_string(&(account, asset))
+                .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
             let key = params![mode_number(mode), account.to_string(), asset.code()];
             let mut select = self.connection.prepare_cached(
                 "SELECT debit, credit, pending_debit, pending_credit FROM balance WHERE mode = ? AND account = ? AND asset = ?",
             )?;
-            let mut balance = select.query_row(key, super::reader::balance).optional()?.unwrap_or_default();
-            balance.merge(change).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-            let Balance { debit, credit, pending_debit, pending_credit } = balance;
+            let mut balance = select
+                .query_row(key, super::reader::balance)
+                .optional()?
+                .unwrap_or_default();
+            balance
+                .merge(change)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+            let Balance {
+                debit,
+                credit,
+                pending_debit,
+                pending_credit,
+            } = balance;
             let mut upsert = self.connection.prepare_cached(
                 "INSERT OR REPLACE INTO balance (mode, account, asset, body, debit, credit, pending_debit, pending_credit)
                  VALUES (?,?,?,?,?,?,?,?)",
@@ -350,11 +409,16 @@ impl Disk {
 
     /// Copies the log back once it is long, and reads what came of it.
     fn checkpoint(&mut self) {
-        let pages = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1));
-        if pages.is_ok_and(|pages| pages >= 0 && pages < CHECKPOINT_PAGES) {
+        let pages = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1));
+        if pages.is_ok_and(|pages| (0..CHECKPOINT_PAGES).contains(&pages)) {
             return;
         }
-        if let Err(error) = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0)) {
+        if let Err(error) = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0))
+        {
             if is_fatal(&error) {
                 (self.on_fatal)(&format!("a checkpoint failed: {error}"));
             }
@@ -364,7 +428,9 @@ impl Disk {
 }
 
 fn merge(balances: &mut BTreeMap<Mode, Balances>, rows: &Rows) {
-    let Some(mode) = rows.entries.first().map(|(entry, _)| entry.mode) else { return };
+    let Some(mode) = rows.entries.first().map(|(entry, _)| entry.mode) else {
+        return;
+    };
     let sums = balances.entry(mode).or_default();
     for (key, change) in &rows.balances {
         // Sums of amounts that each fit in 10^15 stay far below 128 bits.

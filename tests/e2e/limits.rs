@@ -1,0 +1,98 @@
+//! Limits and stopping: large, slow and many; a full disk; a graceful stop.
+
+use crate::payments::silent;
+use portolan_tests::{Options, World, call};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+#[test]
+fn oversized_and_slow_bodies() {
+    let world = World::start(silent()).unwrap();
+    let large = world
+        .post("/v1/payments", &json!({ "description": "x".repeat(70_000) }))
+        .unwrap();
+    assert_eq!((large.status, large.text_at("/code")), (413, "body_too_large"));
+    let mut slow = TcpStream::connect(world.api).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head = format!(
+        "POST /v1/payments HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         idempotency-key: slow\r\ncontent-length: 100\r\n\r\n{{",
+        world.key
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    // Others are served meanwhile, and the slow one is told.
+    assert_eq!(world.get("/v1/payments").unwrap().status, 200);
+    let mut reply = [0; 64];
+    let read = slow.read(&mut reply).unwrap();
+    assert!(
+        String::from_utf8_lossy(&reply[..read]).starts_with("HTTP/1.1 408"),
+        "{reply:?}"
+    );
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_takes_no_new_money() {
+    // More than any disk has: the floor is reached from the start.
+    let world = World::start(Options {
+        store: "disk_floor_mb = 1000000000".into(),
+        ..silent()
+    })
+    .unwrap();
+    let refused = world
+        .post("/v1/payments", &json!({ "amount": 1, "currency": "EUR" }))
+        .unwrap();
+    assert_eq!(
+        (refused.status, refused.header("retry-after")),
+        (503, Some("1")),
+        "{}",
+        refused.text
+    );
+    let paid = world.pay("4242424242424242", 1099).unwrap();
+    assert_eq!(paid.status, 503);
+    assert_eq!(world.records().unwrap()["charges"], json!([]), "nothing was sent");
+    assert_eq!(world.get("/v1/payments").unwrap().status, 200, "reading goes on");
+}
+
+#[test]
+fn a_stop_drains_and_a_second_signal_is_safe() {
+    let mut world = World::start(silent()).unwrap();
+    let method = world.store_card("4242424242424242").unwrap();
+    let body = json!({ "amount": 10_901, "currency": "EUR", "payment_method": method, "confirm": true });
+    // A payment that takes the adapter's whole timeout is in flight while the host is told to stop.
+    let told = std::thread::scope(|scope| {
+        let paying = scope.spawn(|| world.post_with_key("/v1/payments", &body, "in-flight").unwrap());
+        while world.records().unwrap()["charges"].as_array().is_none_or(Vec::is_empty) {
+            std::thread::yield_now();
+        }
+        world.signal_host(rustix::process::Signal::TERM).unwrap();
+        paying.join().unwrap()
+    });
+    assert_eq!(
+        (told.status, told.text_at("/outcome")),
+        (200, "unknown"),
+        "{}",
+        told.text
+    );
+    assert!(world.await_host_end().unwrap().success());
+    world.start_host().unwrap();
+    let known = world
+        .await_payment(told.text_at("/id"), |reply| reply.text_at("/status") == "succeeded")
+        .unwrap();
+    assert_eq!(world.charges_of(known.text_at("/id")).unwrap().len(), 1);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn health_readiness_and_metrics() {
+    let world = World::start(silent()).unwrap();
+    world.pay("4242424242424242", 1099).unwrap();
+    assert_eq!(call(world.admin, "GET", "/healthz", &[], None).unwrap().status, 200);
+    let metrics = call(world.admin, "GET", "/metrics", &[], None).unwrap().text;
+    assert!(
+        metrics.contains("portolan_requests_total{class=\"2xx\"} 2"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("portolan_operations_open 0"), "{metrics}");
+}
