@@ -9,6 +9,7 @@
 
 mod faults;
 mod flows;
+mod hostile;
 mod idempotency;
 mod limits;
 mod payments;

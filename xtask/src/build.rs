@@ -26,18 +26,14 @@ pub fn guests() -> anyhow::Result<()> {
         added.is_ok_and(|out| out.status.success()),
         "run: rustup target add wasm32-wasip2"
     );
-    let packages = ["-p", "portolan-sandbox-adapter"];
-    let mut words = vec![
-        "build",
-        "--profile",
-        "guest",
-        "--target",
-        "wasm32-wasip2",
-        "--target-dir",
-        "target/guests",
-    ];
-    words.extend(packages);
-    cargo(&words)
+    guest("portolan-sandbox-adapter", "target/guests")?;
+    guest("portolan-stripe-adapter", "target/guests")?;
+    // It is built on the sandbox adapter, whose component it would overwrite.
+    guest("portolan-misbehaving-adapter", "target/guests-misbehaving")
+}
+
+fn guest(package: &str, target: &str) -> anyhow::Result<()> {
+    cargo(&["build", "-p", package, "--profile", "guest", "--target", "wasm32-wasip2", "--target-dir", target])
 }
 
 /// Runs cargo in the workspace.

@@ -77,6 +77,7 @@ pub(crate) fn fault(store: &Store<Guest>, error: &wasmtime::Error) -> Fault {
         };
     }
     let text = error.root_cause().to_string();
+    let text = text.lines().next().unwrap_or_default().to_owned();
     let kind = match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => FaultKind::Timeout,
         _ if text.contains("fuel allocated for hostcalls") || text.contains("too much data") => FaultKind::TooLarge,

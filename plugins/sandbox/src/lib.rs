@@ -15,6 +15,7 @@ use portolan_adapter::{
 /// The adapter.
 pub struct Sandbox;
 
+#[cfg(feature = "export")]
 portolan_adapter::export_channel!(Sandbox: adapter, sessions, payments, actions, captures, refunds, reversals, notifications);
 
 const ACQUIRER: &str = "acquirer";
