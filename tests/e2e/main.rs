@@ -14,3 +14,4 @@ mod idempotency;
 mod limits;
 mod payments;
 mod refusals;
+mod stripe;

@@ -2,6 +2,7 @@
 //! the acquirer itself recorded. It owns processes and HTTP; what must hold is the tests' business.
 
 pub mod http;
+pub mod peers;
 pub mod world;
 
 pub use http::{Reply, call};

@@ -29,7 +29,11 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// A guest of the workspace, built by `cargo xtask`.
 pub fn guest(name: &str) -> PathBuf {
-    let target = if name.contains("misbehaving") { "guests-misbehaving" } else { "guests" };
+    let target = if name.contains("misbehaving") {
+        "guests-misbehaving"
+    } else {
+        "guests"
+    };
     workspace().join(format!("target/{target}/wasm32-wasip2/guest/{name}.wasm"))
 }
 
@@ -50,6 +54,8 @@ pub struct Options {
     pub timeout_ms: u32,
     /// More configuration, put at the end.
     pub more: String,
+    /// Lines put into the sandbox channel's table: `disabled = true` and the like.
+    pub channel: String,
     /// Put in front of the host's command: `strace` and the like.
     pub wrapper: Vec<String>,
     /// Where the logs go: inherited, or `host.log` in the folder.
@@ -66,6 +72,7 @@ impl Default for Options {
             policy: "check_first_ms = 200\ncheck_max_ms = 1000".into(),
             timeout_ms: 800,
             more: String::new(),
+            channel: String::new(),
             wrapper: vec![],
             is_loud: false,
         }
@@ -171,6 +178,7 @@ impl World {
             policy,
             timeout_ms,
             more,
+            channel,
             ..
         } = &self.options;
         let folder = self.folder.display();
@@ -192,6 +200,7 @@ id = "acquirer-a"
 mode = "test"
 adapter = "sandbox"
 card_data = true
+{channel}
 harmless = ["POST /v1/sessions"]
 settings = {{ timeout_ms = {timeout_ms} }}
 endpoints.acquirer = {{ url = "http://{acquirer}", allow_private = true }}

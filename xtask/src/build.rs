@@ -33,7 +33,17 @@ pub fn guests() -> anyhow::Result<()> {
 }
 
 fn guest(package: &str, target: &str) -> anyhow::Result<()> {
-    cargo(&["build", "-p", package, "--profile", "guest", "--target", "wasm32-wasip2", "--target-dir", target])
+    cargo(&[
+        "build",
+        "-p",
+        package,
+        "--profile",
+        "guest",
+        "--target",
+        "wasm32-wasip2",
+        "--target-dir",
+        target,
+    ])
 }
 
 /// Runs cargo in the workspace.

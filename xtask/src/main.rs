@@ -3,6 +3,7 @@
 
 mod build;
 mod demo;
+mod peers;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         }
         Verb::Test => {
             build::all("dev")?;
+            peers::install()?;
             build::cargo(&["test", "--workspace", "--quiet"])
         }
     }

@@ -363,7 +363,22 @@ pub enum Outcome {
     /// The provider knows no such operation.
     NotFound,
     /// Nobody knows.
-    Unknown(String),
+    Unknown(Doubt),
+}
+
+/// Why nobody knows, and the provider's reference where an earlier reply brought one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Doubt {
+    /// What happened.
+    pub why: String,
+    /// The provider's reference.
+    pub reference: Option<String>,
+}
+
+impl From<String> for Doubt {
+    fn from(why: String) -> Self {
+        Self { why, reference: None }
+    }
 }
 
 /// The adapter could not do its work; no statement about money.
@@ -456,7 +471,7 @@ pub enum Verdict {
     /// Certainly no effect, and no decline either: the next channel may be tried.
     NoEffect(Fault),
     /// Nobody knows; with the fault where the adapter had one.
-    Unknown(String, Option<Fault>),
+    Unknown(Doubt, Option<Fault>),
 }
 
 /// Puts the ceiling over the adapter's claim. `heard`: whether any request of the operation got a reply.
@@ -464,16 +479,18 @@ pub fn judge(ceiling: Certainty, heard: bool, asked: &Money, claim: Result<Outco
     let claim = claim.and_then(|outcome| check_claim(heard, asked, outcome));
     match (ceiling, claim) {
         (Certainty::Unknown, Ok(Outcome::Unknown(why))) => Verdict::Unknown(why, None),
-        (Certainty::Unknown, Ok(_)) => Verdict::Unknown("a request left and its effect is not known".into(), None),
-        (Certainty::Unknown, Err(fault)) => Verdict::Unknown(fault.to_string(), Some(fault)),
-        (Certainty::NotSent, Ok(Outcome::Unknown(why))) => Verdict::NoEffect(fault(FaultKind::Other, why)),
+        (Certainty::Unknown, Ok(_)) => {
+            Verdict::Unknown("a request left and its effect is not known".to_owned().into(), None)
+        }
+        (Certainty::Unknown, Err(fault)) => Verdict::Unknown(fault.to_string().into(), Some(fault)),
+        (Certainty::NotSent, Ok(Outcome::Unknown(why))) => Verdict::NoEffect(fault(FaultKind::Other, why.why)),
         (Certainty::Refused, Ok(_)) => {
             Verdict::NoEffect(fault(FaultKind::Misconfigured, "refused with 401 or 403".into()))
         }
         (Certainty::NotSent | Certainty::Refused, Err(fault)) => Verdict::NoEffect(fault),
         (Certainty::Clear, Ok(Outcome::Unknown(why))) => Verdict::Unknown(why, None),
         (Certainty::Clear, Err(fault)) if fault.kind.is_providers_word() => Verdict::NoEffect(fault),
-        (Certainty::Clear, Err(fault)) => Verdict::Unknown(fault.to_string(), Some(fault)),
+        (Certainty::Clear, Err(fault)) => Verdict::Unknown(fault.to_string().into(), Some(fault)),
         (Certainty::Clear | Certainty::NotSent, Ok(outcome)) => Verdict::Proven(outcome),
     }
 }

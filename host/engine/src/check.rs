@@ -98,7 +98,7 @@ impl Engine {
                 Some(after_ms) if age_ms >= after_ms => Finding::NotThere,
                 Some(_) | None => Finding::NotThereYet,
             },
-            Outcome::Unknown(why) => Finding::Unknown(why),
+            Outcome::Unknown(doubt) => Finding::Unknown(doubt.why),
             Outcome::Waiting { .. } => Finding::Unknown("the provider is at it".into()),
             Outcome::Done { amount, .. } if !amount.fits_in(&operation.amount) => {
                 Finding::Unknown(format!("the provider says {amount}, asked were {}", operation.amount))

@@ -1,10 +1,12 @@
 //! At start: operations whose intent is on disk and whose outcome is not. The disk cannot know that no byte left, so
 //! each is unknown, and its check is due at once.
 
-use crate::run::Ran;
+use crate::run::{RUN_OF_CHECKS, Ran};
 use crate::{Engine, EngineError};
+use portolan_domain::exchange::{Answer, Exchange, Reply};
 use portolan_domain::ids::OperationId;
-use portolan_domain::operation::{Progress, Verdict};
+use portolan_domain::operation::{Doubt, Operation, Outcome, Progress, Verdict};
+use portolan_domain::ports::Step;
 
 impl Engine {
     /// Takes up what the last run left; returns how many operations became unknown.
@@ -24,9 +26,32 @@ impl Engine {
             return Ok(false);
         }
         let base = self.load(operation.payment)?;
-        let verdict = Verdict::Unknown("the router stopped while the request was on its way".into(), None);
+        let verdict = Verdict::Unknown(self.doubt(&operation, &exchanges), None);
         self.apply(base, operation, Ran { verdict, exchanges }).await?;
         self.ports.steps.reached("after_recovery");
         Ok(true)
+    }
+
+    /// Runs the adapter to its conclusion over the answers that are on disk: it may know a reference from an earlier
+    /// one. Whatever it says, the outcome stays unknown.
+    fn doubt(&self, operation: &Operation, exchanges: &[Exchange]) -> Doubt {
+        let why = "the router stopped while the request was on its way".to_owned();
+        let last_run = exchanges
+            .iter()
+            .map(|exchange| exchange.run)
+            .filter(|run| *run != RUN_OF_CHECKS)
+            .max();
+        let lost = Answer {
+            at_ms: self.ports.ambient.now_ms(),
+            reply: Reply::Unknown(why.clone()),
+        };
+        let of_run = exchanges.iter().filter(|exchange| Some(exchange.run) == last_run);
+        let answers: Vec<Answer> = of_run
+            .map(|it| it.answer.clone().unwrap_or_else(|| lost.clone()))
+            .collect();
+        match self.ports.channels.step(operation, &operation.input, &answers) {
+            Ok(Step::Done(Outcome::Unknown(doubt))) => Doubt { why, ..doubt },
+            Ok(_) | Err(_) => why.into(),
+        }
     }
 }

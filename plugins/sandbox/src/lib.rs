@@ -62,7 +62,7 @@ impl Payments for Sandbox {
         }
         match send_write(ctx, "/v1/charges", &body).await? {
             Ok(charge) => charge_outcome(&charge, &request.amount),
-            Err(unknown) => Ok(Outcome::Unknown(unknown)),
+            Err(unknown) => Ok(Outcome::unknown(unknown)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Actions for Sandbox {
         .await?
         {
             Ok(charge) => charge_outcome(&charge, &original.amount),
-            Err(unknown) => Ok(Outcome::Unknown(unknown)),
+            Err(unknown) => Ok(Outcome::unknown(unknown)),
         }
     }
 }
@@ -263,7 +263,7 @@ fn charge_outcome(charge: &Value, asked: &Money) -> Result<Outcome, Fault> {
             memo: None,
             extra: vec![],
         })),
-        other => Ok(Outcome::Unknown(format!(
+        other => Ok(Outcome::unknown(format!(
             "status {other:?} is not in the acquirer's documents"
         ))),
     }

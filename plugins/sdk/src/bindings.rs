@@ -64,7 +64,6 @@ pub mod actions {
         type_section_suffix: "actions",
         with: {
             "portolan:channel/types@0.1.0": crate::bindings::base::portolan::channel::types,
-            "portolan:channel/payments@0.1.0": crate::bindings::payments::exports::portolan::channel::payments,
         },
     });
 }
@@ -99,7 +98,6 @@ pub mod refunds {
         type_section_suffix: "refunds",
         with: {
             "portolan:channel/types@0.1.0": crate::bindings::base::portolan::channel::types,
-            "portolan:channel/captures@0.1.0": crate::bindings::captures::exports::portolan::channel::captures,
         },
     });
 }
@@ -117,7 +115,6 @@ pub mod reversals {
         type_section_suffix: "reversals",
         with: {
             "portolan:channel/types@0.1.0": crate::bindings::base::portolan::channel::types,
-            "portolan:channel/captures@0.1.0": crate::bindings::captures::exports::portolan::channel::captures,
         },
     });
 }
@@ -186,7 +183,6 @@ pub mod feeds {
         type_section_suffix: "feeds",
         with: {
             "portolan:channel/types@0.1.0": crate::bindings::base::portolan::channel::types,
-            "portolan:channel/notifications@0.1.0": crate::bindings::notifications::exports::portolan::channel::notifications,
         },
     });
 }

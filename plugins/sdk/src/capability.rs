@@ -99,3 +99,14 @@ pub trait Settlements {
     /// Parses one piece; `carry` is what the adapter keeps from piece to piece.
     fn parse(ctx: &Ctx, piece: Vec<u8>, carry: Vec<u8>, last: bool) -> Result<settlements::Parsed, Fault>;
 }
+
+impl payments::Outcome {
+    /// Nobody knows, and no reply brought a reference.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown(payments::Doubt {
+            why: why.into(),
+            reference: None,
+            extra: vec![],
+        })
+    }
+}

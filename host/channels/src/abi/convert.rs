@@ -6,7 +6,8 @@ use super::portolan::channel::types as wit;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{
-    Action, Authorization, Context, Decline, Fault, FaultKind, Memo, Operation, Outcome, Retry, Standing, State, Target,
+    Action, Authorization, Context, Decline, Doubt, Fault, FaultKind, Memo, Operation, Outcome, Retry, Standing, State,
+    Target,
 };
 use portolan_domain::ports::{Notification, Receipt, Rejection, Step, Subject};
 
@@ -247,7 +248,10 @@ pub(crate) fn payment_step(step: payments::Step) -> Result<Step, Fault> {
             memo: waiting.memo.map(read_memo),
         },
         payments::Outcome::Declined(it) => Outcome::Declined(decline(it)),
-        payments::Outcome::Unknown(why) => Outcome::Unknown(why),
+        payments::Outcome::Unknown(doubt) => Outcome::Unknown(Doubt {
+            why: doubt.why,
+            reference: doubt.reference,
+        }),
     }))
 }
 
@@ -258,7 +262,7 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
     };
     Ok(Step::Done(match finding {
         payments::Finding::NotFound => Outcome::NotFound,
-        payments::Finding::Unknown(why) => Outcome::Unknown(why),
+        payments::Finding::Unknown(why) => Outcome::Unknown(why.into()),
         payments::Finding::Standing(standing) => Outcome::Standing(Standing {
             reference: standing.reference,
             state: match standing.state {
@@ -298,7 +302,7 @@ pub(crate) fn capture_step(step: captures::Step) -> Result<Step, Fault> {
         },
         captures::Outcome::Declined(it) => Outcome::Declined(decline(it)),
         captures::Outcome::NotFound => Outcome::NotFound,
-        captures::Outcome::Unknown(why) => Outcome::Unknown(why),
+        captures::Outcome::Unknown(why) => Outcome::Unknown(why.into()),
     }))
 }
 

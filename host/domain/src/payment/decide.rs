@@ -315,7 +315,10 @@ pub fn conclude_authorization(
             let (code, text) = fault_error(&fault);
             no_effect(payment, change, id, code, &text).map(|()| Next::TryNext)
         }
-        Verdict::Unknown(_, fault) => unknown(payment, change, operation, fault, policy).map(|()| Next::Rest),
+        Verdict::Unknown(doubt, fault) => {
+            note(payment, id, doubt.reference, None);
+            unknown(payment, change, operation, fault, policy).map(|()| Next::Rest)
+        }
         Verdict::Proven(Outcome::Done { .. } | Outcome::Unknown(_)) => {
             unknown(payment, change, operation, None, policy).map(|()| Next::Rest)
         }

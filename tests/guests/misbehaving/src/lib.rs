@@ -41,10 +41,10 @@ impl Payments for Misbehaving {
         let number = card.number.clone();
         match digits.as_str() {
             "801" => spin(),
-            "802" => Ok(Outcome::Unknown(format!("{}", hoard()))),
-            "803" => Ok(Outcome::Unknown(format!("{}", dig(1)))),
+            "802" => Ok(Outcome::unknown(format!("{}", hoard()))),
+            "803" => Ok(Outcome::unknown(format!("{}", dig(1)))),
             "804" => panic!("the adapter is broken on purpose"),
-            "805" => Ok(Outcome::Unknown("x".repeat(8 * 1024 * 1024))),
+            "805" => Ok(Outcome::unknown("x".repeat(8 * 1024 * 1024))),
             "806" => flood(),
             "808" => claim_more(ctx, request).await,
             "809" => send(ctx, "/v1/charges", &json!({ "reference": format!("card {number}") })).await,
@@ -121,7 +121,7 @@ async fn claim_more(ctx: &Ctx, request: Authorization) -> Result<Outcome, Fault>
 
 async fn send(ctx: &Ctx, path: &str, body: &portolan_adapter::Value) -> Result<Outcome, Fault> {
     let sent = ctx.send(post("acquirer", path).json(body)).await;
-    Ok(Outcome::Unknown(format!("{sent:?}")))
+    Ok(Outcome::unknown(format!("{sent:?}")))
 }
 
 /// Says of the charge that it only reads.
@@ -129,7 +129,7 @@ async fn read_that_charges(ctx: &Ctx, request: Authorization) -> Result<Outcome,
     let mut wish = post("acquirer", "/v1/charges").json(&json!({ "reference": request.payment }));
     wish.effect = portolan_adapter::types::Effect::Read;
     let sent = ctx.send(wish).await;
-    Ok(Outcome::Unknown(format!("{sent:?}")))
+    Ok(Outcome::unknown(format!("{sent:?}")))
 }
 
 async fn decline_after_silence(ctx: &Ctx, request: Authorization) -> Result<Outcome, Fault> {
@@ -147,7 +147,7 @@ async fn decline_after_silence(ctx: &Ctx, request: Authorization) -> Result<Outc
 
 async fn send_to(ctx: &Ctx, endpoint: &str) -> Result<Outcome, Fault> {
     let sent = ctx.send(get(endpoint, "/latest/meta-data")).await;
-    Ok(Outcome::Unknown(format!("{sent:?}")))
+    Ok(Outcome::unknown(format!("{sent:?}")))
 }
 
 async fn ask_for_ever(ctx: &Ctx) -> Result<Outcome, Fault> {
@@ -160,7 +160,7 @@ async fn smuggle(ctx: &Ctx) -> Result<Outcome, Fault> {
     let sent = ctx
         .send(get("acquirer", "/records").header("transfer-encoding", "chunked"))
         .await;
-    Ok(Outcome::Unknown(format!("{sent:?}")))
+    Ok(Outcome::unknown(format!("{sent:?}")))
 }
 
 async fn remember_too_much(ctx: &Ctx, request: Authorization) -> Result<Outcome, Fault> {

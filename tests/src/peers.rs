@@ -1,0 +1,86 @@
+//! Real peers: servers that nobody here wrote, installed by `cargo xtask test` under target/peers.
+
+use crate::http::call;
+use crate::world::workspace;
+use anyhow::{Context, bail};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The peers' own Python.
+pub fn python() -> PathBuf {
+    workspace().join("target/peers/bin/python")
+}
+
+/// localstripe: a stateful Stripe server. It knows no idempotency keys.
+pub struct LocalStripe {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl LocalStripe {
+    /// Starts it, empty.
+    pub fn start() -> anyhow::Result<Self> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let port = address.port().to_string();
+        let child = Command::new(python())
+            .args(["-m", "localstripe", "--from-scratch", "--port", &port])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("localstripe: run cargo xtask test once")?;
+        let peer = Self { child, address };
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(30) {
+            if call(
+                address,
+                "GET",
+                "/v1/customers",
+                &[("authorization", "Bearer sk_test_x")],
+                None,
+            )
+            .is_ok()
+            {
+                return Ok(peer);
+            }
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        bail!("localstripe does not answer")
+    }
+
+    /// Sends webhooks there, signed with that secret.
+    pub fn notify(&self, url: &str, secret: &str) -> anyhow::Result<()> {
+        let body = format!("url={url}&secret={secret}");
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let reply = call(
+            self.address,
+            "POST",
+            "/_config/webhooks/portolan",
+            &headers,
+            Some(&body),
+        )?;
+        anyhow::ensure!(reply.status == 200, "{}", reply.text);
+        Ok(())
+    }
+
+    /// Reads from it, as a merchant with a key would.
+    pub fn get(&self, path: &str) -> anyhow::Result<serde_json::Value> {
+        Ok(call(
+            self.address,
+            "GET",
+            path,
+            &[("authorization", "Bearer sk_test_x")],
+            None,
+        )?
+        .body)
+    }
+}
+
+impl Drop for LocalStripe {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
