@@ -89,11 +89,15 @@ fn charge_decline_capture_refund_and_cancel() {
         .unwrap();
     assert_eq!(refund.text_at("/status"), "succeeded", "{}", refund.text);
 
-    let method = world.store_card("4242424242424242").unwrap();
-    let body = json!({
-        "amount": 5000, "currency": "USD", "payment_method": method, "confirm": true, "capture_method": "manual",
-    });
-    let held = world.post("/v1/payments", &body).unwrap();
+    // The security code is forgotten after its payment, so each payment brings its card again.
+    let hold = || {
+        let method = world.store_card("4242424242424242").unwrap();
+        let body = json!({
+            "amount": 5000, "currency": "USD", "payment_method": method, "confirm": true, "capture_method": "manual",
+        });
+        world.post("/v1/payments", &body).unwrap()
+    };
+    let held = hold();
     assert_eq!(held.text_at("/status"), "requires_capture", "{}", held.text);
     let captured = world
         .post(
@@ -108,7 +112,7 @@ fn charge_decline_capture_refund_and_cancel() {
         captured.text
     );
 
-    let held = world.post("/v1/payments", &body).unwrap();
+    let held = hold();
     let canceled = world
         .post(&format!("/v1/payments/{}/cancel", held.text_at("/id")), &json!({}))
         .unwrap();

@@ -92,7 +92,9 @@ impl Adapter for Stripe {
             sessions: vec![],
             key_format: "uuid".into(),
             reads_memo: vec![],
-            settings_schema: r#"{"type":"object","properties":{"send_return_url":{"type":"boolean"}},"additionalProperties":false}"#.into(),
+            settings_schema:
+                r#"{"type":"object","properties":{"send_return_url":{"type":"boolean"}},"additionalProperties":false}"#
+                    .into(),
             extra: vec![],
         }
     }

@@ -34,7 +34,10 @@ impl Payments for Stripe {
         };
         let id = text(&intent, "id")?.to_owned();
         // Some servers that stand in for Stripe do not know the field.
-        let sends_url = ctx.setting("/send_return_url").and_then(|value| value.as_bool()).unwrap_or(true);
+        let sends_url = ctx
+            .setting("/send_return_url")
+            .and_then(|value| value.as_bool())
+            .unwrap_or(true);
         let form = Form::default().optional("return_url", sends_url.then_some(&ctx.context.return_url));
         let confirm = authorized(ctx, post(API, format!("/v1/payment_intents/{id}/confirm")).form(form))?
             .header("idempotency-key", ctx.next_key()?);
