@@ -6,4 +6,8 @@ mod memory;
 mod rows;
 mod sqlite;
 
+pub use memory::MemoryStore;
 pub use sqlite::{OpenError, SqliteConfig, SqliteStore};
+
+#[cfg(test)]
+mod conformance;

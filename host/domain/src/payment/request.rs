@@ -233,26 +233,20 @@ fn check_no_card_number(pointer: &str, text: &str, errors: &mut Vec<FieldError>)
     }
 }
 
-/// Whether a run of digits in the text looks like a card number.
+/// Whether a text holds what looks like a card number: a run of digits, by itself or joined over spaces and dashes, of 13
+/// to 19 that pass the Luhn check. Parts of longer runs are not looked at: one in ten would pass.
 pub fn holds_card_number(text: &str) -> bool {
-    let mut run: Vec<u8> = vec![];
-    for byte in text.bytes().chain([b'.']) {
-        match byte {
-            b'0'..=b'9' => run.push(byte - b'0'),
-            b' ' | b'-' => {}
-            _ => {
-                if holds_luhn_run(&run) {
-                    return true;
-                }
-                run.clear();
-            }
-        }
-    }
-    false
+    let is_separator = |c: char| c == ' ' || c == '-';
+    let joined = text
+        .split(|c: char| !c.is_ascii_digit() && !is_separator(c))
+        .map(|run| run.replace(is_separator, ""));
+    let alone = text.split(|c: char| !c.is_ascii_digit()).map(str::to_owned);
+    joined.chain(alone).any(|run| is_card_number(&run))
 }
 
-fn holds_luhn_run(digits: &[u8]) -> bool {
-    (13..=19).any(|length| digits.windows(length).any(|run| luhn(run) && run.first() != Some(&0)))
+fn is_card_number(run: &str) -> bool {
+    let digits: Vec<u8> = run.bytes().map(|byte| byte.wrapping_sub(b'0')).collect();
+    (13..=19).contains(&digits.len()) && luhn(&digits) && digits.first() != Some(&0)
 }
 
 /// The Luhn check of ISO/IEC 7812-1 over digits.

@@ -202,3 +202,6 @@ impl FollowUpStatus {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Every pair of status and fact, for all three machines: what is allowed stands in `table.txt`, everything else is
+//! refused. A new status or fact changes that file, and somebody looks at it.
+
+use super::{AttemptStatus, FollowUpStatus, PaymentStatus};
+use crate::ids::{AttemptId, Name, OperationId};
+use crate::money::{Asset, Money};
+use crate::operation::Kind;
+use crate::payment::fact::Fact;
+use std::fmt::Write;
+use uuid::Uuid;
+
+/// Every fact, once per case that the tables tell apart.
+fn facts() -> Vec<(&'static str, Fact)> {
+    let amount = Money::new(1, Asset::currency("EUR").unwrap()).unwrap();
+    let (attempt, operation) = (AttemptId(Uuid::nil()), OperationId(Uuid::nil()));
+    let channel = Name::parse("channel").unwrap();
+    let captured = |is_final| Fact::Captured {
+        attempt,
+        operation: None,
+        amount: amount.clone(),
+        is_final,
+    };
+    let started = |kind| Fact::FollowUpStarted {
+        attempt,
+        operation,
+        kind,
+        amount: amount.clone(),
+        is_final: true,
+    };
+    vec![
+        (
+            "created",
+            Fact::Created {
+                amount: amount.clone(),
+                manual_capture: false,
+            },
+        ),
+        ("method set", Fact::MethodSet),
+        (
+            "attempt started",
+            Fact::AttemptStarted {
+                attempt,
+                channel,
+                adapter: String::new(),
+                operation,
+            },
+        ),
+        ("action required", Fact::ActionRequired { attempt }),
+        ("resumed", Fact::Resumed { attempt, operation }),
+        ("attempt pending", Fact::AttemptPending { attempt }),
+        ("outcome unknown", Fact::OutcomeUnknown { attempt, operation }),
+        (
+            "attempt declined",
+            Fact::AttemptDeclined {
+                attempt,
+                reason: String::new(),
+                provider_code: String::new(),
+                network_code: None,
+            },
+        ),
+        (
+            "attempt no effect",
+            Fact::AttemptNoEffect {
+                attempt,
+                why: String::new(),
+            },
+        ),
+        (
+            "attempt released",
+            Fact::AttemptReleased {
+                attempt,
+                by: String::new(),
+                operation: None,
+            },
+        ),
+        (
+            "authorized",
+            Fact::Authorized {
+                attempt,
+                amount: amount.clone(),
+            },
+        ),
+        ("captured in part", captured(false)),
+        ("captured finally", captured(true)),
+        ("code required", Fact::CodeRequired),
+        ("failed", Fact::Failed { code: String::new() }),
+        ("canceled", Fact::Canceled { reason: String::new() }),
+        ("rest released", Fact::RestReleased),
+        ("capture started", started(Kind::Capture)),
+        ("refund started", started(Kind::Refund)),
+        ("follow-up unknown", Fact::FollowUpUnknown { operation }),
+        (
+            "follow-up failed",
+            Fact::FollowUpFailed {
+                operation,
+                reason: String::new(),
+            },
+        ),
+        (
+            "refunded",
+            Fact::Refunded {
+                operation,
+                amount: amount.clone(),
+            },
+        ),
+        (
+            "late success",
+            Fact::LateSuccess {
+                attempt,
+                amount: amount.clone(),
+            },
+        ),
+        ("late settled", Fact::LateSettled { attempt, amount }),
+    ]
+}
+
+#[test]
+fn every_pair_of_status_and_fact() {
+    let mut table = String::new();
+    let mut row = |machine: &str, status: &str, name: &str, next: Option<&str>| {
+        if let Some(next) = next {
+            writeln!(table, "{machine:<10}{status:<26}{name:<20}{next}").unwrap();
+        }
+    };
+    for (name, fact) in facts() {
+        for status in PaymentStatus::ALL {
+            row(
+                "payment",
+                status.as_str(),
+                name,
+                status.next(&fact).ok().map(PaymentStatus::as_str),
+            );
+        }
+        for status in AttemptStatus::ALL {
+            row(
+                "attempt",
+                status.as_str(),
+                name,
+                status.next(&fact).ok().map(AttemptStatus::as_str),
+            );
+        }
+        for status in FollowUpStatus::ALL {
+            row(
+                "follow-up",
+                status.as_str(),
+                name,
+                status.next(&fact).ok().map(FollowUpStatus::as_str),
+            );
+        }
+    }
+    expect_test::expect_file!["table.txt"].assert_eq(&table);
+}
+
+#[test]
+fn what_is_final_stays_final() {
+    for (name, fact) in facts() {
+        for status in PaymentStatus::ALL.iter().filter(|status| status.is_final()) {
+            if let Ok(next) = status.next(&fact) {
+                assert_eq!(next, *status, "{name} moves a payment that is {}", status.as_str());
+            }
+        }
+        for status in AttemptStatus::ALL.iter().filter(|status| status.is_closed()) {
+            if let Ok(next) = status.next(&fact) {
+                assert_eq!(next, *status, "{name} opens an attempt that is {}", status.as_str());
+            }
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! One suite for every store: what a commit promises, what each guard refuses, what each list shows. A new store joins
+//! by one more line in `each_store`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+use crate::{MemoryStore, SqliteConfig, SqliteStore};
+use portolan_domain::commit::{Change, Claim, ClaimName, Commit, Seen, StoredAnswer, Timer, TimerKind};
+use portolan_domain::ids::{AttemptId, MerchantId, Mode, Name, OperationId, PaymentId};
+use portolan_domain::money::{Asset, Money};
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::decide;
+use portolan_domain::payment::request::{PaymentRequest, validate};
+use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Page, Sealer, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use uuid::Uuid;
+
+/// A clock that moves by one each time it is read, and ids from it.
+struct Manual(AtomicU64);
+
+impl Ambient for Manual {
+    fn now_ms(&self) -> u64 {
+        1_800_000_000_000 + self.0.load(Ordering::SeqCst)
+    }
+    fn uuid_v7(&self) -> Uuid {
+        let n = self.0.fetch_add(1, Ordering::SeqCst);
+        Uuid::from_u128((u128::from(1_800_000_000_000 + n) << 80) | (7 << 76) | (2 << 62) | u128::from(n))
+    }
+    fn uuid_v4(&self) -> Uuid {
+        Uuid::from_u128(u128::from(self.0.fetch_add(1, Ordering::SeqCst)))
+    }
+}
+
+/// A sealer for tests: reversible, bound to its place, and visibly not the clear text.
+struct Xor;
+
+impl Sealer for Xor {
+    fn new_data_key(&self) -> Result<Vec<u8>, String> {
+        Ok(vec![0x5a])
+    }
+    fn seal(&self, key: &[u8], place: &[u8], plain: &[u8]) -> Result<Vec<u8>, String> {
+        Ok([place, &plain.iter().map(|byte| byte ^ key[0]).collect::<Vec<_>>()].concat())
+    }
+    fn open(&self, key: &[u8], place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
+        let body = sealed.strip_prefix(place).ok_or("it belongs elsewhere")?;
+        Ok(body.iter().map(|byte| byte ^ key[0]).collect())
+    }
+}
+
+trait Whole: Store + Library + KeyRing {}
+impl<T: Store + Library + KeyRing> Whole for T {}
+
+fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqliteStore {
+    let config = SqliteConfig {
+        file: folder.join("store.db"),
+        disk_floor_bytes,
+        is_durable: true,
+    };
+    SqliteStore::open(&config, Arc::new(Xor), Box::new(|why| panic!("{why}"))).unwrap()
+}
+
+/// Runs a check on every store.
+fn each_store<F: Future<Output = ()>>(check: impl Fn(Arc<dyn Whole>) -> F) {
+    let folder = tempfile::tempdir().unwrap();
+    let stores: [Arc<dyn Whole>; 2] = [Arc::new(MemoryStore::default()), Arc::new(sqlite(folder.path(), 0))];
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for store in stores {
+        runtime.block_on(check(store));
+    }
+}
+
+fn shop() -> MerchantId {
+    Name::parse("shop").unwrap()
+}
+
+fn eur(minor: i128) -> Money {
+    Money::new(minor, Asset::currency("EUR").unwrap()).unwrap()
+}
+
+/// A new payment with its first commit.
+fn new_payment(ambient: &Manual, amount: i128) -> (Payment, Commit) {
+    let request = PaymentRequest {
+        amount: Some(amount),
+        currency: Some("EUR".into()),
+        ..PaymentRequest::default()
+    };
+    let mut change = Change::new(ambient);
+    let names = (PaymentId(ambient.uuid_v7()), ambient.uuid_v4(), shop(), Mode::Test);
+    let payment = decide::create(&mut change, names, validate(request).unwrap()).unwrap();
+    let commit = change.into_commit(payment.clone(), 0);
+    (payment, commit)
+}
+
+fn claim(payment: PaymentId, key: &str) -> Claim {
+    let name = ClaimName {
+        merchant: shop(),
+        mode: Mode::Test,
+        key: key.into(),
+    };
+    Claim {
+        name,
+        fingerprint: vec![1],
+        payment,
+        operation: None,
+        at_ms: 5,
+        answer: None,
+    }
+}
+
+fn page<I>() -> Page<I> {
+    Page {
+        merchant: shop(),
+        mode: Mode::Test,
+        limit: 3,
+        after: None,
+        before: None,
+        created_gte_ms: None,
+    }
+}
+
+#[test]
+fn a_commit_is_there_whole_and_versions_are_guarded() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let (payment, commit) = new_payment(&ambient, 100);
+        store.commit(commit.clone()).await.unwrap();
+        let found = store.payment(payment.id).unwrap().unwrap();
+        assert_eq!((found.payment.clone(), found.version), (payment.clone(), 1));
+        assert_eq!(
+            store.commit(commit.clone()).await,
+            Err(CommitError::VersionConflict),
+            "it exists"
+        );
+        let stale = Commit {
+            payment: Some((payment.clone(), 7)),
+            ..Commit::default()
+        };
+        assert_eq!(store.commit(stale).await, Err(CommitError::VersionConflict));
+        let next = Commit {
+            payment: Some((payment.clone(), 1)),
+            ..Commit::default()
+        };
+        store.commit(next).await.unwrap();
+        assert_eq!(store.payment(payment.id).unwrap().unwrap().version, 2);
+        assert_eq!(store.payment(PaymentId(Uuid::nil())).unwrap(), None);
+        assert_eq!(store.verify_chain().unwrap().0, 1);
+    });
+}
+
+#[test]
+fn a_refused_commit_leaves_nothing_behind() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let (first, mut commit) = new_payment(&ambient, 100);
+        commit.claim = Some(claim(first.id, "k"));
+        store.commit(commit).await.unwrap();
+        let (second, mut commit) = new_payment(&ambient, 200);
+        commit.claim = Some(claim(second.id, "k"));
+        assert_eq!(store.commit(commit).await, Err(CommitError::ClaimTaken));
+        assert_eq!(store.payment(second.id).unwrap(), None);
+        assert_eq!(store.events(&page(), None).unwrap().len(), 1);
+        assert_eq!(store.verify_chain().unwrap().0, 1, "the chain has no hole");
+        let found = store.claim(&claim(first.id, "k").name).unwrap().unwrap();
+        assert_eq!((found.payment, found.answer), (first.id, None));
+        let answer = StoredAnswer {
+            status: 200,
+            body: b"{}".to_vec(),
+        };
+        let commit = Commit {
+            payment: Some((first.clone(), 1)),
+            answer: Some((found.name.clone(), answer.clone())),
+            ..Commit::default()
+        };
+        store.commit(commit).await.unwrap();
+        assert_eq!(store.claim(&found.name).unwrap().unwrap().answer, Some(answer));
+        let seen = Seen {
+            channel: shop(),
+            event: "evt".into(),
+        };
+        store
+            .commit(Commit {
+                seen: Some(seen.clone()),
+                ..Commit::default()
+            })
+            .await
+            .unwrap();
+        assert_eq!(
+            store
+                .commit(Commit {
+                    seen: Some(seen),
+                    ..Commit::default()
+                })
+                .await,
+            Err(CommitError::SeenBefore)
+        );
+    });
+}
+
+#[test]
+fn timers_come_due_in_order_and_are_cleared_before_they_are_set() {
+    each_store(|store| async move {
+        let timer = |n: u128, due_ms| Timer {
+            kind: TimerKind::Check,
+            operation: OperationId(Uuid::from_u128(n)),
+            payment: PaymentId(Uuid::nil()),
+            mode: Mode::Test,
+            due_ms,
+        };
+        let set = vec![timer(1, 30), timer(2, 10), timer(3, 20)];
+        store
+            .commit(Commit {
+                timers_set: set,
+                ..Commit::default()
+            })
+            .await
+            .unwrap();
+        assert_eq!(store.due_timers(25, 10).unwrap(), [timer(2, 10), timer(3, 20)]);
+        assert_eq!(store.due_timers(25, 1).unwrap(), [timer(2, 10)]);
+        let clear = vec![(TimerKind::Check, OperationId(Uuid::from_u128(2)))];
+        store
+            .commit(Commit {
+                timers_clear: clear,
+                timers_set: vec![timer(2, 40)],
+                ..Commit::default()
+            })
+            .await
+            .unwrap();
+        assert_eq!(
+            store.due_timers(100, 10).unwrap(),
+            [timer(3, 20), timer(1, 30), timer(2, 40)]
+        );
+    });
+}
+
+#[test]
+fn lists_page_both_ways_and_stay_with_their_merchant() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let mut ids = vec![];
+        for amount in 1..=5 {
+            let (payment, commit) = new_payment(&ambient, amount);
+            store.commit(commit).await.unwrap();
+            ids.insert(0, payment.id);
+        }
+        let list = |page: &Page<PaymentId>| -> Vec<PaymentId> {
+            store
+                .payments(page)
+                .unwrap()
+                .into_iter()
+                .map(|found| found.payment.id)
+                .collect()
+        };
+        assert_eq!(list(&page()), ids[..3]);
+        assert_eq!(
+            list(&Page {
+                after: Some(ids[2]),
+                ..page()
+            }),
+            ids[3..]
+        );
+        assert_eq!(
+            list(&Page {
+                before: Some(ids[4]),
+                limit: 2,
+                ..page()
+            }),
+            ids[2..4]
+        );
+        assert_eq!(
+            list(&Page {
+                created_gte_ms: Some(u64::MAX >> 16),
+                ..page()
+            }),
+            []
+        );
+        assert_eq!(
+            list(&Page {
+                mode: Mode::Live,
+                ..page()
+            }),
+            []
+        );
+        assert_eq!(
+            list(&Page {
+                merchant: Name::parse("other").unwrap(),
+                ..page()
+            }),
+            []
+        );
+        assert_eq!(store.events(&page(), Some(ids[0])).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn books_add_up_whoever_keeps_them() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        for amount in [100, 250] {
+            let (mut payment, commit) = new_payment(&ambient, amount);
+            store.commit(commit).await.unwrap();
+            let mut change = Change::new(&ambient);
+            let (attempt, operation) = (AttemptId(ambient.uuid_v7()), OperationId(ambient.uuid_v7()));
+            decide::begin_attempt(&mut payment, &mut change, attempt, operation, (shop(), "digest".into())).unwrap();
+            if amount == 250 {
+                accept(&mut payment, &mut change, attempt);
+            }
+            store.commit(change.into_commit(payment, 1)).await.unwrap();
+        }
+        let balances = store.balances(Mode::Test, Some(&shop())).unwrap();
+        let balance = balances.values().next().unwrap();
+        assert_eq!((balance.credit, balance.pending_credit, balance.debit), (250, 100, 0));
+        assert_eq!(store.balances(Mode::Test, None).unwrap().len(), 2);
+        assert_eq!(store.balances(Mode::Live, None).unwrap().len(), 0);
+        let mut sum = portolan_domain::ledger::Balances::new();
+        store.each_entry(&mut |entry| entry.add_to(&mut sum).unwrap()).unwrap();
+        assert_eq!(sum, store.balances(Mode::Test, None).unwrap());
+    });
+}
+
+fn accept(payment: &mut Payment, change: &mut Change<'_>, attempt: AttemptId) {
+    use portolan_domain::payment::fact::Fact;
+    payment
+        .record(
+            change,
+            Fact::Captured {
+                attempt,
+                operation: None,
+                amount: eur(250),
+                is_final: true,
+            },
+        )
+        .unwrap();
+}
+
+#[test]
+fn a_full_disk_refuses_new_money_and_takes_outcomes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path(), u64::MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let ambient = Manual(AtomicU64::new(1));
+        let (_, mut commit) = new_payment(&ambient, 1);
+        commit.is_new_money = true;
+        assert_eq!(store.commit(commit.clone()).await, Err(CommitError::DiskFloor));
+        commit.is_new_money = false;
+        store.commit(commit).await.unwrap();
+    });
+}
+
+#[test]
+fn a_newer_or_damaged_database_is_refused_and_two_routers_do_not_share_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.db");
+    let open = || {
+        let config = SqliteConfig {
+            file: file.clone(),
+            disk_floor_bytes: 0,
+            is_durable: true,
+        };
+        SqliteStore::open(&config, Arc::new(Xor), Box::new(|_| {}))
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    let held = sqlite(folder.path(), 0);
+    assert!(open().unwrap_err().contains("in use"));
+    drop(held);
+    let raw = rusqlite::Connection::open(&file).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    drop(raw);
+    assert!(open().unwrap_err().contains("newer version"));
+    let mut bytes = std::fs::read(&file).unwrap();
+    for byte in bytes.iter_mut().skip(4_096).take(4_096) {
+        *byte ^= 0xff;
+    }
+    std::fs::write(&file, bytes).unwrap();
+    let refused = open().unwrap_err();
+    assert!(refused.contains("damaged") || refused.contains("newer"), "{refused}");
+}
+
+#[test]
+fn a_tampered_event_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = sqlite(folder.path(), 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let ambient = Manual(AtomicU64::new(1));
+        for amount in 1..=3 {
+            store.commit(new_payment(&ambient, amount).1).await.unwrap();
+        }
+    });
+    assert_eq!(store.verify_chain().unwrap().0, 3);
+    let raw = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
+    raw.execute(
+        "UPDATE event SET body = replace(body, '\"minor\":2', '\"minor\":9') WHERE seq = 2",
+        [],
+    )
+    .unwrap();
+    assert!(store.verify_chain().unwrap_err().0.contains("number 2"));
+    raw.execute("DELETE FROM event WHERE seq = 2", []).unwrap();
+    assert!(store.verify_chain().is_err());
+}
