@@ -8,5 +8,6 @@
     reason = "tests fail by panicking"
 )]
 
+mod disk;
 mod random;
 mod steps;
