@@ -80,7 +80,7 @@ fn a_kill_at_every_nth_system_call() {
     for call in ["pwrite64", "fdatasync", "sendto,write,writev", "recvfrom,read"] {
         // Later ones in larger strides: the walk repeats itself from payment to payment.
         for n in [1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 45] {
-            let keys = payments_under(&mut world, &method, &format!("{call}:signal=SIGKILL:when={n}"), 3);
+            let keys = payments_under(&mut world, &method, &format!("{call}:signal=SIGKILL:when={n}"), 25);
             killed += usize::from(world.host_ended().unwrap().is_some());
             world.kill_host().unwrap();
             recovers(&mut world, &method, &keys, &format!("kill at {call} {n}"));
