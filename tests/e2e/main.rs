@@ -11,6 +11,7 @@ mod faults;
 mod flows;
 mod hostile;
 mod idempotency;
+mod leaks;
 mod limits;
 mod payments;
 mod refusals;

@@ -6,4 +6,4 @@ pub mod peers;
 pub mod world;
 
 pub use http::{Reply, call};
-pub use world::{Options, World, binary, guest, workspace};
+pub use world::{Options, World, binary, guest, use_profile, workspace};

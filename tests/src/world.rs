@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,19 @@ pub fn workspace() -> PathBuf {
         .unwrap_or_default()
 }
 
+static PROFILE: OnceLock<&str> = OnceLock::new();
+
+/// Which build the binaries are taken from; the first word counts.
+pub fn use_profile(profile: &'static str) {
+    PROFILE.get_or_init(|| profile);
+}
+
 /// A binary of the workspace, built by `cargo xtask`.
 pub fn binary(name: &str) -> PathBuf {
-    let profile = std::env::var("PORTOLAN_TEST_PROFILE").unwrap_or_else(|_| "debug".into());
-    workspace().join("target").join(profile).join(name)
+    workspace()
+        .join("target")
+        .join(PROFILE.get().copied().unwrap_or("debug"))
+        .join(name)
 }
 
 /// A guest of the workspace, built by `cargo xtask`.

@@ -1,6 +1,7 @@
 //! The commands of the README and of CI: build, demo, test, bench. It starts cargo and the built binaries; the rules
 //! are in the tests.
 
+mod bench;
 mod build;
 mod demo;
 mod peers;
@@ -26,15 +27,31 @@ enum Verb {
     },
     /// Every test.
     Test,
+    /// Speed, beside the floor: the least that any router would have to do.
+    Bench {
+        /// One JSON line per row.
+        #[arg(long)]
+        json: bool,
+        /// Seconds per row.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
-    match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    portolan_tests::use_profile(if matches!(verb, Verb::Bench { .. }) {
+        "release"
+    } else {
+        "debug"
+    });
+    match verb {
         Verb::Build => build::all("dev"),
         Verb::Demo { once } => {
             build::all("dev")?;
             demo::run(once)
         }
+        Verb::Bench { json, seconds } => bench::run(json, seconds),
         Verb::Test => {
             build::all("dev")?;
             peers::install()?;

@@ -1,0 +1,160 @@
+//! The leak hunt: marked card numbers, secrets, tokens, names; then every file that the host wrote and its logs at trace
+//! level are searched in all encodings. A planted leak must be found.
+
+use portolan_tests::{Options, World};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+const CARD: &str = "4539578763621486";
+const NAME: &str = "Zebedee Quixwortham";
+const MAIL: &str = "zebedee@quixwortham.example";
+
+/// A value in every spelling that somebody might have written down.
+fn spellings(value: &str) -> Vec<Vec<u8>> {
+    let mut found: Vec<Vec<u8>> = vec![
+        value.as_bytes().to_vec(),
+        value.bytes().rev().collect(),
+        value.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        value.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        hex::encode(value).into_bytes(),
+        hex::encode_upper(value).into_bytes(),
+        value
+            .bytes()
+            .map(|byte| {
+                if byte.is_ascii_alphanumeric() {
+                    char::from(byte).to_string()
+                } else {
+                    format!("%{byte:02X}")
+                }
+            })
+            .collect::<String>()
+            .into_bytes(),
+    ];
+    for separator in [' ', '-'] {
+        let groups: Vec<&str> = value
+            .as_bytes()
+            .chunks(4)
+            .map(|group| std::str::from_utf8(group).unwrap())
+            .collect();
+        found.push(groups.join(&separator.to_string()).into_bytes());
+    }
+    for phase in 0..3 {
+        // The characters at the edges depend on what stands beside: only those between are the value's own.
+        let padded = [vec![b'x'; phase], value.as_bytes().to_vec()].concat();
+        let encoded = base64(&padded);
+        found.push(encoded[(phase * 4).div_ceil(3)..encoded.len() - 4].as_bytes().to_vec());
+    }
+    found
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letter = |bits: u32| char::from(LETTERS[bits as usize & 63]);
+    let triple = |group: &[u8]| {
+        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        [18, 12, 6, 0].map(|shift| letter(bits >> shift))
+    };
+    bytes.chunks(3).flat_map(triple).collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path))
+        } else {
+            found.push(path)
+        }
+    }
+    found
+}
+
+/// Where which value stands. The secrets' own files and the acquirer's record are where they belong.
+fn hunt(folder: &Path, values: &[&str]) -> Vec<String> {
+    let mut hits = vec![];
+    for path in files(folder) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.ends_with(".secret") || name == "acquirer.jsonl" || name == "keys.json" || name == "admin.token" {
+            continue;
+        }
+        let content = std::fs::read(&path).unwrap();
+        for value in values {
+            for spelling in spellings(value) {
+                if content.windows(spelling.len()).any(|window| window == spelling) {
+                    hits.push(format!("{value} as {:?} in {name}", String::from_utf8_lossy(&spelling)));
+                }
+            }
+        }
+    }
+    hits
+}
+
+#[test]
+fn nothing_secret_is_written_anywhere() {
+    let env = vec![("PORTOLAN_LOG".to_owned(), "trace".to_owned())];
+    let mut world = World::start(Options {
+        env,
+        ..Options::default()
+    })
+    .unwrap();
+    let pay = |amount: u64| {
+        let card =
+            json!({ "number": CARD, "expiry_month": 12, "expiry_year": 2031, "security_code": "739", "holder": NAME });
+        let method = world
+            .post("/v1/payment_methods", &json!({ "type": "card", "card": card }))
+            .unwrap();
+        assert_eq!(method.status, 200, "{}", method.text);
+        let payer = json!({ "name": NAME, "email": MAIL });
+        let body = json!({
+            "amount": amount, "currency": "EUR", "payment_method": method.text_at("/id"), "confirm": true, "payer": payer,
+            "description": "for Zebedee Quixwortham",
+        });
+        world.post("/v1/payments", &body).unwrap()
+    };
+    let paid = pay(1_000);
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    for digits in [901, 904, 905, 906, 912] {
+        pay(10_000 + digits);
+    }
+    world
+        .post("/v1/refunds", &json!({ "payment": paid.text_at("/id"), "amount": 100 }))
+        .unwrap();
+    let bad = format!(
+        r#"{{"type":"card","card":{{"number":"{CARD}","expiry_month":99,"expiry_year":2031,"colour":"{CARD}"}}}}"#
+    );
+    let key = world.key.clone();
+    let bearer = format!("Bearer {key}");
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let refused = portolan_tests::call(world.api, "POST", "/v1/payment_methods", &headers, Some(&bad)).unwrap();
+    assert!(
+        refused.status >= 400 && !refused.text.contains(CARD),
+        "{}",
+        refused.text
+    );
+    world.kill_host().unwrap();
+    world.start_host().unwrap();
+    world.stop_host().unwrap();
+
+    let values = [
+        CARD,
+        NAME,
+        MAIL,
+        "acquirer-client-secret",
+        "acquirer-signing-key",
+        "acquirer-notify-key",
+        "session-token-",
+        &key,
+    ];
+    assert_eq!(hunt(&world.folder, &values), Vec::<String>::new());
+
+    std::fs::write(
+        world.folder.join("planted.log"),
+        format!("oops {}", base64(format!("x{CARD}").as_bytes())),
+    )
+    .unwrap();
+    assert!(
+        !hunt(&world.folder, &values).is_empty(),
+        "the hunt does not see a planted leak"
+    );
+}
