@@ -76,10 +76,9 @@ fn kills_at_random_moments_lose_and_double_nothing() {
                             acknowledged: None,
                         },
                     );
-                    if let Ok(reply) = alive.read().unwrap().post_with_key("/v1/payments", &body, &key) {
-                        if reply.status == 200 {
-                            told.lock().unwrap().get_mut(&key).unwrap().acknowledged = Some(reply);
-                        }
+                    let reply = alive.read().unwrap().post_with_key("/v1/payments", &body, &key);
+                    if let Some(reply) = reply.ok().filter(|reply| reply.status == 200) {
+                        told.lock().unwrap().get_mut(&key).unwrap().acknowledged = Some(reply);
                     }
                 }
             });

@@ -42,7 +42,7 @@ fn spellings(value: &str) -> Vec<Vec<u8>> {
         // The characters at the edges depend on what stands beside: only those between are the value's own.
         let padded = [vec![b'x'; phase], value.as_bytes().to_vec()].concat();
         let encoded = base64(&padded);
-        found.push(encoded[(phase * 4).div_ceil(3)..encoded.len() - 4].as_bytes().to_vec());
+        found.push(encoded.as_bytes()[(phase * 4).div_ceil(3)..encoded.len() - 4].to_vec());
     }
     found
 }

@@ -49,13 +49,14 @@ fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadErr
         if entry.lines.iter().any(|line| line.layer == Layer::Pending) {
             open.insert((entry.payment, entry.number), entry.number);
         }
-        if let Some(resolved) = entry.resolves {
-            if open.remove(&(entry.payment, resolved)).is_none() {
-                problems.push(format!(
-                    "{}: pending entry {resolved} was resolved twice, or never made",
-                    entry.payment
-                ));
-            }
+        let unknown = entry
+            .resolves
+            .filter(|resolved| open.remove(&(entry.payment, *resolved)).is_none());
+        if let Some(resolved) = unknown {
+            problems.push(format!(
+                "{}: pending entry {resolved} was resolved twice, or never made",
+                entry.payment
+            ));
         }
     })?;
     for (mode, sum) in &sums {

@@ -89,10 +89,11 @@ impl State {
         for task in commit.tasks {
             self.tasks.insert(task.id.0, task);
         }
-        if let Some((name, answer)) = commit.answer {
-            if let Some(claim) = self.claims.get_mut(&name) {
-                claim.answer = Some(answer);
-            }
+        let answered = commit
+            .answer
+            .and_then(|(name, answer)| Some((self.claims.get_mut(&name)?, answer)));
+        if let Some((claim, answer)) = answered {
+            claim.answer = Some(answer);
         }
         if let Some((payment, expect)) = commit.payment {
             self.payments.insert(
