@@ -96,3 +96,44 @@ fn health_readiness_and_metrics() {
     );
     assert!(metrics.contains("portolan_operations_open 0"), "{metrics}");
 }
+
+#[test]
+fn a_restored_backup_asks_before_it_writes() {
+    let mut world = World::start(silent()).unwrap();
+    let method = world.store_card("4242424242424242").unwrap();
+    let body = json!({
+        "amount": 5000, "currency": "EUR", "payment_method": method, "confirm": true, "capture_method": "manual",
+    });
+    let held = world.post("/v1/payments", &body).unwrap();
+    let id = held.text_at("/id").to_owned();
+    let copy = world.folder.join("copy.db");
+    let backup = world
+        .admin_call("POST", "/admin/backup", Some(&json!({ "to": copy })))
+        .unwrap();
+    assert_eq!(backup.status, 200, "{}", backup.text);
+    let captured = world.post(&format!("/v1/payments/{id}/capture"), &json!({})).unwrap();
+    assert_eq!(captured.text_at("/status"), "succeeded");
+    world.stop_host().unwrap();
+    // The disk is gone; the backup knows nothing of the capture.
+    for name in ["portolan.db", "portolan.db-wal", "portolan.db-shm"] {
+        let _ = std::fs::remove_file(world.folder.join("data").join(name));
+    }
+    let restore = std::process::Command::new(portolan_tests::binary("portolan"))
+        .arg("--config")
+        .arg(world.config())
+        .arg("restore")
+        .arg(&copy)
+        .output()
+        .unwrap();
+    assert!(restore.status.success(), "{}", String::from_utf8_lossy(&restore.stderr));
+    world.start_host().unwrap();
+    let shown = world.get(&format!("/v1/payments/{id}")).unwrap();
+    assert_eq!(
+        (shown.text_at("/status"), &shown.body["amount_captured"]),
+        ("succeeded", &json!(5000)),
+        "{}",
+        shown.text
+    );
+    assert_eq!(world.charges_of(&id).unwrap().len(), 1);
+    world.assert_books().unwrap();
+}

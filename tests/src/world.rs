@@ -117,8 +117,20 @@ impl Drop for World {
     }
 }
 
+/// A port that nobody has. Below the range from which the kernel hands out ports by itself, so that no connection of
+/// another test takes it between this look and the host's.
 fn free_port() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    for _ in 0..20_000 {
+        let n = NEXT
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(u64::from(std::process::id()) * 97);
+        let address = SocketAddr::from(([127, 0, 0, 1], u16::try_from(10_000 + n % 20_000)?));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no port is free")
 }
 
 impl World {

@@ -105,6 +105,12 @@ pub trait Store: Send + Sync {
     fn operation(&self, id: OperationId) -> Result<Option<(Operation, Vec<Exchange>)>, ReadError>;
     /// Operations whose intent is written and whose outcome is not, oldest first.
     fn open_operations(&self) -> Result<Vec<OperationId>, ReadError>;
+    /// Whether this is a restored backup whose lost outcomes were not asked for yet.
+    fn was_restored(&self) -> Result<bool, ReadError>;
+    /// Authorizations of payments that are not final, oldest first: what may have moved on since a backup.
+    fn unsettled_operations(&self) -> Result<Vec<OperationId>, ReadError>;
+    /// They were.
+    async fn set_asked_after_restore(&self) -> Result<(), CommitError>;
     /// Timers that are due, the earliest first, at most `limit`.
     fn due_timers(&self, now_ms: u64, limit: usize) -> Result<Vec<Timer>, ReadError>;
     /// The task of that id.

@@ -390,7 +390,10 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
     match operation.kind {
         Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt).is_none_or(|attempt| {
             operation.progress == Progress::Concluded
-                && !matches!(attempt.status, AttemptStatus::Started | AttemptStatus::ActionRequired)
+                && !matches!(
+                    attempt.status,
+                    AttemptStatus::Started | AttemptStatus::ActionRequired | AttemptStatus::Authorized
+                )
                 || attempt.status == AttemptStatus::Released && payment.status != PaymentStatus::Processing
         }),
         Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment

@@ -15,7 +15,26 @@ impl Engine {
         for id in self.ports.store.open_operations()? {
             found += usize::from(self.recover_one(id).await?);
         }
+        if self.ports.store.was_restored()? {
+            self.ask_after_restore().await?;
+        }
         Ok(found)
+    }
+
+    /// A restored backup lost every later outcome. Whatever it knows as not final is asked about before anything else is
+    /// written; what the provider cannot say now keeps its timer.
+    async fn ask_after_restore(&self) -> Result<(), EngineError> {
+        let unsettled = self.ports.store.unsettled_operations()?;
+        tracing::warn!(
+            operations = unsettled.len(),
+            "restored from a backup: asking what became of what it knows as open"
+        );
+        for id in unsettled {
+            if let Err(error) = self.check(id).await {
+                tracing::warn!(%id, %error, "could not ask after a restore");
+            }
+        }
+        Ok(self.ports.store.set_asked_after_restore().await?)
     }
 
     async fn recover_one(&self, id: OperationId) -> Result<bool, EngineError> {

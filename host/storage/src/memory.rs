@@ -137,6 +137,22 @@ impl Store for MemoryStore {
         Ok(open.map(|(operation, _)| operation.id).collect())
     }
 
+    fn was_restored(&self) -> Result<bool, ReadError> {
+        Ok(false)
+    }
+
+    fn unsettled_operations(&self) -> Result<Vec<OperationId>, ReadError> {
+        let state = self.state();
+        let open = state.payments.values().filter(|found| !found.payment.status.is_final());
+        Ok(open
+            .filter_map(|found| found.payment.open_attempt().map(|attempt| attempt.operation))
+            .collect())
+    }
+
+    async fn set_asked_after_restore(&self) -> Result<(), CommitError> {
+        Ok(())
+    }
+
     fn due_timers(&self, now_ms: u64, limit: usize) -> Result<Vec<Timer>, ReadError> {
         let mut due: Vec<Timer> = self
             .state()

@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex};
 /// The migrations, in order. A released one never changes.
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_spine.sql")];
 
+/// What a restored database carries as its application id until the lost outcomes were asked for.
+const RESTORED: i64 = 0x5245_5354;
+
 /// How to open the store.
 #[derive(Clone, Debug)]
 pub struct SqliteConfig {

@@ -607,6 +607,25 @@ fn conclude_standing(
     let status = payment.attempt(id).map(|attempt| attempt.status);
     let is_settled = matches!(status, Some(AttemptStatus::Captured | AttemptStatus::Authorized));
     match standing.state {
+        State::Captured
+            if status == Some(AttemptStatus::Authorized) && payment.in_flight(Kind::Capture).next().is_none() =>
+        {
+            // Captured by a way that these books do not know: a restored backup, or the provider's own console.
+            settle(change, operation.id, task, "captured elsewhere");
+            let all = standing.captured.unwrap_or_else(|| operation.amount.clone());
+            if let Some(amount) = all.minus(&payment.captured).ok().filter(|amount| !amount.is_zero()) {
+                change.timers_clear.push((TimerKind::AuthorizationExpiry, operation.id));
+                payment.record(
+                    change,
+                    Fact::Captured {
+                        attempt: id,
+                        operation: Some(operation.id),
+                        amount,
+                        is_final: true,
+                    },
+                )?;
+            }
+        }
         State::Authorized | State::Captured | State::Disputed if is_settled => {
             settle(change, operation.id, task, "known already");
         }

@@ -14,7 +14,10 @@ impl SqliteStore {
     /// Puts a backup where the store was. Operations whose outcome the backup knows as open stay so; the engine asks
     /// about each before anything else is written, because later outcomes are lost.
     pub fn restore(from: &Path, to: &Path) -> Result<(), OpenError> {
-        backup_file(from, to)
+        backup_file(from, to)?;
+        let mark =
+            Connection::open(to).and_then(|restored| restored.pragma_update(None, "application_id", super::RESTORED));
+        mark.map_err(|error| OpenError::Sqlite(to.display().to_string(), error))
     }
 }
 

@@ -161,6 +161,32 @@ impl Store for SqliteStore {
         })
     }
 
+    fn was_restored(&self) -> Result<bool, ReadError> {
+        self.read(|connection| {
+            let mark: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+            Ok(mark == super::RESTORED)
+        })
+    }
+
+    fn unsettled_operations(&self) -> Result<Vec<OperationId>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare(&format!(
+                "{PAYMENT} WHERE status IN ('processing', 'requires_action', 'requires_capture') ORDER BY id"
+            ))?;
+            let mut found = select.query([])?;
+            let mut operations = vec![];
+            while let Some(row) = found.next()? {
+                let payment = self.versioned(row)?.payment;
+                operations.extend(payment.open_attempt().map(|attempt| attempt.operation));
+            }
+            Ok(operations)
+        })
+    }
+
+    async fn set_asked_after_restore(&self) -> Result<(), CommitError> {
+        self.writer.write(Unit::AskedAfterRestore).await
+    }
+
     fn due_timers(&self, now_ms: u64, limit: usize) -> Result<Vec<Timer>, ReadError> {
         self.read(|connection| {
             let mut select =

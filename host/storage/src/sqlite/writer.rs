@@ -24,6 +24,7 @@ pub(crate) enum Unit {
     Commit(Box<Rows>),
     Method(Box<Method>, Vec<u8>, Vec<u8>),
     ApiKey(Box<ApiKey>),
+    AskedAfterRestore,
 }
 
 type Reply = oneshot::Sender<Result<(), CommitError>>;
@@ -156,6 +157,10 @@ impl Disk {
             Unit::Commit(rows) => self.write_rows(rows),
             Unit::Method(method, key, sealed) => self.write_method(method, key, sealed).map_err(UnitError::from),
             Unit::ApiKey(key) => self.write_api_key(key).map_err(UnitError::from),
+            Unit::AskedAfterRestore => self
+                .connection
+                .pragma_update(None, "application_id", 0)
+                .map_err(UnitError::from),
         };
         match written {
             Ok(()) => {
