@@ -66,7 +66,8 @@ impl Grants {
         if matches!(request.method.as_str(), "GET" | "HEAD") {
             return Ok(Effect::Read);
         }
-        let path = request.path.split('?').next().unwrap_or_default();
+        // A query could say what the body may not.
+        let path = request.path.as_str();
         let ask = self.harmless.iter().find(|ask| {
             ask.endpoint == request.endpoint
                 && ask.method == request.method
@@ -174,19 +175,44 @@ fn path_fits(pattern: &str, path: &str) -> bool {
     fits && segments.next().is_none()
 }
 
-/// Whether a form or JSON body has the top-level field. A body that cannot be read has every field.
+/// Whether a body has the top-level field, read as its content type says. A body that cannot be read has every field.
 fn body_has(request: &Request, field: &str) -> bool {
     let body = request.body.as_bytes();
-    match serde_json::from_slice::<serde_json::Value>(body) {
-        Ok(serde_json::Value::Object(fields)) => fields.contains_key(field),
-        _ => match std::str::from_utf8(body) {
-            Ok(form) if !form.contains('%') || form.contains('=') => form.split('&').any(|pair| {
-                let name = pair.split('=').next().unwrap_or_default();
-                name == field || name.contains('%') && !name.contains("%5B")
-            }),
-            _ => true,
+    let content_type = request
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    match content_type.map(|(_, value)| value.as_str()) {
+        _ if body.is_empty() => false,
+        Some("application/json") => match serde_json::from_slice(body) {
+            Ok(serde_json::Value::Object(fields)) => fields.contains_key(field),
+            Ok(_) | Err(_) => true,
         },
+        Some("application/x-www-form-urlencoded") => match std::str::from_utf8(body) {
+            Ok(form) => form
+                .split('&')
+                .any(|pair| form_name(pair).is_none_or(|name| name == field)),
+            Err(_) => true,
+        },
+        Some(_) | None => true,
     }
+}
+
+/// The decoded name of a form's pair, up to its first bracket; `None` if it does not decode.
+fn form_name(pair: &str) -> Option<String> {
+    let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
+    let mut bytes = vec![];
+    let mut rest = name.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    let name = String::from_utf8(bytes).ok()?;
+    Some(name.split('[').next().unwrap_or_default().trim().to_owned())
 }
 
 fn places(asks: &[wit::PlaceAsk], endpoint: &str) -> Vec<Place> {
@@ -268,18 +294,31 @@ mod tests {
 
     #[test]
     fn a_charge_called_a_read_is_a_write() {
-        let effect = |method, path, body| grants().effect(&request(method, path, body)).unwrap();
-        assert_eq!(effect("GET", "/v1/intents/1", ""), Effect::Read);
-        assert_eq!(effect("POST", "/v1/intents", "amount=1"), Effect::Prepare);
-        assert_eq!(effect("POST", "/v1/intents?x=1", "amount=1"), Effect::Prepare);
-        for (path, body) in [
-            ("/v1/intents", "amount=1&confirm=true"),
-            ("/v1/intents", "amount=1&%63onfirm=true"),
-            ("/v1/intents", "{\"confirm\":true}"),
-            ("/v1/intents/1/confirm", ""),
-            ("/v1/intentsx", ""),
+        let effect = |method, path, kind: &str, body| {
+            let mut request = request(method, path, body);
+            request.headers.push(("Content-Type".into(), kind.into()));
+            grants().effect(&request).unwrap()
+        };
+        let (form, json) = ("application/x-www-form-urlencoded", "application/json");
+        assert_eq!(effect("GET", "/v1/intents/1", form, ""), Effect::Read);
+        assert_eq!(
+            effect("POST", "/v1/intents", form, "amount=1&metadata%5Ba%5D=confirm"),
+            Effect::Prepare
+        );
+        assert_eq!(effect("POST", "/v1/intents", json, r#"{"amount":1}"#), Effect::Prepare);
+        for (path, kind, body) in [
+            ("/v1/intents", form, "amount=1&confirm=true"),
+            ("/v1/intents", form, "amount=1&%63onfirm=true"),
+            ("/v1/intents", form, "amount=1&confirm%5B%5D=true"),
+            ("/v1/intents", form, r#"{"a":"&confirm=true&b="}"#),
+            ("/v1/intents", json, r#"{"confirm":true}"#),
+            ("/v1/intents", json, "amount=1"),
+            ("/v1/intents", "text/plain", "amount=1"),
+            ("/v1/intents?confirm=true", form, "amount=1"),
+            ("/v1/intents/1/confirm", form, ""),
+            ("/v1/intentsx", form, ""),
         ] {
-            assert_eq!(effect("POST", path, body), Effect::Write, "{path} {body}");
+            assert_eq!(effect("POST", path, kind, body), Effect::Write, "{path} {kind} {body}");
         }
     }
 

@@ -10,6 +10,8 @@ pub enum Certainty {
     NotSent,
     /// The only writes that left were refused at the door (401, 403): no effect.
     Refused,
+    /// Every write that left got a clear refusal of its own (4xx): nothing was taken, and the adapter knows why.
+    TurnedDown,
     /// Every write has a clear reply, or a later read says what happened: the adapter's reading of it counts.
     Clear,
     /// A write left and its effect is unknown: nothing but `unknown` may follow.
@@ -21,6 +23,7 @@ pub enum Certainty {
 enum Write {
     NotSent,
     Refused,
+    TurnedDown,
     Clear,
     Unclear,
 }
@@ -44,6 +47,8 @@ pub fn ceiling(exchanges: &[Exchange]) -> Certainty {
         Certainty::Unknown
     } else if ends().all(|end| matches!(end, Write::Refused | Write::NotSent)) {
         Certainty::Refused
+    } else if ends().all(|end| matches!(end, Write::Refused | Write::TurnedDown | Write::NotSent)) {
+        Certainty::TurnedDown
     } else {
         Certainty::Clear
     }
@@ -63,7 +68,8 @@ fn write_end(exchange: &Exchange) -> Write {
         Some(Reply::Response(response)) => match response.status {
             401 | 403 => Write::Refused,
             408 | 409 | 425 | 429 => Write::Unclear,
-            200..=299 | 400..=499 => Write::Clear,
+            200..=299 => Write::Clear,
+            400..=499 => Write::TurnedDown,
             _ => Write::Unclear,
         },
     }
@@ -107,15 +113,16 @@ mod tests {
             let alone = match code {
                 401 | 403 => Certainty::Refused,
                 408 | 409 | 425 | 429 => Certainty::Unknown,
-                200..=299 | 400..=499 => Certainty::Clear,
+                200..=299 => Certainty::Clear,
+                400..=499 => Certainty::TurnedDown,
                 _ => Certainty::Unknown,
             };
             let write = || exchange(Effect::Write, status(code));
             let clear = || exchange(Effect::Write, status(200));
-            let in_company = if alone == Certainty::Refused {
-                Certainty::Clear
-            } else {
+            let in_company = if alone == Certainty::Unknown {
                 alone
+            } else {
+                Certainty::Clear
             };
             let proven = if alone == Certainty::Unknown {
                 Certainty::Clear

@@ -488,10 +488,16 @@ pub fn judge(ceiling: Certainty, heard: bool, asked: &Money, claim: Result<Outco
             Verdict::NoEffect(fault(FaultKind::Misconfigured, "refused with 401 or 403".into()))
         }
         (Certainty::NotSent | Certainty::Refused, Err(fault)) => Verdict::NoEffect(fault),
-        (Certainty::Clear, Ok(Outcome::Unknown(why))) => Verdict::Unknown(why, None),
-        (Certainty::Clear, Err(fault)) if fault.kind.is_providers_word() => Verdict::NoEffect(fault),
-        (Certainty::Clear, Err(fault)) => Verdict::Unknown(fault.to_string().into(), Some(fault)),
-        (Certainty::Clear | Certainty::NotSent, Ok(outcome)) => Verdict::Proven(outcome),
+        (Certainty::Clear | Certainty::TurnedDown, Ok(Outcome::Unknown(why))) => Verdict::Unknown(why, None),
+        // A write was taken: a fault, or a reading that finds nothing, cannot make it undone.
+        (Certainty::Clear, Ok(Outcome::NotFound)) => {
+            Verdict::Unknown("a request was taken and is not found".to_owned().into(), None)
+        }
+        (Certainty::TurnedDown, Err(fault)) if fault.kind.is_providers_word() => Verdict::NoEffect(fault),
+        (Certainty::Clear | Certainty::TurnedDown, Err(fault)) => {
+            Verdict::Unknown(fault.to_string().into(), Some(fault))
+        }
+        (Certainty::Clear | Certainty::TurnedDown | Certainty::NotSent, Ok(outcome)) => Verdict::Proven(outcome),
     }
 }
 

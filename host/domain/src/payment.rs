@@ -95,6 +95,8 @@ pub struct Attempt {
     pub memo: Option<Memo>,
     /// What the books hold for it.
     pub hold: Option<Hold>,
+    /// Whether it brought money after it was closed.
+    pub is_late: bool,
 }
 
 /// A capture, cancel, refund or reversal: one operation each, by its id.

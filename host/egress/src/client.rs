@@ -128,6 +128,7 @@ pub enum Sent {
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     written: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<()>,
     idle_since: Instant,
 }
 
@@ -228,7 +229,7 @@ impl Egress {
         builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX);
         let handshake = builder.handshake(TokioIo::new(counted)).await;
         let (sender, connection) = handshake.map_err(|error| error.to_string())?;
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to a provider ended");
             }
@@ -236,6 +237,7 @@ impl Egress {
         Ok(Connection {
             sender,
             written,
+            task,
             idle_since: Instant::now(),
         })
     }
@@ -248,6 +250,9 @@ impl Egress {
         request: hyper::Request<Full<Bytes>>,
         rest: Duration,
     ) -> Result<Sent, Failure> {
+        if rest.is_zero() {
+            return Err(Failure::Before("no time is left".into()));
+        }
         let before = connection.written.load(Ordering::SeqCst);
         let result = timeout(rest, async {
             let response = connection
@@ -264,9 +269,10 @@ impl Egress {
                 Ok(sent)
             }
             Err(error) => {
-                // Dropping the sender ends the connection's task; only then is the count final.
-                let written = connection.written.clone();
-                drop(connection);
+                // The connection's own task writes; only once it has ended is the count final.
+                let Connection { written, task, .. } = connection;
+                task.abort();
+                let _ = task.await;
                 if written.load(Ordering::SeqCst) == before {
                     Err(Failure::Before(error))
                 } else {

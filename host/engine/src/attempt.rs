@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use portolan_domain::commit::{Change, ClaimName, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
-use portolan_domain::operation::{Authorization, Fault, Input, Kind, Operation, Progress, Verdict};
+use portolan_domain::operation::{Authorization, Fault, Input, Kind, Operation, Progress};
 use portolan_domain::payment::decide::{self, Next, Refusal};
 use portolan_domain::payment::fact::{Event, Fact};
-use portolan_domain::payment::status::PaymentStatus;
+use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use portolan_domain::payment::{LastError, Payment};
 use portolan_domain::ports::Method;
 use portolan_domain::routing::{RouteFacts, rank};
@@ -72,9 +72,14 @@ impl Intent for Walk {
 impl Walk {
     /// The attempt's own facts, unless they are on the payment already (the second write of an operation).
     fn begin(&self, payment: &mut Payment, change: &mut Change<'_>, operation: &Operation) -> Result<(), EngineError> {
-        if payment.attempt(operation.attempt).is_some() {
-            return Ok(());
+        if let Some(attempt) = payment.attempt(operation.attempt) {
+            return if attempt.status == AttemptStatus::Started {
+                Ok(())
+            } else {
+                Err(Refusal::OutcomeUnknown.into())
+            };
         }
+        refuse_beside_another(payment)?;
         use PaymentStatus as S;
         if !matches!(
             payment.status,
@@ -89,6 +94,14 @@ impl Walk {
             .timers_set
             .push(payment.timer(TimerKind::Check, operation.id, due));
         Ok(())
+    }
+}
+
+/// A second confirmation must not start beside an attempt that is on its way: a next attempt finds all others closed.
+fn refuse_beside_another(payment: &Payment) -> Result<(), EngineError> {
+    match payment.open_attempt() {
+        Some(_) => Err(Refusal::OutcomeUnknown.into()),
+        None => Ok(()),
     }
 }
 
@@ -174,10 +187,11 @@ impl Engine {
 
     /// Commits the outcome: the exchanges, what follows from the verdict, and the answer if it is final.
     async fn conclude_attempt(&self, walk: &mut Walk, operation: Operation, ran: Ran) -> Result<Next, EngineError> {
-        let progress = progress_of(&ran.verdict);
         let lead = walk.lead.clone();
         let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
-            walk.begin(payment, change, &operation)?;
+            if payment.attempt(operation.attempt).is_none() {
+                walk.begin(payment, change, &operation)?;
+            }
             let verdict = ran.verdict.clone();
             Ok(decide::conclude_authorization(
                 payment,
@@ -188,6 +202,7 @@ impl Engine {
             )?)
         };
         let complete = |commit: &mut Commit, payment: &Payment, _: &Next| {
+            let progress = progress_of(payment, &operation);
             commit.operations.push((
                 Operation {
                     progress,
@@ -206,7 +221,7 @@ impl Engine {
         walk.base = written;
         walk.lead = None;
         self.ports.steps.reached("after_outcome");
-        if progress == Progress::Concluded && next == Next::Rest {
+        if progress_of(&walk.base.payment, &operation) == Progress::Concluded && next == Next::Rest {
             self.ports.vault.forget_code(walk.method.id);
         }
         Ok(next)
@@ -216,6 +231,7 @@ impl Engine {
     async fn give_up(&self, walk: Walk, fault: Option<Fault>) -> Result<Versioned, EngineError> {
         let now_ms = self.ports.ambient.now_ms();
         let fail = |payment: &mut Payment, change: &mut Change<'_>| {
+            refuse_beside_another(payment)?;
             if let Some(fault) = &fault {
                 let (code, message) = decide::fault_error(fault);
                 payment.last_error = Some(LastError {
@@ -241,11 +257,20 @@ impl Engine {
     }
 }
 
-/// How far an operation with that verdict is.
-pub(crate) fn progress_of(verdict: &Verdict) -> Progress {
-    match verdict {
-        Verdict::Unknown(..) => Progress::Unknown,
-        Verdict::Proven(_) | Verdict::NoEffect(_) => Progress::Concluded,
+/// How far an operation is, as the payment shows it after its verdict.
+pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress {
+    let is_unknown = match operation.kind {
+        Kind::Authorize | Kind::Resume => payment
+            .attempt(operation.attempt)
+            .is_some_and(|attempt| attempt.status == AttemptStatus::Unknown),
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
+            .follow_up(operation.id)
+            .is_some_and(|follow_up| follow_up.status == FollowUpStatus::Unknown),
+    };
+    if is_unknown {
+        Progress::Unknown
+    } else {
+        Progress::Concluded
     }
 }
 

@@ -11,7 +11,7 @@ use portolan_domain::exchange::{Effect, Exchange};
 use portolan_domain::ids::{OperationId, TaskId};
 use portolan_domain::operation::{Input, Kind, Operation, Outcome, Progress, State, Verdict};
 use portolan_domain::payment::Payment;
-use portolan_domain::payment::decide::{self, Next};
+use portolan_domain::payment::decide::{self, Next, Refusal};
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use portolan_domain::ports::Method;
@@ -34,26 +34,68 @@ enum Finding {
     Unknown(String),
 }
 
-/// The intent of a repeated write is on disk already: the same operation, the same keys.
-struct OnDisk;
+/// The intent of sending once more: the same operation, the same keys, and on disk before it leaves, like every write.
+struct SendAgain {
+    base: Versioned,
+    before: Vec<Exchange>,
+    first_run: u8,
+}
 
 #[async_trait]
-impl Intent for OnDisk {
-    async fn write(&mut self, _: &Engine, _: &Operation, _: &[Exchange]) -> Result<(), EngineError> {
+impl Intent for SendAgain {
+    async fn write(
+        &mut self,
+        engine: &Engine,
+        operation: &Operation,
+        exchanges: &[Exchange],
+    ) -> Result<(), EngineError> {
+        let again = |payment: &mut Payment, _: &mut Change<'_>| {
+            if is_open(payment, operation) {
+                Ok(())
+            } else {
+                Err(Refusal::WrongStatus(payment.status.as_str()).into())
+            }
+        };
+        let all = self.with(exchanges.to_vec());
+        let complete =
+            |commit: &mut Commit, _: &Payment, (): &()| commit.operations.push((operation.clone(), all.clone()));
+        self.base = engine.update(self.base.clone(), again, complete).await?.0;
         Ok(())
+    }
+}
+
+impl SendAgain {
+    /// What was there before, and the new exchanges under their own run.
+    fn with(&self, exchanges: Vec<Exchange>) -> Vec<Exchange> {
+        let renumbered = exchanges.into_iter().map(|it| Exchange {
+            run: it.run.saturating_add(self.first_run),
+            ..it
+        });
+        self.before.iter().cloned().chain(renumbered).collect()
     }
 }
 
 impl Engine {
     /// Asks what became of an operation and applies the answer.
     pub async fn check(&self, id: OperationId) -> Result<(), EngineError> {
+        self.ask(id, false).await
+    }
+
+    /// Asks because somebody else said that something happened: also about what the books have closed, where money may
+    /// have come late.
+    pub async fn check_hinted(&self, id: OperationId) -> Result<(), EngineError> {
+        self.ask(id, true).await
+    }
+
+    async fn ask(&self, id: OperationId, is_hinted: bool) -> Result<(), EngineError> {
         let (operation, exchanges) = self
             .ports
             .store
             .operation(id)?
             .ok_or(EngineError::NotFound("operation"))?;
         let base = self.load(operation.payment)?;
-        if is_settled(&base.payment, &operation) {
+        let is_late = is_hinted && is_closed_authorization(&base.payment, &operation);
+        if is_settled(&base.payment, &operation) && !is_late {
             return self.close_check(base, &operation).await;
         }
         let (finding, asked) = match self.ask_status(&base.payment, &operation).await {
@@ -71,6 +113,13 @@ impl Engine {
         self.ports.steps.reached("after_status");
         let exchanges = with_checks(exchanges, asked);
         match finding {
+            Finding::Known(Verdict::Proven(Outcome::Standing(standing)))
+                if is_late && matches!(standing.state, State::Captured | State::Authorized) =>
+            {
+                let verdict = Verdict::Proven(Outcome::Standing(standing));
+                self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
+            }
+            _ if is_late => Ok(()),
             Finding::Known(verdict) => self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop),
             Finding::NotThere => self.send_again_or_close(base, operation, exchanges).await,
             Finding::NotThereYet => self.still_unknown(base, operation, exchanges).await.map(drop),
@@ -93,7 +142,9 @@ impl Engine {
             .ambient
             .now_ms()
             .saturating_sub(last_sent_ms.unwrap_or(operation.started_ms));
+        let is_on_its_way = writes(exchanges).any(|exchange| exchange.answer.is_none());
         match outcome {
+            Outcome::NotFound if is_on_its_way => Finding::NotThereYet,
             Outcome::NotFound => match capability.not_found_final_after_ms {
                 Some(after_ms) if age_ms >= after_ms => Finding::NotThere,
                 Some(_) | None => Finding::NotThereYet,
@@ -132,12 +183,13 @@ impl Engine {
         let task = self.open_task(operation.id)?;
         let is_waiting =
             matches!(&ran.verdict, Verdict::Proven(Outcome::Standing(standing)) if standing.state == State::Waiting);
-        let progress = progress_of(&ran.verdict);
         let checks = operation.checks.saturating_add(u32::from(is_waiting));
         let operation = Operation { checks, ..operation };
         let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
             let verdict = ran.verdict.clone();
             match operation.kind {
+                // Nothing is believed of what is being undone at this moment; its timer stays.
+                Kind::Authorize | Kind::Resume if is_being_reversed(payment, &operation) => {}
                 Kind::Authorize | Kind::Resume => {
                     let context = (&self.policy, task.clone());
                     let next = decide::conclude_authorization(payment, change, &operation, verdict, context)?;
@@ -151,7 +203,8 @@ impl Engine {
             }
             Ok(())
         };
-        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            let progress = progress_of(payment, &operation);
             commit.operations.push((
                 Operation {
                     progress,
@@ -253,26 +306,28 @@ impl Engine {
         &self,
         base: Versioned,
         operation: Operation,
-        (method, mut exchanges): (Option<Method>, Vec<Exchange>),
+        (method, before): (Option<Method>, Vec<Exchange>),
     ) -> Result<(), EngineError> {
         tracing::info!(operation = %operation.id, "the provider never saw it: the same request with the same key");
-        let mut ran = self.run(&operation, method.as_ref(), &mut OnDisk).await?;
-        let runs = exchanges
+        let last_run = before
             .iter()
             .map(|exchange| exchange.run)
             .filter(|run| *run != RUN_OF_CHECKS)
             .max();
-        let first = runs.map_or(0, |run| run / 2 * 2 + 2);
-        exchanges.extend(ran.exchanges.drain(..).map(|it| Exchange {
-            run: it.run.saturating_add(first),
-            ..it
-        }));
+        let first_run = last_run.map_or(0, |run| run / 2 * 2 + 2);
         let operation = Operation {
             checks: operation.checks.saturating_add(1),
             ..operation
         };
-        self.apply(
+        let mut intent = SendAgain {
             base,
+            before,
+            first_run,
+        };
+        let ran = self.run(&operation, method.as_ref(), &mut intent).await?;
+        let exchanges = intent.with(ran.exchanges);
+        self.apply(
+            intent.base,
             operation,
             Ran {
                 verdict: ran.verdict,
@@ -292,6 +347,9 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let task = self.open_task(operation.id)?;
         let require = |payment: &mut Payment, change: &mut Change<'_>| {
+            if !is_open(payment, &operation) {
+                return Ok(());
+            }
             change.timers_clear.push((TimerKind::Check, operation.id));
             if let Some(task) = task.clone() {
                 change.close_task(task, "router", "not found, finally; the security code is gone");
@@ -333,11 +391,16 @@ impl Engine {
             ..operation
         };
         let wait = |payment: &mut Payment, change: &mut Change<'_>| {
-            decide::still_unknown(payment, change, &operation, (&self.policy, task.clone()));
+            // What was settled while the question was on its way stays settled.
+            if is_open(payment, &operation) {
+                decide::still_unknown(payment, change, &operation, (&self.policy, task.clone()));
+            }
             Ok(())
         };
-        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            commit.operations.push((operation.clone(), exchanges.clone()));
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            if is_open(payment, &operation) {
+                commit.operations.push((operation.clone(), exchanges.clone()));
+            }
         };
         let (written, ()) = self.update(base, wait, complete).await?;
         Ok((written, operation))
@@ -358,7 +421,13 @@ impl Engine {
                 is_final: true,
                 reason: None,
             };
-            let (written, reversal) = self.follow_up(written, ask, None).await?;
+            let (written, reversal) = match self.follow_up(written, ask, None).await {
+                Err(EngineError::Refused(refusal)) => {
+                    tracing::info!(%refusal, "nothing to reverse any more");
+                    return Ok(());
+                }
+                done => done?,
+            };
             if let Some((reversal, _)) = self.ports.store.operation(reversal)? {
                 self.conclude_reversed(&written, &reversal).await?;
             }
@@ -400,6 +469,28 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
             .follow_up(operation.id)
             .is_none_or(|follow_up| matches!(follow_up.status, FollowUpStatus::Succeeded | FollowUpStatus::Failed)),
     }
+}
+
+/// Whether the books still wait for what the operation did.
+fn is_open(payment: &Payment, operation: &Operation) -> bool {
+    match operation.kind {
+        Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt).is_some_and(|attempt| {
+            matches!(
+                attempt.status,
+                AttemptStatus::Started | AttemptStatus::Unknown | AttemptStatus::ActionRequired
+            )
+        }),
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
+            .follow_up(operation.id)
+            .is_some_and(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown)),
+    }
+}
+
+fn is_closed_authorization(payment: &Payment, operation: &Operation) -> bool {
+    matches!(operation.kind, Kind::Authorize | Kind::Resume)
+        && payment
+            .attempt(operation.attempt)
+            .is_some_and(|attempt| attempt.status.is_closed())
 }
 
 /// Whether the attempt is being undone: until that is settled, what the provider says of it may change.

@@ -14,6 +14,7 @@ use portolan_domain::operation::{Input, Kind, Operation, Target};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::{self, Refusal};
 use portolan_domain::payment::fact::Fact;
+use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus};
 use portolan_domain::ports::CommitError;
 
 /// `POST /v1/payments/{id}/capture`.
@@ -96,6 +97,8 @@ impl Ask {
                     .map_or_else(|| payment.amount.clone(), |hold| hold.amount.clone());
                 if self.kind == Kind::Cancel {
                     decide::may_cancel(payment)?;
+                } else if attempt.status != AttemptStatus::Unknown || has_reversal(payment, attempt.id) {
+                    return Err(Refusal::WrongStatus(payment.status.as_str()));
                 }
                 Ok((attempt.id, held))
             }
@@ -139,8 +142,13 @@ impl FollowUpIntent {
     }
 
     fn begin(&self, payment: &mut Payment, change: &mut Change<'_>, operation: &Operation) -> Result<(), EngineError> {
-        if payment.follow_up(operation.id).is_some() {
-            return Ok(());
+        if let Some(follow_up) = payment.follow_up(operation.id) {
+            let is_pending = follow_up.status == FollowUpStatus::Pending;
+            return if is_pending {
+                Ok(())
+            } else {
+                Err(Refusal::InFlight(operation.kind.as_str()).into())
+            };
         }
         let (attempt, amount) = self.ask.allowed(payment)?;
         if attempt != operation.attempt || amount != operation.amount {
@@ -307,9 +315,10 @@ impl Engine {
         operation: Operation,
         ran: Ran,
     ) -> Result<Versioned, EngineError> {
-        let progress = progress_of(&ran.verdict);
         let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
-            intent.begin(payment, change, &operation)?;
+            if payment.follow_up(operation.id).is_none() {
+                intent.begin(payment, change, &operation)?;
+            }
             if operation.kind == Kind::Cancel {
                 let reason = intent
                     .ask
@@ -328,6 +337,7 @@ impl Engine {
             )?)
         };
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            let progress = progress_of(payment, &operation);
             commit.operations.push((
                 Operation {
                     progress,
@@ -348,6 +358,13 @@ impl Engine {
         self.ports.steps.reached("after_outcome");
         Ok(written)
     }
+}
+
+fn has_reversal(payment: &Payment, attempt: AttemptId) -> bool {
+    payment
+        .follow_ups
+        .iter()
+        .any(|it| it.kind == Kind::Reverse && it.attempt == attempt)
 }
 
 /// Whether that follow-up has its last status.

@@ -40,7 +40,7 @@ impl Engine {
                 })
                 .await
             {
-                Ok(()) => self.check(operation).await?,
+                Ok(()) => self.check_hinted(operation).await?,
                 Err(CommitError::SeenBefore) => tracing::debug!(%channel, event = subject.event, "seen before"),
                 Err(error) => return Err(error.into()),
             }

@@ -13,7 +13,11 @@ impl Engine {
     pub async fn recover(&self) -> Result<usize, EngineError> {
         let mut found = 0;
         for id in self.ports.store.open_operations()? {
-            found += usize::from(self.recover_one(id).await?);
+            match self.recover_one(id).await {
+                Ok(is_new) => found += usize::from(is_new),
+                // One operation must not keep all others from being served; its timer brings it back.
+                Err(error) => tracing::error!(%id, %error, "an operation could not be taken up"),
+            }
         }
         if self.ports.store.was_restored()? {
             self.ask_after_restore().await?;
@@ -45,6 +49,7 @@ impl Engine {
             return Ok(false);
         }
         let base = self.load(operation.payment)?;
+        let exchanges = stamped(exchanges, self.ports.ambient.now_ms());
         let verdict = Verdict::Unknown(self.doubt(&operation, &exchanges), None);
         self.apply(base, operation, Ran { verdict, exchanges }).await?;
         self.ports.steps.reached("after_recovery");
@@ -73,4 +78,19 @@ impl Engine {
             Ok(_) | Err(_) => why.into(),
         }
     }
+}
+
+/// Every write without an answer gets one: nobody knows, as of now. From now on its age counts.
+fn stamped(exchanges: Vec<Exchange>, now_ms: u64) -> Vec<Exchange> {
+    let stamp = |exchange: Exchange| match exchange.answer {
+        Some(_) => exchange,
+        None => {
+            let reply = Reply::Unknown("the router stopped while the request was on its way".into());
+            Exchange {
+                answer: Some(Answer { at_ms: now_ms, reply }),
+                ..exchange
+            }
+        }
+    };
+    exchanges.into_iter().map(stamp).collect()
 }

@@ -193,7 +193,7 @@ impl Engine {
                 Ok(Step::Send(request)) => {
                     let answer = self.ports.channels.send(&status, &request, None).await?;
                     exchanges.push(Exchange {
-                        run: 2,
+                        run: RUN_OF_CHECKS,
                         request,
                         answer: Some(answer.clone()),
                     });

@@ -16,6 +16,8 @@ const TICK: Duration = Duration::from_millis(100);
 const AT_ONCE: usize = 32;
 /// A timer whose handling failed is tried again after this.
 const AGAIN_MS: u64 = 2_000;
+/// An expiry whose void did not go through is tried again after this.
+const EXPIRE_AGAIN_MS: u64 = 60_000;
 
 impl Engine {
     /// Handles due timers until `stop` says so.
@@ -54,7 +56,7 @@ impl Engine {
         };
         if let Err(error) = handled {
             tracing::warn!(%error, operation = %timer.operation, kind = timer.kind.as_str(), "a timer is tried again");
-            if let Err(error) = self.postpone(timer).await {
+            if let Err(error) = self.postpone(timer, AGAIN_MS).await {
                 tracing::warn!(%error, "a timer could not be postponed");
             }
         }
@@ -81,7 +83,10 @@ impl Engine {
             is_final: true,
             reason: Some(reason.to_owned()),
         };
-        self.follow_up(base, ask, None).await?;
+        let (written, _) = self.follow_up(base, ask, None).await?;
+        if waits(&written.payment, &operation, timer.kind) {
+            return self.postpone(timer, EXPIRE_AGAIN_MS).await;
+        }
         self.clear(timer).await
     }
 
@@ -93,8 +98,8 @@ impl Engine {
         Ok(self.ports.store.commit(commit).await?)
     }
 
-    async fn postpone(&self, timer: Timer) -> Result<(), EngineError> {
-        let due_ms = Change::new(&*self.ports.ambient).now_ms.saturating_add(AGAIN_MS);
+    async fn postpone(&self, timer: Timer, after_ms: u64) -> Result<(), EngineError> {
+        let due_ms = Change::new(&*self.ports.ambient).now_ms.saturating_add(after_ms);
         let commit = Commit {
             timers_set: vec![Timer { due_ms, ..timer }],
             ..Commit::default()

@@ -62,7 +62,11 @@ impl Adapter for Stripe {
             methods: vec!["card".into()],
             countries: vec![],
             capabilities: vec![
-                capability("payments", false, asset_rules()),
+                // An intent is made without a key, so sending again would make a second one.
+                Capability {
+                    idempotent_for_s: None,
+                    ..capability("payments", false, asset_rules())
+                },
                 capability("captures", false, vec![]),
                 capability("refunds", true, vec![]),
             ],

@@ -62,7 +62,18 @@ impl Payments for Stripe {
         {
             Err(no) => Ok(Finding::Unknown(format!("{no:?}"))),
             Ok(response) => match response.status {
-                200 => Ok(Finding::Standing(standing(&response.json()?, &of)?)),
+                200 => {
+                    let intent = response.json()?;
+                    // Not confirmed: the write never got there, or is still on its way. The host waits before it believes.
+                    let is_unconfirmed = matches!(
+                        text(&intent, "status")?,
+                        "requires_confirmation" | "requires_payment_method"
+                    );
+                    if is_unconfirmed && !has_failed(&intent) {
+                        return Ok(Finding::NotFound);
+                    }
+                    Ok(Finding::Standing(standing(&intent, &of)?))
+                }
                 404 => Ok(Finding::NotFound),
                 status => Ok(Finding::Unknown(format!("status {status}"))),
             },
@@ -342,17 +353,18 @@ fn last_error(intent: &Value) -> Value {
     portolan_adapter::json!({ "error": intent.get("last_payment_error").cloned().unwrap_or_default() })
 }
 
+fn has_failed(intent: &Value) -> bool {
+    intent.get("last_payment_error").is_some_and(|error| !error.is_null())
+}
+
 fn standing(intent: &Value, of: &Target) -> Result<Standing, Fault> {
     let amount = target_amount(of)?;
     let status = text(intent, "status")?;
-    let has_failed = intent.get("last_payment_error").is_some_and(|error| !error.is_null());
     let state = match status {
         "succeeded" => State::Captured,
         "requires_capture" => State::Authorized,
         "canceled" => State::Canceled,
-        "requires_payment_method" if has_failed => State::Failed,
-        // Not confirmed: the write never got there.
-        "requires_confirmation" | "requires_payment_method" => State::Canceled,
+        "requires_payment_method" => State::Failed,
         "processing" | "requires_action" => State::Waiting,
         other => return Err(Fault::Protocol(format!("intent status {other:?}"))),
     };

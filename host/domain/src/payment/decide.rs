@@ -139,6 +139,7 @@ pub fn begin_attempt(
         network_reference: None,
         memo: None,
         hold: None,
+        is_late: false,
     });
     payment.last_error = None;
     Ok(payment.record(
@@ -192,7 +193,18 @@ pub fn may_refund(payment: &Payment, asked: Option<&Money>) -> Result<(AttemptId
     ) {
         return Err(wrong_status(payment));
     }
-    let attempt = payment.open_attempt().ok_or_else(|| wrong_status(payment))?;
+    let has_money = |attempt: &&Attempt| {
+        matches!(
+            attempt.status,
+            AttemptStatus::Captured | AttemptStatus::Authorized | AttemptStatus::Released
+        )
+    };
+    let attempt = payment
+        .attempts
+        .iter()
+        .rev()
+        .find(has_money)
+        .ok_or_else(|| wrong_status(payment))?;
     let limit = payment.refundable().ok_or_else(|| wrong_status(payment))?;
     let amount = asked.cloned().unwrap_or_else(|| limit.clone());
     within(&amount, limit).map(|amount| (attempt.id, amount))
@@ -268,6 +280,7 @@ pub fn conclude_authorization(
     (policy, task): (&Policy, Option<Task>),
 ) -> Result<Next, IllegalEvent> {
     let id = operation.attempt;
+    let verdict = of_resumption(operation, verdict);
     if let Some(known) = known_already(payment, operation, &verdict) {
         // A notification was quicker than the provider's own reply.
         settle(change, operation.id, task, known);
@@ -317,11 +330,24 @@ pub fn conclude_authorization(
         }
         Verdict::Unknown(doubt, fault) => {
             note(payment, id, doubt.reference, None);
-            unknown(payment, change, operation, fault, policy).map(|()| Next::Rest)
+            unknown(payment, change, operation, fault, (policy, task.is_some())).map(|()| Next::Rest)
         }
         Verdict::Proven(Outcome::Done { .. } | Outcome::Unknown(_)) => {
-            unknown(payment, change, operation, None, policy).map(|()| Next::Rest)
+            unknown(payment, change, operation, None, (policy, task.is_some())).map(|()| Next::Rest)
         }
+    }
+}
+
+/// A resumption that had no effect says nothing of the authorization, which left long before it.
+fn of_resumption(operation: &Operation, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::NoEffect(fault) if operation.kind == Kind::Resume => {
+            Verdict::Unknown(fault.to_string().into(), Some(fault))
+        }
+        Verdict::Proven(Outcome::NotFound) if operation.kind == Kind::Resume => {
+            Verdict::Unknown("the resumption found nothing".to_owned().into(), None)
+        }
+        other => other,
     }
 }
 
@@ -422,6 +448,12 @@ fn late_success(
     operation: &Operation,
     amount: Money,
 ) -> Result<(), IllegalEvent> {
+    match payment.attempt_mut(operation.attempt) {
+        // Told again: it is booked, and there is a task.
+        Some(attempt) if attempt.is_late => return Ok(()),
+        Some(attempt) => attempt.is_late = true,
+        None => {}
+    }
     change.open_task(payment, TaskKind::LateSuccess, operation.id, amount.clone());
     payment.record(
         change,
@@ -530,7 +562,7 @@ fn unknown(
     change: &mut Change<'_>,
     operation: &Operation,
     fault: Option<Fault>,
-    policy: &Policy,
+    (policy, has_task): (&Policy, bool),
 ) -> Result<(), IllegalEvent> {
     let is_closed = payment
         .attempt(operation.attempt)
@@ -552,12 +584,17 @@ fn unknown(
             ..LastError::default()
         });
     }
-    await_check(payment, change, operation, policy);
+    await_check(payment, change, operation, (policy, has_task));
     Ok(())
 }
 
 /// Sets the next status query, and opens the task that everything unknown has.
-fn await_check(payment: &mut Payment, change: &mut Change<'_>, operation: &Operation, policy: &Policy) {
+fn await_check(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    (policy, has_task): (&Policy, bool),
+) {
     let due = change.now_ms.saturating_add(policy.backoff_ms(operation.checks));
     let since_ms = payment.unknown.map_or(change.now_ms, |unknown| unknown.since_ms);
     payment.unknown = Some(UnknownSince {
@@ -567,7 +604,7 @@ fn await_check(payment: &mut Payment, change: &mut Change<'_>, operation: &Opera
     change
         .timers_set
         .push(payment.timer(TimerKind::Check, operation.id, due));
-    if operation.checks == 0 {
+    if !has_task {
         change.open_task(
             payment,
             TaskKind::UnknownOutcome,
@@ -584,7 +621,7 @@ pub fn still_unknown(
     operation: &Operation,
     (policy, task): (&Policy, Option<Task>),
 ) {
-    await_check(payment, change, operation, policy);
+    await_check(payment, change, operation, (policy, task.is_some()));
     let hand_over = operation.checks >= policy.checks_before_human;
     if let Some(task) = task.filter(|task| hand_over && !task.for_human && task.closed.is_none()) {
         change.tasks.push(Task {
@@ -659,7 +696,12 @@ fn conclude_standing(
             } else {
                 "provider"
             };
-            release(payment, change, id, by, None)?;
+            let undoing = payment
+                .in_flight(Kind::Cancel)
+                .chain(payment.in_flight(Kind::Reverse))
+                .next();
+            let undoing = undoing.map(|follow_up| follow_up.operation);
+            release(payment, change, id, by, undoing)?;
         }
         State::Waiting if operation.progress == crate::operation::Progress::Unknown => {
             settle(change, operation.id, task, "waiting");
@@ -721,6 +763,10 @@ pub fn conclude_follow_up(
         return Ok(());
     }
     match verdict {
+        Verdict::Proven(Outcome::Done { .. }) if undoes_what_is_closed(payment, operation) => {
+            settle(change, id, task, "released already");
+            follow_up_failed(payment, change, id, "released_already".into())
+        }
         Verdict::Proven(Outcome::Done {
             reference,
             amount,
@@ -756,10 +802,18 @@ pub fn conclude_follow_up(
         Verdict::Unknown(..)
         | Verdict::Proven(Outcome::Accepted { .. } | Outcome::Standing(_) | Outcome::Unknown(_)) => {
             payment.record(change, Fact::FollowUpUnknown { operation: id })?;
-            await_check(payment, change, operation, policy);
+            await_check(payment, change, operation, (policy, task.is_some()));
             Ok(())
         }
     }
+}
+
+/// A cancel or reversal of an attempt that was closed by another way meanwhile.
+fn undoes_what_is_closed(payment: &Payment, operation: &Operation) -> bool {
+    matches!(operation.kind, Kind::Cancel | Kind::Reverse)
+        && payment
+            .attempt(operation.attempt)
+            .is_some_and(|attempt| attempt.status.is_closed())
 }
 
 fn follow_up_failed(

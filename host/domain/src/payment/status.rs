@@ -127,9 +127,13 @@ impl PaymentStatus {
                 Some(S::Canceled)
             }
             (Fact::RestReleased, S::Processing) => Some(S::Succeeded),
+            (Fact::FollowUpStarted { .. }, S::RequiresAction | S::Processing | S::RequiresCapture | S::Succeeded) => {
+                Some(self)
+            }
+            // The outcome of a cancel may come after the authorization itself was closed.
             (
-                Fact::FollowUpStarted { .. } | Fact::FollowUpUnknown { .. } | Fact::FollowUpFailed { .. },
-                S::RequiresAction | S::Processing | S::RequiresCapture | S::Succeeded,
+                Fact::FollowUpUnknown { .. } | Fact::FollowUpFailed { .. },
+                S::RequiresAction | S::Processing | S::RequiresCapture | S::Succeeded | S::Canceled | S::Failed,
             ) => Some(self),
             (Fact::Refunded { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
             (
