@@ -146,6 +146,15 @@ fn partial_captures_then_cancel_of_the_rest() {
         "{}",
         rest.text
     );
+    let refund = world
+        .post("/v1/refunds", &json!({ "payment": id, "amount": 1000 }))
+        .unwrap();
+    assert_eq!(
+        refund.text_at("/status"),
+        "succeeded",
+        "what was captured can be refunded: {}",
+        refund.text
+    );
     world.assert_books().unwrap();
 }
 

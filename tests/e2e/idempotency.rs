@@ -75,3 +75,29 @@ fn a_refused_request_leaves_the_key_free() {
         .unwrap();
     assert_eq!((good.status, good.header("idempotent-replayed")), (200, None));
 }
+
+#[test]
+fn many_confirmations_of_one_payment_charge_once() {
+    let world = World::start(silent()).unwrap();
+    let method = world.store_card("4242424242424242").unwrap();
+    let created = json!({ "amount": 1099, "currency": "EUR", "payment_method": method });
+    let created = world.post("/v1/payments", &created).unwrap();
+    let id = created.text_at("/id");
+    let confirm = format!("/v1/payments/{id}/confirm");
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..20)
+            .map(|_| scope.spawn(|| world.post(&confirm, &json!({})).unwrap().status))
+            .collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert!(
+        statuses.contains(&200) && statuses.iter().all(|status| [200, 409].contains(status)),
+        "{statuses:?}"
+    );
+    assert_eq!(world.charges_of(id).unwrap().len(), 1);
+    assert_eq!(
+        world.get(&format!("/v1/payments/{id}")).unwrap().text_at("/status"),
+        "succeeded"
+    );
+    world.assert_books().unwrap();
+}

@@ -21,6 +21,8 @@ use portolan_domain::task::{Task, TaskKind};
 const KEPT_CHECKS: usize = 8;
 /// How often a request that never got there goes out again.
 const SENT_AGAIN_MAX: usize = 3;
+/// A request without an answer counts as on its way for so long: longer than any call takes.
+const ON_ITS_WAY_MS: u64 = 10 * 60 * 1_000;
 
 /// What a status query leads to.
 enum Finding {
@@ -57,8 +59,12 @@ impl Intent for SendAgain {
             }
         };
         let all = self.with(exchanges.to_vec());
-        let complete =
-            |commit: &mut Commit, _: &Payment, (): &()| commit.operations.push((operation.clone(), all.clone()));
+        // Open again: a restart takes it up as one whose request may be on its way.
+        let open = Operation {
+            progress: Progress::Open,
+            ..operation.clone()
+        };
+        let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.operations.push((open.clone(), all.clone()));
         self.base = engine.update(self.base.clone(), again, complete).await?.0;
         Ok(())
     }
@@ -142,7 +148,9 @@ impl Engine {
             .ambient
             .now_ms()
             .saturating_sub(last_sent_ms.unwrap_or(operation.started_ms));
-        let is_on_its_way = writes(exchanges).any(|exchange| exchange.answer.is_none());
+        let since_start_ms = self.ports.ambient.now_ms().saturating_sub(operation.started_ms);
+        let is_on_its_way =
+            since_start_ms < ON_ITS_WAY_MS && writes(exchanges).any(|exchange| exchange.answer.is_none());
         match outcome {
             Outcome::NotFound if is_on_its_way => Finding::NotThereYet,
             Outcome::NotFound => match capability.not_found_final_after_ms {
