@@ -1,6 +1,7 @@
 //! SQLite: opening, migrating, and the connections. One writer (`writer.rs`) and a few readers (`reader.rs`).
 
 mod backup;
+mod kept;
 mod reader;
 mod writer;
 
@@ -52,6 +53,7 @@ pub struct SqliteStore {
     sealer: Arc<dyn Sealer>,
     writer: writer::Writer,
     readers: Mutex<Vec<Connection>>,
+    kept: kept::Kept,
     /// Held as long as the store is open: one process writes one store.
     _lock: std::fs::File,
 }
@@ -77,6 +79,7 @@ impl SqliteStore {
             sealer,
             writer,
             readers: Mutex::new(vec![]),
+            kept: kept::Kept::default(),
             _lock: lock,
         })
     }

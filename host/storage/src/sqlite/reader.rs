@@ -97,11 +97,24 @@ impl Store for SqliteStore {
         let payment = commit.payment.as_ref().map(|(payment, expect)| (payment.id, *expect));
         let data_key = match payment {
             None => None,
-            Some((_, 0)) => Some(self.sealer.new_data_key().map_err(CommitError::Unavailable)?),
-            Some((id, _)) => self.data_key(id).map_err(|error| CommitError::Unavailable(error.0))?,
+            Some((id, 0)) => {
+                let key = self.sealer.new_data_key().map_err(CommitError::Unavailable)?;
+                self.kept.data_keys.put(id, key.clone());
+                Some(key)
+            }
+            Some((id, _)) => match self.kept.data_keys.get(&id) {
+                Some(key) => Some(key),
+                None => self.data_key(id).map_err(|error| CommitError::Unavailable(error.0))?,
+            },
         };
+        let is_new = payment.is_some_and(|(_, expect)| expect == 0);
         let rows = rows::make(commit, data_key, &*self.sealer)?;
-        self.writer.write(Unit::Commit(Box::new(rows))).await
+        let written = self.writer.write(Unit::Commit(Box::new(rows))).await;
+        if let (Err(_), Some((id, _)), true) = (&written, payment, is_new) {
+            // Nothing of it is on disk, so its key is nobody's.
+            self.kept.data_keys.forget(&id);
+        }
+        written
     }
 
     fn payment(&self, payment: PaymentId) -> Result<Option<Versioned>, ReadError> {
@@ -487,11 +500,18 @@ const API_KEY: &str = "SELECT hash, id, merchant, mode, scopes, created_ms, revo
 #[async_trait]
 impl KeyRing for SqliteStore {
     fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, ReadError> {
-        self.read(|connection| {
+        if let Some(key) = self.kept.api_keys.get(hash) {
+            return Ok(Some(key));
+        }
+        let found = self.read(|connection| {
             let mut select = connection.prepare_cached(&format!("{API_KEY} WHERE hash = ?"))?;
             let mut found = select.query([hash.as_slice()])?;
             found.next()?.map(api_key).transpose()
-        })
+        })?;
+        if let Some(key) = &found {
+            self.kept.api_keys.put_read(*hash, key.clone());
+        }
+        Ok(found)
     }
 
     fn api_keys(&self) -> Result<Vec<ApiKey>, ReadError> {
@@ -507,6 +527,8 @@ impl KeyRing for SqliteStore {
     }
 
     async fn put_api_key(&self, key: ApiKey) -> Result<(), CommitError> {
-        self.writer.write(Unit::ApiKey(Box::new(key))).await
+        self.writer.write(Unit::ApiKey(Box::new(key.clone()))).await?;
+        self.kept.api_keys.put(key.hash, key);
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ const QUEUE: usize = 4_096;
 /// Units in one transaction.
 const BATCH: usize = 256;
 /// Pages in the write-ahead log after which the writer copies them back.
-const CHECKPOINT_PAGES: i64 = 4_000;
+const CHECKPOINT_PAGES: i64 = 16_000;
 
 /// Something to write.
 pub(crate) enum Unit {
