@@ -1,0 +1,491 @@
+//! What an authorization's verdict leads to: accepted, waiting, declined, without effect, unknown, late. Nothing here is
+//! more certain than the verdict.
+
+use super::{Next, Policy};
+use crate::commit::{Change, TimerKind};
+use crate::ids::{AttemptId, OperationId};
+use crate::money::Money;
+use crate::operation::{Decline, Fault, Kind, Operation, Outcome, Standing, State, Verdict};
+use crate::payment::fact::Fact;
+use crate::payment::status::{AttemptStatus, IllegalEvent};
+use crate::payment::{LastError, Payment, UnknownSince};
+use crate::task::{Task, TaskKind};
+
+/// Applies the verdict of an authorization or of its resumption. `task` is the open task about it, if there is one.
+pub fn conclude_authorization(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    verdict: Verdict,
+    (policy, task): (&Policy, Option<Task>),
+) -> Result<Next, IllegalEvent> {
+    let id = operation.attempt;
+    let verdict = of_resumption(operation, verdict);
+    if let Some(known) = known_already(payment, operation, &verdict) {
+        // A notification was quicker than the provider's own reply.
+        settle(change, operation.id, task, known);
+        return Ok(Next::Rest);
+    }
+    let settled = |change: &mut Change<'_>, how: &str| settle(change, operation.id, task.clone(), how);
+    match verdict {
+        Verdict::Proven(Outcome::Accepted {
+            reference,
+            authorized,
+            captured,
+            network_reference,
+            memo,
+        }) => {
+            note(payment, id, Some(reference), memo);
+            if let Some(attempt) = payment.attempt_mut(id) {
+                attempt.network_reference = network_reference;
+            }
+            settled(change, "succeeded");
+            accept(payment, change, operation, authorized, captured, policy).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::Standing(standing)) => {
+            conclude_standing(payment, change, operation, standing, (policy, task))
+        }
+        Verdict::Proven(Outcome::Waiting {
+            reference,
+            action,
+            check_after_ms,
+            memo,
+        }) => {
+            note(payment, id, reference, memo);
+            settled(change, "waiting");
+            wait(payment, change, operation, action, u64::from(check_after_ms), policy).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::Declined(decline)) => {
+            settled(change, "declined");
+            decline_attempt(payment, change, id, decline).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::NotFound) => {
+            settled(change, "not found, finally");
+            no_effect(payment, change, id, "not_found", "the provider has no such payment").map(|()| Next::TryNext)
+        }
+        Verdict::NoEffect(fault) => {
+            settled(change, "no effect");
+            let (code, text) = fault_error(&fault);
+            no_effect(payment, change, id, code, &text).map(|()| Next::TryNext)
+        }
+        Verdict::Unknown(doubt, fault) => {
+            note(payment, id, doubt.reference, None);
+            unknown(payment, change, operation, fault, (policy, task.is_some())).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::Done { .. } | Outcome::Unknown(_)) => {
+            unknown(payment, change, operation, None, (policy, task.is_some())).map(|()| Next::Rest)
+        }
+    }
+}
+
+/// A resumption that had no effect says nothing of the authorization, which left long before it.
+fn of_resumption(operation: &Operation, verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::NoEffect(fault) if operation.kind == Kind::Resume => {
+            Verdict::Unknown(fault.to_string().into(), Some(fault))
+        }
+        Verdict::Proven(Outcome::NotFound) if operation.kind == Kind::Resume => {
+            Verdict::Unknown("the resumption found nothing".to_owned().into(), None)
+        }
+        other => other,
+    }
+}
+
+/// Whether the books know already what the verdict says, or know better.
+fn known_already(payment: &Payment, operation: &Operation, verdict: &Verdict) -> Option<&'static str> {
+    let status = payment.attempt(operation.attempt)?.status;
+    let has_money = matches!(status, AttemptStatus::Captured | AttemptStatus::Authorized);
+    match verdict {
+        Verdict::Proven(Outcome::Standing(_)) => None,
+        Verdict::Proven(Outcome::Accepted { .. } | Outcome::Waiting { .. }) if has_money => Some("succeeded"),
+        Verdict::Unknown(..) | Verdict::NoEffect(_) if has_money => Some("succeeded"),
+        Verdict::Unknown(..) | Verdict::NoEffect(_) if status.is_closed() => Some("closed"),
+        Verdict::Proven(Outcome::Declined(_) | Outcome::Waiting { .. } | Outcome::NotFound) if status.is_closed() => {
+            Some("closed")
+        }
+        Verdict::Proven(_) | Verdict::Unknown(..) | Verdict::NoEffect(_) => None,
+    }
+}
+
+/// The payment has no further attempt: it failed, for the reason of the last one.
+pub fn fail(payment: &mut Payment, change: &mut Change<'_>) -> Result<(), IllegalEvent> {
+    let code = payment
+        .last_error
+        .as_ref()
+        .map_or_else(|| "no_route".to_owned(), |error| error.code.clone());
+    payment.record(change, Fact::Failed { code })
+}
+
+pub(super) fn note(
+    payment: &mut Payment,
+    id: AttemptId,
+    reference: Option<String>,
+    memo: Option<crate::operation::Memo>,
+) {
+    if let Some(attempt) = payment.attempt_mut(id) {
+        attempt.reference = reference.or_else(|| attempt.reference.take());
+        attempt.memo = memo.or_else(|| attempt.memo.take());
+    }
+}
+
+pub(super) fn settle(change: &mut Change<'_>, operation: OperationId, task: Option<Task>, how: &str) {
+    change.timers_clear.push((TimerKind::Check, operation));
+    change.timers_clear.push((TimerKind::ActionExpiry, operation));
+    if let Some(task) = task.filter(|task| task.closed.is_none()) {
+        change.close_task(task, "router", how);
+    }
+}
+
+fn accept(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    amount: Money,
+    captured: bool,
+    policy: &Policy,
+) -> Result<(), IllegalEvent> {
+    let attempt = operation.attempt;
+    if payment
+        .attempt(attempt)
+        .is_some_and(|attempt| attempt.status.is_closed())
+    {
+        return late_success(payment, change, operation, amount);
+    }
+    if captured {
+        let excess = amount.minus(&payment.amount).ok().filter(|excess| !excess.is_zero());
+        let taken = if excess.is_some() {
+            payment.amount.clone()
+        } else {
+            amount
+        };
+        payment.record(
+            change,
+            Fact::Captured {
+                attempt,
+                operation: None,
+                amount: taken,
+                is_final: true,
+            },
+        )?;
+        if let Some(excess) = excess {
+            change.open_task(payment, TaskKind::Excess, operation.id, excess.clone());
+            payment.record(
+                change,
+                Fact::LateSuccess {
+                    attempt,
+                    amount: excess,
+                },
+            )?;
+        }
+        return Ok(());
+    }
+    payment.record(change, Fact::Authorized { attempt, amount })?;
+    let due = change.now_ms.saturating_add(policy.authorization_ms);
+    change
+        .timers_set
+        .push(payment.timer(TimerKind::AuthorizationExpiry, operation.id, due));
+    Ok(())
+}
+
+fn late_success(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    amount: Money,
+) -> Result<(), IllegalEvent> {
+    match payment.attempt_mut(operation.attempt) {
+        // Told again: it is booked, and there is a task.
+        Some(attempt) if attempt.is_late => return Ok(()),
+        Some(attempt) => attempt.is_late = true,
+        None => {}
+    }
+    change.open_task(payment, TaskKind::LateSuccess, operation.id, amount.clone());
+    payment.record(
+        change,
+        Fact::LateSuccess {
+            attempt: operation.attempt,
+            amount,
+        },
+    )
+}
+
+fn wait(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    action: Option<crate::operation::Action>,
+    check_after_ms: u64,
+    policy: &Policy,
+) -> Result<(), IllegalEvent> {
+    let attempt = operation.attempt;
+    let check = change.now_ms.saturating_add(check_after_ms.max(policy.check_first_ms));
+    change
+        .timers_set
+        .push(payment.timer(TimerKind::Check, operation.id, check));
+    match action {
+        Some(action) => {
+            payment.record(change, Fact::ActionRequired { attempt })?;
+            payment.action = Some(action);
+            let due = change.now_ms.saturating_add(policy.action_ms);
+            change
+                .timers_set
+                .push(payment.timer(TimerKind::ActionExpiry, operation.id, due));
+            Ok(())
+        }
+        None => payment.record(change, Fact::AttemptPending { attempt }),
+    }
+}
+
+fn decline_attempt(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    attempt: AttemptId,
+    decline: Decline,
+) -> Result<(), IllegalEvent> {
+    payment.last_error = Some(LastError {
+        code: "card_declined".into(),
+        decline_reason: Some(decline.reason.clone()),
+        network_code: decline.network_code.clone(),
+        advice: Some(decline.retry.as_str().into()),
+        message: decline.message,
+    });
+    let fact = Fact::AttemptDeclined {
+        attempt,
+        reason: decline.reason,
+        provider_code: decline.provider_code,
+        network_code: decline.network_code,
+    };
+    payment.record(change, fact)?;
+    fail(payment, change)
+}
+
+fn no_effect(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    attempt: AttemptId,
+    code: &str,
+    message: &str,
+) -> Result<(), IllegalEvent> {
+    payment.last_error = Some(LastError {
+        code: code.into(),
+        message: message.into(),
+        ..LastError::default()
+    });
+    payment.record(
+        change,
+        Fact::AttemptNoEffect {
+            attempt,
+            why: code.into(),
+        },
+    )
+}
+
+/// The error code of a fault, and its text for the merchant.
+pub fn fault_error(fault: &Fault) -> (&'static str, String) {
+    use crate::operation::FaultKind as F;
+    match fault.kind {
+        F::Invalid => ("invalid_for_channel", fault.text.clone()),
+        F::Other => ("channel_unavailable", fault.text.clone()),
+        F::Unsupported => ("unsupported_by_channel", fault.text.clone()),
+        F::Misconfigured | F::StaleSession => ("channel_misconfigured", "the channel's credentials are refused".into()),
+        F::Protocol
+        | F::Trap
+        | F::Timeout
+        | F::Memory
+        | F::TooLarge
+        | F::NotPure
+        | F::Rounds
+        | F::NotGranted
+        | F::HandleMisplaced
+        | F::ClaimsMore
+        | F::ClaimsUnheard => ("plugin_fault", format!("plugin_fault: {}", fault.kind)),
+    }
+}
+
+fn unknown(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    fault: Option<Fault>,
+    (policy, has_task): (&Policy, bool),
+) -> Result<(), IllegalEvent> {
+    let is_closed = payment
+        .attempt(operation.attempt)
+        .is_some_and(|attempt| attempt.status.is_closed());
+    if !is_closed {
+        payment.record(
+            change,
+            Fact::OutcomeUnknown {
+                attempt: operation.attempt,
+                operation: operation.id,
+            },
+        )?;
+    }
+    if let Some(fault) = fault {
+        let (code, message) = fault_error(&fault);
+        payment.last_error = Some(LastError {
+            code: code.into(),
+            message,
+            ..LastError::default()
+        });
+    }
+    await_check(payment, change, operation, (policy, has_task));
+    Ok(())
+}
+
+/// Sets the next status query, and opens the task that everything unknown has.
+pub(super) fn await_check(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    (policy, has_task): (&Policy, bool),
+) {
+    let due = change.now_ms.saturating_add(policy.backoff_ms(operation.checks));
+    let since_ms = payment.unknown.map_or(change.now_ms, |unknown| unknown.since_ms);
+    payment.unknown = Some(UnknownSince {
+        since_ms,
+        next_check_ms: due,
+    });
+    change
+        .timers_set
+        .push(payment.timer(TimerKind::Check, operation.id, due));
+    if !has_task {
+        change.open_task(
+            payment,
+            TaskKind::UnknownOutcome,
+            operation.id,
+            operation.amount.clone(),
+        );
+    }
+}
+
+/// A vain status query: ask again later, and at last a human.
+pub fn still_unknown(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    (policy, task): (&Policy, Option<Task>),
+) {
+    await_check(payment, change, operation, (policy, task.is_some()));
+    let hand_over = operation.checks >= policy.checks_before_human;
+    if let Some(task) = task.filter(|task| hand_over && !task.for_human && task.closed.is_none()) {
+        change.tasks.push(Task {
+            for_human: true,
+            ..task
+        });
+    }
+}
+
+/// Applies what the provider says of an authorization in its own totals.
+fn conclude_standing(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    standing: Standing,
+    (policy, task): (&Policy, Option<Task>),
+) -> Result<Next, IllegalEvent> {
+    let id = operation.attempt;
+    note(payment, id, Some(standing.reference), None);
+    let status = payment.attempt(id).map(|attempt| attempt.status);
+    let is_settled = matches!(status, Some(AttemptStatus::Captured | AttemptStatus::Authorized));
+    match standing.state {
+        State::Captured
+            if status == Some(AttemptStatus::Authorized) && payment.in_flight(Kind::Capture).next().is_none() =>
+        {
+            // Captured by a way that these books do not know: a restored backup, or the provider's own console.
+            settle(change, operation.id, task, "captured elsewhere");
+            let all = standing.captured.unwrap_or_else(|| operation.amount.clone());
+            if let Some(amount) = all.minus(&payment.captured).ok().filter(|amount| !amount.is_zero()) {
+                change.timers_clear.push((TimerKind::AuthorizationExpiry, operation.id));
+                payment.record(
+                    change,
+                    Fact::Captured {
+                        attempt: id,
+                        operation: Some(operation.id),
+                        amount,
+                        is_final: true,
+                    },
+                )?;
+            }
+        }
+        State::Authorized | State::Captured | State::Disputed if is_settled => {
+            settle(change, operation.id, task, "known already");
+        }
+        State::Authorized => {
+            settle(change, operation.id, task, "authorized");
+            let amount = standing.authorized.unwrap_or_else(|| operation.amount.clone());
+            accept(payment, change, operation, amount, false, policy)?;
+        }
+        State::Captured | State::Disputed => {
+            settle(change, operation.id, task, "captured");
+            let amount = standing.captured.unwrap_or_else(|| operation.amount.clone());
+            accept(payment, change, operation, amount, true, policy)?;
+        }
+        State::Failed if status.is_some_and(|status| !status.is_closed() && status != AttemptStatus::Captured) => {
+            settle(change, operation.id, task, "declined");
+            match standing.declined {
+                Some(decline) => decline_attempt(payment, change, id, decline)?,
+                None => {
+                    no_effect(payment, change, id, "declined", "the provider says that it failed")?;
+                    fail(payment, change)?;
+                }
+            }
+        }
+        State::Canceled | State::Expired | State::Reversed
+            if status.is_some_and(|status| !status.is_closed() && status != AttemptStatus::Captured) =>
+        {
+            settle(change, operation.id, task, "released");
+            change.timers_clear.push((TimerKind::AuthorizationExpiry, operation.id));
+            let by = if standing.state == State::Expired {
+                "expired"
+            } else {
+                "provider"
+            };
+            let undoing = payment
+                .in_flight(Kind::Cancel)
+                .chain(payment.in_flight(Kind::Reverse))
+                .next();
+            let undoing = undoing.map(|follow_up| follow_up.operation);
+            release(payment, change, id, by, undoing)?;
+        }
+        State::Waiting if operation.progress == crate::operation::Progress::Unknown => {
+            settle(change, operation.id, task, "waiting");
+            wait(payment, change, operation, None, policy.check_first_ms, policy)?;
+        }
+        State::Waiting => {
+            let due = change.now_ms.saturating_add(policy.backoff_ms(operation.checks));
+            change
+                .timers_set
+                .push(payment.timer(TimerKind::Check, operation.id, due));
+        }
+        State::Failed | State::Canceled | State::Expired | State::Reversed => {
+            settle(change, operation.id, task, "no effect");
+        }
+    }
+    Ok(Next::Rest)
+}
+
+/// The attempt is voided, lapsed or undone, and the payment ends: with what was captured before, or canceled.
+pub fn release(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    attempt: AttemptId,
+    by: &str,
+    operation: Option<OperationId>,
+) -> Result<(), IllegalEvent> {
+    payment.record(
+        change,
+        Fact::AttemptReleased {
+            attempt,
+            by: by.into(),
+            operation,
+        },
+    )?;
+    if payment.captured.is_zero() {
+        let reason = payment.cancel_reason.clone().unwrap_or_else(|| by.to_owned());
+        payment.cancel_reason = Some(reason.clone());
+        payment.record(change, Fact::Canceled { reason })
+    } else {
+        payment.record(change, Fact::RestReleased)
+    }
+}

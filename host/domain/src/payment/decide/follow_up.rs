@@ -1,0 +1,151 @@
+//! What the verdict of a capture, cancel, refund or reversal leads to.
+
+use super::Policy;
+use super::authorization::{await_check, note, release, settle};
+use crate::commit::{Change, TimerKind};
+use crate::ids::OperationId;
+use crate::money::Money;
+use crate::operation::{Kind, Operation, Outcome, Verdict};
+use crate::payment::Payment;
+use crate::payment::decide::fault_error;
+use crate::payment::fact::Fact;
+use crate::payment::status::IllegalEvent;
+use crate::task::Task;
+
+/// Applies the verdict of a capture, cancel, refund or reversal.
+pub fn conclude_follow_up(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    verdict: Verdict,
+    (policy, task): (&Policy, Option<Task>),
+) -> Result<(), IllegalEvent> {
+    use crate::payment::status::FollowUpStatus as F;
+    let id = operation.id;
+    if payment
+        .follow_up(id)
+        .is_some_and(|follow_up| matches!(follow_up.status, F::Succeeded | F::Failed))
+    {
+        settle(change, id, task, "known already");
+        return Ok(());
+    }
+    match verdict {
+        Verdict::Proven(Outcome::Done { .. }) if undoes_what_is_closed(payment, operation) => {
+            settle(change, id, task, "released already");
+            follow_up_failed(payment, change, id, "released_already".into())
+        }
+        Verdict::Proven(Outcome::Done {
+            reference,
+            amount,
+            memo,
+        }) => {
+            settle(change, id, task, "done");
+            note(payment, operation.attempt, None, memo);
+            if let Some(follow_up) = payment.follow_up_mut(id) {
+                follow_up.reference = Some(reference);
+                follow_up.amount = amount.clone();
+            }
+            done(payment, change, operation, amount)
+        }
+        Verdict::Proven(Outcome::Waiting { check_after_ms, .. }) => {
+            let due = change
+                .now_ms
+                .saturating_add(u64::from(check_after_ms).max(policy.backoff_ms(operation.checks)));
+            change.timers_set.push(payment.timer(TimerKind::Check, id, due));
+            Ok(())
+        }
+        Verdict::Proven(Outcome::Declined(decline)) => {
+            settle(change, id, task, "declined");
+            follow_up_failed(payment, change, id, decline.reason)
+        }
+        Verdict::Proven(Outcome::NotFound) => {
+            settle(change, id, task, "not found, finally");
+            follow_up_failed(payment, change, id, "not_found".into())
+        }
+        Verdict::NoEffect(fault) => {
+            settle(change, id, task, "no effect");
+            follow_up_failed(payment, change, id, fault_error(&fault).0.into())
+        }
+        Verdict::Unknown(..)
+        | Verdict::Proven(Outcome::Accepted { .. } | Outcome::Standing(_) | Outcome::Unknown(_)) => {
+            payment.record(change, Fact::FollowUpUnknown { operation: id })?;
+            await_check(payment, change, operation, (policy, task.is_some()));
+            Ok(())
+        }
+    }
+}
+
+/// A cancel or reversal of an attempt that was closed by another way meanwhile.
+fn undoes_what_is_closed(payment: &Payment, operation: &Operation) -> bool {
+    matches!(operation.kind, Kind::Cancel | Kind::Reverse)
+        && payment
+            .attempt(operation.attempt)
+            .is_some_and(|attempt| attempt.status.is_closed())
+}
+
+fn follow_up_failed(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: OperationId,
+    reason: String,
+) -> Result<(), IllegalEvent> {
+    if let Some(follow_up) = payment.follow_up_mut(operation) {
+        follow_up.failure = Some(reason.clone());
+    }
+    payment.record(change, Fact::FollowUpFailed { operation, reason })
+}
+
+fn done(
+    payment: &mut Payment,
+    change: &mut Change<'_>,
+    operation: &Operation,
+    amount: Money,
+) -> Result<(), IllegalEvent> {
+    let attempt = operation.attempt;
+    let authorization = payment.attempt(attempt).map(|attempt| attempt.operation);
+    let is_final = payment
+        .follow_up(operation.id)
+        .is_some_and(|follow_up| follow_up.is_final);
+    match operation.kind {
+        Kind::Capture => {
+            let taken_all = payment
+                .attempt(attempt)
+                .and_then(|attempt| attempt.hold.as_ref())
+                .is_none_or(|hold| hold.amount.fits_in(&amount));
+            let is_final = is_final || taken_all;
+            payment.record(
+                change,
+                Fact::Captured {
+                    attempt,
+                    operation: Some(operation.id),
+                    amount,
+                    is_final,
+                },
+            )?;
+            if let Some(authorization) = authorization.filter(|_| is_final) {
+                change
+                    .timers_clear
+                    .push((TimerKind::AuthorizationExpiry, authorization));
+            }
+            Ok(())
+        }
+        Kind::Refund => payment.record(
+            change,
+            Fact::Refunded {
+                operation: operation.id,
+                amount,
+            },
+        ),
+        Kind::Cancel | Kind::Reverse => {
+            if let Some(authorization) = authorization {
+                change
+                    .timers_clear
+                    .push((TimerKind::AuthorizationExpiry, authorization));
+                change.timers_clear.push((TimerKind::ActionExpiry, authorization));
+                change.timers_clear.push((TimerKind::Check, authorization));
+            }
+            release(payment, change, attempt, operation.kind.as_str(), Some(operation.id))
+        }
+        Kind::Authorize | Kind::Resume => Ok(()),
+    }
+}
