@@ -81,7 +81,7 @@ fn hunt(folder: &Path, values: &[&str]) -> Vec<String> {
         let content = std::fs::read(&path).unwrap();
         for value in values {
             for spelling in spellings(value) {
-                if content.windows(spelling.len()).any(|window| window == spelling) {
+                if memchr::memmem::find(&content, &spelling).is_some() {
                     hits.push(format!("{value} as {:?} in {name}", String::from_utf8_lossy(&spelling)));
                 }
             }
