@@ -527,3 +527,6 @@ fn check_claim(heard: bool, asked: &Money, outcome: Outcome) -> Result<Outcome, 
         Some(_) | None => Ok(outcome),
     }
 }
+
+#[cfg(test)]
+mod tests;
