@@ -5,7 +5,7 @@ mod books;
 
 use crate::api::new_key;
 use crate::server::Shared;
-use crate::wire::{event_json, payment_json};
+use crate::wire::{EventView, PaymentView};
 use anyhow::Context;
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
@@ -119,7 +119,8 @@ async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Valu
     };
     let mut events = app.library.events(&page, Some(id)).map_err(failed)?;
     events.reverse();
-    let operations = operations.iter().map(|(operation, exchanges)| {
+    let operations = operations.iter().map(|journaled| {
+        let (operation, exchanges) = journaled.as_ref();
         json!({
             "id": operation.id.to_string(), "kind": operation.kind.as_str(), "channel": operation.channel.as_str(),
             "adapter": operation.adapter, "progress": operation.progress.as_str(), "checks": operation.checks,
@@ -128,11 +129,11 @@ async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Valu
         })
     });
     Ok(Json(json!({
-        "payment": payment_json(&found.payment),
+        "payment": PaymentView::of(&found.payment),
         "version": found.version,
         "operations": operations.collect::<Vec<_>>(),
         "entries": entries.iter().map(books::entry_json).collect::<Vec<_>>(),
-        "events": events.iter().map(event_json).collect::<Vec<_>>(),
+        "events": events.iter().map(EventView::of).collect::<Vec<_>>(),
     })))
 }
 
@@ -183,9 +184,10 @@ async fn unknowns(State(shared): App) -> Result<Json<Value>, Refusal> {
     let store = &shared.app.store;
     let mut unknowns = vec![];
     for id in store.open_operations().map_err(failed)? {
-        let Some((operation, _)) = store.operation(id).map_err(failed)? else {
+        let Some(found) = store.operation(id).map_err(failed)? else {
             continue;
         };
+        let operation = &found.0;
         unknowns.push(json!({
             "operation": id.to_string(), "kind": operation.kind.as_str(), "payment": operation.payment.to_string(),
             "progress": operation.progress.as_str(), "checks": operation.checks, "exposure": operation.amount.to_string(),

@@ -2,11 +2,15 @@
 //! `problem.rs` alone, the resources are under `v1/`.
 
 mod auth;
+mod endpoints;
+mod limit;
+mod openapi;
 mod problem;
 mod strict;
 mod v1;
 
 pub use auth::{SCOPES, new_key};
+pub use limit::Limiter;
 
 use crate::app::App;
 use axum::Router;
@@ -49,25 +53,25 @@ pub struct Api {
     pub app: Arc<App>,
     /// Counts.
     pub counters: Arc<Counters>,
+    /// How often a key may call.
+    pub limiter: Arc<Limiter>,
 }
 
 /// Every route.
 pub fn routes(api: Api) -> Router {
-    let merchant = Router::new()
-        .route("/v1/payments", post(v1::payments::create).get(v1::lists::payments))
-        .route("/v1/payments/{id}", get(v1::lists::payment))
-        .route("/v1/payments/{id}/confirm", post(v1::payments::confirm))
-        .route("/v1/payments/{id}/capture", post(v1::payments::capture))
-        .route("/v1/payments/{id}/cancel", post(v1::payments::cancel))
-        .route("/v1/refunds", post(v1::refunds::create).get(v1::lists::refunds))
-        .route("/v1/refunds/{id}", get(v1::lists::refund))
-        .route("/v1/payment_methods", post(v1::methods::create))
-        .route("/v1/payment_methods/{id}", get(v1::methods::show))
-        .route("/v1/events", get(v1::lists::events))
-        .route("/v1/balances", get(v1::lists::balances));
+    let endpoints = endpoints::endpoints();
+    let document = openapi::document(&endpoints);
+    let merchant = endpoints.into_iter().fold(Router::new(), |router, endpoint| {
+        let needs = (api.clone(), endpoint.scope);
+        let guarded = endpoint
+            .handler
+            .layer(axum::middleware::from_fn_with_state(needs, auth::authenticate));
+        router.route(endpoint.path, guarded)
+    });
     let public = Router::new()
         .route("/return/{operation}", get(v1::public::returned))
-        .route("/notify/{channel}", post(v1::public::notified));
+        .route("/notify/{channel}", post(v1::public::notified))
+        .route("/openapi.json", get(|| async move { axum::Json(document) }));
     merchant
         .merge(public)
         .fallback(|| async { Problem::not_found("route") })
@@ -83,12 +87,14 @@ async fn around(State(api): State<Api>, request: Request, next: Next) -> Respons
     let id = format!("req_{}", api.app.ambient.uuid_v7().simple());
     let in_flight = api.counters.in_flight.fetch_add(1, Ordering::Relaxed);
     let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
-    let mut response = if in_flight >= api.app.config.in_flight_max as u64 {
+    let path = request.uri().path().to_owned();
+    let response = if in_flight >= api.app.config.in_flight_max as u64 {
         api.counters.shed.fetch_add(1, Ordering::Relaxed);
         Problem::busy("too many requests are in flight; nothing was done").into_response()
     } else {
         next.run(request).instrument(span.clone()).await
     };
+    let mut response = problem::name_request(response, &id, &path);
     api.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
     let class = match response.status().as_u16() {
         500.. => 2,

@@ -59,7 +59,7 @@ impl App {
     pub fn build(config: Config) -> anyhow::Result<Self> {
         let folder = config.folder.clone();
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        let vault = Arc::new(LocalVault::new(KeyFile::open_or_create(&folder.join("keys.json"))?));
+        let vault = Arc::new(LocalVault::new(KeyFile::open_or_create(&folder.join("keys.json"))?)?);
         for (channel, name, place) in &config.secrets {
             let value =
                 read_secret(place).map_err(|problem| anyhow::anyhow!("channel {channel}: {name}: {problem}"))?;

@@ -4,11 +4,15 @@
 use portolan_channels::{AdapterSource, ChannelConfig, EndpointConfig};
 use portolan_domain::ids::{Mode, Name};
 use portolan_domain::payment::decide::Policy;
+use portolan_engine::Retention;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// What is wrong, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,7 @@ struct RawServer {
     drain_ms: u64,
     connections_max: usize,
     in_flight_max: usize,
+    requests_per_second: NonZeroU32,
 }
 
 impl Default for RawServer {
@@ -55,6 +60,7 @@ impl Default for RawServer {
             drain_ms: 30_000,
             connections_max: 4_096,
             in_flight_max: 2_048,
+            requests_per_second: NonZeroU32::MIN.saturating_add(999),
         }
     }
 }
@@ -65,6 +71,8 @@ struct RawStore {
     folder: PathBuf,
     disk_floor_mb: u64,
     durable: bool,
+    answers_days: u64,
+    journal_days: u64,
 }
 
 impl Default for RawStore {
@@ -73,6 +81,8 @@ impl Default for RawStore {
             folder: PathBuf::from("data"),
             disk_floor_mb: 64,
             durable: true,
+            answers_days: 30,
+            journal_days: 90,
         }
     }
 }
@@ -159,12 +169,16 @@ pub struct Config {
     pub connections_max: usize,
     /// Requests at once; more are shed with 503.
     pub in_flight_max: usize,
+    /// How often one key may call; more gets 429.
+    pub requests_per_second: NonZeroU32,
     /// Where everything durable is.
     pub folder: PathBuf,
     /// Below so much free disk no new money is taken.
     pub disk_floor_bytes: u64,
     /// Whether commits are synced.
     pub is_durable: bool,
+    /// How long answers and journals are kept.
+    pub retention: Retention,
     /// How long the router waits for what.
     pub policy: Policy,
     /// The adapters.
@@ -215,9 +229,14 @@ impl Config {
             drain: Duration::from_millis(raw.server.drain_ms),
             connections_max: raw.server.connections_max,
             in_flight_max: raw.server.in_flight_max,
+            requests_per_second: raw.server.requests_per_second,
             folder: base.join(raw.store.folder),
             disk_floor_bytes: raw.store.disk_floor_mb.saturating_mul(1024 * 1024),
             is_durable: raw.store.durable,
+            retention: Retention {
+                answers_ms: raw.store.answers_days.saturating_mul(DAY_MS),
+                journals_ms: raw.store.journal_days.saturating_mul(DAY_MS),
+            },
             policy: Policy {
                 check_first_ms: policy.check_first_ms,
                 check_max_ms: policy.check_max_ms,

@@ -13,6 +13,10 @@ mod wire;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// Payments are many small allocations on several threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit code of a bad configuration (`EX_USAGE` of sysexits).
 const BAD_CONFIG: u8 = 64;
 

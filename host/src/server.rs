@@ -3,7 +3,7 @@
 //! crash.
 
 use crate::admin;
-use crate::api::{self, Api, Counters};
+use crate::api::{self, Api, Counters, Limiter};
 use crate::app::App;
 use anyhow::Context;
 use axum::Router;
@@ -57,11 +57,13 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     ));
     let unknown = app.engine.recover().await.context("taking up what the last run left")?;
     let timers = tokio::spawn(app.engine.clone().run_timers(stopped.clone()));
+    let pruning = tokio::spawn(app.engine.clone().run_pruning(app.config.retention, stopped.clone()));
     let api_task = tokio::spawn(listen(
         public,
         api::routes(Api {
             app: app.clone(),
             counters,
+            limiter: Arc::new(Limiter::new(app.config.requests_per_second)),
         }),
         app.config.connections_max,
         stopped,
@@ -74,7 +76,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     tracing::info!("stopping: draining");
     stop.send(true)?;
     let drained = async {
-        let _ = tokio::join!(api_task, timers);
+        let _ = tokio::join!(api_task, timers, pruning);
     };
     tokio::select! {
         () = drained => tracing::info!("drained"),

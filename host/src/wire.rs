@@ -1,218 +1,419 @@
-//! What merchants see: payments, refunds, events and balances as JSON. The one place where a domain type becomes the
-//! API's; each function takes its source apart field by field.
+//! What merchants see: payments, refunds, methods, events and balances as JSON. The one place where a domain type becomes
+//! the API's: each view names its fields once, for the answer and for the OpenAPI document.
+
+mod balance;
+mod event;
+
+pub use balance::BalancesView;
+pub use event::EventView;
 
 use portolan_domain::commit::StoredAnswer;
-use portolan_domain::ids::{Mode, OperationId, RefundId};
-use portolan_domain::ledger::{Account, Balances};
+use portolan_domain::ids::{CaptureId, Mode, OperationId, RefundId};
 use portolan_domain::operation::{Action, CardFacts, Kind};
-use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::status::FollowUpStatus;
 use portolan_domain::payment::{Attempt, FollowUp, LastError, Payment};
 use portolan_domain::ports::{Method, Render};
-use serde_json::{Map, Value, json};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// Renders answers as JSON.
 pub struct Json;
 
 impl Render for Json {
     fn payment(&self, payment: &Payment) -> StoredAnswer {
-        StoredAnswer {
-            status: 200,
-            body: payment_json(payment).to_string().into_bytes(),
-        }
+        answer(&PaymentView::of(payment))
     }
 
     fn refund(&self, payment: &Payment, refund: OperationId) -> StoredAnswer {
-        let body = payment
-            .follow_up(refund)
-            .map_or(Value::Null, |refund| refund_json(payment, refund));
-        StoredAnswer {
-            status: 200,
-            body: body.to_string().into_bytes(),
+        let view = payment.follow_up(refund).map(|refund| RefundView::of(payment, refund));
+        answer(&view)
+    }
+}
+
+fn answer<T: Serialize>(view: &T) -> StoredAnswer {
+    match serde_json::to_vec(view) {
+        Ok(body) => StoredAnswer { status: 200, body },
+        Err(error) => {
+            // A view is texts and numbers; nothing in it can fail.
+            tracing::error!(%error, "an answer could not be written");
+            StoredAnswer {
+                status: 500,
+                body: vec![],
+            }
         }
     }
 }
 
-fn seconds(ms: u64) -> u64 {
+pub(crate) fn seconds(ms: u64) -> u64 {
     ms / 1_000
 }
 
-fn amount(minor: i128) -> Value {
-    // 2^53 is where JSON readers that use floats begin to lose digits.
-    match i64::try_from(minor) {
-        Ok(small) if small < (1 << 53) => json!(small),
-        _ => json!(minor.to_string()),
+/// Writes what shows itself: ids, above all.
+pub(crate) fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+pub(crate) fn text_or_null<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
     }
 }
 
-/// A payment.
-pub fn payment_json(payment: &Payment) -> Value {
-    let metadata: Map<String, Value> = payment
-        .metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), json!(value)))
-        .collect();
-    let mut shown = json!({
-        "id": payment.id.to_string(),
-        "object": "payment",
-        "status": payment.status.as_str(),
-        "amount": amount(payment.amount.minor()),
-        "currency": payment.amount.asset().code(),
-        "amount_authorized": amount(payment.authorized.minor()),
-        "amount_captured": amount(payment.captured.minor()),
-        "amount_refunded": amount(payment.refunded.minor()),
-        "capture_method": if payment.manual_capture { "manual" } else { "automatic" },
-        "payment_method": payment.method.map(|method| method.to_string()),
-        "card": payment.card.as_ref().map(card_json),
-        "next_action": payment.action.as_ref().map(action_json),
-        "last_error": payment.last_error.as_ref().map(error_json),
-        "description": payment.description,
-        "statement_descriptor": payment.statement_descriptor,
-        "return_url": payment.return_url,
-        "payer": { "name": payment.payer_name, "email": payment.payer_email },
-        "metadata": metadata,
-        "cancellation_reason": payment.cancel_reason,
-        "attempts": payment.attempts.iter().map(attempt_json).collect::<Vec<_>>(),
-        "captures": of_kind(payment, Kind::Capture),
-        "refunds": of_kind(payment, Kind::Refund),
-        "uetr": payment.uetr.to_string(),
-        "livemode": payment.mode == Mode::Live,
-        "created": seconds(payment.created_ms),
-    });
-    if let (Some(unknown), Some(fields)) = (payment.unknown, shown.as_object_mut()) {
-        fields.insert("outcome".into(), json!("unknown"));
-        fields.insert("unknown_since".into(), json!(seconds(unknown.since_ms)));
-        fields.insert("next_check_at".into(), json!(seconds(unknown.next_check_ms)));
+/// Minor units: a number up to 2^53, where JSON readers that use floats begin to lose digits, then a text of digits.
+#[derive(Clone, Copy)]
+pub struct Minor(pub i128);
+
+impl Serialize for Minor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match i64::try_from(self.0) {
+            Ok(small) if small < (1 << 53) => serializer.serialize_i64(small),
+            _ => serializer.collect_str(&self.0),
+        }
     }
-    shown
 }
 
-fn of_kind(payment: &Payment, kind: Kind) -> Vec<Value> {
-    payment
-        .follow_ups
-        .iter()
-        .filter(|it| it.kind == kind)
-        .map(|it| refund_json(payment, it))
-        .collect()
+impl JsonSchema for Minor {
+    fn schema_name() -> Cow<'static, str> {
+        "MinorUnits".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Minor units of the currency; a text of digits from 2^53 on",
+            "oneOf": [{ "type": "integer" }, { "type": "string", "pattern": "^-?[0-9]+$" }]
+        })
+    }
+}
+
+/// A payment: the merchant's instruction to move money, with all that became of it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Payment")]
+pub struct PaymentView<'a> {
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String", regex(pattern = "^pay_[0-9a-f]{32}$"))]
+    id: portolan_domain::ids::PaymentId,
+    object: &'static str,
+    /// `requires_payment_method`, `requires_confirmation`, `requires_action`, `processing`, `requires_capture`,
+    /// `succeeded`, `canceled` or `failed`.
+    status: &'static str,
+    amount: Minor,
+    currency: &'a str,
+    amount_authorized: Minor,
+    amount_captured: Minor,
+    amount_refunded: Minor,
+    capture_method: &'static str,
+    #[serde(serialize_with = "text_or_null")]
+    #[schemars(with = "Option<String>")]
+    payment_method: Option<portolan_domain::ids::MethodId>,
+    card: Option<CardView<'a>>,
+    next_action: Option<ActionView<'a>>,
+    last_error: Option<ErrorView<'a>>,
+    description: Option<&'a str>,
+    statement_descriptor: Option<&'a str>,
+    return_url: Option<&'a str>,
+    payer: PayerView<'a>,
+    metadata: BTreeMap<&'a str, &'a str>,
+    cancellation_reason: Option<&'a str>,
+    attempts: Vec<AttemptView<'a>>,
+    captures: Vec<RefundView<'a>>,
+    refunds: Vec<RefundView<'a>>,
+    /// The unique end-to-end transaction reference.
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    uetr: uuid::Uuid,
+    livemode: bool,
+    created: u64,
+    /// `unknown` while nobody knows what became of it: do not ask the payer to pay again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_since: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_check_at: Option<u64>,
+}
+
+impl<'a> PaymentView<'a> {
+    /// The payment as its merchant sees it.
+    pub fn of(payment: &'a Payment) -> Self {
+        let of_kind = |kind| {
+            let of_kind = payment.follow_ups.iter().filter(|it| it.kind == kind);
+            of_kind.map(|it| RefundView::of(payment, it)).collect()
+        };
+        let pair = |(key, value): &'a (String, String)| (key.as_str(), value.as_str());
+        Self {
+            id: payment.id,
+            object: "payment",
+            status: payment.status.as_str(),
+            amount: Minor(payment.amount.minor()),
+            currency: payment.amount.asset().code(),
+            amount_authorized: Minor(payment.authorized.minor()),
+            amount_captured: Minor(payment.captured.minor()),
+            amount_refunded: Minor(payment.refunded.minor()),
+            capture_method: if payment.manual_capture { "manual" } else { "automatic" },
+            payment_method: payment.method,
+            card: payment.card.as_ref().map(CardView::of),
+            next_action: payment.action.as_ref().map(ActionView::of),
+            last_error: payment.last_error.as_ref().map(ErrorView::of),
+            description: payment.description.as_deref(),
+            statement_descriptor: payment.statement_descriptor.as_deref(),
+            return_url: payment.return_url.as_deref(),
+            payer: PayerView {
+                name: payment.payer_name.as_deref(),
+                email: payment.payer_email.as_deref(),
+            },
+            metadata: payment.metadata.iter().map(pair).collect(),
+            cancellation_reason: payment.cancel_reason.as_deref(),
+            attempts: payment.attempts.iter().map(AttemptView::of).collect(),
+            captures: of_kind(Kind::Capture),
+            refunds: of_kind(Kind::Refund),
+            uetr: payment.uetr,
+            livemode: payment.mode == Mode::Live,
+            created: seconds(payment.created_ms),
+            outcome: payment.unknown.map(|_| "unknown"),
+            unknown_since: payment.unknown.map(|unknown| seconds(unknown.since_ms)),
+            next_check_at: payment.unknown.map(|unknown| seconds(unknown.next_check_ms)),
+        }
+    }
+}
+
+/// Who pays.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Payer")]
+struct PayerView<'a> {
+    name: Option<&'a str>,
+    email: Option<&'a str>,
 }
 
 /// A card, as far as a merchant may see it.
-pub fn card_json(card: &CardFacts) -> Value {
-    json!({
-        "brand": card.brand, "bin": card.bin, "last4": card.last4, "expiry_month": card.expiry_month,
-        "expiry_year": card.expiry_year, "fingerprint": card.fingerprint, "holder": card.holder,
-    })
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Card")]
+struct CardView<'a> {
+    brand: &'a str,
+    bin: &'a str,
+    last4: &'a str,
+    expiry_month: u8,
+    expiry_year: u16,
+    /// The same for the same number, and for nobody else to compute.
+    fingerprint: &'a str,
+    holder: Option<&'a str>,
 }
 
-fn action_json(action: &Action) -> Value {
-    match action {
-        Action::Redirect(url) => json!({ "type": "redirect", "url": url }),
-        Action::Form(url, fields) => json!({ "type": "form", "url": url, "fields": fields }),
-        Action::Qr(text) => json!({ "type": "qr", "text": text }),
-        Action::Other(kind, value) => json!({ "type": kind, "value": value }),
+impl<'a> CardView<'a> {
+    fn of(card: &'a CardFacts) -> Self {
+        Self {
+            brand: &card.brand,
+            bin: &card.bin,
+            last4: &card.last4,
+            expiry_month: card.expiry_month,
+            expiry_year: card.expiry_year,
+            fingerprint: &card.fingerprint,
+            holder: card.holder.as_deref(),
+        }
     }
 }
 
-fn error_json(error: &LastError) -> Value {
-    json!({
-        "code": error.code, "decline_reason": error.decline_reason, "network_code": error.network_code,
-        "advice": error.advice, "message": error.message,
-    })
+/// What the payer has to do.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "NextAction")]
+struct ActionView<'a> {
+    /// `redirect`, `form`, `qr`, or the provider's own word.
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<&'a [(String, String)]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
 }
 
-fn attempt_json(attempt: &Attempt) -> Value {
-    json!({
-        "id": attempt.id.to_string(), "channel": attempt.channel.as_str(), "status": attempt.status.as_str(),
-        "reference": attempt.reference, "network_reference": attempt.network_reference,
-    })
+impl<'a> ActionView<'a> {
+    fn of(action: &'a Action) -> Self {
+        let empty = Self {
+            kind: "",
+            url: None,
+            fields: None,
+            text: None,
+            value: None,
+        };
+        match action {
+            Action::Redirect(url) => Self {
+                kind: "redirect",
+                url: Some(url),
+                ..empty
+            },
+            Action::Form(url, fields) => Self {
+                kind: "form",
+                url: Some(url),
+                fields: Some(fields),
+                ..empty
+            },
+            Action::Qr(text) => Self {
+                kind: "qr",
+                text: Some(text),
+                ..empty
+            },
+            Action::Other(kind, value) => Self {
+                kind,
+                value: Some(value),
+                ..empty
+            },
+        }
+    }
+}
+
+/// Why a payment failed.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "LastError")]
+struct ErrorView<'a> {
+    code: &'a str,
+    decline_reason: Option<&'a str>,
+    network_code: Option<&'a str>,
+    /// `never`, `other_channel`, `later`, `after_authentication` or `after_correction`.
+    advice: Option<&'a str>,
+    message: &'a str,
+}
+
+impl<'a> ErrorView<'a> {
+    fn of(error: &'a LastError) -> Self {
+        Self {
+            code: &error.code,
+            decline_reason: error.decline_reason.as_deref(),
+            network_code: error.network_code.as_deref(),
+            advice: error.advice.as_deref(),
+            message: &error.message,
+        }
+    }
+}
+
+/// One try through one channel.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Attempt")]
+struct AttemptView<'a> {
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    id: portolan_domain::ids::AttemptId,
+    channel: &'a str,
+    status: &'static str,
+    reference: Option<&'a str>,
+    network_reference: Option<&'a str>,
+}
+
+impl<'a> AttemptView<'a> {
+    fn of(attempt: &'a Attempt) -> Self {
+        Self {
+            id: attempt.id,
+            channel: attempt.channel.as_str(),
+            status: attempt.status.as_str(),
+            reference: attempt.reference.as_deref(),
+            network_reference: attempt.network_reference.as_deref(),
+        }
+    }
 }
 
 /// A refund, or a capture, which has the same shape.
-pub fn refund_json(payment: &Payment, follow_up: &FollowUp) -> Value {
-    let is_refund = follow_up.kind == Kind::Refund;
-    let id = if is_refund {
-        RefundId(follow_up.operation.0).to_string()
-    } else {
-        portolan_domain::ids::CaptureId(follow_up.operation.0).to_string()
-    };
-    // Unknown is "pending" for the merchant, with the word beside it.
-    let (status, outcome) = match follow_up.status {
-        FollowUpStatus::Unknown => ("pending", Some("unknown")),
-        FollowUpStatus::Pending | FollowUpStatus::Succeeded | FollowUpStatus::Failed => {
-            (follow_up.status.as_str(), None)
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Refund")]
+pub struct RefundView<'a> {
+    id: String,
+    object: &'static str,
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    payment: portolan_domain::ids::PaymentId,
+    amount: Minor,
+    currency: &'a str,
+    /// `pending`, `succeeded` or `failed`.
+    status: &'static str,
+    /// `unknown` while nobody knows: it is pending then.
+    outcome: Option<&'static str>,
+    reason: Option<&'a str>,
+    failure_reason: Option<&'a str>,
+    created: u64,
+}
+
+impl<'a> RefundView<'a> {
+    /// The refund or capture as its merchant sees it.
+    pub fn of(payment: &Payment, follow_up: &'a FollowUp) -> Self {
+        let is_refund = follow_up.kind == Kind::Refund;
+        let (id, object) = if is_refund {
+            (RefundId(follow_up.operation.0).to_string(), "refund")
+        } else {
+            (CaptureId(follow_up.operation.0).to_string(), "capture")
+        };
+        let (status, outcome) = match follow_up.status {
+            FollowUpStatus::Unknown => ("pending", Some("unknown")),
+            FollowUpStatus::Pending | FollowUpStatus::Succeeded | FollowUpStatus::Failed => {
+                (follow_up.status.as_str(), None)
+            }
+        };
+        Self {
+            id,
+            object,
+            payment: payment.id,
+            amount: Minor(follow_up.amount.minor()),
+            currency: follow_up.amount.asset().code(),
+            status,
+            outcome,
+            reason: follow_up.reason.as_deref(),
+            failure_reason: follow_up.failure.as_deref(),
+            created: seconds(follow_up.created_ms),
         }
-    };
-    json!({
-        "id": id, "object": if is_refund { "refund" } else { "capture" }, "payment": payment.id.to_string(),
-        "amount": amount(follow_up.amount.minor()), "currency": follow_up.amount.asset().code(), "status": status,
-        "outcome": outcome, "reason": follow_up.reason, "failure_reason": follow_up.failure,
-        "created": seconds(follow_up.created_ms),
-    })
+    }
 }
 
 /// A stored payment method.
-pub fn method_json(method: &Method) -> Value {
-    json!({
-        "id": method.id.to_string(), "object": "payment_method", "type": "card", "card": card_json(&method.card),
-        "livemode": method.mode == Mode::Live, "created": seconds(method.created_ms),
-    })
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "PaymentMethod")]
+pub struct MethodView<'a> {
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    id: portolan_domain::ids::MethodId,
+    object: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    card: CardView<'a>,
+    livemode: bool,
+    created: u64,
 }
 
-/// A fact. It holds no personal data, so it shows what changed, not the whole payment.
-pub fn event_json(event: &Event) -> Value {
-    let money = match &event.fact {
-        Fact::Created { amount, .. }
-        | Fact::Authorized { amount, .. }
-        | Fact::Captured { amount, .. }
-        | Fact::FollowUpStarted { amount, .. }
-        | Fact::Refunded { amount, .. }
-        | Fact::LateSuccess { amount, .. }
-        | Fact::LateSettled { amount, .. } => Some(amount),
-        _ => None,
-    };
-    let detail = match &event.fact {
-        Fact::AttemptStarted { channel, adapter, .. } => json!({ "channel": channel.as_str(), "adapter": adapter }),
-        Fact::AttemptDeclined {
-            reason,
-            provider_code,
-            network_code,
-            ..
-        } => {
-            json!({ "decline_reason": reason, "provider_code": provider_code, "network_code": network_code })
+impl<'a> MethodView<'a> {
+    /// The method as its merchant sees it.
+    pub fn of(method: &'a Method) -> Self {
+        Self {
+            id: method.id,
+            object: "payment_method",
+            kind: "card",
+            card: CardView::of(&method.card),
+            livemode: method.mode == Mode::Live,
+            created: seconds(method.created_ms),
         }
-        Fact::AttemptNoEffect { why, .. } => json!({ "code": why }),
-        Fact::AttemptReleased { by, .. } => json!({ "by": by }),
-        Fact::Failed { code } => json!({ "code": code }),
-        Fact::Canceled { reason } | Fact::FollowUpFailed { reason, .. } => json!({ "reason": reason }),
-        _ => json!({}),
-    };
-    json!({
-        "id": event.id.to_string(), "object": "event", "type": event.fact.name(), "created": seconds(event.at_ms),
-        "sequence": event.number, "livemode": event.mode == Mode::Live,
-        "data": {
-            "payment": event.payment.to_string(),
-            "attempt": event.fact.attempt().map(|id| id.to_string()),
-            "operation": event.fact.follow_up().map(|id| id.to_string()),
-            "amount": money.map(|money| amount(money.minor())),
-            "currency": money.map(|money| money.asset().code().to_owned()),
-            "detail": detail,
-        },
-    })
+    }
 }
 
-/// A merchant's balances by currency.
-pub fn balances_json(balances: &Balances, mode: Mode) -> Value {
-    let rows = balances
-        .iter()
-        .filter(|((account, _), _)| matches!(account, Account::MerchantPending(_)));
-    let rows = rows.map(|((_, asset), balance)| {
-        json!({
-            "currency": asset.code(),
-            "pending": amount(balance.credit.saturating_sub(balance.debit)),
-            "available": 0,
-            "reserved": amount(balance.pending_debit),
-            "authorized": amount(balance.pending_credit),
-        })
-    });
-    json!({ "object": "balances", "livemode": mode == Mode::Live, "balances": rows.collect::<Vec<_>>() })
+/// A page of a list, the newest first.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "List{T}")]
+pub struct ListView<T> {
+    object: &'static str,
+    data: Vec<T>,
+    has_more: bool,
+}
+
+impl<T> ListView<T> {
+    /// A page, of which one more than asked was read, to know whether there is more.
+    pub fn of(limit: usize, mut data: Vec<T>) -> Self {
+        let has_more = data.len() >= limit;
+        data.truncate(limit.saturating_sub(1));
+        Self {
+            object: "list",
+            data,
+            has_more,
+        }
+    }
 }

@@ -28,7 +28,8 @@ pub(crate) struct CallScope {
 /// A guest's own state on the host's side, for one call.
 pub(crate) struct Guest {
     scope: CallScope,
-    wasi: WasiCtx,
+    /// Made when the guest first asks for it: most never do.
+    wasi: Option<WasiCtx>,
     table: ResourceTable,
     pub words: Vec<Word>,
     /// Whether a signature was verified in this call.
@@ -46,7 +47,7 @@ struct Exceeded(FaultKind, String);
 pub(crate) fn store(engine: &Engine, scope: CallScope) -> Store<Guest> {
     let limits = scope.limits;
     let guest = Guest {
-        wasi: empty_wasi(&scope),
+        wasi: None,
         scope,
         table: ResourceTable::new(),
         words: vec![],
@@ -126,7 +127,7 @@ impl HostMonotonicClock for FixedClock {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: &mut self.wasi,
+            ctx: self.wasi.get_or_insert_with(|| empty_wasi(&self.scope)),
             table: &mut self.table,
         }
     }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts};
 use portolan_domain::exchange::{Answer, Body, Reply, Request, Response};
 use portolan_domain::ids::{ChannelId, OperationId};
-use portolan_domain::operation::{Context, Fault, FaultKind, Input, Kind, Operation};
+use portolan_domain::operation::{Context, Fault, FaultKind, Input, KEYS, Kind, Operation};
 use portolan_domain::ports::{
     Ambient, Channels, ContextRequest, Fill, Method, Notification, Receipt, Rejection, Step, Vault,
 };
@@ -21,9 +21,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How many idempotency keys an operation gets: as many writes as it may have.
-const KEYS: usize = 8;
 
 /// An adapter's file, by its configured name.
 #[derive(Clone, Debug)]
@@ -79,6 +76,7 @@ impl Line {
 pub struct Registry {
     sandbox: Sandbox,
     lines: Vec<Arc<Line>>,
+    facts: Arc<[ChannelFacts]>,
     pub(crate) egress: Egress,
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) ambient: Arc<dyn Ambient>,
@@ -98,6 +96,7 @@ impl Registry {
         let mut registry = Self {
             sandbox,
             lines: vec![],
+            facts: Arc::new([]),
             egress,
             vault,
             ambient,
@@ -114,6 +113,7 @@ impl Registry {
             let line = make_line(config, adapter)?;
             registry.lines.push(Arc::new(line));
         }
+        registry.facts = registry.lines.iter().map(|line| facts(line)).collect();
         Ok(registry)
     }
 
@@ -176,9 +176,7 @@ impl Registry {
         let base = &self.public_url;
         Context {
             operation: request.operation,
-            keys: (0..KEYS)
-                .map(|n| key(&self.vault.handle(request.operation, &format!("key {n}"))))
-                .collect(),
+            keys: (0..KEYS).map(|n| self.vault.provider_key(request.operation, n)).collect(),
             now_ms: self.ambient.now_ms(),
             entropy: self.vault.entropy(request.operation),
             settings: line.config.settings.clone(),
@@ -195,16 +193,16 @@ impl Registry {
             Sent::NotSent(text) => Reply::NotSent(text),
             Sent::Unknown(text) => Reply::Unknown(text),
             Sent::Response { status, headers, body } => {
-                let scrub = |bytes| self.vault.scrub(&line.config.id, bytes, fills, card);
-                let headers = headers
-                    .into_iter()
-                    .filter(|(name, _)| name != "set-cookie")
-                    .map(|(name, value)| (name, String::from_utf8_lossy(&scrub(value)).into_owned()))
-                    .collect();
+                let kept = headers.into_iter().filter(|(name, _)| name != "set-cookie");
+                let (names, mut texts): (Vec<String>, Vec<Vec<u8>>) = kept.unzip();
+                texts.push(body);
+                let mut texts = self.vault.scrub(&line.config.id, texts, fills, card);
+                let body = Body::from(texts.pop().unwrap_or_default());
+                let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
                 Reply::Response(Response {
                     status,
-                    headers,
-                    body: Body::from(scrub(body)),
+                    headers: names.into_iter().zip(texts.into_iter().map(text)).collect(),
+                    body,
                 })
             }
         }
@@ -213,17 +211,6 @@ impl Registry {
 
 fn uuid_nil() -> uuid::Uuid {
     uuid::Uuid::nil()
-}
-
-/// An idempotency key in the form of a UUID, from a handle: the same each time for one operation and position.
-fn key(handle: &str) -> String {
-    let digits: String = handle
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .chain("00000000000000000000000000000000".chars())
-        .take(32)
-        .collect();
-    uuid::Uuid::try_parse(&digits).unwrap_or_default().to_string()
 }
 
 fn make_line(config: ChannelConfig, adapter: Arc<Adapter>) -> Result<Line, RegistryError> {
@@ -268,8 +255,8 @@ fn make_line(config: ChannelConfig, adapter: Arc<Adapter>) -> Result<Line, Regis
 
 #[async_trait]
 impl Channels for Registry {
-    fn facts(&self) -> Vec<ChannelFacts> {
-        self.lines.iter().map(|line| facts(line)).collect()
+    fn facts(&self) -> Arc<[ChannelFacts]> {
+        self.facts.clone()
     }
 
     fn capability(&self, channel: &ChannelId, kind: Kind) -> Option<Capability> {

@@ -3,12 +3,14 @@
 use crate::exchange::Exchange;
 use crate::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, TaskId};
 use crate::ledger::{Entry, Line};
-use crate::operation::Operation;
+use crate::operation::{Operation, Progress};
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
 use crate::ports::Ambient;
 use crate::task::{Closed, Task, TaskKind};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use uuid::Uuid;
 
 /// What must happen later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, Hash)]
@@ -30,21 +32,39 @@ impl TimerKind {
             Self::AuthorizationExpiry => "authorization_expiry",
         }
     }
+
+    /// The kind of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Check, Self::ActionExpiry, Self::AuthorizationExpiry]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
 }
 
-/// A durable timer; one of each kind per operation.
+/// A durable timer; one of each kind per operation. The payment knows its own; the store lists them by time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Timer {
     /// What must happen.
     pub kind: TimerKind,
     /// To which operation.
     pub operation: OperationId,
-    /// Of which payment.
-    pub payment: PaymentId,
-    /// Test or live.
-    pub mode: Mode,
     /// When.
     pub due_ms: u64,
+}
+
+/// An operation with its exchanges so far, shared: it is written once and read often.
+pub type Journaled = Arc<(Operation, Vec<Exchange>)>;
+
+/// What is in flight after a commit: what was, with what the commit brings, less what is concluded.
+pub fn in_flight(before: &[Journaled], written: &[Journaled]) -> Vec<Journaled> {
+    let is_rewritten = |known: &&Journaled| !written.iter().any(|it| it.0.id == known.0.id);
+    let still_open = |it: &&Journaled| it.0.progress != Progress::Concluded;
+    before
+        .iter()
+        .filter(is_rewritten)
+        .chain(written.iter().filter(still_open))
+        .cloned()
+        .collect()
 }
 
 /// The name of an idempotency claim: merchant, mode, key.
@@ -96,19 +116,23 @@ pub struct Seen {
 /// All or nothing; a failed guard is a typed refusal.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
+    /// The id of what it adds to the journal; its events' ids begin with it.
+    pub row: Uuid,
     /// A claim that must not exist yet.
     pub claim: Option<Claim>,
     /// The payment as it is now, and the version that it must still have (0: none yet).
     pub payment: Option<(Payment, u64)>,
+    /// The payment's operations in flight before this commit.
+    pub in_flight: Vec<Journaled>,
     /// Facts.
     pub events: Vec<Event>,
     /// Postings.
     pub entries: Vec<Entry>,
     /// Operations as they are now, each with all its exchanges.
-    pub operations: Vec<(Operation, Vec<Exchange>)>,
-    /// Timers to clear, before any is set.
-    pub timers_clear: Vec<(TimerKind, OperationId)>,
-    /// Timers to set (again).
+    pub operations: Vec<Journaled>,
+    /// Timers that are there and must go, before any is set.
+    pub timers_clear: Vec<Timer>,
+    /// Timers to set.
     pub timers_set: Vec<Timer>,
     /// Tasks as they are now.
     pub tasks: Vec<Task>,
@@ -121,10 +145,11 @@ pub struct Commit {
 }
 
 /// What a use case changes, collected while facts are recorded.
-pub struct Change<'a> {
+pub struct Change {
     /// The time of all of it.
     pub now_ms: u64,
-    ambient: &'a dyn Ambient,
+    /// The events of one change have consecutive ids: this one, with their number in its last two bytes.
+    row: Uuid,
     /// Facts.
     pub events: Vec<Event>,
     /// Postings.
@@ -137,12 +162,12 @@ pub struct Change<'a> {
     pub tasks: Vec<Task>,
 }
 
-impl<'a> Change<'a> {
+impl Change {
     /// An empty change at that time.
-    pub fn new(ambient: &'a dyn Ambient) -> Self {
+    pub fn new(ambient: &dyn Ambient) -> Self {
         Self {
             now_ms: ambient.now_ms(),
-            ambient,
+            row: ambient.uuid_v7(),
             events: vec![],
             entries: vec![],
             timers_set: vec![],
@@ -151,8 +176,16 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Puts facts of an earlier change in front: they are written together.
+    pub fn precede(&mut self, earlier: &[Event]) {
+        if let Some(first) = earlier.first() {
+            self.row = first.id.0;
+        }
+        self.events.splice(0..0, earlier.iter().cloned());
+    }
+
     pub(crate) fn event(&mut self, payment: &Payment, fact: Fact) -> EventId {
-        let id = EventId(self.ambient.uuid_v7());
+        let id = EventId(event_uuid(self.row, self.events.len()));
         self.events.push(Event {
             id,
             payment: payment.id,
@@ -211,26 +244,42 @@ impl<'a> Change<'a> {
     }
 
     /// The commit that writes it, on the payment's version `expect`.
-    pub fn into_commit(self, payment: Payment, expect: u64) -> Commit {
+    pub fn into_commit(self, mut payment: Payment, expect: u64) -> Commit {
+        let mut cleared = vec![];
+        let set_again = self.timers_set.iter().map(|timer| (timer.kind, timer.operation));
+        for (kind, operation) in self.timers_clear.into_iter().chain(set_again) {
+            let is_it = |timer: &mut Timer| timer.kind == kind && timer.operation == operation;
+            cleared.extend(payment.timers.extract_if(.., is_it));
+        }
+        payment.timers.extend(&self.timers_set);
         Commit {
+            row: event_uuid(self.row, 0),
             payment: Some((payment, expect)),
             events: self.events,
             entries: self.entries,
             timers_set: self.timers_set,
-            timers_clear: self.timers_clear,
+            timers_clear: cleared,
             tasks: self.tasks,
             ..Commit::default()
         }
     }
 }
 
-/// One task of a kind per operation: its id is the operation's with the kind in the last byte, so that opening it twice
-/// is opening it once.
-pub fn task_uuid(operation: OperationId, kind: TaskKind) -> uuid::Uuid {
+/// The id of a change's event by its number, from 0: the ids of one change are consecutive.
+fn event_uuid(row: Uuid, number: usize) -> Uuid {
+    let mut bytes = row.into_bytes();
+    let [.., high, low] = &mut bytes;
+    [*high, *low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+    Uuid::from_bytes(bytes)
+}
+
+/// One task of a kind per operation: its id is the operation's with the kind where a UUID has its version, so that
+/// opening it twice is opening it once.
+pub fn task_uuid(operation: OperationId, kind: TaskKind) -> Uuid {
     let mut bytes = *operation.0.as_bytes();
-    let [.., last] = &mut bytes;
-    *last ^= kind as u8 + 1;
-    uuid::Uuid::from_bytes(bytes)
+    let [_, _, _, _, _, _, version, ..] = &mut bytes;
+    *version = (*version & 0x0f) | ((8 + kind as u8) << 4);
+    Uuid::from_bytes(bytes)
 }
 
 /// A payment with its version in the store.
@@ -240,4 +289,6 @@ pub struct Versioned {
     pub payment: Payment,
     /// Counts its commits.
     pub version: u64,
+    /// Its operations whose outcome is not on disk.
+    pub in_flight: Vec<Journaled>,
 }

@@ -57,6 +57,44 @@ ids! {
     TaskId = "task";
 }
 
+/// How many of an operation's last bytes are its own; the others are its payment's.
+const PART_BYTES: usize = 4;
+
+impl PaymentId {
+    /// A payment's id from a fresh version 7 UUID: the last four bytes are left to its operations.
+    pub fn new(uuid: Uuid) -> Self {
+        Self(with_part(uuid, 0))
+    }
+}
+
+impl OperationId {
+    /// An operation of a payment: the payment's id, with `part` in its last four bytes. So an operation's payment, and a
+    /// refund's, is known without looking it up.
+    pub fn of(payment: PaymentId, part: u32) -> Self {
+        Self(with_part(payment.0, part))
+    }
+
+    /// The payment that it belongs to.
+    pub fn payment(self) -> PaymentId {
+        PaymentId(with_part(self.0, 0))
+    }
+}
+
+impl RefundId {
+    /// The payment that it belongs to.
+    pub fn payment(self) -> PaymentId {
+        PaymentId(with_part(self.0, 0))
+    }
+}
+
+fn with_part(uuid: Uuid, part: u32) -> Uuid {
+    let mut bytes = uuid.into_bytes();
+    for (byte, value) in bytes.iter_mut().rev().take(PART_BYTES).zip(part.to_le_bytes()) {
+        *byte = value;
+    }
+    Uuid::from_bytes(bytes)
+}
+
 /// A name chosen by the operator: 1 to 40 of `a-z 0-9 - _`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Debug)]
 #[serde(transparent)]

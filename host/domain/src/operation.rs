@@ -109,6 +109,9 @@ pub struct Memo {
     pub bytes: Vec<u8>,
 }
 
+/// How many idempotency keys an operation gets: as many writes as it may have.
+pub const KEYS: u8 = 8;
+
 /// What an operation is given, besides its context.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Input {

@@ -74,6 +74,8 @@ pub struct Payment {
     pub events: u32,
     /// How many ledger entries it has.
     pub entries: u32,
+    /// Its timers that are set.
+    pub timers: Vec<Timer>,
 }
 
 /// One try to execute a payment through one channel.
@@ -85,6 +87,10 @@ pub struct Attempt {
     pub channel: ChannelId,
     /// The authorization's operation.
     pub operation: OperationId,
+    /// The adapter version, by digest.
+    pub adapter: String,
+    /// When it started.
+    pub started_ms: u64,
     /// Derived from the facts.
     pub status: AttemptStatus,
     /// The provider's reference.
@@ -171,6 +177,24 @@ impl Payment {
         self.follow_ups.iter_mut().find(|follow_up| follow_up.operation == id)
     }
 
+    /// The operation behind a provider's reference on a channel.
+    pub fn operation_of(&self, channel: &ChannelId, reference: &str) -> Option<OperationId> {
+        let is_reference = |known: &Option<String>| known.as_deref() == Some(reference);
+        let on_channel = |id: AttemptId| self.attempt(id).is_some_and(|attempt| attempt.channel == *channel);
+        let attempt = self
+            .attempts
+            .iter()
+            .find(|attempt| attempt.channel == *channel && is_reference(&attempt.reference));
+        let follow_up = || {
+            self.follow_ups
+                .iter()
+                .find(|it| is_reference(&it.reference) && on_channel(it.attempt))
+        };
+        attempt
+            .map(|attempt| attempt.operation)
+            .or_else(|| follow_up().map(|it| it.operation))
+    }
+
     /// The attempt whose money this payment has or waits for: the last one that is not closed.
     pub fn open_attempt(&self) -> Option<&Attempt> {
         self.attempts.iter().rev().find(|attempt| !attempt.status.is_closed())
@@ -194,7 +218,7 @@ impl Payment {
 
     /// Applies a fact: statuses by their tables, amounts, ledger entries, and the event itself. On an error nothing in
     /// `change` counts: the caller drops payment and change together.
-    pub fn record(&mut self, change: &mut Change<'_>, fact: Fact) -> Result<(), IllegalEvent> {
+    pub fn record(&mut self, change: &mut Change, fact: Fact) -> Result<(), IllegalEvent> {
         self.status = self.status.next(&fact)?;
         if let Some(attempt) = fact.attempt().and_then(|id| self.attempt_mut(id)) {
             attempt.status = attempt.status.next(&fact)?;
@@ -210,7 +234,7 @@ impl Payment {
     }
 
     /// The table event → postings. Facts without money post nothing, and say so here.
-    fn post(&mut self, change: &mut Change<'_>, event: crate::ids::EventId, fact: &Fact) {
+    fn post(&mut self, change: &mut Change, event: crate::ids::EventId, fact: &Fact) {
         match fact {
             Fact::AttemptStarted { attempt, .. } => {
                 let amount = self.amount.clone();
@@ -283,7 +307,7 @@ impl Payment {
 
     fn entry(
         &mut self,
-        change: &mut Change<'_>,
+        change: &mut Change,
         event: crate::ids::EventId,
         resolves: Option<u32>,
         lines: Vec<Line>,
@@ -301,7 +325,7 @@ impl Payment {
         Some(Movement::refund(&self.attempt(attempt)?.channel, &self.merchant))
     }
 
-    fn hold_for_attempt(&mut self, change: &mut Change<'_>, event: crate::ids::EventId, id: AttemptId, amount: &Money) {
+    fn hold_for_attempt(&mut self, change: &mut Change, event: crate::ids::EventId, id: AttemptId, amount: &Money) {
         let Some(movement) = self.collect_movement(id) else {
             return;
         };
@@ -314,7 +338,7 @@ impl Payment {
         }
     }
 
-    fn release_attempt(&mut self, change: &mut Change<'_>, event: crate::ids::EventId, id: AttemptId) {
+    fn release_attempt(&mut self, change: &mut Change, event: crate::ids::EventId, id: AttemptId) {
         let Some(movement) = self.collect_movement(id) else {
             return;
         };
@@ -326,7 +350,7 @@ impl Payment {
     /// Posts a capture and lets the hold go; what may still be captured is held anew, linked in the same commit.
     fn post_capture(
         &mut self,
-        change: &mut Change<'_>,
+        change: &mut Change,
         event: crate::ids::EventId,
         id: AttemptId,
         amount: &Money,
@@ -352,7 +376,7 @@ impl Payment {
 
     fn resolve_refund(
         &mut self,
-        change: &mut Change<'_>,
+        change: &mut Change,
         event: crate::ids::EventId,
         id: OperationId,
         refunded: Option<&Money>,
@@ -404,8 +428,6 @@ impl Payment {
         Timer {
             kind,
             operation,
-            payment: self.id,
-            mode: self.mode,
             due_ms,
         }
     }

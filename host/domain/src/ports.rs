@@ -2,8 +2,8 @@
 //! implementation in the tree.
 
 use crate::channel::{Capability, ChannelFacts};
-use crate::commit::{Claim, ClaimName, Commit, StoredAnswer, Timer, Versioned};
-use crate::exchange::{Answer, Exchange, Request, Word};
+use crate::commit::{Claim, ClaimName, Commit, Journaled, StoredAnswer, Timer, Versioned};
+use crate::exchange::{Answer, Request, Word};
 use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
 use crate::ledger::{Balances, Entry};
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome};
@@ -11,6 +11,7 @@ use crate::payment::fact::Event;
 use crate::task::Task;
 use crate::wire::WireRequest;
 use async_trait::async_trait;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Time, ids and randomness.
@@ -96,13 +97,13 @@ pub struct Page<I> {
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Writes all of it or nothing. Once it returns `Ok`, it is on disk.
-    async fn commit(&self, commit: Commit) -> Result<(), CommitError>;
+    async fn commit(&self, commit: &Commit) -> Result<(), CommitError>;
     /// The payment, as last committed.
     fn payment(&self, id: PaymentId) -> Result<Option<Versioned>, ReadError>;
     /// The claim of that name.
     fn claim(&self, name: &ClaimName) -> Result<Option<Claim>, ReadError>;
-    /// One operation with its exchanges.
-    fn operation(&self, id: OperationId) -> Result<Option<(Operation, Vec<Exchange>)>, ReadError>;
+    /// One operation with its exchanges; `None` too once the journal was pruned.
+    fn operation(&self, id: OperationId) -> Result<Option<Journaled>, ReadError>;
     /// Operations whose intent is written and whose outcome is not, oldest first.
     fn open_operations(&self) -> Result<Vec<OperationId>, ReadError>;
     /// Whether this is a restored backup whose lost outcomes were not asked for yet.
@@ -119,13 +120,20 @@ pub trait Store: Send + Sync {
     fn method(&self, id: MethodId) -> Result<Option<Method>, ReadError>;
     /// Stores a payment method.
     async fn put_method(&self, method: Method) -> Result<(), CommitError>;
-    /// Finds the operation behind a provider's reference or key on a channel.
-    fn find_operation(
-        &self,
-        channel: &ChannelId,
-        key: Option<&str>,
-        reference: Option<&str>,
-    ) -> Result<Option<OperationId>, ReadError>;
+    /// Finds the operation behind a provider's reference on a channel.
+    fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError>;
+    /// Forgets answers of idempotency keys and journals that are older than told; returns how many rows it touched, at
+    /// most `limit`.
+    async fn prune(&self, older: Older, limit: usize) -> Result<usize, CommitError>;
+}
+
+/// What is old enough to be forgotten.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Older {
+    /// Answers of idempotency keys from before this time.
+    pub answers_ms: u64,
+    /// Operations with their exchanges from before this time.
+    pub journals_ms: u64,
 }
 
 /// The durable record, as lists, operators and auditors read it.
@@ -139,7 +147,7 @@ pub trait Library: Send + Sync {
     /// The payment of a refund.
     fn refund(&self, id: crate::ids::RefundId) -> Result<Option<Versioned>, ReadError>;
     /// A payment's operations with their exchanges.
-    fn operations(&self, payment: PaymentId) -> Result<Vec<(Operation, Vec<Exchange>)>, ReadError>;
+    fn operations(&self, payment: PaymentId) -> Result<Vec<Journaled>, ReadError>;
     /// A payment's ledger entries.
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
     /// Open tasks, oldest first; `closed` too if asked.
@@ -209,7 +217,7 @@ pub struct Rejection(pub &'static str, pub String);
 #[async_trait]
 pub trait Channels: Send + Sync {
     /// All channels, in configured order.
-    fn facts(&self) -> Vec<ChannelFacts>;
+    fn facts(&self) -> Arc<[ChannelFacts]>;
     /// What the channel says of the interface that does `kind`.
     fn capability(&self, channel: &ChannelId, kind: crate::operation::Kind) -> Option<Capability>;
     /// Makes an operation's context: keys, handles, sessions. Opens a session where none is open.
@@ -279,6 +287,11 @@ pub struct Fill {
 pub trait Vault: Send + Sync {
     /// The handle for a name of an operation: an opaque word, the same each time.
     fn handle(&self, operation: OperationId, name: &str) -> String;
+    /// The `n`-th idempotency key of an operation for its provider, in the form of a UUID: the same each time, never
+    /// another's, and nobody else can tell which operation it belongs to.
+    fn provider_key(&self, operation: OperationId, n: u8) -> String;
+    /// The operation that a provider's key belongs to, if it can be one of ours.
+    fn operation_of_key(&self, key: &str) -> Option<OperationId>;
     /// 32 bytes that are the same each time for one operation.
     fn entropy(&self, operation: OperationId) -> [u8; 32];
     /// Puts the values in place. Refuses a handle anywhere but at its granted places.
@@ -289,8 +302,8 @@ pub trait Vault: Send + Sync {
         fills: &[Fill],
         card: Option<&Method>,
     ) -> Result<WireRequest, Fault>;
-    /// Puts handles back where a reply repeats what was filled in, and removes security codes.
-    fn scrub(&self, channel: &ChannelId, text: Vec<u8>, fills: &[Fill], card: Option<&Method>) -> Vec<u8>;
+    /// Puts handles back wherever the texts of a reply repeat what was filled in, and removes security codes.
+    fn scrub(&self, channel: &ChannelId, texts: Vec<Vec<u8>>, fills: &[Fill], card: Option<&Method>) -> Vec<Vec<u8>>;
     /// Whether the signature is the named key's over the data.
     fn verify(
         &self,
@@ -319,7 +332,7 @@ pub trait Sealer: Send + Sync {
     /// A new data key, wrapped.
     fn new_data_key(&self) -> Result<Vec<u8>, String>;
     /// Seals `plain` under a wrapped data key, bound to `place` (what the ciphertext belongs to).
-    fn seal(&self, data_key: &[u8], place: &[u8], plain: &[u8]) -> Result<Vec<u8>, String>;
+    fn seal(&self, data_key: &[u8], place: &[u8], plain: Vec<u8>) -> Result<Vec<u8>, String>;
     /// Opens what `seal` made.
     fn open(&self, data_key: &[u8], place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String>;
 }

@@ -2,9 +2,9 @@
 
 use crate::idempotency::ClaimRequest;
 use crate::run::{Intent, NewOperation, Ran};
-use crate::{Engine, EngineError};
+use crate::{Answered, Engine, EngineError};
 use async_trait::async_trait;
-use portolan_domain::commit::{Change, ClaimName, Commit, TimerKind, Versioned};
+use portolan_domain::commit::{Change, ClaimName, Commit, Journaled, StoredAnswer, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
 use portolan_domain::operation::{Authorization, Fault, Input, Kind, Operation, Progress};
@@ -14,12 +14,12 @@ use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentSta
 use portolan_domain::payment::{LastError, Payment};
 use portolan_domain::ports::Method;
 use portolan_domain::routing::{RouteFacts, rank};
+use std::sync::Arc;
 
 /// After this time an operation without an outcome is looked at, should its task be lost: longer than any call takes.
 pub(crate) const LOOK_AFTER_MS: u64 = 180_000;
 
 /// What is decided and not on disk yet: it goes in front of the first commit.
-#[derive(Clone)]
 pub(crate) struct Lead {
     /// The draft's facts.
     pub events: Vec<Event>,
@@ -30,7 +30,6 @@ pub(crate) struct Lead {
 impl Lead {
     fn put_into(&self, commit: &mut Commit, payment: &Payment, operation: Option<OperationId>, now_ms: u64) {
         commit.claim = Some(self.claim.claim(payment.id, operation, now_ms));
-        commit.events = self.events.iter().cloned().chain(commit.events.drain(..)).collect();
         commit.is_new_money = true;
     }
 }
@@ -42,6 +41,8 @@ struct Walk {
     claim: ClaimName,
     method: Method,
     chosen: (ChannelId, String),
+    /// The answer as it is stored, once it is final.
+    answer: Option<StoredAnswer>,
 }
 
 #[async_trait]
@@ -53,16 +54,15 @@ impl Intent for Walk {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
-        let lead = self.lead.clone();
-        let begin = |payment: &mut Payment, change: &mut Change<'_>| self.begin(payment, change, operation);
+        let begin = |payment: &mut Payment, change: &mut Change| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
-            commit.operations.push((operation.clone(), exchanges.to_vec()));
+            commit.operations.push(Arc::new((operation.clone(), exchanges.to_vec())));
             commit.is_new_money = true;
-            if let Some(lead) = &lead {
+            if let Some(lead) = &self.lead {
                 lead.put_into(commit, payment, Some(operation.id), operation.started_ms);
             }
         };
-        let (written, ()) = engine.update(self.base.clone(), begin, complete).await?;
+        let (written, ()) = engine.update(&self.base, begin, complete).await?;
         self.base = written;
         self.lead = None;
         Ok(())
@@ -70,8 +70,24 @@ impl Intent for Walk {
 }
 
 impl Walk {
+    fn answered(self, engine: &Engine) -> Answered {
+        let answer = self.answer.unwrap_or_else(|| engine.ports.render.payment(&self.base.payment));
+        Answered {
+            answer,
+            is_replay: false,
+        }
+    }
+
+    /// What was decided before stands in front, in the same commit.
+    fn precede(&self, change: &mut Change) {
+        if let Some(lead) = &self.lead {
+            change.precede(&lead.events);
+        }
+    }
+
     /// The attempt's own facts, unless they are on the payment already (the second write of an operation).
-    fn begin(&self, payment: &mut Payment, change: &mut Change<'_>, operation: &Operation) -> Result<(), EngineError> {
+    fn begin(&self, payment: &mut Payment, change: &mut Change, operation: &Operation) -> Result<(), EngineError> {
+        self.precede(change);
         if let Some(attempt) = payment.attempt(operation.attempt) {
             return if attempt.status == AttemptStatus::Started {
                 Ok(())
@@ -106,7 +122,7 @@ fn refuse_beside_another(payment: &Payment) -> Result<(), EngineError> {
 }
 
 /// Gives the payment its method, where it has another one or none.
-pub(crate) fn set_method(payment: &mut Payment, change: &mut Change<'_>, method: &Method) -> Result<(), EngineError> {
+pub(crate) fn set_method(payment: &mut Payment, change: &mut Change, method: &Method) -> Result<(), EngineError> {
     if payment.method == Some(method.id) && payment.status != PaymentStatus::RequiresPaymentMethod {
         return Ok(());
     }
@@ -116,8 +132,8 @@ pub(crate) fn set_method(payment: &mut Payment, change: &mut Change<'_>, method:
 }
 
 impl Engine {
-    /// Tries the route's channels until one concludes.
-    pub(crate) async fn attempt(&self, base: Versioned, lead: Lead, method: Method) -> Result<Versioned, EngineError> {
+    /// Tries the route's channels until one concludes; the answer.
+    pub(crate) async fn attempt(&self, base: Versioned, lead: Lead, method: Method) -> Result<Answered, EngineError> {
         let claim = lead.claim.name.clone();
         let mut fault = None;
         let route = self.route(&base.payment);
@@ -128,11 +144,12 @@ impl Engine {
             claim,
             method,
             chosen: nowhere,
+            answer: None,
         };
         for chosen in route.into_iter().take(self.policy.attempts_max) {
             walk.chosen = chosen;
             match self.attempt_on(&mut walk).await? {
-                Ok(Next::Rest) => return Ok(walk.base),
+                Ok(Next::Rest) => return Ok(walk.answered(self)),
                 Ok(Next::TryNext) => {}
                 Err(unusable) => fault = Some(unusable),
             }
@@ -163,7 +180,7 @@ impl Engine {
             self.policy.action_ms,
         );
         let new = NewOperation {
-            id: OperationId(ambient.uuid_v7()),
+            id: self.new_operation_id(&walk.base.payment),
             payment: &walk.base.payment,
             channel: walk.chosen.0.clone(),
             adapter: walk.chosen.1.clone(),
@@ -187,8 +204,7 @@ impl Engine {
 
     /// Commits the outcome: the exchanges, what follows from the verdict, and the answer if it is final.
     async fn conclude_attempt(&self, walk: &mut Walk, operation: Operation, ran: Ran) -> Result<Next, EngineError> {
-        let lead = walk.lead.clone();
-        let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
+        let conclude = |payment: &mut Payment, change: &mut Change| {
             if payment.attempt(operation.attempt).is_none() {
                 walk.begin(payment, change, &operation)?;
             }
@@ -201,24 +217,22 @@ impl Engine {
                 (&self.policy, None),
             )?)
         };
+        let mut answer = None;
         let complete = |commit: &mut Commit, payment: &Payment, _: &Next| {
             let progress = progress_of(payment, &operation);
-            commit.operations.push((
-                Operation {
-                    progress,
-                    ..operation.clone()
-                },
-                ran.exchanges.clone(),
-            ));
+            commit.operations.push(journaled(&operation, progress, &ran.exchanges));
             if payment.status.is_final() {
-                commit.answer = Some((walk.claim.clone(), self.ports.render.payment(payment)));
+                let rendered = self.ports.render.payment(payment);
+                commit.answer = Some((walk.claim.clone(), rendered.clone()));
+                answer = Some(rendered);
             }
-            if let Some(lead) = &lead {
+            if let Some(lead) = &walk.lead {
                 lead.put_into(commit, payment, Some(operation.id), operation.started_ms);
             }
         };
-        let (written, next) = self.update(walk.base.clone(), conclude, complete).await?;
+        let (written, next) = self.update(&walk.base, conclude, complete).await?;
         walk.base = written;
+        walk.answer = answer;
         walk.lead = None;
         self.ports.steps.reached("after_outcome");
         if progress_of(&walk.base.payment, &operation) == Progress::Concluded && next == Next::Rest {
@@ -228,9 +242,10 @@ impl Engine {
     }
 
     /// No channel is left: the payment failed.
-    async fn give_up(&self, walk: Walk, fault: Option<Fault>) -> Result<Versioned, EngineError> {
+    async fn give_up(&self, mut walk: Walk, fault: Option<Fault>) -> Result<Answered, EngineError> {
         let now_ms = self.ports.ambient.now_ms();
-        let fail = |payment: &mut Payment, change: &mut Change<'_>| {
+        let fail = |payment: &mut Payment, change: &mut Change| {
+            walk.precede(change);
             refuse_beside_another(payment)?;
             if let Some(fault) = &fault {
                 let (code, message) = decide::fault_error(fault);
@@ -253,8 +268,31 @@ impl Engine {
                 lead.put_into(commit, payment, None, now_ms);
             }
         };
-        Ok(self.update(walk.base.clone(), fail, complete).await?.0)
+        walk.base = self.update(&walk.base, fail, complete).await?.0;
+        Ok(walk.answered(self))
     }
+
+    /// A new operation's id: its payment's, with a part that no other operation of it has.
+    pub(crate) fn new_operation_id(&self, payment: &Payment) -> OperationId {
+        let is_taken = |id: &OperationId| {
+            payment.attempts.iter().any(|attempt| attempt.operation == *id) || payment.follow_up(*id).is_some()
+        };
+        let mut ids = std::iter::repeat_with(|| {
+            let [.., a, b, c, d] = *self.ports.ambient.uuid_v4().as_bytes();
+            OperationId::of(payment.id, u32::from_be_bytes([a, b, c, d]).max(1))
+        });
+        let first = OperationId::of(payment.id, 1);
+        ids.find(|id| !is_taken(id)).unwrap_or(first)
+    }
+}
+
+/// An operation as it goes into the journal.
+pub(crate) fn journaled(operation: &Operation, progress: Progress, exchanges: &[Exchange]) -> Journaled {
+    let operation = Operation {
+        progress,
+        ..operation.clone()
+    };
+    Arc::new((operation, exchanges.to_vec()))
 }
 
 /// How far an operation is, as the payment shows it after its verdict.

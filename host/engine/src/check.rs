@@ -1,9 +1,9 @@
 //! Finding out what an operation did: status with back-off, the same key again, reversal, a human. Nothing here decides
 //! that an unknown one failed.
 
-use crate::attempt::progress_of;
+use crate::attempt::{journaled, progress_of};
 use crate::follow_up::Ask;
-use crate::run::{Intent, RUN_OF_CHECKS, Ran};
+use crate::run::{Intent, RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned, task_uuid};
@@ -16,6 +16,7 @@ use portolan_domain::payment::fact::Fact;
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use portolan_domain::ports::Method;
 use portolan_domain::task::{Task, TaskKind};
+use std::sync::Arc;
 
 /// How many exchanges of status queries are kept with an operation.
 const KEPT_CHECKS: usize = 8;
@@ -51,7 +52,7 @@ impl Intent for SendAgain {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
-        let again = |payment: &mut Payment, _: &mut Change<'_>| {
+        let again = |payment: &mut Payment, _: &mut Change| {
             if is_open(payment, operation) {
                 Ok(())
             } else {
@@ -64,8 +65,9 @@ impl Intent for SendAgain {
             progress: Progress::Open,
             ..operation.clone()
         };
-        let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.operations.push((open.clone(), all.clone()));
-        self.base = engine.update(self.base.clone(), again, complete).await?.0;
+        let open = Arc::new((open, all));
+        let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.operations.push(open.clone());
+        self.base = engine.update(&self.base, again, complete).await?.0;
         Ok(())
     }
 }
@@ -94,11 +96,8 @@ impl Engine {
     }
 
     async fn ask(&self, id: OperationId, is_hinted: bool) -> Result<(), EngineError> {
-        let (operation, exchanges) = self
-            .ports
-            .store
-            .operation(id)?
-            .ok_or(EngineError::NotFound("operation"))?;
+        let found = self.ports.store.operation(id)?;
+        let (operation, exchanges) = owned(found.ok_or(EngineError::NotFound("operation"))?);
         let base = self.load(operation.payment)?;
         let is_late = is_hinted && is_closed_authorization(&base.payment, &operation);
         if is_settled(&base.payment, &operation) && !is_late {
@@ -193,7 +192,7 @@ impl Engine {
             matches!(&ran.verdict, Verdict::Proven(Outcome::Standing(standing)) if standing.state == State::Waiting);
         let checks = operation.checks.saturating_add(u32::from(is_waiting));
         let operation = Operation { checks, ..operation };
-        let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
+        let conclude = |payment: &mut Payment, change: &mut Change| {
             let verdict = ran.verdict.clone();
             match operation.kind {
                 // Nothing is believed of what is being undone at this moment; its timer stays.
@@ -213,15 +212,9 @@ impl Engine {
         };
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
             let progress = progress_of(payment, &operation);
-            commit.operations.push((
-                Operation {
-                    progress,
-                    ..operation.clone()
-                },
-                ran.exchanges.clone(),
-            ));
+            commit.operations.push(journaled(&operation, progress, &ran.exchanges));
         };
-        let (written, ()) = self.update(base, conclude, complete).await?;
+        let (written, ()) = self.update(&base, conclude, complete).await?;
         self.conclude_reversed(&written, &operation).await?;
         self.ports.steps.reached("after_outcome");
         Ok(written)
@@ -234,11 +227,10 @@ impl Engine {
         match attempt {
             Some(attempt) if is_undone && matches!(reversal.kind, Kind::Reverse | Kind::Cancel) => {
                 let found = self.ports.store.operation(attempt.operation)?;
-                let Some((authorization, _)) = found.filter(|(operation, _)| operation.progress != Progress::Concluded)
-                else {
+                let Some(found) = found.filter(|found| found.0.progress != Progress::Concluded) else {
                     return Ok(());
                 };
-                self.close_check(written.clone(), &authorization).await
+                self.close_check(written.clone(), &found.0).await
             }
             Some(_) | None => Ok(()),
         }
@@ -251,11 +243,12 @@ impl Engine {
 
     /// The operation was settled by another way: only its timer, task and progress are left.
     async fn close_check(&self, base: Versioned, operation: &Operation) -> Result<(), EngineError> {
-        let Some((current, exchanges)) = self.ports.store.operation(operation.id)? else {
+        let Some(current) = self.ports.store.operation(operation.id)? else {
             return Ok(());
         };
+        let concluded = journaled(&current.0, Progress::Concluded, &current.1);
         let task = self.open_task(operation.id)?;
-        let close = |_: &mut Payment, change: &mut Change<'_>| {
+        let close = |_: &mut Payment, change: &mut Change| {
             change.timers_clear.push((TimerKind::Check, operation.id));
             if let Some(task) = task.clone() {
                 change.close_task(task, "router", "settled by another operation");
@@ -263,15 +256,9 @@ impl Engine {
             Ok(())
         };
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            commit.operations.push((
-                Operation {
-                    progress: Progress::Concluded,
-                    ..current.clone()
-                },
-                exchanges.clone(),
-            ));
+            commit.operations.push(concluded.clone());
         };
-        self.update(base, close, complete).await.map(drop)
+        self.update(&base, close, complete).await.map(drop)
     }
 
     /// The provider never saw it. Inside the key's lifetime the same request goes out again with the same key; else the
@@ -354,7 +341,7 @@ impl Engine {
         exchanges: Vec<Exchange>,
     ) -> Result<(), EngineError> {
         let task = self.open_task(operation.id)?;
-        let require = |payment: &mut Payment, change: &mut Change<'_>| {
+        let require = |payment: &mut Payment, change: &mut Change| {
             if !is_open(payment, &operation) {
                 return Ok(());
             }
@@ -377,13 +364,10 @@ impl Engine {
             Ok(payment.record(change, Fact::CodeRequired)?)
         };
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            let concluded = Operation {
-                progress: Progress::Concluded,
-                ..operation.clone()
-            };
-            commit.operations.push((concluded, exchanges.clone()));
+            let concluded = journaled(&operation, Progress::Concluded, &exchanges);
+            commit.operations.push(concluded);
         };
-        self.update(base, require, complete).await.map(drop)
+        self.update(&base, require, complete).await.map(drop)
     }
 
     /// Asks again later; after some vain queries a human is asked.
@@ -398,7 +382,7 @@ impl Engine {
             checks: operation.checks.saturating_add(1),
             ..operation
         };
-        let wait = |payment: &mut Payment, change: &mut Change<'_>| {
+        let wait = |payment: &mut Payment, change: &mut Change| {
             // What was settled while the question was on its way stays settled.
             if is_open(payment, &operation) {
                 decide::still_unknown(payment, change, &operation, (&self.policy, task.clone()));
@@ -407,10 +391,11 @@ impl Engine {
         };
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
             if is_open(payment, &operation) {
-                commit.operations.push((operation.clone(), exchanges.clone()));
+                let waiting = journaled(&operation, operation.progress, &exchanges);
+                commit.operations.push(waiting);
             }
         };
-        let (written, ()) = self.update(base, wait, complete).await?;
+        let (written, ()) = self.update(&base, wait, complete).await?;
         Ok((written, operation))
     }
 
@@ -436,8 +421,8 @@ impl Engine {
                 }
                 done => done?,
             };
-            if let Some((reversal, _)) = self.ports.store.operation(reversal)? {
-                self.conclude_reversed(&written, &reversal).await?;
+            if let Some(reversal) = self.ports.store.operation(reversal)? {
+                self.conclude_reversed(&written, &reversal.0).await?;
             }
         }
         Ok(())

@@ -54,19 +54,19 @@ impl Engine {
         let confirm = command.valid.confirm;
         let (draft, change) = self.draft(&command, method.as_ref())?;
         if !confirm {
-            return self.store_unconfirmed(draft, change, &command.claim).await;
+            return self.store_unconfirmed(change.into_commit(draft, 0), &command.claim).await;
         }
         let method = method.ok_or(EngineError::NotFound("payment method"))?;
         let base = Versioned {
             payment: draft,
             version: 0,
+            in_flight: vec![],
         };
         let lead = Lead {
             events: change.events,
             claim: command.claim,
         };
-        let done = self.attempt(base, lead, method).await?;
-        Ok(self.answered(&done.payment))
+        self.attempt(base, lead, method).await
     }
 
     /// Confirms a payment that was created before.
@@ -94,8 +94,7 @@ impl Engine {
             events: vec![],
             claim: command.claim,
         };
-        let done = self.attempt(base, lead, method).await?;
-        Ok(self.answered(&done.payment))
+        self.attempt(base, lead, method).await
     }
 
     /// A payment of that merchant; somebody else's does not exist.
@@ -124,11 +123,11 @@ impl Engine {
         })
     }
 
-    fn draft(&self, command: &CreatePayment, method: Option<&Method>) -> Result<(Payment, Commit), EngineError> {
+    fn draft(&self, command: &CreatePayment, method: Option<&Method>) -> Result<(Payment, Change), EngineError> {
         let ambient = &*self.ports.ambient;
         let mut change = Change::new(ambient);
         let names = (
-            PaymentId(ambient.uuid_v7()),
+            PaymentId::new(ambient.uuid_v7()),
             ambient.uuid_v4(),
             command.merchant.clone(),
             command.mode,
@@ -137,19 +136,19 @@ impl Engine {
         if let Some(method) = method {
             set_method(&mut payment, &mut change, method)?;
         }
-        let commit = change.into_commit(payment.clone(), 0);
-        Ok((payment, commit))
+        Ok((payment, change))
     }
 
     async fn store_unconfirmed(
         &self,
-        payment: Payment,
         mut commit: Commit,
         claim: &ClaimRequest,
     ) -> Result<Answered, EngineError> {
-        commit.claim = Some(claim.claim(payment.id, None, payment.created_ms));
+        let created = commit.payment.as_ref().map(|(payment, _)| (payment.id, payment.created_ms));
+        commit.claim = created.map(|(id, at_ms)| claim.claim(id, None, at_ms));
         commit.is_new_money = true;
-        self.ports.store.commit(commit).await?;
+        self.ports.store.commit(&commit).await?;
+        let (payment, _) = commit.payment.ok_or(EngineError::NotFound("payment"))?;
         Ok(self.answered(&payment))
     }
 

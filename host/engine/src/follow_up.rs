@@ -1,7 +1,7 @@
 //! What follows an authorization: capture, cancel, refund. The amount is checked and reserved in the intent's commit, on
 //! the payment's last version, so that two at once cannot both pass.
 
-use crate::attempt::{LOOK_AFTER_MS, progress_of};
+use crate::attempt::{LOOK_AFTER_MS, journaled, progress_of};
 use crate::idempotency::{ClaimRequest, Claimed};
 use crate::run::{Intent, NewOperation, Ran};
 use crate::{Answered, Engine, EngineError};
@@ -10,12 +10,13 @@ use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, MerchantId, Mode, OperationId, PaymentId};
 use portolan_domain::money::Money;
-use portolan_domain::operation::{Input, Kind, Operation, Target};
-use portolan_domain::payment::Payment;
+use portolan_domain::operation::{Input, KEYS, Kind, Operation, Target};
+use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::payment::decide::{self, Refusal};
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus};
 use portolan_domain::ports::CommitError;
+use std::sync::Arc;
 
 /// `POST /v1/payments/{id}/capture`.
 #[derive(Clone, Debug)]
@@ -122,13 +123,13 @@ impl Intent for FollowUpIntent {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
-        let begin = |payment: &mut Payment, change: &mut Change<'_>| self.begin(payment, change, operation);
+        let begin = |payment: &mut Payment, change: &mut Change| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
-            commit.operations.push((operation.clone(), exchanges.to_vec()));
+            commit.operations.push(Arc::new((operation.clone(), exchanges.to_vec())));
             commit.is_new_money = self.claim.is_some();
             commit.claim = self.new_claim(payment, operation);
         };
-        let (written, ()) = engine.update(self.base.clone(), begin, complete).await?;
+        let (written, ()) = engine.update(&self.base, begin, complete).await?;
         self.base = written;
         self.is_written = true;
         Ok(())
@@ -141,8 +142,12 @@ impl FollowUpIntent {
         Some(claim.claim(payment.id, Some(operation.id), operation.started_ms))
     }
 
-    fn begin(&self, payment: &mut Payment, change: &mut Change<'_>, operation: &Operation) -> Result<(), EngineError> {
+    fn begin(&self, payment: &mut Payment, change: &mut Change, operation: &Operation) -> Result<(), EngineError> {
         if let Some(follow_up) = payment.follow_up(operation.id) {
+            if !self.is_written {
+                // Another one took the same id: start over with a new one.
+                return Err(CommitError::VersionConflict.into());
+            }
             let is_pending = follow_up.status == FollowUpStatus::Pending;
             return if is_pending {
                 Ok(())
@@ -225,7 +230,7 @@ impl Engine {
     async fn cancel_unsent(&self, base: Versioned, command: &CancelPayment) -> Result<Answered, EngineError> {
         let now_ms = self.ports.ambient.now_ms();
         let reason = command.reason.clone().unwrap_or_else(|| "requested_by_merchant".into());
-        let cancel = |payment: &mut Payment, change: &mut Change<'_>| {
+        let cancel = |payment: &mut Payment, change: &mut Change| {
             if decide::may_cancel(payment)?.is_some() {
                 return Err(Refusal::WrongStatus(payment.status.as_str()).into());
             }
@@ -236,7 +241,7 @@ impl Engine {
             commit.claim = Some(command.claim.claim(payment.id, None, now_ms));
             commit.answer = Some((command.claim.name.clone(), self.ports.render.payment(payment)));
         };
-        let (written, ()) = self.update(base, cancel, complete).await?;
+        let (written, ()) = self.update(&base, cancel, complete).await?;
         Ok(self.answered(&written.payment))
     }
 
@@ -248,7 +253,7 @@ impl Engine {
         claim: Option<ClaimRequest>,
     ) -> Result<(Versioned, OperationId), EngineError> {
         loop {
-            let id = OperationId(self.ports.ambient.uuid_v7());
+            let id = self.new_operation_id(&base.payment);
             let operation = self.make_follow_up(id, &base.payment, &ask).await?;
             let mut intent = FollowUpIntent {
                 base,
@@ -272,13 +277,7 @@ impl Engine {
     async fn make_follow_up(&self, id: OperationId, payment: &Payment, ask: &Ask) -> Result<Operation, EngineError> {
         let (attempt_id, amount) = ask.allowed(payment)?;
         let attempt = payment.attempt(attempt_id).ok_or(EngineError::NotFound("attempt"))?;
-        let (authorization, _) = self
-            .ports
-            .store
-            .operation(attempt.operation)?
-            .ok_or(EngineError::NotFound("operation"))?;
-        let reference = attempt.reference.clone();
-        let target: Target = authorization.as_target(reference, None, attempt.memo.clone());
+        let target = self.authorization_of(payment, attempt);
         let input = match ask.kind {
             Kind::Capture => Input::Capture(target, ask.is_final),
             Kind::Refund => Input::Refund(target, ask.reason.clone()),
@@ -289,7 +288,7 @@ impl Engine {
             id,
             payment,
             channel: attempt.channel.clone(),
-            adapter: self.adapter_of(&attempt.channel).unwrap_or(authorization.adapter),
+            adapter: self.adapter_of(&attempt.channel).unwrap_or_else(|| attempt.adapter.clone()),
             kind: ask.kind,
             attempt: attempt_id,
             amount,
@@ -299,14 +298,29 @@ impl Engine {
         self.new_operation(new).await.map_err(EngineError::Channel)
     }
 
+    /// The authorization of an attempt as the target of what follows it, from the payment alone: journals are pruned.
+    fn authorization_of(&self, payment: &Payment, attempt: &Attempt) -> Target {
+        let key = |n| self.ports.vault.provider_key(attempt.operation, n);
+        Target {
+            kind: Kind::Authorize,
+            operation: attempt.operation,
+            keys: (0..KEYS).map(key).collect(),
+            reference: attempt.reference.clone(),
+            parent_reference: None,
+            amount: payment.amount.clone(),
+            started_ms: attempt.started_ms,
+            memo: attempt.memo.clone(),
+        }
+    }
+
     /// The channel's adapter version of today: later operations use the newest one.
     pub(crate) fn adapter_of(&self, channel: &portolan_domain::ids::ChannelId) -> Option<String> {
         self.ports
             .channels
             .facts()
-            .into_iter()
+            .iter()
             .find(|facts| facts.id == *channel)
-            .map(|facts| facts.adapter)
+            .map(|facts| facts.adapter.clone())
     }
 
     async fn conclude_follow_up(
@@ -315,7 +329,7 @@ impl Engine {
         operation: Operation,
         ran: Ran,
     ) -> Result<Versioned, EngineError> {
-        let conclude = |payment: &mut Payment, change: &mut Change<'_>| {
+        let conclude = |payment: &mut Payment, change: &mut Change| {
             if payment.follow_up(operation.id).is_none() {
                 intent.begin(payment, change, &operation)?;
             }
@@ -338,13 +352,7 @@ impl Engine {
         };
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
             let progress = progress_of(payment, &operation);
-            commit.operations.push((
-                Operation {
-                    progress,
-                    ..operation.clone()
-                },
-                ran.exchanges.clone(),
-            ));
+            commit.operations.push(journaled(&operation, progress, &ran.exchanges));
             commit.claim = intent.new_claim(payment, &operation);
             if let Some(claim) = intent.claim.as_ref().filter(|_| is_final(payment, operation.id)) {
                 let answer = match operation.kind {
@@ -354,7 +362,7 @@ impl Engine {
                 commit.answer = Some((claim.name.clone(), answer));
             }
         };
-        let (written, ()) = self.update(intent.base.clone(), conclude, complete).await?;
+        let (written, ()) = self.update(&intent.base, conclude, complete).await?;
         self.ports.steps.reached("after_outcome");
         Ok(written)
     }

@@ -7,6 +7,7 @@ mod create_payment;
 mod follow_up;
 mod idempotency;
 mod notify;
+mod prune;
 mod recover;
 mod resume;
 mod run;
@@ -18,6 +19,7 @@ pub use create_payment::{ConfirmPayment, CreatePayment};
 pub use follow_up::{CancelPayment, CapturePayment, RefundPayment};
 pub use idempotency::ClaimRequest;
 pub use notify::Notified;
+pub use prune::Retention;
 pub use tasks::TaskError;
 
 use dashmap::DashMap;

@@ -3,8 +3,8 @@
 
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Commit, Seen};
-use portolan_domain::ids::ChannelId;
-use portolan_domain::ports::{CommitError, Notification, Receipt, Rejection};
+use portolan_domain::ids::{ChannelId, OperationId};
+use portolan_domain::ports::{CommitError, Notification, Receipt, Rejection, Subject};
 
 /// What became of a notification.
 #[derive(Debug)]
@@ -27,24 +27,38 @@ impl Engine {
                 channel: channel.clone(),
                 event: subject.event.clone(),
             };
-            let store = &self.ports.store;
-            let found = store.find_operation(channel, subject.key.as_deref(), subject.reference.as_deref())?;
-            let Some(operation) = found else {
+            let Some(operation) = self.find_subject(channel, subject)? else {
                 tracing::info!(%channel, event = subject.event, "a notification about nothing known");
                 continue;
             };
-            match store
-                .commit(Commit {
-                    seen: Some(seen),
-                    ..Commit::default()
-                })
-                .await
-            {
+            let dealt_with = Commit {
+                seen: Some(seen),
+                ..Commit::default()
+            };
+            match self.ports.store.commit(&dealt_with).await {
                 Ok(()) => self.check_hinted(operation).await?,
                 Err(CommitError::SeenBefore) => tracing::debug!(%channel, event = subject.event, "seen before"),
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(Notified::Taken(receipt))
+    }
+
+    /// The operation of this channel that a notification is about: by our key, which says so itself, or by reference.
+    fn find_subject(&self, channel: &ChannelId, subject: &Subject) -> Result<Option<OperationId>, EngineError> {
+        let store = &self.ports.store;
+        let by_key = subject
+            .key
+            .as_deref()
+            .and_then(|key| self.ports.vault.operation_of_key(key));
+        if let Some(found) = by_key.map(|id| store.operation(id)).transpose()?.flatten()
+            && found.0.channel == *channel
+        {
+            return Ok(Some(found.0.id));
+        }
+        match subject.reference.as_deref() {
+            Some(reference) => Ok(store.find_operation(channel, reference)?),
+            None => Ok(None),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! At start: operations whose intent is on disk and whose outcome is not. The disk cannot know that no byte left, so
 //! each is unknown, and its check is due at once.
 
-use crate::run::{RUN_OF_CHECKS, Ran};
+use crate::run::{RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use portolan_domain::exchange::{Answer, Exchange, Reply};
 use portolan_domain::ids::OperationId;
@@ -42,7 +42,7 @@ impl Engine {
     }
 
     async fn recover_one(&self, id: OperationId) -> Result<bool, EngineError> {
-        let Some((operation, exchanges)) = self.ports.store.operation(id)? else {
+        let Some((operation, exchanges)) = self.ports.store.operation(id)?.map(owned) else {
             return Ok(false);
         };
         if operation.progress != Progress::Open {

@@ -13,6 +13,7 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::payment::status::AttemptStatus;
+use std::sync::Arc;
 
 struct ResumeIntent {
     base: Versioned,
@@ -27,18 +28,18 @@ impl Intent for ResumeIntent {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
-        let begin = |payment: &mut Payment, change: &mut Change<'_>| self.begin(payment, change, operation);
+        let begin = |payment: &mut Payment, change: &mut Change| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            commit.operations.push((operation.clone(), exchanges.to_vec()));
+            commit.operations.push(Arc::new((operation.clone(), exchanges.to_vec())));
         };
-        self.base = engine.update(self.base.clone(), begin, complete).await?.0;
+        self.base = engine.update(&self.base, begin, complete).await?.0;
         Ok(())
     }
 }
 
 impl ResumeIntent {
     /// Once: the attempt waits for the payer, or it does not.
-    fn begin(&self, payment: &mut Payment, change: &mut Change<'_>, operation: &Operation) -> Result<(), EngineError> {
+    fn begin(&self, payment: &mut Payment, change: &mut Change, operation: &Operation) -> Result<(), EngineError> {
         let status = payment.attempt(operation.attempt).map(|attempt| attempt.status);
         if status != Some(AttemptStatus::ActionRequired) {
             return Err(Refusal::WrongStatus(payment.status.as_str()).into());
@@ -67,11 +68,9 @@ impl Engine {
         original: OperationId,
         returned: Vec<(String, String)>,
     ) -> Result<Versioned, EngineError> {
-        let (operation, _) = self
-            .ports
-            .store
-            .operation(original)?
-            .ok_or(EngineError::NotFound("operation"))?;
+        let found = self.ports.store.operation(original)?;
+        let found = found.ok_or(EngineError::NotFound("operation"))?;
+        let operation = &found.0;
         let base = self.load(operation.payment)?;
         let waits = base
             .payment
@@ -81,13 +80,9 @@ impl Engine {
             // A second visit, or a browser's reload: the payer sees where the payment is now.
             return Ok(base);
         }
-        let facts = self
-            .ports
-            .channels
-            .facts()
-            .into_iter()
-            .find(|facts| facts.id == operation.channel);
-        let can_resume = facts.is_some_and(|facts| facts.kinds.contains(&Kind::Resume));
+        let facts = self.ports.channels.facts();
+        let mut facts = facts.iter().filter(|facts| facts.id == operation.channel);
+        let can_resume = facts.any(|facts| facts.kinds.contains(&Kind::Resume));
         let Input::Authorize(authorization) = &operation.input else {
             return Err(EngineError::NotFound("authorization"));
         };
@@ -99,7 +94,7 @@ impl Engine {
         let reference = attempt.and_then(|attempt| attempt.reference.clone());
         let memo = attempt.and_then(|attempt| attempt.memo.clone());
         let new = NewOperation {
-            id: OperationId(self.ports.ambient.uuid_v7()),
+            id: self.new_operation_id(&base.payment),
             payment: &base.payment,
             channel: operation.channel.clone(),
             adapter: operation.adapter.clone(),

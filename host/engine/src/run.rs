@@ -4,12 +4,14 @@
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::certainty::{Certainty, ceiling};
+use portolan_domain::commit::Journaled;
 use portolan_domain::exchange::{Answer, Effect, Exchange, Reply};
 use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
 use portolan_domain::money::Money;
 use portolan_domain::operation::{Fault, FaultKind, Input, Kind, Operation, Outcome, Progress, Verdict, judge};
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::{ContextRequest, Method, Step};
+use std::sync::Arc;
 
 /// The most requests of one operation.
 const ROUNDS_MAX: usize = 8;
@@ -161,7 +163,7 @@ impl Engine {
                 .and_then(|follow_up| follow_up.reference.clone()),
         };
         let new = NewOperation {
-            id: OperationId(self.ports.ambient.uuid_v7()),
+            id: self.new_operation_id(payment),
             payment,
             channel: of.channel.clone(),
             adapter: of.adapter.clone(),
@@ -239,6 +241,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// A journaled operation, to go on with.
+pub(crate) fn owned(journaled: Journaled) -> (Operation, Vec<Exchange>) {
+    Arc::try_unwrap(journaled).unwrap_or_else(|shared| (*shared).clone())
 }
 
 /// A session that went stale is opened again once, and only if nothing can have happened.

@@ -1,6 +1,6 @@
 //! What a human decides about a task, with what it posts.
 
-use crate::run::Ran;
+use crate::run::{Ran, owned};
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit};
 use portolan_domain::ids::TaskId;
@@ -65,11 +65,8 @@ impl Engine {
         reference: Option<String>,
         (by, why): (&str, &str),
     ) -> Result<(), EngineError> {
-        let (operation, exchanges) = self
-            .ports
-            .store
-            .operation(task.operation)?
-            .ok_or(EngineError::NotFound("operation"))?;
+        let found = self.ports.store.operation(task.operation)?;
+        let (operation, exchanges) = owned(found.ok_or(EngineError::NotFound("operation"))?);
         let reference = reference.unwrap_or_else(|| format!("by hand: {by}"));
         let verdict = Verdict::Proven(match resolution {
             Resolution::Succeeded => success(&operation, reference),
@@ -79,34 +76,32 @@ impl Engine {
         let base = self.load(task.payment)?;
         let (by, how) = (by.to_owned(), format!("{}: {why}", resolution.as_str()));
         self.apply(base, operation, Ran { verdict, exchanges }).await?;
-        let close = |_: &mut Payment, change: &mut Change<'_>| {
+        let close = |_: &mut Payment, change: &mut Change| {
             change.close_task(closing.clone(), &by, &how);
             Ok(())
         };
         let base = self.load(task.payment)?;
-        self.update(base, close, |_: &mut Commit, _: &Payment, (): &()| {})
+        self.update(&base, close, |_: &mut Commit, _: &Payment, (): &()| {})
             .await
             .map(drop)
     }
 
     async fn settle_late(&self, task: Task, by: &str, why: &str) -> Result<(), EngineError> {
-        let (operation, _) = self
-            .ports
-            .store
-            .operation(task.operation)?
-            .ok_or(EngineError::NotFound("operation"))?;
         let base = self.load(task.payment)?;
-        let settle = |payment: &mut Payment, change: &mut Change<'_>| {
+        let mut attempts = base.payment.attempts.iter();
+        let attempt = attempts.find(|attempt| attempt.operation == task.operation);
+        let attempt = attempt.ok_or(EngineError::NotFound("attempt"))?.id;
+        let settle = |payment: &mut Payment, change: &mut Change| {
             debug_assert!(matches!(task.kind, TaskKind::LateSuccess | TaskKind::Excess));
             let fact = Fact::LateSettled {
-                attempt: operation.attempt,
+                attempt,
                 amount: task.exposure.clone(),
             };
             payment.record(change, fact)?;
             change.close_task(task.clone(), by, &format!("refunded_outside: {why}"));
             Ok(())
         };
-        self.update(base, settle, |_: &mut Commit, _: &Payment, (): &()| {})
+        self.update(&base, settle, |_: &mut Commit, _: &Payment, (): &()| {})
             .await
             .map(drop)
     }

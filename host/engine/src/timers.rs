@@ -3,7 +3,7 @@
 use crate::follow_up::Ask;
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind};
-use portolan_domain::operation::{Kind, Operation};
+use portolan_domain::operation::Kind;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use std::sync::Arc;
@@ -64,17 +64,15 @@ impl Engine {
 
     /// Query, void, close: an action or an authorization that nobody completed in time.
     async fn expire(&self, timer: Timer, reason: &str) -> Result<(), EngineError> {
-        let Some((operation, _)) = self.ports.store.operation(timer.operation)? else {
-            return self.clear(timer).await;
-        };
-        if !waits(&self.load(timer.payment)?.payment, &operation, timer.kind) {
+        let payment = timer.operation.payment();
+        if !waits(&self.load(payment)?.payment, timer) {
             return self.clear(timer).await;
         }
         if timer.kind == TimerKind::ActionExpiry {
-            self.check(operation.id).await?;
+            self.check(timer.operation).await?;
         }
-        let base = self.load(timer.payment)?;
-        if !waits(&base.payment, &operation, timer.kind) {
+        let base = self.load(payment)?;
+        if !waits(&base.payment, timer) {
             return self.clear(timer).await;
         }
         let ask = Ask {
@@ -84,33 +82,42 @@ impl Engine {
             reason: Some(reason.to_owned()),
         };
         let (written, _) = self.follow_up(base, ask, None).await?;
-        if waits(&written.payment, &operation, timer.kind) {
+        if waits(&written.payment, timer) {
             return self.postpone(timer, EXPIRE_AGAIN_MS).await;
         }
         self.clear(timer).await
     }
 
     async fn clear(&self, timer: Timer) -> Result<(), EngineError> {
-        let commit = Commit {
-            timers_clear: vec![(timer.kind, timer.operation)],
-            ..Commit::default()
-        };
-        Ok(self.ports.store.commit(commit).await?)
+        self.set_timers(timer, |change| change.timers_clear.push((timer.kind, timer.operation)))
+            .await
     }
 
     async fn postpone(&self, timer: Timer, after_ms: u64) -> Result<(), EngineError> {
-        let due_ms = Change::new(&*self.ports.ambient).now_ms.saturating_add(after_ms);
-        let commit = Commit {
-            timers_set: vec![Timer { due_ms, ..timer }],
-            ..Commit::default()
+        let later = |change: &mut Change| {
+            let due_ms = change.now_ms.saturating_add(after_ms);
+            change.timers_set.push(Timer { due_ms, ..timer });
         };
-        Ok(self.ports.store.commit(commit).await?)
+        self.set_timers(timer, later).await
+    }
+
+    async fn set_timers(&self, timer: Timer, set: impl Fn(&mut Change) + Send + Sync) -> Result<(), EngineError> {
+        let base = self.load(timer.operation.payment())?;
+        let change = |_: &mut Payment, change: &mut Change| {
+            set(change);
+            Ok(())
+        };
+        let nothing_else = |_: &mut Commit, _: &Payment, (): &()| {};
+        self.update(&base, change, nothing_else).await.map(drop)
     }
 }
 
-fn waits(payment: &Payment, operation: &Operation, kind: TimerKind) -> bool {
-    let status = payment.attempt(operation.attempt).map(|attempt| attempt.status);
-    match kind {
+fn waits(payment: &Payment, timer: Timer) -> bool {
+    let mut attempts = payment.attempts.iter();
+    let status = attempts
+        .find(|attempt| attempt.operation == timer.operation)
+        .map(|attempt| attempt.status);
+    match timer.kind {
         TimerKind::ActionExpiry => status == Some(AttemptStatus::ActionRequired),
         TimerKind::AuthorizationExpiry => {
             status == Some(AttemptStatus::Authorized) && payment.status == PaymentStatus::RequiresCapture

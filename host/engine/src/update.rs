@@ -1,7 +1,7 @@
 //! Writing a payment: apply a pure change to its last version, commit, and start over if somebody else was first.
 
 use crate::{Engine, EngineError};
-use portolan_domain::commit::{Change, Commit, Versioned};
+use portolan_domain::commit::{Change, Commit, Versioned, in_flight};
 use portolan_domain::ids::PaymentId;
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::CommitError;
@@ -23,8 +23,8 @@ impl Engine {
     /// Applies `change` to `base`, or to what came after it. `complete` adds what else belongs into the commit.
     pub(crate) async fn update<T>(
         &self,
-        mut base: Versioned,
-        mut change: impl FnMut(&mut Payment, &mut Change<'_>) -> Result<T, EngineError> + Send,
+        base: &Versioned,
+        mut change: impl FnMut(&mut Payment, &mut Change) -> Result<T, EngineError> + Send,
         mut complete: impl FnMut(&mut Commit, &Payment, &T) + Send,
     ) -> Result<(Versioned, T), EngineError>
     where
@@ -33,27 +33,24 @@ impl Engine {
         let id = base.payment.id;
         let lock = self.locks.entry(id).or_default().clone();
         let _one_at_a_time = lock.lock().await;
+        let mut newer: Option<Versioned> = None;
         for _ in 0..TRIES {
+            let base = newer.as_ref().unwrap_or(base);
             let mut payment = base.payment.clone();
-            let (commit, value) = {
-                let mut collected = Change::new(&*self.ports.ambient);
-                let value = change(&mut payment, &mut collected)?;
-                let mut commit = collected.into_commit(payment.clone(), base.version);
+            let mut collected = Change::new(&*self.ports.ambient);
+            let value = change(&mut payment, &mut collected)?;
+            let mut commit = collected.into_commit(payment, base.version);
+            commit.in_flight.clone_from(&base.in_flight);
+            if let Some((payment, expect)) = commit.payment.take() {
                 complete(&mut commit, &payment, &value);
-                (commit, value)
-            };
-            match self.commit_patiently(commit).await {
+                commit.payment = Some((payment, expect));
+            }
+            match self.commit_patiently(&commit).await {
                 Ok(()) => {
                     self.forget_lock(id, &lock);
-                    return Ok((
-                        Versioned {
-                            payment,
-                            version: base.version.saturating_add(1),
-                        },
-                        value,
-                    ));
+                    return written(commit).map(|written| (written, value));
                 }
-                Err(CommitError::VersionConflict) if base.version > 0 => base = self.load(id)?,
+                Err(CommitError::VersionConflict) if base.version > 0 => newer = Some(self.load(id)?),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -62,10 +59,10 @@ impl Engine {
 
     /// New money is refused at once when the store cannot write; an outcome is offered again and again, because the
     /// provider has acted already.
-    async fn commit_patiently(&self, commit: Commit) -> Result<(), CommitError> {
+    async fn commit_patiently(&self, commit: &Commit) -> Result<(), CommitError> {
         let is_new = commit.is_new_money || commit.claim.is_some();
         for attempt in 1.. {
-            match self.ports.store.commit(commit.clone()).await {
+            match self.ports.store.commit(commit).await {
                 Err(CommitError::Unavailable(error)) if !is_new && attempt < OUTCOME_TRIES => {
                     tracing::warn!(error, attempt, "an outcome is not on disk yet");
                     tokio::time::sleep(WAIT).await;
@@ -81,4 +78,15 @@ impl Engine {
         self.locks
             .remove_if(&id, |_, kept| Arc::ptr_eq(kept, lock) && Arc::strong_count(kept) <= 2);
     }
+}
+
+/// The payment as the commit left it.
+fn written(commit: Commit) -> Result<Versioned, EngineError> {
+    let in_flight = in_flight(&commit.in_flight, &commit.operations);
+    let (payment, expect) = commit.payment.ok_or(EngineError::NotFound("payment"))?;
+    Ok(Versioned {
+        payment,
+        version: expect.saturating_add(1),
+        in_flight,
+    })
 }

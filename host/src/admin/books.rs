@@ -4,7 +4,8 @@ use super::{Refusal, failed};
 use crate::server::Shared;
 use axum::Json;
 use axum::extract::State;
-use portolan_domain::ids::Mode;
+use portolan_domain::commit::{TimerKind, Versioned};
+use portolan_domain::ids::{Mode, OperationId};
 use portolan_domain::ledger::{Balances, Entry, Layer};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
@@ -71,6 +72,7 @@ fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadErr
     library.each_payment(&mut |found| {
         payments = payments.saturating_add(1);
         check_payment(&found.payment, &open, &mut problems);
+        check_in_flight(&found, &mut problems);
     })?;
     let balances = sums
         .iter()
@@ -86,6 +88,16 @@ fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadErr
     Ok(json!({
         "balanced": problems.is_empty(), "entries": entries, "payments": payments, "problems": problems, "balances": rows,
     }))
+}
+
+/// Whoever is in flight is looked after: a timer brings it back.
+fn check_in_flight(found: &Versioned, problems: &mut Vec<String>) {
+    let has_timer = |id: OperationId| {
+        let mut timers = found.payment.timers.iter();
+        timers.any(|timer| timer.kind == TimerKind::Check && timer.operation == id)
+    };
+    let forgotten = found.in_flight.iter().filter(|operation| !has_timer(operation.0.id));
+    problems.extend(forgotten.map(|operation| format!("{}: in flight, and no timer looks after it", operation.0.id)));
 }
 
 /// What must hold for one payment.

@@ -1,8 +1,13 @@
 //! Who is calling: API keys by their keyed hash, with scopes. A key without the scope is told which one it lacks.
 
+use super::limit::Left;
 use super::problem::Problem;
 use super::{Api, strict};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use portolan_domain::commit::ClaimName;
 use portolan_domain::ids::{MerchantId, Mode};
 use portolan_domain::ports::{ApiKey, Mac};
@@ -31,6 +36,32 @@ pub struct Caller {
     pub mode: Mode,
 }
 
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get().cloned().ok_or_else(unauthorized)
+    }
+}
+
+/// Goes around every route that takes a key: who calls, whether the key opens the scope, whether it calls too often.
+pub async fn authenticate(
+    State((api, scope)): State<(Api, &'static str)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let (caller, left) = api.caller(request.headers(), scope)?;
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    left.tell(response.headers_mut());
+    Ok(response)
+}
+
+fn unauthorized() -> Problem {
+    let detail = "send authorization: Bearer sk_test_… or sk_live_…";
+    Problem::new(401, "invalid_api_key", detail)
+}
+
 /// Makes a key: the secret, shown once, and what is stored of it.
 pub fn new_key(vault: &LocalVault, entropy: [u8; 32], key: ApiKey) -> (String, ApiKey) {
     let secret = format!("sk_{}_{}", key.mode.as_str(), hex::encode(entropy));
@@ -40,15 +71,8 @@ pub fn new_key(vault: &LocalVault, entropy: [u8; 32], key: ApiKey) -> (String, A
 }
 
 impl Api {
-    /// The caller, if its key is good for `scope`.
-    pub fn caller(&self, headers: &HeaderMap, scope: &'static str) -> Result<Caller, Problem> {
-        let unauthorized = || {
-            Problem::new(
-                401,
-                "invalid_api_key",
-                "send authorization: Bearer sk_test_… or sk_live_…",
-            )
-        };
+    /// The caller, if its key is good for `scope`, and what is left of its requests.
+    fn caller(&self, headers: &HeaderMap, scope: &'static str) -> Result<(Caller, Left), Problem> {
         let value = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -63,6 +87,7 @@ impl Api {
         if is_revoked {
             return Err(Problem::new(401, "revoked_api_key", "this key was revoked"));
         }
+        let left = self.limiter.take(&hash).map_err(Problem::too_often)?;
         if !key.scopes.iter().any(|granted| granted == scope) {
             return Err(Problem::new(
                 403,
@@ -70,10 +95,11 @@ impl Api {
                 format!("this key lacks the scope {scope}"),
             ));
         }
-        Ok(Caller {
+        let caller = Caller {
             merchant: key.merchant,
             mode: key.mode,
-        })
+        };
+        Ok((caller, left))
     }
 
     /// The merchant's Idempotency-Key with the fingerprint of the request.

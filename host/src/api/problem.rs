@@ -7,7 +7,7 @@ use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::ports::{CommitError, ReadError};
 use portolan_engine::EngineError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A problem, on its way out.
 #[derive(Debug)]
@@ -41,6 +41,14 @@ impl Problem {
         Self {
             retry_after_s: Some(1),
             ..Self::new(503, "unavailable", detail)
+        }
+    }
+
+    /// The key called too often; nothing was done.
+    pub fn too_often(wait_s: u32) -> Self {
+        Self {
+            retry_after_s: Some(wait_s),
+            ..Self::new(429, "too_many_requests", "this key calls too often; nothing was done")
         }
     }
 
@@ -128,6 +136,24 @@ impl From<ReadError> for Problem {
     }
 }
 
+/// A problem's fields, kept with the response until the request's id is put in.
+#[derive(Clone)]
+struct Told(Value);
+
+/// Says in a problem which request it was about.
+pub fn name_request(response: Response, id: &str, path: &str) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Some(Told(mut told)) = parts.extensions.remove::<Told>() else {
+        return Response::from_parts(parts, body);
+    };
+    if let Some(fields) = told.as_object_mut() {
+        fields.insert("instance".into(), path.into());
+        fields.insert("request_id".into(), id.into());
+    }
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, told.to_string().into())
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -147,6 +173,7 @@ impl IntoResponse for Problem {
             "errors": errors,
         });
         let mut response = (status, body.to_string()).into_response();
+        response.extensions_mut().insert(Told(body));
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -127,6 +127,8 @@ pub struct Fields {
     map: Vec<(String, Value)>,
     at: String,
     errors: Vec<FieldError>,
+    /// What was asked for: the fields that exist.
+    known: Vec<String>,
 }
 
 impl Fields {
@@ -137,12 +139,14 @@ impl Fields {
                 map,
                 at: String::new(),
                 errors: vec![],
+                known: vec![],
             }),
             _ => Err(Problem::malformed("the body must be a JSON object")),
         }
     }
 
     fn take(&mut self, name: &str) -> Option<Value> {
+        self.known.push(name.to_owned());
         let at = self.map.iter().position(|(known, _)| known == name)?;
         Some(self.map.remove(at).1).filter(|value| *value != Value::Null)
     }
@@ -234,6 +238,7 @@ impl Fields {
             map,
             at,
             errors: vec![],
+            known: vec![],
         }
     }
 
@@ -243,13 +248,15 @@ impl Fields {
     }
 
     fn all_errors(self) -> Vec<FieldError> {
-        let Self { map, at, mut errors } = self;
+        let Self {
+            map,
+            at,
+            mut errors,
+            known,
+        } = self;
         let unknown = map.into_iter().map(|(name, _)| {
-            FieldError::new(
-                format!("{at}/{name}"),
-                "unknown_field",
-                "this field does not exist; check its spelling",
-            )
+            let message = format!("this field does not exist; these do: {}", known.join(", "));
+            FieldError::new(format!("{at}/{name}"), "unknown_field", message)
         });
         errors.extend(unknown);
         errors

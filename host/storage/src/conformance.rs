@@ -8,13 +8,14 @@
 )]
 
 use crate::{MemoryStore, SqliteConfig, SqliteStore};
-use portolan_domain::commit::{Change, Claim, ClaimName, Commit, Seen, StoredAnswer, Timer, TimerKind};
-use portolan_domain::ids::{AttemptId, MerchantId, Mode, Name, OperationId, PaymentId};
+use portolan_domain::commit::{Change, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, TimerKind};
+use portolan_domain::ids::{AttemptId, MerchantId, Mode, Name, OperationId, PaymentId, RefundId};
 use portolan_domain::money::{Asset, Money};
+use portolan_domain::operation::{Context, Input, Kind, Operation, Progress, Target};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide;
 use portolan_domain::payment::request::{PaymentRequest, validate};
-use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Page, Sealer, Store};
+use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
@@ -42,7 +43,7 @@ impl Sealer for Xor {
     fn new_data_key(&self) -> Result<Vec<u8>, String> {
         Ok(vec![0x5a])
     }
-    fn seal(&self, key: &[u8], place: &[u8], plain: &[u8]) -> Result<Vec<u8>, String> {
+    fn seal(&self, key: &[u8], place: &[u8], plain: Vec<u8>) -> Result<Vec<u8>, String> {
         Ok([place, &plain.iter().map(|byte| byte ^ key[0]).collect::<Vec<_>>()].concat())
     }
     fn open(&self, key: &[u8], place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
@@ -89,7 +90,7 @@ fn new_payment(ambient: &Manual, amount: i128) -> (Payment, Commit) {
         ..PaymentRequest::default()
     };
     let mut change = Change::new(ambient);
-    let names = (PaymentId(ambient.uuid_v7()), ambient.uuid_v4(), shop(), Mode::Test);
+    let names = (PaymentId::new(ambient.uuid_v7()), ambient.uuid_v4(), shop(), Mode::Test);
     let payment = decide::create(&mut change, names, validate(request).unwrap()).unwrap();
     let commit = change.into_commit(payment.clone(), 0);
     (payment, commit)
@@ -127,11 +128,11 @@ fn a_commit_is_there_whole_and_versions_are_guarded() {
     each_store(|store| async move {
         let ambient = Manual(AtomicU64::new(1));
         let (payment, commit) = new_payment(&ambient, 100);
-        store.commit(commit.clone()).await.unwrap();
+        store.commit(&commit).await.unwrap();
         let found = store.payment(payment.id).unwrap().unwrap();
         assert_eq!((found.payment.clone(), found.version), (payment.clone(), 1));
         assert_eq!(
-            store.commit(commit.clone()).await,
+            store.commit(&commit).await,
             Err(CommitError::VersionConflict),
             "it exists"
         );
@@ -139,12 +140,12 @@ fn a_commit_is_there_whole_and_versions_are_guarded() {
             payment: Some((payment.clone(), 7)),
             ..Commit::default()
         };
-        assert_eq!(store.commit(stale).await, Err(CommitError::VersionConflict));
+        assert_eq!(store.commit(&stale).await, Err(CommitError::VersionConflict));
         let next = Commit {
             payment: Some((payment.clone(), 1)),
             ..Commit::default()
         };
-        store.commit(next).await.unwrap();
+        store.commit(&next).await.unwrap();
         assert_eq!(store.payment(payment.id).unwrap().unwrap().version, 2);
         assert_eq!(store.payment(PaymentId(Uuid::nil())).unwrap(), None);
         assert_eq!(store.verify_chain().unwrap().0, 1);
@@ -157,10 +158,10 @@ fn a_refused_commit_leaves_nothing_behind() {
         let ambient = Manual(AtomicU64::new(1));
         let (first, mut commit) = new_payment(&ambient, 100);
         commit.claim = Some(claim(first.id, "k"));
-        store.commit(commit).await.unwrap();
+        store.commit(&commit).await.unwrap();
         let (second, mut commit) = new_payment(&ambient, 200);
         commit.claim = Some(claim(second.id, "k"));
-        assert_eq!(store.commit(commit).await, Err(CommitError::ClaimTaken));
+        assert_eq!(store.commit(&commit).await, Err(CommitError::ClaimTaken));
         assert_eq!(store.payment(second.id).unwrap(), None);
         assert_eq!(store.events(&page(), None).unwrap().len(), 1);
         assert_eq!(store.verify_chain().unwrap().0, 1, "the chain has no hole");
@@ -171,32 +172,23 @@ fn a_refused_commit_leaves_nothing_behind() {
             body: b"{}".to_vec(),
         };
         let commit = Commit {
+            row: ambient.uuid_v7(),
             payment: Some((first.clone(), 1)),
             answer: Some((found.name.clone(), answer.clone())),
             ..Commit::default()
         };
-        store.commit(commit).await.unwrap();
+        store.commit(&commit).await.unwrap();
         assert_eq!(store.claim(&found.name).unwrap().unwrap().answer, Some(answer));
         let seen = Seen {
             channel: shop(),
             event: "evt".into(),
         };
-        store
-            .commit(Commit {
-                seen: Some(seen.clone()),
-                ..Commit::default()
-            })
-            .await
-            .unwrap();
-        assert_eq!(
-            store
-                .commit(Commit {
-                    seen: Some(seen),
-                    ..Commit::default()
-                })
-                .await,
-            Err(CommitError::SeenBefore)
-        );
+        let dealt_with = Commit {
+            seen: Some(seen),
+            ..Commit::default()
+        };
+        store.commit(&dealt_with).await.unwrap();
+        assert_eq!(store.commit(&dealt_with).await, Err(CommitError::SeenBefore));
     });
 }
 
@@ -206,29 +198,22 @@ fn timers_come_due_in_order_and_are_cleared_before_they_are_set() {
         let timer = |n: u128, due_ms| Timer {
             kind: TimerKind::Check,
             operation: OperationId(Uuid::from_u128(n)),
-            payment: PaymentId(Uuid::nil()),
-            mode: Mode::Test,
             due_ms,
         };
         let set = vec![timer(1, 30), timer(2, 10), timer(3, 20)];
-        store
-            .commit(Commit {
-                timers_set: set,
-                ..Commit::default()
-            })
-            .await
-            .unwrap();
+        let commit = Commit {
+            timers_set: set,
+            ..Commit::default()
+        };
+        store.commit(&commit).await.unwrap();
         assert_eq!(store.due_timers(25, 10).unwrap(), [timer(2, 10), timer(3, 20)]);
         assert_eq!(store.due_timers(25, 1).unwrap(), [timer(2, 10)]);
-        let clear = vec![(TimerKind::Check, OperationId(Uuid::from_u128(2)))];
-        store
-            .commit(Commit {
-                timers_clear: clear,
-                timers_set: vec![timer(2, 40)],
-                ..Commit::default()
-            })
-            .await
-            .unwrap();
+        let commit = Commit {
+            timers_clear: vec![timer(2, 10)],
+            timers_set: vec![timer(2, 40)],
+            ..Commit::default()
+        };
+        store.commit(&commit).await.unwrap();
         assert_eq!(
             store.due_timers(100, 10).unwrap(),
             [timer(3, 20), timer(1, 30), timer(2, 40)]
@@ -243,7 +228,7 @@ fn lists_page_both_ways_and_stay_with_their_merchant() {
         let mut ids = vec![];
         for amount in 1..=5 {
             let (payment, commit) = new_payment(&ambient, amount);
-            store.commit(commit).await.unwrap();
+            store.commit(&commit).await.unwrap();
             ids.insert(0, payment.id);
         }
         let list = |page: &Page<PaymentId>| -> Vec<PaymentId> {
@@ -301,14 +286,14 @@ fn books_add_up_whoever_keeps_them() {
         let ambient = Manual(AtomicU64::new(1));
         for amount in [100, 250] {
             let (mut payment, commit) = new_payment(&ambient, amount);
-            store.commit(commit).await.unwrap();
+            store.commit(&commit).await.unwrap();
             let mut change = Change::new(&ambient);
-            let (attempt, operation) = (AttemptId(ambient.uuid_v7()), OperationId(ambient.uuid_v7()));
+            let (attempt, operation) = (AttemptId(ambient.uuid_v7()), OperationId::of(payment.id, 1));
             decide::begin_attempt(&mut payment, &mut change, attempt, operation, (shop(), "digest".into())).unwrap();
             if amount == 250 {
                 accept(&mut payment, &mut change, attempt);
             }
-            store.commit(change.into_commit(payment, 1)).await.unwrap();
+            store.commit(&change.into_commit(payment, 1)).await.unwrap();
         }
         let balances = store.balances(Mode::Test, Some(&shop())).unwrap();
         let balance = balances.values().next().unwrap();
@@ -321,7 +306,167 @@ fn books_add_up_whoever_keeps_them() {
     });
 }
 
-fn accept(payment: &mut Payment, change: &mut Change<'_>, attempt: AttemptId) {
+/// An operation of that payment, as far along as told.
+fn operation(payment: &Payment, attempt: AttemptId, part: u32, progress: Progress) -> Journaled {
+    let context = Context {
+        operation: OperationId::of(payment.id, part),
+        keys: vec![],
+        now_ms: 1_800_000_000_000,
+        entropy: [0; 32],
+        settings: String::new(),
+        secrets: vec![],
+        card_number: String::new(),
+        card_code: None,
+        notify_url: String::new(),
+        return_url: String::new(),
+    };
+    let target = Target {
+        kind: Kind::Authorize,
+        operation: context.operation,
+        keys: vec![],
+        reference: None,
+        parent_reference: None,
+        amount: payment.amount.clone(),
+        started_ms: context.now_ms,
+        memo: None,
+    };
+    let operation = Operation {
+        id: context.operation,
+        payment: payment.id,
+        merchant: payment.merchant.clone(),
+        mode: payment.mode,
+        channel: shop(),
+        adapter: "digest".into(),
+        kind: Kind::Authorize,
+        attempt,
+        amount: payment.amount.clone(),
+        input: Input::Status(target),
+        started_ms: context.now_ms,
+        context,
+        progress,
+        checks: 0,
+    };
+    Arc::new((operation, vec![]))
+}
+
+#[test]
+fn operations_are_in_flight_until_they_are_concluded_and_found_by_reference() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let (mut payment, commit) = new_payment(&ambient, 100);
+        store.commit(&commit).await.unwrap();
+        let (id, attempt) = (OperationId::of(payment.id, 1), AttemptId(ambient.uuid_v7()));
+        let mut change = Change::new(&ambient);
+        decide::begin_attempt(&mut payment, &mut change, attempt, id, (shop(), "digest".into())).unwrap();
+        change.timers_set.push(payment.timer(TimerKind::Check, id, 7));
+        let mut commit = change.into_commit(payment, 1);
+        commit.operations = vec![operation(&commit.payment.as_ref().unwrap().0, attempt, 1, Progress::Open)];
+        store.commit(&commit).await.unwrap();
+        let found = store.payment(id.payment()).unwrap().unwrap();
+        assert_eq!(found.in_flight, commit.operations);
+        assert_eq!(store.open_operations().unwrap(), [id]);
+        assert_eq!(store.operation(id).unwrap().as_ref(), commit.operations.first());
+
+        let mut payment = found.payment.clone();
+        payment.attempts[0].reference = Some("ch_1".into());
+        let mut change = Change::new(&ambient);
+        change.timers_clear.push((TimerKind::Check, id));
+        accept(&mut payment, &mut change, attempt);
+        let mut commit = change.into_commit(payment, 2);
+        commit.in_flight = found.in_flight;
+        commit.operations = vec![operation(&commit.payment.as_ref().unwrap().0, attempt, 1, Progress::Concluded)];
+        store.commit(&commit).await.unwrap();
+        assert_eq!(store.payment(id.payment()).unwrap().unwrap().in_flight, []);
+        assert_eq!(store.open_operations().unwrap(), []);
+        assert_eq!(store.due_timers(u64::MAX >> 1, 9).unwrap(), []);
+        assert_eq!(store.operation(id).unwrap().as_ref(), commit.operations.first());
+        assert_eq!(store.operations(id.payment()).unwrap(), commit.operations);
+        assert_eq!(store.find_operation(&shop(), "ch_1").unwrap(), Some(id));
+        assert_eq!(store.find_operation(&Name::parse("other").unwrap(), "ch_1").unwrap(), None);
+        assert_eq!(store.find_operation(&shop(), "ch_2").unwrap(), None);
+    });
+}
+
+#[test]
+fn refunds_are_listed_in_the_order_of_their_making() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let (mut payment, commit) = new_payment(&ambient, 250);
+        store.commit(&commit).await.unwrap();
+        let attempt = AttemptId(ambient.uuid_v7());
+        let mut change = Change::new(&ambient);
+        let first = OperationId::of(payment.id, 1);
+        decide::begin_attempt(&mut payment, &mut change, attempt, first, (shop(), "digest".into())).unwrap();
+        accept(&mut payment, &mut change, attempt);
+        let commit = change.into_commit(payment, 1);
+        store.commit(&commit).await.unwrap();
+        let mut payment = commit.payment.unwrap().0;
+        let mut made = vec![];
+        // The parts of the ids fall while the refunds are made.
+        for (version, part) in [(2, 9), (3, 5), (4, 2)] {
+            let mut change = Change::new(&ambient);
+            let mut refund = operation(&payment, attempt, part, Progress::Open).0.clone();
+            (refund.kind, refund.amount) = (Kind::Refund, eur(10));
+            decide::begin_follow_up(&mut payment, &mut change, &refund, false, None).unwrap();
+            let commit = change.into_commit(payment, version);
+            store.commit(&commit).await.unwrap();
+            payment = commit.payment.unwrap().0;
+            made.insert(0, refund.id);
+        }
+        let list = |page: &Page<RefundId>| -> Vec<OperationId> {
+            store.refunds(page).unwrap().into_iter().map(|(_, refund)| refund).collect()
+        };
+        let at = |n: usize| Some(RefundId(made[n].0));
+        assert_eq!(list(&page()), made);
+        assert_eq!(list(&Page { after: at(0), ..page() }), made[1..]);
+        assert_eq!(list(&Page { before: at(2), ..page() }), made[..2]);
+        assert_eq!(list(&Page { before: at(2), limit: 1, ..page() }), made[1..2]);
+        assert_eq!(store.refund(at(1).unwrap()).unwrap().unwrap().payment.id, payment.id);
+        assert_eq!(store.refund(RefundId(payment.id.0)).unwrap(), None);
+    });
+}
+
+#[test]
+fn what_is_pruned_is_gone_and_the_rest_stays() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let (payment, mut commit) = new_payment(&ambient, 100);
+        let name = claim(payment.id, "k").name;
+        commit.claim = Some(claim(payment.id, "k"));
+        let attempt = AttemptId(ambient.uuid_v7());
+        commit.operations = vec![operation(&payment, attempt, 1, Progress::Concluded)];
+        let answer = StoredAnswer {
+            status: 200,
+            body: b"{}".to_vec(),
+        };
+        commit.answer = Some((name.clone(), answer));
+        store.commit(&commit).await.unwrap();
+        let long_ago = Older {
+            answers_ms: 1,
+            journals_ms: 1,
+        };
+        assert_eq!(store.prune(long_ago, 10).await.unwrap(), 0);
+        assert!(store.claim(&name).unwrap().unwrap().answer.is_some());
+        let today = Older {
+            answers_ms: 1_800_000_100_000,
+            journals_ms: 1,
+        };
+        assert!(store.prune(today, 10).await.unwrap() > 0);
+        assert_eq!(store.claim(&name).unwrap().unwrap().answer, None);
+        assert_eq!(store.operations(payment.id).unwrap().len(), 1);
+        let journals_too = Older {
+            journals_ms: 1_800_000_100_000,
+            ..today
+        };
+        assert!(store.prune(journals_too, 10).await.unwrap() > 0);
+        assert_eq!(store.operations(payment.id).unwrap(), []);
+        assert_eq!(store.events(&page(), Some(payment.id)).unwrap().len(), 1);
+        assert_eq!(store.verify_chain().unwrap().0, 1);
+        assert_eq!(store.prune(journals_too, 10).await.unwrap(), 0, "nothing is left to prune");
+    });
+}
+
+fn accept(payment: &mut Payment, change: &mut Change, attempt: AttemptId) {
     use portolan_domain::payment::fact::Fact;
     payment
         .record(
@@ -345,9 +490,9 @@ fn a_full_disk_refuses_new_money_and_takes_outcomes() {
         let ambient = Manual(AtomicU64::new(1));
         let (_, mut commit) = new_payment(&ambient, 1);
         commit.is_new_money = true;
-        assert_eq!(store.commit(commit.clone()).await, Err(CommitError::DiskFloor));
+        assert_eq!(store.commit(&commit).await, Err(CommitError::DiskFloor));
         commit.is_new_money = false;
-        store.commit(commit).await.unwrap();
+        store.commit(&commit).await.unwrap();
     });
 }
 
@@ -382,24 +527,24 @@ fn a_newer_or_damaged_database_is_refused_and_two_routers_do_not_share_one() {
 }
 
 #[test]
-fn a_tampered_event_is_found() {
+fn a_tampered_journal_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let store = sqlite(folder.path(), 0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let ambient = Manual(AtomicU64::new(1));
         for amount in 1..=3 {
-            store.commit(new_payment(&ambient, amount).1).await.unwrap();
+            store.commit(&new_payment(&ambient, amount).1).await.unwrap();
         }
     });
     assert_eq!(store.verify_chain().unwrap().0, 3);
     let raw = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
     raw.execute(
-        "UPDATE event SET body = replace(body, '\"minor\":2', '\"minor\":9') WHERE seq = 2",
+        "UPDATE journal SET body = replace(body, '\"minor\":2', '\"minor\":9') WHERE seq = 2",
         [],
     )
     .unwrap();
     assert!(store.verify_chain().unwrap_err().0.contains("number 2"));
-    raw.execute("DELETE FROM event WHERE seq = 2", []).unwrap();
+    raw.execute("DELETE FROM journal WHERE seq = 2", []).unwrap();
     assert!(store.verify_chain().is_err());
 }

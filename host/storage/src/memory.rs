@@ -3,13 +3,12 @@
 
 use crate::chain;
 use async_trait::async_trait;
-use portolan_domain::commit::{Claim, ClaimName, Commit, Seen, Timer, TimerKind, Versioned};
-use portolan_domain::exchange::Exchange;
+use portolan_domain::commit::{Claim, ClaimName, Commit, Journaled, Seen, Timer, Versioned, in_flight};
 use portolan_domain::ids::{ChannelId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, RefundId, TaskId};
 use portolan_domain::ledger::{Account, Balances, Entry};
-use portolan_domain::operation::{Kind, Operation, Progress};
+use portolan_domain::operation::{Kind, Progress};
 use portolan_domain::payment::fact::{Event, Fact};
-use portolan_domain::ports::{ApiKey, CommitError, KeyRing, Library, Method, Page, ReadError, Store};
+use portolan_domain::ports::{ApiKey, CommitError, KeyRing, Library, Method, Older, Page, ReadError, Store};
 use portolan_domain::task::Task;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,12 +18,13 @@ use uuid::Uuid;
 struct State {
     payments: BTreeMap<Uuid, Versioned>,
     claims: HashMap<ClaimName, Claim>,
-    operations: BTreeMap<Uuid, (Operation, Vec<Exchange>)>,
+    operations: BTreeMap<Uuid, Journaled>,
     events: Vec<Event>,
     entries: Vec<Entry>,
-    timers: HashMap<(TimerKind, OperationId), Timer>,
+    timers: Vec<Timer>,
     tasks: BTreeMap<Uuid, Task>,
-    refunds: BTreeMap<Uuid, PaymentId>,
+    /// In order of their making.
+    refunds: Vec<(OperationId, u64)>,
     methods: HashMap<MethodId, Method>,
     seen: HashSet<Seen>,
     keys: Vec<ApiKey>,
@@ -61,12 +61,13 @@ impl State {
     }
 
     fn apply(&mut self, commit: Commit) {
+        let in_flight = in_flight(&commit.in_flight, &commit.operations);
         if let Some(claim) = commit.claim {
             self.claims.insert(claim.name.clone(), claim);
         }
         self.seen.extend(commit.seen);
-        for (operation, exchanges) in commit.operations {
-            self.operations.insert(operation.id.0, (operation, exchanges));
+        for operation in commit.operations {
+            self.operations.insert(operation.0.id.0, operation);
         }
         for event in &commit.events {
             if let Fact::FollowUpStarted {
@@ -75,17 +76,13 @@ impl State {
                 ..
             } = &event.fact
             {
-                self.refunds.insert(operation.0, event.payment);
+                self.refunds.push((*operation, event.at_ms));
             }
         }
         self.events.extend(commit.events);
         self.entries.extend(commit.entries);
-        for key in commit.timers_clear {
-            self.timers.remove(&key);
-        }
-        for timer in commit.timers_set {
-            self.timers.insert((timer.kind, timer.operation), timer);
-        }
+        self.timers.retain(|timer| !commit.timers_clear.contains(timer));
+        self.timers.extend(commit.timers_set);
         for task in commit.tasks {
             self.tasks.insert(task.id.0, task);
         }
@@ -101,6 +98,7 @@ impl State {
                 Versioned {
                     payment,
                     version: expect.saturating_add(1),
+                    in_flight,
                 },
             );
         }
@@ -109,10 +107,10 @@ impl State {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
+    async fn commit(&self, commit: &Commit) -> Result<(), CommitError> {
         let mut state = self.state();
-        state.refuse(&commit)?;
-        state.apply(commit);
+        state.refuse(commit)?;
+        state.apply(commit.clone());
         Ok(())
     }
 
@@ -124,17 +122,14 @@ impl Store for MemoryStore {
         Ok(self.state().claims.get(name).cloned())
     }
 
-    fn operation(&self, id: OperationId) -> Result<Option<(Operation, Vec<Exchange>)>, ReadError> {
+    fn operation(&self, id: OperationId) -> Result<Option<Journaled>, ReadError> {
         Ok(self.state().operations.get(&id.0).cloned())
     }
 
     fn open_operations(&self) -> Result<Vec<OperationId>, ReadError> {
         let state = self.state();
-        let open = state
-            .operations
-            .values()
-            .filter(|(operation, _)| operation.progress != Progress::Concluded);
-        Ok(open.map(|(operation, _)| operation.id).collect())
+        let open = state.payments.values().flat_map(|found| &found.in_flight);
+        Ok(open.map(|operation| operation.0.id).collect())
     }
 
     fn was_restored(&self) -> Result<bool, ReadError> {
@@ -157,11 +152,11 @@ impl Store for MemoryStore {
         let mut due: Vec<Timer> = self
             .state()
             .timers
-            .values()
+            .iter()
             .filter(|timer| timer.due_ms <= now_ms)
             .copied()
             .collect();
-        due.sort_by_key(|timer| timer.due_ms);
+        due.sort_by_key(|timer| (timer.due_ms, timer.operation));
         due.truncate(limit);
         Ok(due)
     }
@@ -179,35 +174,28 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn find_operation(
-        &self,
-        channel: &ChannelId,
-        key: Option<&str>,
-        reference: Option<&str>,
-    ) -> Result<Option<OperationId>, ReadError> {
+    fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
         let state = self.state();
-        let of_channel = || {
-            state
-                .operations
-                .values()
-                .map(|(it, _)| it)
-                .filter(|it| it.channel == *channel)
-        };
-        let by_key =
-            key.and_then(|key| of_channel().find(|it| it.context.keys.first().is_some_and(|known| known == key)));
-        let has_reference = |operation: &&Operation| {
-            let payment = state.payments.get(&operation.payment.0).map(|found| &found.payment);
-            let known = payment.and_then(|payment| match operation.kind {
-                Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt)?.reference.clone(),
-                Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
-                    payment.follow_up(operation.id)?.reference.clone()
-                }
-            });
-            known.is_some() && known.as_deref() == reference
-        };
-        Ok(by_key
-            .or_else(|| of_channel().find(has_reference))
-            .map(|operation| operation.id))
+        let mut payments = state.payments.values();
+        Ok(payments.find_map(|found| found.payment.operation_of(channel, reference)))
+    }
+
+    async fn prune(&self, older: Older, limit: usize) -> Result<usize, CommitError> {
+        let mut state = self.state();
+        let is_old = |claim: &&mut Claim| claim.at_ms < older.answers_ms && claim.answer.is_some();
+        let claims = state.claims.values_mut().filter(is_old).take(limit);
+        let mut touched = claims.map(|claim| claim.answer = None).count();
+        let concluded = |it: &Journaled| it.0.progress == Progress::Concluded && it.0.started_ms < older.journals_ms;
+        let old: Vec<Uuid> = state
+            .operations
+            .iter()
+            .filter(|(_, it)| concluded(it))
+            .map(|(id, _)| *id)
+            .take(limit)
+            .collect();
+        touched += old.len();
+        old.iter().for_each(|id| drop(state.operations.remove(id)));
+        Ok(touched)
     }
 }
 
@@ -267,35 +255,43 @@ impl Library for MemoryStore {
 
     fn refunds(&self, wanted: &Page<RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError> {
         let state = self.state();
-        let payment_of = |id: &Uuid| state.payments.get(&state.refunds.get(id)?.0);
-        let theirs = |id: &&Uuid| {
-            payment_of(id).is_some_and(|it| it.payment.merchant == wanted.merchant && it.payment.mode == wanted.mode)
+        let payment_of = |id: OperationId| state.payments.get(&id.payment().0);
+        let theirs = |(id, at_ms): &&(OperationId, u64)| {
+            let found = payment_of(*id);
+            wanted.created_gte_ms.is_none_or(|since| *at_ms >= since)
+                && found.is_some_and(|it| it.payment.merchant == wanted.merchant && it.payment.mode == wanted.mode)
         };
-        let ids: Vec<Uuid> = state.refunds.keys().filter(theirs).copied().collect();
-        let ids = page(wanted, |id| id.0, ids.into_iter());
-        Ok(ids
+        let ids: Vec<OperationId> = state.refunds.iter().filter(theirs).map(|(id, _)| *id).collect();
+        let place = |id: Option<RefundId>| id.and_then(|id| ids.iter().position(|known| known.0 == id.0));
+        let (older_than, newer_than) = (place(wanted.after), place(wanted.before));
+        let from = newer_than.map_or(0, |at| at + 1);
+        let mut shown: Vec<OperationId> = ids
             .iter()
-            .filter_map(|id| Some((payment_of(id)?.clone(), OperationId(*id))))
-            .collect())
+            .take(older_than.unwrap_or(ids.len()))
+            .skip(from)
+            .copied()
+            .collect();
+        if newer_than.is_some() && older_than.is_none() {
+            shown.truncate(wanted.limit);
+        }
+        shown.reverse();
+        shown.truncate(wanted.limit);
+        let with_payment = |id: OperationId| Some((payment_of(id)?.clone(), id));
+        Ok(shown.into_iter().filter_map(with_payment).collect())
     }
 
     fn refund(&self, id: RefundId) -> Result<Option<Versioned>, ReadError> {
         let state = self.state();
-        Ok(state
-            .refunds
-            .get(&id.0)
-            .and_then(|payment| state.payments.get(&payment.0))
-            .cloned())
+        let is_refund = |found: &&Versioned| found.payment.follow_up(OperationId(id.0)).is_some();
+        Ok(state.payments.get(&id.payment().0).filter(is_refund).cloned())
     }
 
-    fn operations(&self, payment: PaymentId) -> Result<Vec<(Operation, Vec<Exchange>)>, ReadError> {
-        Ok(self
-            .state()
-            .operations
-            .values()
-            .filter(|(operation, _)| operation.payment == payment)
-            .cloned()
-            .collect())
+    fn operations(&self, payment: PaymentId) -> Result<Vec<Journaled>, ReadError> {
+        let state = self.state();
+        let theirs = state.operations.values().filter(|it| it.0.payment == payment);
+        let mut operations: Vec<Journaled> = theirs.cloned().collect();
+        operations.sort_by_key(|operation| (operation.0.started_ms, operation.0.id));
+        Ok(operations)
     }
 
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError> {

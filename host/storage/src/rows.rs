@@ -1,16 +1,17 @@
 //! Row shapes: what a commit becomes before it reaches the writer. Serialising and sealing happen here, on the caller's
 //! thread, so that the one writer only writes.
 
-use portolan_domain::commit::{Claim, Commit, StoredAnswer};
-use portolan_domain::exchange::Exchange;
-use portolan_domain::ids::{Mode, OperationId, PaymentId};
+use portolan_domain::commit::{ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, in_flight};
+use portolan_domain::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
 use portolan_domain::ledger::{Balances, Entry};
-use portolan_domain::operation::{CardFacts, Kind, Operation};
+use portolan_domain::operation::{CardFacts, Kind, Operation, Progress};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{CommitError, Method, ReadError, Sealed, Sealer};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 /// Why rows cannot be made or read: always a defect or a damaged store.
 #[derive(Debug)]
@@ -40,68 +41,105 @@ impl From<serde_json::Error> for RowError {
     }
 }
 
+/// Bytes of a claim's name.
+pub(crate) type ClaimHash = [u8; 16];
+
 pub(crate) struct PaymentRow {
     pub id: PaymentId,
-    pub merchant: String,
-    pub mode: Mode,
+    pub owner: String,
     pub expect: u64,
-    pub created_ms: u64,
     pub status: &'static str,
     pub data_key: Vec<u8>,
     pub sealed: Vec<u8>,
 }
 
-pub(crate) struct OperationRow {
-    pub id: OperationId,
+pub(crate) struct JournalRow {
+    pub id: Uuid,
+    pub owner: String,
+    pub body: String,
+    pub answer: Option<Vec<u8>>,
+    pub operations: Option<Vec<u8>>,
+}
+
+pub(crate) struct ClaimRow {
+    pub name: ClaimHash,
     pub payment: PaymentId,
-    pub channel: String,
-    pub progress: &'static str,
-    pub key: String,
-    pub reference: Option<String>,
-    pub sealed: Vec<u8>,
+    pub operation: Option<OperationId>,
+    pub fingerprint: Vec<u8>,
+    pub at_ms: u64,
 }
 
 /// A commit as rows.
 pub(crate) struct Rows {
     pub is_new_money: bool,
-    pub claim: Option<Claim>,
+    pub mode: Option<Mode>,
+    pub claim: Option<ClaimRow>,
     pub payment: Option<PaymentRow>,
-    pub operations: Vec<OperationRow>,
-    pub events: Vec<(Event, String)>,
-    pub entries: Vec<(Entry, String)>,
+    pub journal: Option<JournalRow>,
     pub balances: Balances,
-    pub timers_clear: Vec<(&'static str, OperationId)>,
-    pub timers_set: Vec<(portolan_domain::commit::Timer, String)>,
-    pub tasks: Vec<(uuid::Uuid, bool, String)>,
-    pub answer: Option<(portolan_domain::commit::ClaimName, u16, Vec<u8>)>,
-    pub refunds: Vec<(OperationId, PaymentId)>,
-    pub seen: Option<portolan_domain::commit::Seen>,
+    pub timers_clear: Vec<Timer>,
+    pub timers_set: Vec<Timer>,
+    pub tasks: Vec<(Uuid, bool, String)>,
+    pub references: Vec<i64>,
+    pub refunds: Vec<(OperationId, u64)>,
+    pub seen: Option<Seen>,
+}
+
+/// What a commit added, in clear.
+#[derive(Serialize)]
+struct BodyOut<'a> {
+    events: &'a [Event],
+    entries: &'a [Entry],
+}
+
+/// The same, read back.
+#[derive(Deserialize)]
+pub(crate) struct Body {
+    pub events: Vec<Event>,
+    pub entries: Vec<Entry>,
+}
+
+pub(crate) fn owner(mode: Mode, merchant: &MerchantId) -> String {
+    format!("{}:{merchant}", mode.as_str())
+}
+
+pub(crate) fn claim_hash(name: &ClaimName) -> ClaimHash {
+    let mut hasher = Sha256::new();
+    hasher.update(owner(name.mode, &name.merchant));
+    hasher.update([0]);
+    hasher.update(&name.key);
+    let hash = hasher.finalize();
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
+pub(crate) fn reference_hash(channel: &ChannelId, reference: &str) -> i64 {
+    let mut hasher = Sha256::new();
+    hasher.update(channel.as_str());
+    hasher.update([0]);
+    hasher.update(reference);
+    let hash = hasher.finalize();
+    hash.first_chunk().map_or(0, |first| i64::from_be_bytes(*first))
 }
 
 pub(crate) fn payment_place(id: PaymentId) -> Vec<u8> {
     [b"payment".as_slice(), id.0.as_bytes()].concat()
 }
 
-pub(crate) fn operation_place(id: OperationId) -> Vec<u8> {
-    [b"operation".as_slice(), id.0.as_bytes()].concat()
+pub(crate) fn operations_place(row: Uuid) -> Vec<u8> {
+    [b"operations".as_slice(), row.as_bytes()].concat()
 }
 
-pub(crate) fn answer_place(key: &str) -> Vec<u8> {
-    [b"answer".as_slice(), key.as_bytes()].concat()
+pub(crate) fn answer_place(row: Uuid) -> Vec<u8> {
+    [b"answer".as_slice(), row.as_bytes()].concat()
 }
 
-pub(crate) fn method_place(id: portolan_domain::ids::MethodId) -> Vec<u8> {
+fn method_place(id: MethodId) -> Vec<u8> {
     [b"method".as_slice(), id.0.as_bytes()].concat()
 }
 
 /// Seals the JSON of a value.
-pub(crate) fn seal<T: Serialize>(
-    sealer: &dyn Sealer,
-    key: &[u8],
-    place: &[u8],
-    value: &T,
-) -> Result<Vec<u8>, RowError> {
-    Ok(sealer.seal(key, place, &serde_json::to_vec(value)?)?)
+fn seal<T: Serialize>(sealer: &dyn Sealer, key: &[u8], place: &[u8], value: &T) -> Result<Vec<u8>, RowError> {
+    Ok(sealer.seal(key, place, serde_json::to_vec(value)?)?)
 }
 
 /// Opens what `seal` made.
@@ -115,118 +153,129 @@ pub(crate) fn open<T: DeserializeOwned>(
 }
 
 /// Makes the rows. `data_key`: the payment's, new or as stored.
-pub(crate) fn make(commit: Commit, data_key: Option<Vec<u8>>, sealer: &dyn Sealer) -> Result<Rows, RowError> {
+pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Sealer) -> Result<Rows, RowError> {
     let key = data_key.unwrap_or_default();
-    let payment = commit.payment.as_ref();
-    let mut operations = vec![];
-    for (operation, exchanges) in &commit.operations {
-        operations.push(operation_row(
-            operation,
-            exchanges,
-            payment.map(|(payment, _)| payment),
-            &key,
-            sealer,
-        )?);
-    }
     let mut balances = Balances::new();
     for entry in &commit.entries {
         entry
             .add_to(&mut balances)
             .map_err(|error| RowError(error.to_string()))?;
     }
-    let refunds = commit.events.iter().filter_map(|event| match &event.fact {
+    let payment = commit.payment.as_ref();
+    let closed = commit.tasks.iter().map(|task| {
+        let body = serde_json::to_string(task)?;
+        Ok((task.id.0, task.closed.is_some(), body))
+    });
+    let claim = commit.claim.as_ref().map(|claim| ClaimRow {
+        name: claim_hash(&claim.name),
+        payment: claim.payment,
+        operation: claim.operation,
+        fingerprint: claim.fingerprint.clone(),
+        at_ms: claim.at_ms,
+    });
+    Ok(Rows {
+        is_new_money: commit.is_new_money,
+        mode: payment.map(|(payment, _)| payment.mode),
+        references: payment.map_or_else(Vec::new, |(payment, _)| references(payment, &commit.operations)),
+        refunds: refunds(&commit.events),
+        journal: journal_row(commit, &key, sealer)?,
+        payment: payment_row(commit, key, sealer)?,
+        balances,
+        timers_clear: commit.timers_clear.clone(),
+        timers_set: commit.timers_set.clone(),
+        tasks: closed.collect::<Result<_, RowError>>()?,
+        claim,
+        seen: commit.seen.clone(),
+    })
+}
+
+fn payment_row(commit: &Commit, data_key: Vec<u8>, sealer: &dyn Sealer) -> Result<Option<PaymentRow>, RowError> {
+    let Some((payment, expect)) = &commit.payment else {
+        return Ok(None);
+    };
+    let in_flight = in_flight(&commit.in_flight, &commit.operations);
+    let sealed = seal(sealer, &data_key, &payment_place(payment.id), &(payment, in_flight))?;
+    Ok(Some(PaymentRow {
+        id: payment.id,
+        owner: owner(payment.mode, &payment.merchant),
+        expect: *expect,
+        status: payment.status.as_str(),
+        sealed,
+        data_key,
+    }))
+}
+
+/// What the commit adds for good; nothing, if it only changes what is in flight.
+fn journal_row(commit: &Commit, key: &[u8], sealer: &dyn Sealer) -> Result<Option<JournalRow>, RowError> {
+    let Some((payment, _)) = &commit.payment else {
+        return Ok(None);
+    };
+    let concluded: Vec<&Journaled> = commit
+        .operations
+        .iter()
+        .filter(|it| it.0.progress == Progress::Concluded)
+        .collect();
+    if commit.events.is_empty() && commit.entries.is_empty() && concluded.is_empty() && commit.answer.is_none() {
+        return Ok(None);
+    }
+    let answer = match &commit.answer {
+        Some((name, answer)) => Some(sealer.seal(key, &answer_place(commit.row), pack_answer(name, answer))?),
+        None => None,
+    };
+    let operations = match concluded.is_empty() {
+        false => Some(seal(sealer, key, &operations_place(commit.row), &concluded)?),
+        true => None,
+    };
+    let body = BodyOut {
+        events: &commit.events,
+        entries: &commit.entries,
+    };
+    Ok(Some(JournalRow {
+        id: commit.row,
+        owner: owner(payment.mode, &payment.merchant),
+        body: serde_json::to_string(&body)?,
+        answer,
+        operations,
+    }))
+}
+
+fn pack_answer(name: &ClaimName, answer: &StoredAnswer) -> Vec<u8> {
+    let hash = claim_hash(name);
+    [hash.as_slice(), &answer.status.to_be_bytes(), &answer.body].concat()
+}
+
+/// The answer, if it is the one of that claim.
+pub(crate) fn unpack_answer(name: &ClaimHash, packed: &[u8]) -> Option<StoredAnswer> {
+    let (status, body) = packed.strip_prefix(name)?.split_first_chunk::<2>()?;
+    Some(StoredAnswer {
+        status: u16::from_be_bytes(*status),
+        body: body.to_vec(),
+    })
+}
+
+fn references(payment: &Payment, operations: &[Journaled]) -> Vec<i64> {
+    let of = |operation: &Operation| match operation.kind {
+        Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt)?.reference.clone(),
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
+            payment.follow_up(operation.id)?.reference.clone()
+        }
+    };
+    operations
+        .iter()
+        .filter_map(|it| Some(reference_hash(&it.0.channel, &of(&it.0)?)))
+        .collect()
+}
+
+fn refunds(events: &[Event]) -> Vec<(OperationId, u64)> {
+    let started = events.iter().filter_map(|event| match &event.fact {
         Fact::FollowUpStarted {
             kind: Kind::Refund,
             operation,
             ..
-        } => Some((*operation, event.payment)),
+        } => Some((*operation, event.at_ms)),
         _ => None,
     });
-    let answer = match commit.answer {
-        Some((name, StoredAnswer { status, body })) => {
-            let sealed = sealer.seal(&key, &answer_place(&name.key), &body)?;
-            Some((name, status, sealed))
-        }
-        None => None,
-    };
-    Ok(Rows {
-        is_new_money: commit.is_new_money,
-        refunds: refunds.collect(),
-        payment: payment
-            .map(|(payment, expect)| payment_row(payment, *expect, key.clone(), sealer))
-            .transpose()?,
-        operations,
-        events: texts(commit.events)?,
-        entries: texts(commit.entries)?,
-        balances,
-        timers_clear: commit
-            .timers_clear
-            .iter()
-            .map(|(kind, operation)| (kind.as_str(), *operation))
-            .collect(),
-        timers_set: texts(commit.timers_set)?,
-        tasks: texts(commit.tasks)?
-            .into_iter()
-            .map(|(task, body)| (task.id.0, task.closed.is_some(), body))
-            .collect(),
-        claim: commit.claim,
-        answer,
-        seen: commit.seen,
-    })
-}
-
-fn texts<T: Serialize>(values: Vec<T>) -> Result<Vec<(T, String)>, RowError> {
-    values
-        .into_iter()
-        .map(|value| {
-            serde_json::to_string(&value)
-                .map(|text| (value, text))
-                .map_err(RowError::from)
-        })
-        .collect()
-}
-
-fn payment_row(payment: &Payment, expect: u64, data_key: Vec<u8>, sealer: &dyn Sealer) -> Result<PaymentRow, RowError> {
-    Ok(PaymentRow {
-        id: payment.id,
-        merchant: payment.merchant.to_string(),
-        mode: payment.mode,
-        expect,
-        created_ms: payment.created_ms,
-        status: payment.status.as_str(),
-        sealed: seal(sealer, &data_key, &payment_place(payment.id), payment)?,
-        data_key,
-    })
-}
-
-fn operation_row(
-    operation: &Operation,
-    exchanges: &[Exchange],
-    payment: Option<&Payment>,
-    data_key: &[u8],
-    sealer: &dyn Sealer,
-) -> Result<OperationRow, RowError> {
-    let attempt = payment.and_then(|payment| payment.attempt(operation.attempt));
-    let reference = match operation.kind {
-        Kind::Authorize | Kind::Resume => attempt.and_then(|attempt| attempt.reference.clone()),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
-            .and_then(|payment| payment.follow_up(operation.id))
-            .and_then(|follow_up| follow_up.reference.clone()),
-    };
-    Ok(OperationRow {
-        id: operation.id,
-        payment: operation.payment,
-        channel: operation.channel.to_string(),
-        progress: operation.progress.as_str(),
-        key: operation.context.keys.first().cloned().unwrap_or_default(),
-        reference,
-        sealed: seal(
-            sealer,
-            data_key,
-            &operation_place(operation.id),
-            &(operation, exchanges),
-        )?,
-    })
+    started.collect()
 }
 
 /// A method's row: the facts sealed under a data key of its own, the number as the vault sealed it.
@@ -239,7 +288,7 @@ pub(crate) fn method_row(method: &Method, sealer: &dyn Sealer) -> Result<(Vec<u8
 /// The facts and the number of a method's row.
 pub(crate) fn read_method(
     sealer: &dyn Sealer,
-    id: portolan_domain::ids::MethodId,
+    id: MethodId,
     (key, sealed, number): (&[u8], &[u8], Vec<u8>),
 ) -> Result<(CardFacts, Sealed), RowError> {
     Ok((open(sealer, key, &method_place(id), sealed)?, Sealed(number)))

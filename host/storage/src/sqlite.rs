@@ -2,7 +2,11 @@
 
 mod backup;
 mod kept;
+mod key_ring;
+mod library;
 mod reader;
+mod statements;
+mod store;
 mod writer;
 
 use portolan_domain::ports::Sealer;
@@ -12,6 +16,9 @@ use std::sync::{Arc, Mutex};
 
 /// The migrations, in order. A released one never changes.
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_spine.sql")];
+
+/// How much of the database file is read through a mapping instead of copies.
+const MAPPED_BYTES: i64 = 1 << 30;
 
 /// What a restored database carries as its application id until the lost outcomes were asked for.
 const RESTORED: i64 = 0x5245_5354;
@@ -88,6 +95,7 @@ impl SqliteStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.file, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.pragma_update(None, "mmap_size", MAPPED_BYTES)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     }
@@ -110,7 +118,9 @@ fn prepare(connection: &Connection, is_durable: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", if is_durable { "FULL" } else { "NORMAL" })?;
     // Checkpoints are the writer's own, because their result has to be read.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "cache_size", -32_768)?;
+    // The whole table of cached pages is walked at each commit: a larger one costs more than it saves.
+    connection.pragma_update(None, "cache_size", -4_096)?;
+    connection.pragma_update(None, "mmap_size", MAPPED_BYTES)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())

@@ -16,7 +16,7 @@ impl Sealer for LocalVault {
         self.keys.seal(DATA_KEY, secret.as_ref())
     }
 
-    fn seal(&self, data_key: &[u8], place: &[u8], plain: &[u8]) -> Result<Vec<u8>, String> {
+    fn seal(&self, data_key: &[u8], place: &[u8], plain: Vec<u8>) -> Result<Vec<u8>, String> {
         let secret = self.keys.open_sealed(DATA_KEY, data_key)?;
         let key = aead_key(&secret).map_err(|error| error.to_string())?;
         seal_with(&key, None, place, plain)

@@ -223,17 +223,17 @@ fn count(text: &[u8], word: &[u8]) -> usize {
     if word.is_empty() || text.len() < word.len() {
         return 0;
     }
-    text.windows(word.len()).filter(|window| *window == word).count()
+    memchr::memmem::find_iter(text, word).count()
 }
 
 /// Every `from` in the text becomes `to`.
 pub(crate) fn replace(text: Zeroizing<Vec<u8>>, from: &[u8], to: &[u8]) -> Zeroizing<Vec<u8>> {
-    if count(&text, from) == 0 {
+    if from.is_empty() || memchr::memmem::find(&text, from).is_none() {
         return text;
     }
     let mut replaced = Zeroizing::new(Vec::with_capacity(text.len() + to.len()));
     let mut rest = text.as_slice();
-    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
+    while let Some(at) = memchr::memmem::find(rest, from) {
         let (before, after) = rest.split_at(at);
         replaced.extend_from_slice(before);
         replaced.extend_from_slice(to);
@@ -255,7 +255,7 @@ mod tests {
     fn vault() -> (LocalVault, ChannelId) {
         let folder = tempfile::tempdir().unwrap();
         let keys = crate::KeyFile::open_or_create(&folder.path().join("keys")).unwrap();
-        let vault = LocalVault::new(keys);
+        let vault = LocalVault::new(keys).unwrap();
         let channel = Name::parse("acme").unwrap();
         vault.put_secret(channel.clone(), "key".into(), b"s3cr\"t/value".to_vec());
         (vault, channel)

@@ -109,10 +109,15 @@ impl KeyFile {
         hmac::Key::new(hmac::HMAC_SHA256, &secret)
     }
 
+    /// 32 secret bytes for one purpose, the same across rotations.
+    pub(crate) fn derived(&self, purpose: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+        derive(&self.root, purpose).map_err(|_| "deriving a key")
+    }
+
     /// Seals under the newest key: its id, a nonce, the ciphertext.
     pub(crate) fn seal(&self, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, String> {
         let newest = self.newest_first.first().ok_or("no key")?;
-        seal_with(&newest.key, Some(newest.id), aad, plain)
+        seal_with(&newest.key, Some(newest.id), aad, plain.to_vec())
     }
 
     /// Opens what `seal` made, with whichever key sealed it.
@@ -133,13 +138,12 @@ pub(crate) fn aead_key(secret: &[u8]) -> Result<LessSafeKey, KeyFileError> {
     Ok(LessSafeKey::new(key))
 }
 
-pub(crate) fn seal_with(key: &LessSafeKey, id: Option<u32>, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn seal_with(key: &LessSafeKey, id: Option<u32>, aad: &[u8], mut body: Vec<u8>) -> Result<Vec<u8>, String> {
     let mut nonce = [0_u8; 12];
     rand::fill(&mut nonce).map_err(|_| "no randomness")?;
-    let mut sealed = Vec::with_capacity(plain.len() + 32);
+    let mut sealed = Vec::with_capacity(body.len() + 32);
     sealed.extend(id.map(u32::to_be_bytes).into_iter().flatten());
     sealed.extend_from_slice(&nonce);
-    let mut body = plain.to_vec();
     let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut body);
     let tag = tag.map_err(|_| "sealing failed")?;
     sealed.extend_from_slice(&body);

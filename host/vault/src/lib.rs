@@ -5,6 +5,7 @@ mod card;
 mod envelope;
 mod fill;
 mod keyfile;
+mod provider_key;
 mod scrub;
 mod secrets;
 mod sign;

@@ -21,28 +21,52 @@ const CODE_FIELDS: [&str; 8] = [
     "cid",
 ];
 
+/// What may stand in a reply, in every form that is looked for, with the handle that takes its place.
+struct Trace<'a> {
+    form: Zeroizing<Vec<u8>>,
+    handle: &'a str,
+}
+
 pub(crate) fn scrub(
     vault: &LocalVault,
     channel: &ChannelId,
-    text: Vec<u8>,
+    texts: Vec<Vec<u8>>,
     fills: &[Fill],
     card: Option<&Method>,
-) -> Vec<u8> {
-    let mut text = Zeroizing::new(text);
+) -> Vec<Vec<u8>> {
+    let mut traces = vec![];
     for fill in fills.iter().filter(|fill| fill.meaning != Meaning::CardCode) {
-        let Some(value) = vault
-            .value(channel, &fill.meaning, card)
-            .filter(|value| value.len() >= SHORTEST)
-        else {
-            continue;
-        };
-        text = replace(text, &value, fill.handle.as_bytes());
-        text = replace(text, &form_text(&value), fill.handle.as_bytes());
-        if fill.meaning == Meaning::CardNumber {
-            for separator in [b' ', b'-'] {
-                text = replace(text, &grouped(&value, separator), fill.handle.as_bytes());
-            }
+        let value = vault.value(channel, &fill.meaning, card);
+        if let Some(value) = value.filter(|value| value.len() >= SHORTEST) {
+            add_traces(&mut traces, fill, value);
         }
+    }
+    texts.into_iter().map(|text| without(text, &traces)).collect()
+}
+
+fn add_traces<'a>(traces: &mut Vec<Trace<'a>>, fill: &'a Fill, value: Zeroizing<Vec<u8>>) {
+    let mut add = |form: Zeroizing<Vec<u8>>| {
+        traces.push(Trace {
+            form,
+            handle: &fill.handle,
+        });
+    };
+    let encoded = form_text(&value);
+    if *encoded != *value {
+        add(encoded);
+    }
+    if fill.meaning == Meaning::CardNumber {
+        for separator in [b' ', b'-'] {
+            add(Zeroizing::new(grouped(&value, separator)));
+        }
+    }
+    add(value);
+}
+
+fn without(text: Vec<u8>, traces: &[Trace<'_>]) -> Vec<u8> {
+    let mut text = Zeroizing::new(text);
+    for trace in traces {
+        text = replace(text, &trace.form, trace.handle.as_bytes());
     }
     remove_codes(text)
 }
@@ -53,10 +77,10 @@ fn grouped(number: &[u8], separator: u8) -> Vec<u8> {
 }
 
 fn remove_codes(mut text: Zeroizing<Vec<u8>>) -> Vec<u8> {
-    let lower = text.to_ascii_lowercase();
+    let lower = Zeroizing::new(text.to_ascii_lowercase());
     let may_hold = CODE_FIELDS
         .iter()
-        .any(|field| lower.windows(field.len()).any(|window| window == field.as_bytes()));
+        .any(|field| memchr::memmem::find(&lower, field.as_bytes()).is_some());
     if !may_hold {
         return std::mem::take(&mut *text);
     }

@@ -1,7 +1,8 @@
 //! The vault itself: channels' secrets and keys, sessions and security codes in memory, and the ports that it
 //! implements.
 
-use crate::keyfile::KeyFile;
+use crate::keyfile::{KeyFile, KeyFileError};
+use crate::provider_key::ProviderKeys;
 use aws_lc_rs::hmac;
 use dashmap::DashMap;
 use portolan_domain::exchange::{Request, Word};
@@ -25,6 +26,9 @@ struct Expiring {
 pub struct LocalVault {
     pub(crate) keys: KeyFile,
     handle_key: hmac::Key,
+    provider_keys: ProviderKeys,
+    /// Derived once per purpose: a handful.
+    hash_keys: DashMap<String, hmac::Key>,
     secrets: DashMap<(ChannelId, String), Secret>,
     sessions: DashMap<(ChannelId, String), Expiring>,
     codes: DashMap<MethodId, Expiring>,
@@ -32,15 +36,25 @@ pub struct LocalVault {
 
 impl LocalVault {
     /// A vault over a key file.
-    pub fn new(keys: KeyFile) -> Self {
-        let handle_key = keys.hash_key("handles");
-        Self {
+    pub fn new(keys: KeyFile) -> Result<Self, KeyFileError> {
+        Ok(Self {
+            handle_key: keys.hash_key("handles"),
+            provider_keys: ProviderKeys::new(&keys).map_err(KeyFileError::Crypto)?,
+            hash_keys: DashMap::new(),
             keys,
-            handle_key,
             secrets: DashMap::new(),
             sessions: DashMap::new(),
             codes: DashMap::new(),
+        })
+    }
+
+    fn hash_key(&self, purpose: &str) -> hmac::Key {
+        if let Some(key) = self.hash_keys.get(purpose) {
+            return key.clone();
         }
+        let key = self.keys.hash_key(purpose);
+        self.hash_keys.insert(purpose.to_owned(), key.clone());
+        key
     }
 
     /// Gives a channel a secret or a key.
@@ -84,12 +98,12 @@ impl LocalVault {
 
 impl Mac for LocalVault {
     fn mac(&self, purpose: &str, data: &[u8]) -> [u8; 32] {
-        let tag = hmac::sign(&self.keys.hash_key(purpose), data);
+        let tag = hmac::sign(&self.hash_key(purpose), data);
         tag.as_ref().try_into().unwrap_or_default()
     }
 
     fn verify_mac(&self, purpose: &str, data: &[u8], tag: &[u8]) -> bool {
-        hmac::verify(&self.keys.hash_key(purpose), data, tag).is_ok()
+        hmac::verify(&self.hash_key(purpose), data, tag).is_ok()
     }
 }
 
@@ -97,6 +111,15 @@ impl Vault for LocalVault {
     fn handle(&self, operation: OperationId, name: &str) -> String {
         let tag = hmac::sign(&self.handle_key, format!("{operation} {name}").as_bytes());
         format!("hdl{}", hex::encode(tag.as_ref().get(..14).unwrap_or_default()))
+    }
+
+    fn provider_key(&self, operation: OperationId, n: u8) -> String {
+        let key = self.provider_keys.key(operation, n);
+        key.unwrap_or_else(|| self.handle(operation, &format!("provider key {n}")))
+    }
+
+    fn operation_of_key(&self, key: &str) -> Option<OperationId> {
+        self.provider_keys.operation(key)
     }
 
     fn entropy(&self, operation: OperationId) -> [u8; 32] {
@@ -113,8 +136,8 @@ impl Vault for LocalVault {
         crate::fill::fill(self, channel, request, fills, card)
     }
 
-    fn scrub(&self, channel: &ChannelId, text: Vec<u8>, fills: &[Fill], card: Option<&Method>) -> Vec<u8> {
-        crate::scrub::scrub(self, channel, text, fills, card)
+    fn scrub(&self, channel: &ChannelId, texts: Vec<Vec<u8>>, fills: &[Fill], card: Option<&Method>) -> Vec<Vec<u8>> {
+        crate::scrub::scrub(self, channel, texts, fills, card)
     }
 
     fn verify(

@@ -83,7 +83,7 @@ pub enum Refusal {
 
 /// A new payment, with its first facts.
 pub fn create(
-    change: &mut Change<'_>,
+    change: &mut Change,
     (id, uetr, merchant, mode): (PaymentId, Uuid, MerchantId, Mode),
     valid: ValidPayment,
 ) -> Result<Payment, Refusal> {
@@ -116,6 +116,7 @@ pub fn create(
         cancel_reason: None,
         events: 0,
         entries: 0,
+        timers: vec![],
     };
     payment.record(
         change,
@@ -130,7 +131,7 @@ pub fn create(
 /// Writes the intent of an attempt.
 pub fn begin_attempt(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     attempt: AttemptId,
     operation: OperationId,
     (channel, adapter): (ChannelId, String),
@@ -139,6 +140,8 @@ pub fn begin_attempt(
         id: attempt,
         channel: channel.clone(),
         operation,
+        adapter: adapter.clone(),
+        started_ms: change.now_ms,
         status: AttemptStatus::Started,
         reference: None,
         network_reference: None,
@@ -246,7 +249,7 @@ fn refuse_in_flight(payment: &Payment, kind: Kind) -> Result<(), Refusal> {
 /// Writes the intent of a capture, cancel, refund or reversal.
 pub fn begin_follow_up(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     is_final: bool,
     reason: Option<String>,

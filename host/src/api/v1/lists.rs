@@ -1,16 +1,17 @@
 //! Reading: one payment or refund, and the lists.
 
 use crate::api::Api;
+use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::v1::payments::payment_id;
-use crate::wire::{balances_json, event_json, payment_json, refund_json};
+use crate::wire::{BalancesView, EventView, ListView, PaymentView, RefundView};
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use portolan_domain::commit::Versioned;
 use portolan_domain::ids::{EventId, OperationId, PaymentId, RefundId};
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::ports::Page;
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::str::FromStr;
 
 const LIMIT_DEFAULT: usize = 10;
@@ -19,17 +20,15 @@ const LIMIT_MAX: usize = 100;
 type Pairs = Query<Vec<(String, String)>>;
 
 /// `GET /v1/payments/{id}`.
-pub async fn payment(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let caller = api.caller(&headers, "payments:read")?;
+pub async fn payment(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = api.app.store.payment(payment_id(&id)?)?.map(|found| found.payment);
     let theirs = found.filter(|payment| payment.merchant == caller.merchant && payment.mode == caller.mode);
     let payment = theirs.ok_or_else(|| Problem::not_found("payment"))?;
-    Ok(axum::Json(payment_json(&payment)).into_response())
+    Ok(axum::Json(PaymentView::of(&payment)).into_response())
 }
 
 /// `GET /v1/refunds/{id}`.
-pub async fn refund(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let caller = api.caller(&headers, "payments:read")?;
+pub async fn refund(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let id: RefundId = id.parse().map_err(|_| Problem::not_found("refund"))?;
     let found = api.app.library.refund(id)?.map(|found| found.payment);
     let theirs = found.filter(|payment| payment.merchant == caller.merchant && payment.mode == caller.mode);
@@ -37,69 +36,61 @@ pub async fn refund(State(api): State<Api>, Path(id): Path<String>, headers: Hea
     let refund = payment
         .follow_up(OperationId(id.0))
         .ok_or_else(|| Problem::not_found("refund"))?;
-    Ok(axum::Json(refund_json(&payment, refund)).into_response())
+    Ok(axum::Json(RefundView::of(&payment, refund)).into_response())
 }
 
 /// `GET /v1/payments`.
-pub async fn payments(State(api): State<Api>, headers: HeaderMap, Query(pairs): Pairs) -> Result<Response, Problem> {
-    let (page, _) = read_page::<PaymentId>(&api, &headers, "payments:read", pairs, &[])?;
+pub async fn payments(State(api): State<Api>, caller: Caller, Query(pairs): Pairs) -> Result<Response, Problem> {
+    let (page, _) = read_page::<PaymentId>(caller, pairs, &[])?;
     let found = api.app.library.payments(&page)?;
     Ok(list(
         page.limit,
-        found.iter().map(|found| payment_json(&found.payment)).collect(),
+        found.iter().map(|found| PaymentView::of(&found.payment)).collect(),
     ))
 }
 
 /// `GET /v1/refunds`.
-pub async fn refunds(State(api): State<Api>, headers: HeaderMap, Query(pairs): Pairs) -> Result<Response, Problem> {
-    let (page, _) = read_page::<RefundId>(&api, &headers, "payments:read", pairs, &[])?;
+pub async fn refunds(State(api): State<Api>, caller: Caller, Query(pairs): Pairs) -> Result<Response, Problem> {
+    let (page, _) = read_page::<RefundId>(caller, pairs, &[])?;
     let found = api.app.library.refunds(&page)?;
-    let shown = |(found, refund): &(portolan_domain::commit::Versioned, OperationId)| {
-        found
-            .payment
-            .follow_up(*refund)
-            .map(|refund| refund_json(&found.payment, refund))
-    };
     Ok(list(page.limit, found.iter().filter_map(shown).collect()))
 }
 
+fn shown((found, refund): &(Versioned, OperationId)) -> Option<RefundView<'_>> {
+    let refund = found.payment.follow_up(*refund)?;
+    Some(RefundView::of(&found.payment, refund))
+}
+
 /// `GET /v1/events`, narrowed by `payment`.
-pub async fn events(State(api): State<Api>, headers: HeaderMap, Query(pairs): Pairs) -> Result<Response, Problem> {
-    let (page, others) = read_page::<EventId>(&api, &headers, "events:read", pairs, &["payment"])?;
+pub async fn events(State(api): State<Api>, caller: Caller, Query(pairs): Pairs) -> Result<Response, Problem> {
+    let (page, others) = read_page::<EventId>(caller, pairs, &["payment"])?;
     let payment = others
         .into_iter()
         .map(|(_, value)| payment_id(&value))
         .next_back()
         .transpose()?;
     let found = api.app.library.events(&page, payment)?;
-    Ok(list(page.limit, found.iter().map(event_json).collect()))
+    Ok(list(page.limit, found.iter().map(EventView::of).collect()))
 }
 
 /// `GET /v1/balances`.
-pub async fn balances(State(api): State<Api>, headers: HeaderMap) -> Result<Response, Problem> {
-    let caller = api.caller(&headers, "balances:read")?;
+pub async fn balances(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
     let balances = api.app.library.balances(caller.mode, Some(&caller.merchant))?;
-    Ok(axum::Json(balances_json(&balances, caller.mode)).into_response())
+    Ok(axum::Json(BalancesView::of(&balances, caller.mode)).into_response())
 }
 
-/// One more than asked was read, to know whether there is more.
-fn list(limit: usize, mut data: Vec<Value>) -> Response {
-    let has_more = data.len() >= limit;
-    data.truncate(limit.saturating_sub(1));
-    axum::Json(json!({ "object": "list", "data": data, "has_more": has_more })).into_response()
+fn list<T: Serialize>(limit: usize, data: Vec<T>) -> Response {
+    axum::Json(ListView::of(limit, data)).into_response()
 }
 
 type PageAndOthers<I> = (Page<I>, Vec<(String, String)>);
 
 /// The parameters of a list. Its limit is one more than asked.
 fn read_page<I: FromStr>(
-    api: &Api,
-    headers: &HeaderMap,
-    scope: &'static str,
+    caller: Caller,
     pairs: Vec<(String, String)>,
     also: &[&str],
 ) -> Result<PageAndOthers<I>, Problem> {
-    let caller = api.caller(headers, scope)?;
     let mut page = Page {
         merchant: caller.merchant,
         mode: caller.mode,

@@ -1,8 +1,9 @@
 //! Payment methods: the one route that takes a card number. Its body goes to the vault unparsed.
 
+use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::{Api, read_body};
-use crate::wire::method_json;
+use crate::wire::MethodView;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
@@ -11,8 +12,7 @@ use portolan_domain::ids::MethodId;
 use portolan_vault::{CardError, NewCard};
 
 /// `POST /v1/payment_methods`.
-pub async fn create(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let caller = api.caller(&headers, "payment_methods:write")?;
+pub async fn create(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let bytes = read_body(&headers, body).await?;
     let now_ms = api.app.ambient.now_ms();
     let new = NewCard {
@@ -31,17 +31,16 @@ pub async fn create(State(api): State<Api>, headers: HeaderMap, body: Body) -> R
         }
     })?;
     api.app.store.put_method(method.clone()).await?;
-    Ok(axum::Json(method_json(&method)).into_response())
+    Ok(axum::Json(MethodView::of(&method)).into_response())
 }
 
 /// `GET /v1/payment_methods/{id}`.
-pub async fn show(State(api): State<Api>, Path(id): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
-    let caller = api.caller(&headers, "payments:read")?;
+pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let id: MethodId = id.parse().map_err(|_| Problem::not_found("payment method"))?;
     let found = api.app.store.method(id)?;
     let theirs = found.filter(|method| method.merchant == caller.merchant && method.mode == caller.mode);
     let method = theirs.ok_or_else(|| Problem::not_found("payment method"))?;
-    Ok(axum::Json(method_json(&method)).into_response())
+    Ok(axum::Json(MethodView::of(&method)).into_response())
 }
 
 /// Year and month of a time, in UTC (the civil calendar by Howard Hinnant's algorithm).

@@ -17,8 +17,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 /// `POST /v1/payments`.
-pub async fn create(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let (caller, claim, mut fields) = open(&api, &headers, body, "payments:write", "POST /v1/payments").await?;
+pub async fn create(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let (claim, mut fields) = open(&api, &caller, &headers, body, "POST /v1/payments").await?;
     let mut payer = fields.inside("payer");
     let request = PaymentRequest {
         amount: fields.integer("amount"),
@@ -52,12 +52,13 @@ pub async fn create(State(api): State<Api>, headers: HeaderMap, body: Body) -> R
 /// `POST /v1/payments/{id}/confirm`.
 pub async fn confirm(
     State(api): State<Api>,
+    caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let path = format!("POST /v1/payments/{id}/confirm");
-    let (caller, claim, mut fields) = open(&api, &headers, body, "payments:write", &path).await?;
+    let (claim, mut fields) = open(&api, &caller, &headers, body, &path).await?;
     let payment = payment_id(&id)?;
     let method = fields.text("payment_method");
     let code = fields.text("security_code");
@@ -88,12 +89,13 @@ pub async fn confirm(
 /// `POST /v1/payments/{id}/capture`.
 pub async fn capture(
     State(api): State<Api>,
+    caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let path = format!("POST /v1/payments/{id}/capture");
-    let (caller, claim, mut fields) = open(&api, &headers, body, "payments:write", &path).await?;
+    let (claim, mut fields) = open(&api, &caller, &headers, body, &path).await?;
     let (amount, is_final) = (fields.integer("amount"), fields.optional_flag("final").unwrap_or(true));
     fields.finish(Ok(()))?;
     let payment = payment_id(&id)?;
@@ -117,12 +119,13 @@ pub async fn capture(
 /// `POST /v1/payments/{id}/cancel`.
 pub async fn cancel(
     State(api): State<Api>,
+    caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let path = format!("POST /v1/payments/{id}/cancel");
-    let (caller, claim, mut fields) = open(&api, &headers, body, "payments:write", &path).await?;
+    let (claim, mut fields) = open(&api, &caller, &headers, body, &path).await?;
     let reason = fields.text("reason");
     let reason = fields.finish(super::refunds::check_reason(reason))?;
     let payment = payment_id(&id)?;
@@ -147,19 +150,18 @@ pub fn payment_id(text: &str) -> Result<PaymentId, Problem> {
     text.parse().map_err(|_| Problem::not_found("payment"))
 }
 
-/// What every write begins with: the caller, the body, the key.
+/// What every write begins with: the body, the key.
 pub async fn open(
     api: &Api,
+    caller: &Caller,
     headers: &HeaderMap,
     body: Body,
-    scope: &'static str,
     method_path: &str,
-) -> Result<(Caller, ClaimRequest, Fields), Problem> {
-    let caller = api.caller(headers, scope)?;
+) -> Result<(ClaimRequest, Fields), Problem> {
     let bytes = read_body(headers, body).await?;
     let value = strict::parse(if bytes.is_empty() { b"{}" } else { &bytes })?;
-    let claim = api.claim(headers, &caller, (method_path, &value))?;
-    Ok((caller, claim, Fields::of(value)?))
+    let claim = api.claim(headers, caller, (method_path, &value))?;
+    Ok((claim, Fields::of(value)?))
 }
 
 /// Runs a command to its end, whoever hangs up meanwhile. After `answer_within` the caller gets the payment as it is

@@ -1,5 +1,6 @@
 //! Refunds.
 
+use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::{Api, v1::payments};
 use axum::body::Body;
@@ -11,8 +12,8 @@ use portolan_domain::payment::request::{FieldError, holds_card_number};
 use portolan_engine::RefundPayment;
 
 /// `POST /v1/refunds`.
-pub async fn create(State(api): State<Api>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let (caller, claim, mut fields) = payments::open(&api, &headers, body, "refunds:write", "POST /v1/refunds").await?;
+pub async fn create(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let (claim, mut fields) = payments::open(&api, &caller, &headers, body, "POST /v1/refunds").await?;
     let (payment, amount, reason) = (fields.text("payment"), fields.integer("amount"), fields.text("reason"));
     let payment = parse_payment(payment);
     let checked = match (payment, check_reason(reason)) {

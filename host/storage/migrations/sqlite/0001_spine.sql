@@ -1,31 +1,22 @@
--- Payments, operations, events, entries and what belongs to them. Amounts in bodies are exact text; balances are
--- 16-byte big-endian two's complement. What is sealed can be opened only through the vault, under the row's data key.
+-- Payments, their journal, and what is found by it. A payment's row is what it is now, with its operations in flight; the
+-- journal is what each commit added: events and entries in clear, hash-chained, operations and answers sealed. Amounts in
+-- bodies are exact text; balances are 16-byte big-endian two's complement. What is sealed can be opened only through the
+-- vault, under the payment's data key. `owner` is mode and merchant: test and live never share a row.
 CREATE TABLE payment (
-    id BLOB NOT NULL PRIMARY KEY, merchant TEXT NOT NULL, mode INTEGER NOT NULL, version INTEGER NOT NULL,
-    created_ms INTEGER NOT NULL, status TEXT NOT NULL, data_key BLOB NOT NULL, sealed BLOB NOT NULL
+    seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, owner TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL,
+    journal BLOB NOT NULL, data_key BLOB NOT NULL, sealed BLOB NOT NULL
 ) STRICT;
-CREATE INDEX payment_by_merchant ON payment (merchant, mode, id);
+CREATE INDEX payment_by_owner ON payment (owner, id);
 
-CREATE TABLE operation (
-    id BLOB NOT NULL PRIMARY KEY, payment BLOB NOT NULL, channel TEXT NOT NULL, progress TEXT NOT NULL,
-    provider_key TEXT NOT NULL, reference TEXT, sealed BLOB NOT NULL
+-- An event's id is its row's, with its number in the last two bytes. `payment.journal` lists a payment's rows: 8 bytes each.
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY, id BLOB NOT NULL, owner TEXT NOT NULL, body TEXT NOT NULL, hash BLOB NOT NULL,
+    answer BLOB, operations BLOB
 ) STRICT;
-CREATE INDEX operation_by_payment ON operation (payment, id);
-CREATE INDEX operation_open ON operation (id) WHERE progress <> 'concluded';
-CREATE INDEX operation_by_key ON operation (channel, provider_key);
-CREATE INDEX operation_by_reference ON operation (channel, reference) WHERE reference IS NOT NULL;
+CREATE INDEX journal_by_owner ON journal (owner, id);
 
-CREATE TABLE event (
-    seq INTEGER PRIMARY KEY, id BLOB NOT NULL, payment BLOB NOT NULL, merchant TEXT NOT NULL, mode INTEGER NOT NULL,
-    body TEXT NOT NULL, hash BLOB NOT NULL
-) STRICT;
-CREATE INDEX event_by_merchant ON event (merchant, mode, id);
-CREATE INDEX event_by_payment ON event (payment, seq);
-
-CREATE TABLE entry (
-    seq INTEGER PRIMARY KEY, payment BLOB NOT NULL, number INTEGER NOT NULL, body TEXT NOT NULL,
-    UNIQUE (payment, number)
-) STRICT;
+-- How far the journal was pruned.
+CREATE TABLE pruned (what TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE balance (
     mode INTEGER NOT NULL, account TEXT NOT NULL, asset TEXT NOT NULL, body TEXT NOT NULL,
@@ -34,22 +25,24 @@ CREATE TABLE balance (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE timer (
-    kind TEXT NOT NULL, operation BLOB NOT NULL, due_ms INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (operation, kind)
+    due_ms INTEGER NOT NULL, operation BLOB NOT NULL, kind TEXT NOT NULL, PRIMARY KEY (due_ms, operation, kind)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX timer_by_due ON timer (due_ms);
 
 CREATE TABLE task (id BLOB NOT NULL PRIMARY KEY, is_closed INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 CREATE INDEX task_open ON task (id) WHERE is_closed = 0;
 
+-- `name` is a hash over mode, merchant and key. The answer stands in the journal.
 CREATE TABLE claim (
-    merchant TEXT NOT NULL, mode INTEGER NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL, payment BLOB NOT NULL,
-    operation BLOB, at_ms INTEGER NOT NULL, status INTEGER, sealed BLOB, PRIMARY KEY (merchant, mode, key)
-) STRICT;
-
-CREATE TABLE refund (
-    id BLOB NOT NULL PRIMARY KEY, payment BLOB NOT NULL, merchant TEXT NOT NULL, mode INTEGER NOT NULL
+    name BLOB NOT NULL PRIMARY KEY, payment BLOB NOT NULL, operation BLOB, fingerprint BLOB NOT NULL, at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX refund_by_merchant ON refund (merchant, mode, id);
+
+-- `hash` is over channel and reference: what it finds is compared with the payment itself.
+CREATE TABLE reference (
+    hash INTEGER NOT NULL, payment BLOB NOT NULL, PRIMARY KEY (hash, payment)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE refund (seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, owner TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
+CREATE INDEX refund_by_owner ON refund (owner, seq);
 
 CREATE TABLE method (
     id BLOB NOT NULL PRIMARY KEY, merchant TEXT NOT NULL, mode INTEGER NOT NULL, created_ms INTEGER NOT NULL,

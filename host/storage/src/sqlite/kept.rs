@@ -1,8 +1,8 @@
-//! What is looked up with every request and written by this process alone, kept in memory: API keys, and the wrapped data
-//! keys of payments in flight. A reader's page cache is empty after each commit, so these look-ups would cost the most.
+//! What is looked up with every request and written by this process alone, kept in memory: API keys, payment methods, and
+//! the wrapped data keys of payments in flight. A reader's page cache is empty after each commit, so these look-ups would cost the most.
 
-use portolan_domain::ids::PaymentId;
-use portolan_domain::ports::ApiKey;
+use portolan_domain::ids::{MethodId, PaymentId};
+use portolan_domain::ports::{ApiKey, Method};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +13,7 @@ const MOST: usize = 16_384;
 #[derive(Default)]
 pub(super) struct Kept {
     pub api_keys: Few<[u8; 32], ApiKey>,
+    pub methods: Few<MethodId, Method>,
     pub data_keys: Few<PaymentId, Vec<u8>>,
 }
 

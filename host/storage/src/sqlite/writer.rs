@@ -1,15 +1,14 @@
-//! The one writer: takes every waiting unit, writes them as one transaction with a savepoint each, syncs once, then
-//! answers all of them. A reported sync failure ends the process: nothing is known of the disk any more.
+//! The one writer: takes every waiting unit, writes them as one transaction, syncs once, then answers all of them. A unit
+//! is refused before any of it is written; one that fails against expectation takes the transaction back, and each is
+//! then written alone. A reported sync failure ends the process: nothing is known of the disk any more.
 
 use super::SqliteConfig;
-use crate::chain;
-use crate::rows::{Rows, mode_number};
-use portolan_domain::ids::Mode;
-use portolan_domain::ledger::{Balance, Balances};
-use portolan_domain::ports::{ApiKey, CommitError, Method};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use std::collections::BTreeMap;
+use super::statements::{self, Books, UnitError};
+use crate::rows::Rows;
+use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
+use rusqlite::{Connection, ErrorCode};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Units that may wait for the disk. At 10,000 units a second this is less than half a second.
@@ -18,6 +17,10 @@ const QUEUE: usize = 4_096;
 const BATCH: usize = 256;
 /// Pages in the write-ahead log after which the writer copies them back.
 const CHECKPOINT_PAGES: i64 = 16_000;
+/// The longest that the writer gathers units before it writes.
+const GATHER_MAX: Duration = Duration::from_millis(2);
+/// How many transactions pass between two looks at the log's length.
+const CHECKPOINT_LOOK: u32 = 16;
 
 /// Something to write.
 pub(crate) enum Unit {
@@ -25,9 +28,10 @@ pub(crate) enum Unit {
     Method(Box<Method>, Vec<u8>, Vec<u8>),
     ApiKey(Box<ApiKey>),
     AskedAfterRestore,
+    Prune(Older, usize),
 }
 
-type Reply = oneshot::Sender<Result<(), CommitError>>;
+type Reply = oneshot::Sender<Result<usize, CommitError>>;
 
 pub(crate) struct Writer {
     queue: SyncSender<(Unit, Reply)>,
@@ -39,13 +43,14 @@ impl Writer {
         config: SqliteConfig,
         on_fatal: Box<dyn Fn(&str) + Send>,
     ) -> rusqlite::Result<Self> {
-        let last = connection.query_row("SELECT hash FROM event ORDER BY seq DESC LIMIT 1", [], |row| row.get(0));
-        let hash = last.optional()?.unwrap_or(chain::START);
+        let books = Books::read(&connection)?;
         let (queue, waiting) = sync_channel(QUEUE);
         let mut disk = Disk {
             connection,
             config,
-            hash,
+            books,
+            since_look: 0,
+            last: (0, Duration::ZERO),
             on_fatal,
         };
         let spawned = std::thread::Builder::new()
@@ -55,8 +60,8 @@ impl Writer {
         Ok(Self { queue })
     }
 
-    /// Queues a unit and waits until it is on disk.
-    pub async fn write(&self, unit: Unit) -> Result<(), CommitError> {
+    /// Queues a unit and waits until it is on disk; how many rows it touched, where it says.
+    pub async fn write(&self, unit: Unit) -> Result<usize, CommitError> {
         let (reply, written) = oneshot::channel();
         match self.queue.try_send((unit, reply)) {
             Ok(()) => {}
@@ -72,34 +77,20 @@ impl Writer {
 struct Disk {
     connection: Connection,
     config: SqliteConfig,
-    hash: [u8; 32],
+    books: Books,
+    since_look: u32,
+    /// How many units the last transaction had, and how long it took.
+    last: (usize, Duration),
     on_fatal: Box<dyn Fn(&str) + Send>,
-}
-
-/// Why one unit of a batch is not written.
-enum UnitError {
-    Refused(CommitError),
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for UnitError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
 }
 
 impl Disk {
     fn run(&mut self, waiting: &Receiver<(Unit, Reply)>) {
         while let Ok(first) = waiting.recv() {
-            let mut batch = vec![first];
-            while batch.len() < BATCH {
-                match waiting.try_recv() {
-                    Ok(next) => batch.push(next),
-                    Err(_) => break,
-                }
-            }
-            let (units, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let (units, replies): (Vec<_>, Vec<_>) = self.gather(first, waiting).into_iter().unzip();
+            let started = Instant::now();
             let results = self.write_batch(&units);
+            self.last = (units.len(), started.elapsed());
             for (reply, result) in replies.into_iter().zip(results) {
                 // A caller that is gone does not need the answer; the unit is written all the same.
                 let _ = reply.send(result);
@@ -108,17 +99,32 @@ impl Disk {
         }
     }
 
-    fn write_batch(&mut self, units: &[Unit]) -> Vec<Result<(), CommitError>> {
-        let hash_before = self.hash;
+    /// The units of the next transaction. A unit that comes alone is written at once; where several came together last
+    /// time, the writer waits for more, at most as long as that transaction took: a sync costs the same for all.
+    fn gather(&self, first: (Unit, Reply), waiting: &Receiver<(Unit, Reply)>) -> Vec<(Unit, Reply)> {
+        let mut batch = vec![first];
+        let (units, took) = self.last;
+        let until = Instant::now() + if units > 1 { took.min(GATHER_MAX) } else { Duration::ZERO };
+        while batch.len() < BATCH {
+            let next = match waiting.try_recv() {
+                Ok(next) => Some(next),
+                Err(_) => waiting.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
+            };
+            match next {
+                Some(next) => batch.push(next),
+                None => break,
+            }
+        }
+        batch
+    }
+
+    fn write_batch(&mut self, units: &[Unit]) -> Vec<Result<usize, CommitError>> {
         match self.try_batch(units) {
             Ok(results) => results,
             Err(error) => {
-                self.hash = hash_before;
-                if is_fatal(&error) {
-                    (self.on_fatal)(&format!("the disk did not take a commit: {error}"));
-                }
-                if let Err(rollback) = self.connection.execute_batch("ROLLBACK") {
-                    tracing::debug!(%rollback, "the transaction was rolled back already");
+                self.take_back(&error);
+                if units.len() > 1 && !is_fatal(&error) {
+                    return units.iter().flat_map(|unit| self.write_batch(std::slice::from_ref(unit))).collect();
                 }
                 units
                     .iter()
@@ -128,280 +134,49 @@ impl Disk {
         }
     }
 
-    fn try_batch(&mut self, units: &[Unit]) -> rusqlite::Result<Vec<Result<(), CommitError>>> {
+    fn take_back(&mut self, error: &rusqlite::Error) {
+        if is_fatal(error) {
+            (self.on_fatal)(&format!("the disk did not take a commit: {error}"));
+        }
+        if let Err(rollback) = self.connection.execute_batch("ROLLBACK") {
+            tracing::debug!(%rollback, "the transaction was rolled back already");
+        }
+        match Books::read(&self.connection) {
+            Ok(books) => self.books = books,
+            Err(error) => (self.on_fatal)(&format!("the store cannot be read any more: {error}")),
+        }
+    }
+
+    fn try_batch(&mut self, units: &[Unit]) -> rusqlite::Result<Vec<Result<usize, CommitError>>> {
         let is_low = self.disk_is_low();
-        let mut balances: BTreeMap<Mode, Balances> = BTreeMap::new();
         let mut results = Vec::with_capacity(units.len());
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         for unit in units {
-            results.push(self.write_unit(unit, is_low, &mut balances)?);
+            results.push(match self.write_unit(unit, is_low) {
+                Ok(rows) => Ok(rows),
+                Err(UnitError::Refused(refusal)) => Err(refusal),
+                Err(UnitError::Sqlite(error)) => return Err(error),
+            });
         }
-        for (mode, changes) in balances {
-            self.add_balances(mode, &changes)?;
-        }
-        self.connection.execute_batch("COMMIT")?;
+        self.books.write_balances(&self.connection)?;
+        self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(results)
     }
 
-    /// One unit in its savepoint: written whole, or refused and undone.
-    fn write_unit(
-        &mut self,
-        unit: &Unit,
-        is_low: bool,
-        balances: &mut BTreeMap<Mode, Balances>,
-    ) -> rusqlite::Result<Result<(), CommitError>> {
-        let hash_before = self.hash;
-        self.connection.prepare_cached("SAVEPOINT unit")?.execute([])?;
-        let written = match unit {
-            Unit::Commit(rows) if rows.is_new_money && is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
-            Unit::Commit(rows) => self.write_rows(rows),
-            Unit::Method(method, key, sealed) => self.write_method(method, key, sealed).map_err(UnitError::from),
-            Unit::ApiKey(key) => self.write_api_key(key).map_err(UnitError::from),
-            Unit::AskedAfterRestore => self
-                .connection
-                .pragma_update(None, "application_id", 0)
-                .map_err(UnitError::from),
-        };
-        match written {
-            Ok(()) => {
-                self.connection.prepare_cached("RELEASE unit")?.execute([])?;
-                if let Unit::Commit(rows) = unit {
-                    merge(balances, rows);
-                }
-                Ok(Ok(()))
-            }
-            Err(UnitError::Refused(refusal)) => {
-                self.hash = hash_before;
-                self.connection.execute_batch("ROLLBACK TO unit; RELEASE unit")?;
-                Ok(Err(refusal))
-            }
-            Err(UnitError::Sqlite(error)) => Err(error),
-        }
-    }
-
-    fn write_rows(&mut self, rows: &Rows) -> Result<(), UnitError> {
-        if let Some(claim) = &rows.claim {
-            let taken = self.connection.prepare_cached(
-                "INSERT INTO claim (merchant, mode, key, fingerprint, payment, operation, at_ms) VALUES (?,?,?,?,?,?,?)
-                 ON CONFLICT DO NOTHING",
-            )?;
-            let mut insert = taken;
-            let inserted = insert.execute(params![
-                claim.name.merchant.as_str(),
-                mode_number(claim.name.mode),
-                claim.name.key,
-                claim.fingerprint,
-                claim.payment.0.as_bytes(),
-                claim.operation.map(|id| id.0.into_bytes()),
-                claim.at_ms,
-            ])?;
-            if inserted == 0 {
-                return Err(UnitError::Refused(CommitError::ClaimTaken));
-            }
-        }
-        if let Some(seen) = &rows.seen {
-            let mut insert = self
-                .connection
-                .prepare_cached("INSERT INTO seen (channel, event) VALUES (?,?) ON CONFLICT DO NOTHING")?;
-            if insert.execute(params![seen.channel.as_str(), seen.event])? == 0 {
-                return Err(UnitError::Refused(CommitError::SeenBefore));
-            }
-        }
-        self.write_payment(rows)?;
-        self.write_operations(rows)?;
-        self.write_books(rows)?;
-        self.write_rest(rows)?;
-        Ok(())
-    }
-
-    fn write_payment(&mut self, rows: &Rows) -> Result<(), UnitError> {
-        let Some(payment) = &rows.payment else { return Ok(()) };
-        let id = payment.id.0.as_bytes().as_slice();
-        let changed = if payment.expect == 0 {
-            let mut insert = self.connection.prepare_cached(
-                "INSERT INTO payment (id, merchant, mode, version, created_ms, status, data_key, sealed)
-                 VALUES (?,?,?,1,?,?,?,?) ON CONFLICT DO NOTHING",
-            )?;
-            insert.execute(params![
-                id,
-                payment.merchant,
-                mode_number(payment.mode),
-                payment.created_ms,
-                payment.status,
-                payment.data_key,
-                payment.sealed
-            ])?
-        } else {
-            let mut update = self.connection.prepare_cached(
-                "UPDATE payment SET version = version + 1, status = ?, sealed = ? WHERE id = ? AND version = ?",
-            )?;
-            update.execute(params![payment.status, payment.sealed, id, payment.expect])?
-        };
-        if changed == 1 {
-            Ok(())
-        } else {
-            Err(UnitError::Refused(CommitError::VersionConflict))
-        }
-    }
-
-    fn write_operations(&mut self, rows: &Rows) -> rusqlite::Result<()> {
-        let mut upsert = self.connection.prepare_cached(
-            "INSERT INTO operation (id, payment, channel, progress, provider_key, reference, sealed) VALUES (?,?,?,?,?,?,?)
-             ON CONFLICT (id) DO UPDATE SET progress = excluded.progress,
-             reference = coalesce(excluded.reference, reference), sealed = excluded.sealed",
-        )?;
-        for operation in &rows.operations {
-            upsert.execute(params![
-                operation.id.0.as_bytes().as_slice(),
-                operation.payment.0.as_bytes().as_slice(),
-                operation.channel,
-                operation.progress,
-                operation.key,
-                operation.reference,
-                operation.sealed
-            ])?;
-        }
-        Ok(())
-    }
-
-    fn write_books(&mut self, rows: &Rows) -> rusqlite::Result<()> {
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT INTO event (id, payment, merchant, mode, body, hash) VALUES (?,?,?,?,?,?)")?;
-        for (event, body) in &rows.events {
-            self.hash = chain::link(&self.hash, body.as_bytes());
-            insert.execute(params![
-                event.id.0.as_bytes().as_slice(),
-                event.payment.0.as_bytes().as_slice(),
-                event.merchant.as_str(),
-                mode_number(event.mode),
-                body,
-                self.hash
-            ])?;
-        }
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT INTO entry (payment, number, body) VALUES (?,?,?)")?;
-        for (entry, body) in &rows.entries {
-            insert.execute(params![entry.payment.0.as_bytes().as_slice(), entry.number, body])?;
-        }
-        Ok(())
-    }
-
-    fn write_rest(&mut self, rows: &Rows) -> rusqlite::Result<()> {
+    /// One unit: written whole, or refused with nothing of it written.
+    fn write_unit(&mut self, unit: &Unit, is_low: bool) -> Result<usize, UnitError> {
         let connection = &self.connection;
-        for (kind, operation) in &rows.timers_clear {
-            let mut delete = connection.prepare_cached("DELETE FROM timer WHERE operation = ? AND kind = ?")?;
-            delete.execute(params![operation.0.as_bytes().as_slice(), kind])?;
+        match unit {
+            Unit::Commit(rows) if rows.is_new_money && is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
+            Unit::Commit(rows) => statements::commit(connection, &mut self.books, rows).map(|()| 1),
+            Unit::Method(method, key, sealed) => Ok(statements::method(connection, method, key, sealed)?),
+            Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),
+            Unit::Prune(older, limit) => Ok(statements::prune(connection, *older, *limit)?),
+            Unit::AskedAfterRestore => {
+                connection.pragma_update(None, "application_id", 0)?;
+                Ok(1)
+            }
         }
-        for (timer, body) in &rows.timers_set {
-            let mut upsert = connection
-                .prepare_cached("INSERT OR REPLACE INTO timer (kind, operation, due_ms, body) VALUES (?,?,?,?)")?;
-            upsert.execute(params![
-                timer.kind.as_str(),
-                timer.operation.0.as_bytes().as_slice(),
-                timer.due_ms,
-                body
-            ])?;
-        }
-        for (id, is_closed, body) in &rows.tasks {
-            let mut upsert =
-                connection.prepare_cached("INSERT OR REPLACE INTO task (id, is_closed, body) VALUES (?,?,?)")?;
-            upsert.execute(params![id.as_bytes().as_slice(), is_closed, body])?;
-        }
-        for (refund, payment) in &rows.refunds {
-            let mut insert = connection.prepare_cached(
-                "INSERT INTO refund (id, payment, merchant, mode) SELECT ?, id, merchant, mode FROM payment WHERE id = ?",
-            )?;
-            insert.execute(params![refund.0.as_bytes().as_slice(), payment.0.as_bytes().as_slice()])?;
-        }
-        if let Some((name, status, sealed)) = &rows.answer {
-            let mut update = connection.prepare_cached(
-                "UPDATE claim SET status = ?, sealed = ? WHERE merchant = ? AND mode = ? AND key = ?",
-            )?;
-            update.execute(params![
-                status,
-                sealed,
-                name.merchant.as_str(),
-                mode_number(name.mode),
-                name.key
-            ])?;
-        }
-        Ok(())
-    }
-
-    fn write_method(&mut self, method: &Method, key: &[u8], sealed: &[u8]) -> rusqlite::Result<()> {
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO method (id, merchant, mode, created_ms, data_key, sealed, number) VALUES (?,?,?,?,?,?,?)",
-        )?;
-        let id = method.id.0.as_bytes().as_slice();
-        let mode = mode_number(method.mode);
-        insert.execute(params![
-            id,
-            method.merchant.as_str(),
-            mode,
-            method.created_ms,
-            key,
-            sealed,
-            method.sealed.0
-        ])?;
-        Ok(())
-    }
-
-    fn write_api_key(&mut self, key: &ApiKey) -> rusqlite::Result<()> {
-        let mut upsert = self.connection.prepare_cached(
-            "INSERT OR REPLACE INTO api_key (hash, id, merchant, mode, scopes, created_ms, revoked_ms) VALUES (?,?,?,?,?,?,?)",
-        )?;
-        let (mode, scopes) = (mode_number(key.mode), key.scopes.join(" "));
-        upsert.execute(params![
-            key.hash,
-            key.id,
-            key.merchant.as_str(),
-            mode,
-            scopes,
-            key.created_ms,
-            key.revoked_ms
-        ])?;
-        Ok(())
-    }
-
-    fn add_balances(&mut self, mode: Mode, changes: &Balances) -> rusqlite::Result<()> {
-        for ((account, asset), change) in changes {
-            let body = serde_json::to_string(&(account, asset))
-                .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
-            let key = params![mode_number(mode), account.to_string(), asset.code()];
-            let mut select = self.connection.prepare_cached(
-                "SELECT debit, credit, pending_debit, pending_credit FROM balance WHERE mode = ? AND account = ? AND asset = ?",
-            )?;
-            let mut balance = select
-                .query_row(key, super::reader::balance)
-                .optional()?
-                .unwrap_or_default();
-            balance
-                .merge(change)
-                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-            let Balance {
-                debit,
-                credit,
-                pending_debit,
-                pending_credit,
-            } = balance;
-            let mut upsert = self.connection.prepare_cached(
-                "INSERT OR REPLACE INTO balance (mode, account, asset, body, debit, credit, pending_debit, pending_credit)
-                 VALUES (?,?,?,?,?,?,?,?)",
-            )?;
-            upsert.execute(params![
-                mode_number(mode),
-                account.to_string(),
-                asset.code(),
-                body,
-                debit.to_be_bytes(),
-                credit.to_be_bytes(),
-                pending_debit.to_be_bytes(),
-                pending_credit.to_be_bytes()
-            ])?;
-        }
-        Ok(())
     }
 
     fn disk_is_low(&self) -> bool {
@@ -414,6 +189,11 @@ impl Disk {
 
     /// Copies the log back once it is long, and reads what came of it.
     fn checkpoint(&mut self) {
+        self.since_look += 1;
+        if self.since_look < CHECKPOINT_LOOK {
+            return;
+        }
+        self.since_look = 0;
         let pages = self
             .connection
             .query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1));
@@ -429,17 +209,6 @@ impl Disk {
             }
             tracing::warn!(%error, "a checkpoint failed and will be tried again");
         }
-    }
-}
-
-fn merge(balances: &mut BTreeMap<Mode, Balances>, rows: &Rows) {
-    let Some(mode) = rows.entries.first().map(|(entry, _)| entry.mode) else {
-        return;
-    };
-    let sums = balances.entry(mode).or_default();
-    for (key, change) in &rows.balances {
-        // Sums of amounts that each fit in 10^15 stay far below 128 bits.
-        let _ = sums.entry(key.clone()).or_default().merge(change);
     }
 }
 

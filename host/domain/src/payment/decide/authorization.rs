@@ -14,7 +14,7 @@ use crate::task::{Task, TaskKind};
 /// Applies the verdict of an authorization or of its resumption. `task` is the open task about it, if there is one.
 pub fn conclude_authorization(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     verdict: Verdict,
     (policy, task): (&Policy, Option<Task>),
@@ -26,7 +26,7 @@ pub fn conclude_authorization(
         settle(change, operation.id, task, known);
         return Ok(Next::Rest);
     }
-    let settled = |change: &mut Change<'_>, how: &str| settle(change, operation.id, task.clone(), how);
+    let settled = |change: &mut Change, how: &str| settle(change, operation.id, task.clone(), how);
     match verdict {
         Verdict::Proven(Outcome::Accepted {
             reference,
@@ -108,7 +108,7 @@ fn known_already(payment: &Payment, operation: &Operation, verdict: &Verdict) ->
 }
 
 /// The payment has no further attempt: it failed, for the reason of the last one.
-pub fn fail(payment: &mut Payment, change: &mut Change<'_>) -> Result<(), IllegalEvent> {
+pub fn fail(payment: &mut Payment, change: &mut Change) -> Result<(), IllegalEvent> {
     let code = payment
         .last_error
         .as_ref()
@@ -128,7 +128,7 @@ pub(super) fn note(
     }
 }
 
-pub(super) fn settle(change: &mut Change<'_>, operation: OperationId, task: Option<Task>, how: &str) {
+pub(super) fn settle(change: &mut Change, operation: OperationId, task: Option<Task>, how: &str) {
     change.timers_clear.push((TimerKind::Check, operation));
     change.timers_clear.push((TimerKind::ActionExpiry, operation));
     if let Some(task) = task.filter(|task| task.closed.is_none()) {
@@ -138,7 +138,7 @@ pub(super) fn settle(change: &mut Change<'_>, operation: OperationId, task: Opti
 
 fn accept(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     amount: Money,
     captured: bool,
@@ -189,7 +189,7 @@ fn accept(
 
 fn late_success(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     amount: Money,
 ) -> Result<(), IllegalEvent> {
@@ -211,7 +211,7 @@ fn late_success(
 
 fn wait(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     action: Option<crate::operation::Action>,
     check_after_ms: u64,
@@ -238,7 +238,7 @@ fn wait(
 
 fn decline_attempt(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     attempt: AttemptId,
     decline: Decline,
 ) -> Result<(), IllegalEvent> {
@@ -261,7 +261,7 @@ fn decline_attempt(
 
 fn no_effect(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     attempt: AttemptId,
     code: &str,
     message: &str,
@@ -304,7 +304,7 @@ pub fn fault_error(fault: &Fault) -> (&'static str, String) {
 
 fn unknown(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     fault: Option<Fault>,
     (policy, has_task): (&Policy, bool),
@@ -336,7 +336,7 @@ fn unknown(
 /// Sets the next status query, and opens the task that everything unknown has.
 pub(super) fn await_check(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     (policy, has_task): (&Policy, bool),
 ) {
@@ -362,7 +362,7 @@ pub(super) fn await_check(
 /// A vain status query: ask again later, and at last a human.
 pub fn still_unknown(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     (policy, task): (&Policy, Option<Task>),
 ) {
@@ -379,7 +379,7 @@ pub fn still_unknown(
 /// Applies what the provider says of an authorization in its own totals.
 fn conclude_standing(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     standing: Standing,
     (policy, task): (&Policy, Option<Task>),
@@ -468,7 +468,7 @@ fn conclude_standing(
 /// The attempt is voided, lapsed or undone, and the payment ends: with what was captured before, or canceled.
 pub fn release(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     attempt: AttemptId,
     by: &str,
     operation: Option<OperationId>,

@@ -15,7 +15,7 @@ use crate::task::Task;
 /// Applies the verdict of a capture, cancel, refund or reversal.
 pub fn conclude_follow_up(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     verdict: Verdict,
     (policy, task): (&Policy, Option<Task>),
@@ -85,7 +85,7 @@ fn undoes_what_is_closed(payment: &Payment, operation: &Operation) -> bool {
 
 fn follow_up_failed(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: OperationId,
     reason: String,
 ) -> Result<(), IllegalEvent> {
@@ -97,7 +97,7 @@ fn follow_up_failed(
 
 fn done(
     payment: &mut Payment,
-    change: &mut Change<'_>,
+    change: &mut Change,
     operation: &Operation,
     amount: Money,
 ) -> Result<(), IllegalEvent> {

@@ -1,0 +1,49 @@
+//! Forgetting what is old: answers of idempotency keys, and operations with their exchanges. Events and entries stay.
+
+use crate::Engine;
+use portolan_domain::ports::Older;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often something is forgotten.
+const EVERY: Duration = Duration::from_secs(60 * 60);
+/// Rows in one transaction: payments go on in between.
+const AT_ONCE: usize = 500;
+
+/// How long what is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Answers of idempotency keys.
+    pub answers_ms: u64,
+    /// Operations with their exchanges.
+    pub journals_ms: u64,
+}
+
+impl Engine {
+    /// Forgets, at start and then every hour, until `stop` says so.
+    pub async fn run_pruning(self: Arc<Self>, retention: Retention, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            self.prune(retention, &stop).await;
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    async fn prune(&self, retention: Retention, stop: &watch::Receiver<bool>) {
+        let now_ms = self.ports.ambient.now_ms();
+        let older = Older {
+            answers_ms: now_ms.saturating_sub(retention.answers_ms),
+            journals_ms: now_ms.saturating_sub(retention.journals_ms),
+        };
+        while !*stop.borrow() {
+            match self.ports.store.prune(older, AT_ONCE).await {
+                Ok(0) => return,
+                Ok(rows) => tracing::debug!(rows, "forgot what is old"),
+                Err(error) => return tracing::warn!(%error, "what is old could not be forgotten"),
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The table of the merchant API: for each route how it is served, which scope it needs, what it takes and what it gives.
+//! The router and the OpenAPI document are both made from it, so they cannot differ.
+
+use super::Api;
+use super::v1::{lists, methods, payments, refunds};
+use crate::wire::{BalancesView, EventView, ListView, MethodView, PaymentView, RefundView};
+use axum::routing::{MethodRouter, get, post};
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
+/// One route.
+pub struct Endpoint {
+    /// `get` or `post`.
+    pub method: &'static str,
+    /// With its parameters in braces.
+    pub path: &'static str,
+    /// What a key must open.
+    pub scope: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// The body's schema; `None`: it takes none.
+    pub body: Option<Value>,
+    /// Whether an Idempotency-Key is required.
+    pub is_idempotent: bool,
+    /// Parameters of a list, besides the path's.
+    pub query: &'static [&'static str],
+    /// The answer's schema.
+    pub gives: fn(&mut SchemaGenerator) -> Schema,
+    /// How it is served.
+    pub handler: MethodRouter<Api>,
+}
+
+/// What every list takes.
+const LIST: &[&str] = &["limit", "starting_after", "ending_before", "created[gte]"];
+const EVENTS: &[&str] = &["limit", "starting_after", "ending_before", "created[gte]", "payment"];
+
+fn shows<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// A route that only reads.
+fn reads(
+    (path, scope, summary): (&'static str, &'static str, &'static str),
+    query: &'static [&'static str],
+    gives: fn(&mut SchemaGenerator) -> Schema,
+    handler: MethodRouter<Api>,
+) -> Endpoint {
+    Endpoint {
+        method: "get",
+        path,
+        scope,
+        summary,
+        body: None,
+        is_idempotent: false,
+        query,
+        gives,
+        handler,
+    }
+}
+
+/// A route that may move money.
+fn writes(
+    (path, scope, summary): (&'static str, &'static str, &'static str),
+    body: Value,
+    gives: fn(&mut SchemaGenerator) -> Schema,
+    handler: MethodRouter<Api>,
+) -> Endpoint {
+    Endpoint {
+        method: "post",
+        path,
+        scope,
+        summary,
+        body: Some(body),
+        is_idempotent: true,
+        query: &[],
+        gives,
+        handler,
+    }
+}
+
+/// Every route that takes a key.
+pub fn endpoints() -> Vec<Endpoint> {
+    let mut all = on_payments();
+    all.extend(on_the_rest());
+    all
+}
+
+fn on_payments() -> Vec<Endpoint> {
+    vec![
+        writes(
+            (
+                "/v1/payments",
+                "payments:write",
+                "Create a payment; with confirm, carry it out in the same call",
+            ),
+            create_payment(),
+            shows::<PaymentView<'_>>,
+            post(payments::create),
+        ),
+        reads(
+            ("/v1/payments", "payments:read", "List payments, the newest first"),
+            LIST,
+            shows::<ListView<PaymentView<'_>>>,
+            get(lists::payments),
+        ),
+        reads(
+            ("/v1/payments/{id}", "payments:read", "Show a payment"),
+            &[],
+            shows::<PaymentView<'_>>,
+            get(lists::payment),
+        ),
+        writes(
+            (
+                "/v1/payments/{id}/confirm",
+                "payments:write",
+                "Carry out a payment that was created before",
+            ),
+            object(json!({
+                "payment_method": { "type": "string", "pattern": "^pm_[0-9a-f]{32}$" },
+                "security_code": { "type": "string", "description": "Lives in memory, for this attempt" },
+            })),
+            shows::<PaymentView<'_>>,
+            post(payments::confirm),
+        ),
+        writes(
+            ("/v1/payments/{id}/capture", "payments:write", "Take what was authorized, or part of it"),
+            object(json!({
+                "amount": minor("All that is left if absent"),
+                "final": { "type": "boolean", "default": true, "description": "Nothing more will be captured" },
+            })),
+            shows::<PaymentView<'_>>,
+            post(payments::capture),
+        ),
+        writes(
+            ("/v1/payments/{id}/cancel", "payments:write", "Give a payment up before its money is taken"),
+            object(json!({ "reason": reason() })),
+            shows::<PaymentView<'_>>,
+            post(payments::cancel),
+        ),
+    ]
+}
+
+fn on_the_rest() -> Vec<Endpoint> {
+    vec![
+        writes(
+            ("/v1/refunds", "refunds:write", "Give back what was captured, or part of it"),
+            required(
+                &["payment"],
+                json!({
+                    "payment": { "type": "string", "pattern": "^pay_[0-9a-f]{32}$" },
+                    "amount": minor("All that is left if absent"), "reason": reason(),
+                }),
+            ),
+            shows::<RefundView<'_>>,
+            post(refunds::create),
+        ),
+        reads(
+            ("/v1/refunds", "payments:read", "List refunds, the newest first"),
+            LIST,
+            shows::<ListView<RefundView<'_>>>,
+            get(lists::refunds),
+        ),
+        reads(
+            ("/v1/refunds/{id}", "payments:read", "Show a refund"),
+            &[],
+            shows::<RefundView<'_>>,
+            get(lists::refund),
+        ),
+        Endpoint {
+            is_idempotent: false,
+            ..writes(
+                (
+                    "/v1/payment_methods",
+                    "payment_methods:write",
+                    "Store a card: the one route that takes a card number",
+                ),
+                store_card(),
+                shows::<MethodView<'_>>,
+                post(methods::create),
+            )
+        },
+        reads(
+            ("/v1/payment_methods/{id}", "payments:read", "Show a stored payment method"),
+            &[],
+            shows::<MethodView<'_>>,
+            get(methods::show),
+        ),
+        reads(
+            ("/v1/events", "events:read", "List what happened, the newest first"),
+            EVENTS,
+            shows::<ListView<EventView<'_>>>,
+            get(lists::events),
+        ),
+        reads(
+            ("/v1/balances", "balances:read", "Show what the merchant is owed, by currency"),
+            &[],
+            shows::<BalancesView<'_>>,
+            get(lists::balances),
+        ),
+    ]
+}
+
+fn object(properties: Value) -> Value {
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+fn required(names: &[&str], properties: Value) -> Value {
+    json!({ "type": "object", "properties": properties, "required": names, "additionalProperties": false })
+}
+
+fn minor(description: &str) -> Value {
+    json!({ "description": description, "oneOf": [{ "type": "integer" }, { "type": "string", "pattern": "^[0-9]{1,38}$" }] })
+}
+
+fn reason() -> Value {
+    json!({ "type": "string", "maxLength": 500 })
+}
+
+fn create_payment() -> Value {
+    required(
+        &["amount", "currency"],
+        json!({
+            "amount": minor("Minor units: 1099 is 10.99 EUR"),
+            "currency": { "type": "string", "description": "ISO 4217" },
+            "capture_method": { "enum": ["automatic", "manual"], "default": "automatic" },
+            "payment_method": { "type": "string", "pattern": "^pm_[0-9a-f]{32}$" },
+            "confirm": { "type": "boolean", "default": false },
+            "description": { "type": "string", "maxLength": 1000 },
+            "statement_descriptor": { "type": "string", "maxLength": 22 },
+            "return_url": { "type": "string", "format": "uri" },
+            "payer": object(json!({ "name": { "type": "string" }, "email": { "type": "string" } })),
+            "metadata": { "type": "object", "maxProperties": 50, "additionalProperties": { "type": "string", "maxLength": 500 } },
+        }),
+    )
+}
+
+fn store_card() -> Value {
+    let card = required(
+        &["number", "expiry_month", "expiry_year"],
+        json!({
+            "number": { "type": "string" }, "expiry_month": { "type": "integer" }, "expiry_year": { "type": "integer" },
+            "security_code": { "type": "string", "description": "Never written down: 15 minutes in memory" },
+            "holder": { "type": "string" },
+        }),
+    );
+    required(&["type", "card"], json!({ "type": { "const": "card" }, "card": card }))
+}

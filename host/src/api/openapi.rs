@@ -1,0 +1,100 @@
+//! The OpenAPI 3.1 document, made from the table of endpoints and the views.
+
+use super::API_VERSION;
+use super::endpoints::Endpoint;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+/// The document.
+pub fn document(endpoints: &[Endpoint]) -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| settings.definitions_path = "/components/schemas".into())
+        .into_generator();
+    let mut paths: Map<String, Value> = Map::new();
+    for endpoint in endpoints {
+        let gives = (endpoint.gives)(&mut generator);
+        let described = describe(endpoint, gives.to_value());
+        let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(endpoint.method.to_owned(), described);
+        }
+    }
+    let mut schemas = generator.take_definitions(true);
+    schemas.insert("Problem".into(), problem());
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Portolan", "version": API_VERSION,
+            "description": "A payment router: one endpoint for every way to pay. Amounts are integers of minor units. A decline is a result, not an error.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "security": [{ "key": [] }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": { "key": { "type": "http", "scheme": "bearer", "description": "sk_test_… or sk_live_…" } },
+        },
+    })
+}
+
+fn describe(endpoint: &Endpoint, gives: Value) -> Value {
+    let parameter = |name: &str, place: &str, is_required: bool| {
+        json!({ "name": name, "in": place, "required": is_required, "schema": { "type": "string" } })
+    };
+    let of_path = endpoint.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = of_path.map(|name| parameter(name, "path", true)).collect();
+    parameters.extend(endpoint.query.iter().map(|name| parameter(name, "query", false)));
+    if endpoint.is_idempotent {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": true,
+            "description": "A new one for each payment, the same one for each retry",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+        }));
+    }
+    let problem = json!({
+        "description": "What is wrong, and what to do about it (RFC 9457)",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    let mut described = json!({
+        "summary": endpoint.summary,
+        "description": format!("Needs the scope {}.", endpoint.scope),
+        "operationId": operation_id(endpoint),
+        "parameters": parameters,
+        "responses": {
+            "200": { "description": "As asked", "content": { "application/json": { "schema": gives } } },
+            "default": problem,
+        },
+    });
+    if let (Some(body), Some(fields)) = (&endpoint.body, described.as_object_mut()) {
+        let content = json!({ "required": true, "content": { "application/json": { "schema": body } } });
+        fields.insert("requestBody".into(), content);
+    }
+    described
+}
+
+/// `post_payments_capture`, say.
+fn operation_id(endpoint: &Endpoint) -> String {
+    let parts = endpoint.path.split('/').filter(|part| !part.is_empty() && *part != "v1");
+    let parts = parts.map(|part| if part.starts_with('{') { "one" } else { part });
+    std::iter::once(endpoint.method).chain(parts).collect::<Vec<_>>().join("_")
+}
+
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "code", "retryable", "errors"],
+        "properties": {
+            "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" },
+            "detail": { "type": "string" }, "instance": { "type": "string" }, "code": { "type": "string" },
+            "param": { "type": ["string", "null"] }, "retryable": { "type": "boolean" },
+            "request_id": { "type": "string" },
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": { "pointer": { "type": "string" }, "code": { "type": "string" }, "message": { "type": "string" } },
+                },
+            },
+        },
+    })
+}

@@ -1,0 +1,131 @@
+//! A fact for merchants. It holds no personal data, so it shows what changed, not the whole payment.
+
+use super::{Minor, seconds, text, text_or_null};
+use portolan_domain::ids::{AttemptId, EventId, Mode, OperationId, PaymentId};
+use portolan_domain::payment::fact::{Event, Fact};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// An event.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Event")]
+pub struct EventView<'a> {
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    id: EventId,
+    object: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    created: u64,
+    /// Counts the payment's events from 1.
+    sequence: u32,
+    livemode: bool,
+    data: EventData<'a>,
+}
+
+/// What it is about.
+#[derive(Serialize, JsonSchema)]
+struct EventData<'a> {
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    payment: PaymentId,
+    #[serde(serialize_with = "text_or_null")]
+    #[schemars(with = "Option<String>")]
+    attempt: Option<AttemptId>,
+    #[serde(serialize_with = "text_or_null")]
+    #[schemars(with = "Option<String>")]
+    operation: Option<OperationId>,
+    amount: Option<Minor>,
+    currency: Option<&'a str>,
+    detail: EventDetail<'a>,
+}
+
+/// What else changed; absent where it says nothing.
+#[derive(Serialize, JsonSchema, Default)]
+struct EventDetail<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decline_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl<'a> EventView<'a> {
+    /// The event as its merchant sees it.
+    pub fn of(event: &'a Event) -> Self {
+        let money = match &event.fact {
+            Fact::Created { amount, .. }
+            | Fact::Authorized { amount, .. }
+            | Fact::Captured { amount, .. }
+            | Fact::FollowUpStarted { amount, .. }
+            | Fact::Refunded { amount, .. }
+            | Fact::LateSuccess { amount, .. }
+            | Fact::LateSettled { amount, .. } => Some(amount),
+            _ => None,
+        };
+        Self {
+            id: event.id,
+            object: "event",
+            kind: event.fact.name(),
+            created: seconds(event.at_ms),
+            sequence: event.number,
+            livemode: event.mode == Mode::Live,
+            data: EventData {
+                payment: event.payment,
+                attempt: event.fact.attempt(),
+                operation: event.fact.follow_up(),
+                amount: money.map(|money| Minor(money.minor())),
+                currency: money.map(|money| money.asset().code()),
+                detail: EventDetail::of(&event.fact),
+            },
+        }
+    }
+}
+
+impl<'a> EventDetail<'a> {
+    fn of(fact: &'a Fact) -> Self {
+        let nothing = Self::default();
+        match fact {
+            Fact::AttemptStarted { channel, adapter, .. } => Self {
+                channel: Some(channel.as_str()),
+                adapter: Some(adapter),
+                ..nothing
+            },
+            Fact::AttemptDeclined {
+                reason,
+                provider_code,
+                network_code,
+                ..
+            } => Self {
+                decline_reason: Some(reason),
+                provider_code: Some(provider_code),
+                network_code: network_code.as_deref(),
+                ..nothing
+            },
+            Fact::AttemptNoEffect { why: code, .. } | Fact::Failed { code } => Self {
+                code: Some(code),
+                ..nothing
+            },
+            Fact::AttemptReleased { by, .. } => Self {
+                by: Some(by),
+                ..nothing
+            },
+            Fact::Canceled { reason } | Fact::FollowUpFailed { reason, .. } => Self {
+                reason: Some(reason),
+                ..nothing
+            },
+            _ => nothing,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The Library: lists, and what operators and auditors read.
+
+use super::SqliteStore;
+use super::reader::{Journal, PAYMENT, Result, balance, first_id_at, id, journal_of};
+use crate::chain;
+use crate::rows::{Body, RowError, mode_number, owner};
+use portolan_domain::commit::{Journaled, Versioned};
+use portolan_domain::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
+use portolan_domain::ledger::{Balances, Entry};
+use portolan_domain::payment::fact::Event;
+use portolan_domain::ports::{Library, Page, ReadError};
+use portolan_domain::task::Task;
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+/// A page's bounds on ids, exclusive, and which way it is read.
+struct Bounds {
+    older_than: Uuid,
+    newer_than: Uuid,
+    is_backwards: bool,
+}
+
+impl Bounds {
+    fn new(after: Option<Uuid>, before: Option<Uuid>, created_gte_ms: Option<u64>) -> Self {
+        let since = created_gte_ms.map_or(Uuid::nil(), |ms| Uuid::from_bytes(first_id_at(ms)));
+        Self {
+            older_than: after.unwrap_or(Uuid::max()),
+            newer_than: before.unwrap_or(Uuid::nil()).max(since),
+            is_backwards: before.is_some() && after.is_none(),
+        }
+    }
+
+    fn of<I>(page: &Page<I>, uuid: impl Fn(&I) -> Uuid) -> Self {
+        let (after, before) = (page.after.as_ref().map(&uuid), page.before.as_ref().map(&uuid));
+        Self::new(after, before, page.created_gte_ms)
+    }
+
+    fn order(&self) -> &'static str {
+        if self.is_backwards { "ASC" } else { "DESC" }
+    }
+
+    fn holds(&self, id: Uuid) -> bool {
+        id < self.older_than && id > self.newer_than
+    }
+
+    /// What was read, the newest first.
+    fn newest_first<T>(&self, mut items: Vec<T>) -> Vec<T> {
+        if self.is_backwards {
+            items.reverse();
+        }
+        items
+    }
+}
+
+/// The id of an event's row.
+fn row_of(event: Uuid) -> [u8; 16] {
+    let mut bytes = event.into_bytes();
+    let [.., high, low] = &mut bytes;
+    (*high, *low) = (0, 0);
+    bytes
+}
+
+/// A merchant's events, row by row until there are enough.
+fn events_of(connection: &Connection, page: &Page<EventId>, bounds: &Bounds) -> Result<Vec<Event>> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT id, body, NULL, NULL FROM journal WHERE owner = ? AND id <= ? AND id >= ? ORDER BY id {}",
+        bounds.order()
+    ))?;
+    let least = row_of(bounds.newer_than);
+    let mut rows = select.query(params![
+        owner(page.mode, &page.merchant),
+        row_of(bounds.older_than),
+        least
+    ])?;
+    let mut events = vec![];
+    while let Some(row) = rows.next()? {
+        let mut of_row = Journal::read(row)?.body()?.events;
+        if !bounds.is_backwards {
+            of_row.reverse();
+        }
+        events.extend(of_row.into_iter().filter(|event| bounds.holds(event.id.0)));
+        if events.len() >= page.limit {
+            break;
+        }
+    }
+    events.truncate(page.limit);
+    Ok(bounds.newest_first(events))
+}
+
+impl SqliteStore {
+    /// The journal of one payment, the newest row first.
+    fn journal(&self, payment: PaymentId) -> Result<Vec<Body>, ReadError> {
+        self.read(|connection| {
+            let Some(found) = self.find(connection, payment)? else {
+                return Ok(vec![]);
+            };
+            journal_of(connection, &found).map(|row| row?.body()).collect()
+        })
+    }
+}
+
+impl Library for SqliteStore {
+    fn payments(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
+        let bounds = Bounds::of(page, |id| id.0);
+        self.read(|connection| {
+            let mut select = connection.prepare_cached(&format!(
+                "{PAYMENT} WHERE owner = ? AND id < ? AND id > ? ORDER BY id {} LIMIT ?",
+                bounds.order()
+            ))?;
+            let mut rows = select.query(params![
+                owner(page.mode, &page.merchant),
+                bounds.older_than.as_bytes().as_slice(),
+                bounds.newer_than.as_bytes().as_slice(),
+                page.limit
+            ])?;
+            let mut payments = vec![];
+            while let Some(row) = rows.next()? {
+                payments.push(self.found(row)?.versioned);
+            }
+            Ok(bounds.newest_first(payments))
+        })
+    }
+
+    fn events(&self, page: &Page<EventId>, payment: Option<PaymentId>) -> Result<Vec<Event>, ReadError> {
+        let bounds = Bounds::of(page, |id| id.0);
+        let Some(payment) = payment else {
+            return self.read(|connection| events_of(connection, page, &bounds));
+        };
+        let theirs = |event: &Event| {
+            event.merchant == page.merchant && event.mode == page.mode && bounds.holds(event.id.0)
+        };
+        let mut events: Vec<Event> = self
+            .journal(payment)?
+            .into_iter()
+            .flat_map(|body| body.events.into_iter().rev())
+            .filter(theirs)
+            .collect();
+        if bounds.is_backwards {
+            events.drain(..events.len().saturating_sub(page.limit));
+        }
+        events.truncate(page.limit);
+        Ok(events)
+    }
+
+    fn refunds(&self, page: &Page<RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError> {
+        let is_backwards = page.before.is_some() && page.after.is_none();
+        self.read(|connection| {
+            // A refund's id begins with its payment's time, so its place in the list is its row's number.
+            let place = |id: Option<RefundId>, or: i64| -> Result<i64> {
+                let Some(id) = id else { return Ok(or) };
+                let mut select = connection.prepare_cached("SELECT seq FROM refund WHERE id = ?")?;
+                let seq = select.query_row([id.0.as_bytes().as_slice()], |row| row.get(0));
+                Ok(seq.optional()?.unwrap_or(or))
+            };
+            let mut select = connection.prepare_cached(&format!(
+                "SELECT id FROM refund WHERE owner = ? AND seq < ? AND seq > ? AND at_ms >= ? ORDER BY seq {} LIMIT ?",
+                if is_backwards { "ASC" } else { "DESC" }
+            ))?;
+            let found = select.query_map(
+                params![
+                    owner(page.mode, &page.merchant),
+                    place(page.after, i64::MAX)?,
+                    place(page.before, 0)?,
+                    page.created_gte_ms.unwrap_or(0),
+                    page.limit
+                ],
+                |row| id(row, 0).map(OperationId),
+            )?;
+            let mut refunds = vec![];
+            for refund in found.collect::<rusqlite::Result<Vec<_>>>()? {
+                let payment = self.find(connection, refund.payment())?;
+                refunds.extend(payment.map(|found| (found.versioned, refund)));
+            }
+            if is_backwards {
+                refunds.reverse();
+            }
+            Ok(refunds)
+        })
+    }
+
+    fn refund(&self, refund: RefundId) -> Result<Option<Versioned>, ReadError> {
+        let is_refund = |found: &Versioned| found.payment.follow_up(OperationId(refund.0)).is_some();
+        self.read(|connection| {
+            let found = self.find(connection, refund.payment())?;
+            Ok(found.map(|found| found.versioned).filter(is_refund))
+        })
+    }
+
+    fn operations(&self, payment: PaymentId) -> Result<Vec<Journaled>, ReadError> {
+        self.read(|connection| {
+            let Some(found) = self.find(connection, payment)? else {
+                return Ok(vec![]);
+            };
+            let mut operations: Vec<Journaled> = vec![];
+            let in_flight = found.versioned.in_flight.iter().cloned();
+            for operation in in_flight.chain(self.concluded(connection, &found)?) {
+                // An operation that was concluded again stands twice: the last one counts.
+                if !operations.iter().any(|known| known.0.id == operation.0.id) {
+                    operations.push(operation);
+                }
+            }
+            operations.sort_by_key(|operation| (operation.0.started_ms, operation.0.id));
+            Ok(operations)
+        })
+    }
+
+    fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError> {
+        let journal = self.journal(payment)?;
+        Ok(journal.into_iter().rev().flat_map(|body| body.entries).collect())
+    }
+
+    fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError> {
+        self.read(|connection| {
+            let filter = if also_closed { "" } else { "WHERE is_closed = 0" };
+            let mut select = connection.prepare_cached(&format!("SELECT body FROM task {filter} ORDER BY id"))?;
+            let found = select.query_map([], |row| row.get::<_, String>(0))?;
+            found.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+        })
+    }
+
+    fn balances(&self, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances, ReadError> {
+        let prefix = merchant
+            .map(|merchant| format!("merchant:{merchant}:"))
+            .unwrap_or_default();
+        self.read(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT debit, credit, pending_debit, pending_credit, body FROM balance
+                 WHERE mode = ? AND substr(account, 1, length(?2)) = ?2",
+            )?;
+            let mut found = select.query(params![mode_number(mode), prefix])?;
+            let mut balances = Balances::new();
+            while let Some(row) = found.next()? {
+                balances.insert(serde_json::from_str(&row.get::<_, String>(4)?)?, balance(row)?);
+            }
+            Ok(balances)
+        })
+    }
+
+    fn each_entry(&self, visit: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare("SELECT id, body, NULL, NULL FROM journal ORDER BY seq")?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                Journal::read(row)?.body()?.entries.into_iter().for_each(&mut *visit);
+            }
+            Ok(())
+        })
+    }
+
+    fn each_payment(&self, visit: &mut dyn FnMut(Versioned)) -> Result<(), ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare(&format!("{PAYMENT} ORDER BY seq"))?;
+            let mut rows = select.query([])?;
+            while let Some(row) = rows.next()? {
+                visit(self.found(row)?.versioned);
+            }
+            Ok(())
+        })
+    }
+
+    fn verify_chain(&self) -> Result<(u64, String), ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare("SELECT seq, body, hash FROM journal ORDER BY seq")?;
+            let mut rows = select.query([])?;
+            let (mut hash, mut count, mut events) = (chain::START, 0_u64, 0_u64);
+            while let Some(row) = rows.next()? {
+                let (seq, body, stored): (u64, String, [u8; 32]) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                hash = chain::link(&hash, body.as_bytes());
+                count = count.saturating_add(1);
+                if stored != hash || seq != count {
+                    return Err(RowError(format!(
+                        "the journal's chain breaks at number {seq}: it was changed, moved or removed"
+                    )));
+                }
+                let body: Body = serde_json::from_str(&body)?;
+                events = events.saturating_add(u64::try_from(body.events.len()).unwrap_or(0));
+            }
+            Ok((events, hex::encode(hash)))
+        })
+    }
+}

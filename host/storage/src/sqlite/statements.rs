@@ -1,0 +1,305 @@
+//! The statements of the writer: what one unit writes, in which order, and what the writer keeps in memory of what it
+//! wrote (the chain's end, balances). Guards come first: a refused unit has written nothing.
+
+use crate::chain;
+use crate::rows::{ClaimRow, JournalRow, PaymentRow, Rows, mode_number};
+use portolan_domain::commit::Seen;
+use portolan_domain::ids::Mode;
+use portolan_domain::ledger::{Account, Balance, Balances};
+use portolan_domain::money::Asset;
+use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use std::collections::{BTreeSet, HashMap};
+
+/// Balances kept in memory; when there are more, they are read again.
+const BALANCES_KEPT: usize = 16_384;
+
+/// Why one unit of a batch is not written.
+pub(super) enum UnitError {
+    Refused(CommitError),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for UnitError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+type Place = (Mode, Account, Asset);
+
+/// What the writer knows without reading: the end of the chain, and balances. Read anew after a transaction was taken
+/// back.
+pub(super) struct Books {
+    last_seq: i64,
+    hash: [u8; 32],
+    balances: HashMap<Place, Balance>,
+    changed: BTreeSet<Place>,
+}
+
+impl Books {
+    pub fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let last = connection
+            .query_row("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        let (last_seq, hash) = last.unwrap_or((0, chain::START));
+        Ok(Self {
+            last_seq,
+            hash,
+            balances: HashMap::new(),
+            changed: BTreeSet::new(),
+        })
+    }
+
+    fn add(&mut self, connection: &Connection, mode: Mode, changes: &Balances) -> rusqlite::Result<()> {
+        for ((account, asset), change) in changes {
+            let place = (mode, account.clone(), asset.clone());
+            let balance = match self.balances.get_mut(&place) {
+                Some(balance) => balance,
+                None => {
+                    let stored = stored_balance(connection, &place)?;
+                    self.balances.entry(place.clone()).or_insert(stored)
+                }
+            };
+            balance.merge(change).map_err(unstorable)?;
+            self.changed.insert(place);
+        }
+        Ok(())
+    }
+
+    /// Writes every balance that the transaction changed.
+    pub fn write_balances(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        for place in std::mem::take(&mut self.changed) {
+            let balance = self.balances.get(&place).copied().unwrap_or_default();
+            let (mode, account, asset) = &place;
+            let body = serde_json::to_string(&(account, asset)).map_err(unstorable)?;
+            let mut upsert = connection.prepare_cached(
+                "INSERT OR REPLACE INTO balance (mode, account, asset, body, debit, credit, pending_debit, pending_credit)
+                 VALUES (?,?,?,?,?,?,?,?)",
+            )?;
+            upsert.execute(params![
+                mode_number(*mode),
+                account.to_string(),
+                asset.code(),
+                body,
+                balance.debit.to_be_bytes(),
+                balance.credit.to_be_bytes(),
+                balance.pending_debit.to_be_bytes(),
+                balance.pending_credit.to_be_bytes()
+            ])?;
+        }
+        if self.balances.len() > BALANCES_KEPT {
+            self.balances.clear();
+        }
+        Ok(())
+    }
+}
+
+fn unstorable<E: Into<Box<dyn std::error::Error + Send + Sync>>>(error: E) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(error.into())
+}
+
+fn stored_balance(connection: &Connection, (mode, account, asset): &Place) -> rusqlite::Result<Balance> {
+    let mut select = connection.prepare_cached(
+        "SELECT debit, credit, pending_debit, pending_credit FROM balance WHERE mode = ? AND account = ? AND asset = ?",
+    )?;
+    let key = params![mode_number(*mode), account.to_string(), asset.code()];
+    let found = select.query_row(key, super::reader::balance).optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// A commit: guards, then the payment, then what it adds.
+pub(super) fn commit(connection: &Connection, books: &mut Books, rows: &Rows) -> Result<(), UnitError> {
+    if let Some(claim) = &rows.claim {
+        refuse_taken(connection, claim)?;
+    }
+    if let Some(seen) = &rows.seen {
+        refuse_seen(connection, seen)?;
+    }
+    let seq = books.last_seq.saturating_add(1);
+    let listed = rows.journal.as_ref().map(|_| seq.to_be_bytes());
+    if let Some(row) = &rows.payment {
+        payment(connection, row, listed.as_ref().map_or(&[], |seq| seq.as_slice()))?;
+    }
+    if let Some(row) = &rows.journal {
+        books.hash = chain::link(&books.hash, row.body.as_bytes());
+        books.last_seq = seq;
+        journal(connection, row, (seq, &books.hash))?;
+    }
+    if let Some(claim) = &rows.claim {
+        take(connection, claim)?;
+    }
+    if let Some(mode) = rows.mode {
+        books.add(connection, mode, &rows.balances)?;
+    }
+    rest(connection, rows)?;
+    Ok(())
+}
+
+fn refuse_taken(connection: &Connection, claim: &ClaimRow) -> Result<(), UnitError> {
+    let mut select = connection.prepare_cached("SELECT 1 FROM claim WHERE name = ?")?;
+    match select.exists([claim.name])? {
+        true => Err(UnitError::Refused(CommitError::ClaimTaken)),
+        false => Ok(()),
+    }
+}
+
+fn refuse_seen(connection: &Connection, seen: &Seen) -> Result<(), UnitError> {
+    let mut insert = connection.prepare_cached("SELECT 1 FROM seen WHERE channel = ? AND event = ?")?;
+    match insert.exists(params![seen.channel.as_str(), seen.event])? {
+        true => Err(UnitError::Refused(CommitError::SeenBefore)),
+        false => Ok(()),
+    }
+}
+
+fn payment(connection: &Connection, payment: &PaymentRow, listed: &[u8]) -> Result<(), UnitError> {
+    let id = payment.id.0.as_bytes().as_slice();
+    let changed = if payment.expect == 0 {
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO payment (id, owner, version, status, journal, data_key, sealed) VALUES (?,?,1,?,?,?,?)
+             ON CONFLICT DO NOTHING",
+        )?;
+        insert.execute(params![
+            id,
+            payment.owner,
+            payment.status,
+            listed,
+            payment.data_key,
+            payment.sealed
+        ])?
+    } else {
+        let mut update = connection.prepare_cached(
+            "UPDATE payment SET version = version + 1, status = ?, sealed = ?, journal = CAST(journal || ? AS BLOB)
+             WHERE id = ? AND version = ?",
+        )?;
+        update.execute(params![payment.status, payment.sealed, listed, id, payment.expect])?
+    };
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(UnitError::Refused(CommitError::VersionConflict))
+    }
+}
+
+fn journal(connection: &Connection, row: &JournalRow, (seq, hash): (i64, &[u8; 32])) -> rusqlite::Result<()> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO journal (seq, id, owner, body, hash, answer, operations) VALUES (?,?,?,?,?,?,?)")?;
+    insert.execute(params![
+        seq,
+        row.id.as_bytes().as_slice(),
+        row.owner,
+        row.body,
+        hash,
+        row.answer,
+        row.operations
+    ])?;
+    Ok(())
+}
+
+fn take(connection: &Connection, claim: &ClaimRow) -> rusqlite::Result<()> {
+    let mut insert = connection
+        .prepare_cached("INSERT INTO claim (name, payment, operation, fingerprint, at_ms) VALUES (?,?,?,?,?)")?;
+    insert.execute(params![
+        claim.name,
+        claim.payment.0.as_bytes().as_slice(),
+        claim.operation.map(|id| id.0.into_bytes()),
+        claim.fingerprint,
+        claim.at_ms,
+    ])?;
+    Ok(())
+}
+
+fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
+    let timers = |statement: &str, timers: &[portolan_domain::commit::Timer]| -> rusqlite::Result<()> {
+        for timer in timers {
+            let mut statement: CachedStatement<'_> = connection.prepare_cached(statement)?;
+            let operation = timer.operation.0.as_bytes().as_slice();
+            statement.execute(params![timer.due_ms, operation, timer.kind.as_str()])?;
+        }
+        Ok(())
+    };
+    timers(
+        "DELETE FROM timer WHERE due_ms = ? AND operation = ? AND kind = ?",
+        &rows.timers_clear,
+    )?;
+    timers(
+        "INSERT OR REPLACE INTO timer (due_ms, operation, kind) VALUES (?,?,?)",
+        &rows.timers_set,
+    )?;
+    for (id, is_closed, body) in &rows.tasks {
+        let mut upsert =
+            connection.prepare_cached("INSERT OR REPLACE INTO task (id, is_closed, body) VALUES (?,?,?)")?;
+        upsert.execute(params![id.as_bytes().as_slice(), is_closed, body])?;
+    }
+    if let Some(payment) = &rows.payment {
+        for hash in &rows.references {
+            let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO reference (hash, payment) VALUES (?,?)")?;
+            insert.execute(params![hash, payment.id.0.as_bytes().as_slice()])?;
+        }
+        for (refund, at_ms) in &rows.refunds {
+            let mut insert = connection.prepare_cached("INSERT INTO refund (id, owner, at_ms) VALUES (?,?,?)")?;
+            insert.execute(params![refund.0.as_bytes().as_slice(), payment.owner, at_ms])?;
+        }
+    }
+    if let Some(seen) = &rows.seen {
+        let mut insert = connection.prepare_cached("INSERT INTO seen (channel, event) VALUES (?,?)")?;
+        insert.execute(params![seen.channel.as_str(), seen.event])?;
+    }
+    Ok(())
+}
+
+pub(super) fn method(connection: &Connection, method: &Method, key: &[u8], sealed: &[u8]) -> rusqlite::Result<usize> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO method (id, merchant, mode, created_ms, data_key, sealed, number) VALUES (?,?,?,?,?,?,?)",
+    )?;
+    insert.execute(params![
+        method.id.0.as_bytes().as_slice(),
+        method.merchant.as_str(),
+        mode_number(method.mode),
+        method.created_ms,
+        key,
+        sealed,
+        method.sealed.0
+    ])
+}
+
+pub(super) fn api_key(connection: &Connection, key: &ApiKey) -> rusqlite::Result<usize> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO api_key (hash, id, merchant, mode, scopes, created_ms, revoked_ms) VALUES (?,?,?,?,?,?,?)",
+    )?;
+    upsert.execute(params![
+        key.hash,
+        key.id,
+        key.merchant.as_str(),
+        mode_number(key.mode),
+        key.scopes.join(" "),
+        key.created_ms,
+        key.revoked_ms
+    ])
+}
+
+/// Empties one column of the journal's oldest rows, in order, and remembers how far.
+pub(super) fn prune(connection: &Connection, older: Older, limit: usize) -> rusqlite::Result<usize> {
+    let mut touched = 0;
+    for (column, before_ms) in [("answer", older.answers_ms), ("operations", older.journals_ms)] {
+        let from: Option<i64> = connection
+            .query_row("SELECT seq FROM pruned WHERE what = ?", [column], |row| row.get(0))
+            .optional()?;
+        let from = from.unwrap_or(0);
+        // A row's id begins with its time.
+        let bound = super::reader::first_id_at(before_ms);
+        let to: Option<i64> = connection.query_row(
+            "SELECT max(seq) FROM (SELECT seq, id FROM journal WHERE seq > ? ORDER BY seq LIMIT ?) WHERE id < ?",
+            params![from, limit, bound],
+            |row| row.get(0),
+        )?;
+        let Some(to) = to else { continue };
+        let emptied = format!("UPDATE journal SET {column} = NULL WHERE seq > ? AND seq <= ? AND {column} IS NOT NULL");
+        connection.execute(&emptied, params![from, to])?;
+        connection.execute("INSERT OR REPLACE INTO pruned (what, seq) VALUES (?,?)", params![column, to])?;
+        touched += usize::try_from(to - from).unwrap_or(0);
+    }
+    Ok(touched)
+}
