@@ -15,7 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use portolan_domain::exchange::{Exchange, Reply};
-use portolan_domain::ids::{Mode, Name, PaymentId, TaskId};
+use portolan_domain::commit::Act;
+use portolan_domain::ids::{EventId, Mode, Name, PaymentId, TaskId};
 use portolan_domain::ports::{ApiKey, Page};
 use portolan_domain::task::{Resolution, Task};
 use serde::Deserialize;
@@ -44,6 +45,9 @@ pub fn token(folder: &std::path::Path) -> anyhow::Result<String> {
     Ok(token)
 }
 
+/// Who holds the operators' token; names come with more operators.
+const OPERATOR: &str = "operator";
+
 type App = State<Arc<Shared>>;
 type Refusal = (StatusCode, Json<Value>);
 
@@ -53,6 +57,19 @@ fn refuse(status: StatusCode, detail: impl std::fmt::Display) -> Refusal {
 
 fn failed(error: impl std::fmt::Display) -> Refusal {
     refuse(StatusCode::INTERNAL_SERVER_ERROR, error)
+}
+
+/// Writes down what an operator did. It stands in the chain before the operator is told.
+async fn note(app: &crate::app::App, by: &str, (verb, about): (&str, &str), note: &str) -> Result<(), Refusal> {
+    let act = Act {
+        id: EventId(app.ambient.uuid_v7()),
+        at_ms: app.ambient.now_ms(),
+        by: by.to_owned(),
+        verb: verb.to_owned(),
+        about: about.to_owned(),
+        note: note.to_owned(),
+    };
+    app.store.record(act).await.map_err(failed)
 }
 
 /// Every route. Health and metrics need no token.
@@ -66,6 +83,7 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .route("/admin/keys/{id}/revoke", post(revoke_key))
         .route("/admin/ledger/check", get(books::check))
         .route("/admin/audit/verify", get(books::verify))
+        .route("/admin/audit/acts", get(books::acts))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
             let wanted = format!("Bearer {token}");
@@ -221,6 +239,8 @@ async fn resolve(State(shared): App, Path(id): Path<String>, body: Bytes) -> Res
         .resolve_task(id, resolution, (&ask.by, &ask.reason), ask.reference)
         .await
         .map_err(|error| bad(&error))?;
+    let how = format!("{}: {}", ask.resolution, ask.reason);
+    note(&shared.app, &ask.by, ("task.resolve", &id.to_string()), &how).await?;
     Ok(Json(json!({ "resolved": id.to_string() })))
 }
 
@@ -267,6 +287,8 @@ async fn create_key(State(shared): App, body: Bytes) -> Result<Json<Value>, Refu
     };
     let (secret, key) = new_key(&app.vault, entropy, key);
     app.key_ring.put_api_key(key.clone()).await.map_err(failed)?;
+    let to = format!("{} of {} in {}", key.scopes.join(" "), key.merchant, key.mode.as_str());
+    note(app, OPERATOR, ("key.create", &key.id), &to).await?;
     Ok(Json(json!({ "key": secret, "id": key.id, "note": "shown once" })))
 }
 
@@ -290,6 +312,7 @@ async fn revoke_key(State(shared): App, Path(id): Path<String>) -> Result<Json<V
         ..key
     };
     ring.put_api_key(revoked).await.map_err(failed)?;
+    note(&shared.app, OPERATOR, ("key.revoke", &id), "").await?;
     Ok(Json(json!({ "revoked": id })))
 }
 
@@ -307,5 +330,6 @@ async fn backup(State(shared): App, body: Bytes) -> Result<Json<Value>, Refusal>
         .await
         .map_err(failed)?;
     copied.map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    note(&shared.app, OPERATOR, ("store.backup", &ask.to.display().to_string()), "").await?;
     Ok(Json(json!({ "written": ask.to })))
 }

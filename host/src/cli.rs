@@ -120,8 +120,10 @@ enum LedgerVerb {
 
 #[derive(Subcommand)]
 enum AuditVerb {
-    /// Verify the hash chain over all events.
+    /// Verify the hash chain over all events and operators' acts.
     Verify,
+    /// What operators did, the newest first.
+    Acts,
 }
 
 /// Does what was typed.
@@ -185,6 +187,7 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         }
         Verb::Ledger(LedgerVerb::Check) => (client.get("/admin/ledger/check")?, Some("balanced")),
         Verb::Audit(AuditVerb::Verify) => (client.get("/admin/audit/verify")?, Some("intact")),
+        Verb::Audit(AuditVerb::Acts) => (client.get("/admin/audit/acts")?, None),
         Verb::Backup { to } => {
             let to = std::path::absolute(&to)?;
             (client.post("/admin/backup", &json!({ "to": to }))?, None)

@@ -78,6 +78,28 @@ fn each_misbehaviour_is_a_named_fault_and_disturbs_nobody() {
     world.assert_books().unwrap();
 }
 
+/// A guest that searches its whole memory after the provider's reply finds the payer's name, which it was given, and
+/// neither the card number nor a secret nor the session's token.
+#[test]
+fn a_guest_finds_no_secret_in_its_own_memory() {
+    let world = world();
+    let pay_searching = |wanted: &str| {
+        let turned: String = wanted.bytes().map(|byte| format!("{:02x}", byte ^ 0x55)).collect();
+        let method = world.store_card("4242424242424242").unwrap();
+        let body = json!({
+            "amount": 10_819, "currency": "EUR", "payment_method": method, "confirm": true, "description": turned,
+            "payer": { "name": "Zebedee Quixwortham" },
+        });
+        world.post("/v1/payments", &body).unwrap()
+    };
+    let found = pay_searching("Zebedee Quixwortham");
+    assert_eq!(found.text_at("/outcome"), "unknown", "the search sees nothing: {}", found.text);
+    for secret in ["4242424242424242", "acquirer-client-secret", "acquirer-signing-key", "session-token-"] {
+        let told = pay_searching(secret);
+        assert_eq!(told.text_at("/status"), "succeeded", "{secret}: {}", told.text);
+    }
+}
+
 #[test]
 fn a_charge_called_a_read_is_a_write_all_the_same() {
     let world = world();

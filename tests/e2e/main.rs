@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod contract;
 mod faults;
 mod flows;
 mod hostile;

@@ -147,7 +147,9 @@ fn unsafe_code_is_one_deserialize() {
         .filter(|(_, text)| text.contains(&word))
         .map(|(file, _)| file)
         .collect();
-    assert_eq!(having, ["host/channels/src/artifact.rs"]);
+    // The guest of the tests reads its own memory, inside the sandbox, to search it.
+    let others = having.iter().filter(|file| *file != "tests/guests/misbehaving/src/lib.rs");
+    assert_eq!(others.collect::<Vec<_>>(), ["host/channels/src/artifact.rs"]);
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub fn run(as_json: bool, seconds: u64) -> anyhow::Result<()> {
     let options = Options {
         acquirer: vec!["--silent".into(), "--no-sync".into()],
         timeout_ms: 20_000,
+        server: "requests_per_second = 1000000".into(),
         env: vec![("PORTOLAN_LOG".into(), "warn".into())],
         ..Options::default()
     };

@@ -113,6 +113,23 @@ pub struct Seen {
     pub event: String,
 }
 
+/// What an operator did: it stands in the same chain as the events.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Act {
+    /// Its id.
+    pub id: EventId,
+    /// When.
+    pub at_ms: u64,
+    /// Who, as far as the router can know.
+    pub by: String,
+    /// `key.create`, `task.resolve`, …
+    pub verb: String,
+    /// About what: an id.
+    pub about: String,
+    /// Why, or with which result.
+    pub note: String,
+}
+
 /// All or nothing; a failed guard is a typed refusal.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {

@@ -2,7 +2,7 @@
 //! implementation in the tree.
 
 use crate::channel::{Capability, ChannelFacts};
-use crate::commit::{Claim, ClaimName, Commit, Journaled, StoredAnswer, Timer, Versioned};
+use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, StoredAnswer, Timer, Versioned};
 use crate::exchange::{Answer, Request, Word};
 use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
 use crate::ledger::{Balances, Entry};
@@ -122,6 +122,8 @@ pub trait Store: Send + Sync {
     async fn put_method(&self, method: Method) -> Result<(), CommitError>;
     /// Finds the operation behind a provider's reference on a channel.
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError>;
+    /// Writes down what an operator did.
+    async fn record(&self, act: Act) -> Result<(), CommitError>;
     /// Forgets answers of idempotency keys and journals that are older than told; returns how many rows it touched, at
     /// most `limit`.
     async fn prune(&self, older: Older, limit: usize) -> Result<usize, CommitError>;
@@ -158,7 +160,9 @@ pub trait Library: Send + Sync {
     fn each_entry(&self, visit: &mut dyn FnMut(Entry)) -> Result<(), ReadError>;
     /// Calls `visit` for every payment.
     fn each_payment(&self, visit: &mut dyn FnMut(Versioned)) -> Result<(), ReadError>;
-    /// Verifies the hash chain over all events; returns how many there are and the last hash.
+    /// What operators did, the newest first, at most `limit`.
+    fn acts(&self, limit: usize) -> Result<Vec<Act>, ReadError>;
+    /// Verifies the hash chain over all events and acts; returns how many there are and the last hash.
     fn verify_chain(&self) -> Result<(u64, String), ReadError>;
 }
 

@@ -5,15 +5,18 @@ use crate::server::Shared;
 use axum::Json;
 use axum::extract::State;
 use portolan_domain::commit::{TimerKind, Versioned};
-use portolan_domain::ids::{Mode, OperationId};
+use portolan_domain::ids::{Mode, OperationId, PaymentId};
 use portolan_domain::ledger::{Balances, Entry, Layer};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Acts in one answer.
+const ACTS_SHOWN: usize = 1_000;
 
 type App = State<Arc<Shared>>;
 
@@ -40,7 +43,7 @@ fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadErr
     let library = &shared.app.library;
     let mut problems: Vec<String> = vec![];
     let mut sums: BTreeMap<Mode, Balances> = BTreeMap::new();
-    let mut open: HashMap<_, u32> = HashMap::new();
+    let mut open: HashSet<(PaymentId, u32)> = HashSet::new();
     let (mut entries, mut payments) = (0_u64, 0_u64);
     library.each_entry(&mut |entry| {
         entries = entries.saturating_add(1);
@@ -48,11 +51,11 @@ fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadErr
             problems.push(error.to_string());
         }
         if entry.lines.iter().any(|line| line.layer == Layer::Pending) {
-            open.insert((entry.payment, entry.number), entry.number);
+            open.insert((entry.payment, entry.number));
         }
         let unknown = entry
             .resolves
-            .filter(|resolved| open.remove(&(entry.payment, *resolved)).is_none());
+            .filter(|resolved| !open.remove(&(entry.payment, *resolved)));
         if let Some(resolved) = unknown {
             problems.push(format!(
                 "{}: pending entry {resolved} was resolved twice, or never made",
@@ -69,9 +72,10 @@ fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadErr
             ));
         }
     }
+    let holding: HashSet<PaymentId> = open.iter().map(|(payment, _)| *payment).collect();
     library.each_payment(&mut |found| {
         payments = payments.saturating_add(1);
-        check_payment(&found.payment, &open, &mut problems);
+        check_payment(&found.payment, &holding, &mut problems);
         check_in_flight(&found, &mut problems);
     })?;
     let balances = sums
@@ -103,7 +107,7 @@ fn check_in_flight(found: &Versioned, problems: &mut Vec<String>) {
 /// What must hold for one payment.
 fn check_payment(
     payment: &Payment,
-    open: &HashMap<(portolan_domain::ids::PaymentId, u32), u32>,
+    open: &HashSet<PaymentId>,
     problems: &mut Vec<String>,
 ) {
     let mut require = |holds: bool, what: &str| {
@@ -125,7 +129,7 @@ fn check_payment(
         .filter(|it| it.status == AttemptStatus::Captured)
         .count();
     require(succeeded <= 1, "two attempts took money");
-    let has_open = open.keys().any(|(of, _)| *of == payment.id);
+    let has_open = open.contains(&payment.id);
     let holds = payment.attempts.iter().filter_map(|it| it.hold.as_ref()).count()
         + payment.follow_ups.iter().filter_map(|it| it.hold.as_ref()).count();
     require(
@@ -145,6 +149,12 @@ pub async fn verify(State(shared): App) -> Result<Json<Value>, Refusal> {
         Ok((events, head)) => json!({ "intact": true, "events": events, "head": head }),
         Err(error) => json!({ "intact": false, "problem": error.to_string() }),
     }))
+}
+
+/// `GET /admin/audit/acts`: what operators did, the newest first.
+pub async fn acts(State(shared): App) -> Result<Json<Value>, Refusal> {
+    let acts = shared.app.library.acts(ACTS_SHOWN).map_err(failed)?;
+    Ok(Json(json!({ "acts": acts })))
 }
 
 /// `GET /metrics`, in Prometheus' text format.

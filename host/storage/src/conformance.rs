@@ -8,8 +8,8 @@
 )]
 
 use crate::{MemoryStore, SqliteConfig, SqliteStore};
-use portolan_domain::commit::{Change, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, TimerKind};
-use portolan_domain::ids::{AttemptId, MerchantId, Mode, Name, OperationId, PaymentId, RefundId};
+use portolan_domain::commit::{Act, Change, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, TimerKind};
+use portolan_domain::ids::{AttemptId, EventId, MerchantId, Mode, Name, OperationId, PaymentId, RefundId};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Context, Input, Kind, Operation, Progress, Target};
 use portolan_domain::payment::Payment;
@@ -384,6 +384,30 @@ fn operations_are_in_flight_until_they_are_concluded_and_found_by_reference() {
         assert_eq!(store.find_operation(&shop(), "ch_1").unwrap(), Some(id));
         assert_eq!(store.find_operation(&Name::parse("other").unwrap(), "ch_1").unwrap(), None);
         assert_eq!(store.find_operation(&shop(), "ch_2").unwrap(), None);
+    });
+}
+
+#[test]
+fn what_operators_did_stands_in_the_chain() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        store.commit(&new_payment(&ambient, 100).1).await.unwrap();
+        for about in ["sk_test_1", "sk_test_2"] {
+            let act = Act {
+                id: EventId(ambient.uuid_v7()),
+                at_ms: ambient.now_ms(),
+                by: "operator".into(),
+                verb: "key.create".into(),
+                about: about.into(),
+                note: String::new(),
+            };
+            store.record(act).await.unwrap();
+        }
+        let about: Vec<String> = store.acts(5).unwrap().into_iter().map(|act| act.about).collect();
+        assert_eq!(about, ["sk_test_2", "sk_test_1"]);
+        assert_eq!(store.acts(1).unwrap().len(), 1);
+        assert_eq!(store.verify_chain().unwrap().0, 3);
+        assert_eq!(store.events(&page(), None).unwrap().len(), 1, "no merchant sees them");
     });
 }
 

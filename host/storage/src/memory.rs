@@ -3,7 +3,7 @@
 
 use crate::chain;
 use async_trait::async_trait;
-use portolan_domain::commit::{Claim, ClaimName, Commit, Journaled, Seen, Timer, Versioned, in_flight};
+use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, Seen, Timer, Versioned, in_flight};
 use portolan_domain::ids::{ChannelId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, RefundId, TaskId};
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::operation::{Kind, Progress};
@@ -28,6 +28,7 @@ struct State {
     methods: HashMap<MethodId, Method>,
     seen: HashSet<Seen>,
     keys: Vec<ApiKey>,
+    acts: Vec<Act>,
 }
 
 /// The store in memory.
@@ -178,6 +179,11 @@ impl Store for MemoryStore {
         let state = self.state();
         let mut payments = state.payments.values();
         Ok(payments.find_map(|found| found.payment.operation_of(channel, reference)))
+    }
+
+    async fn record(&self, act: Act) -> Result<(), CommitError> {
+        self.state().acts.push(act);
+        Ok(())
     }
 
     async fn prune(&self, older: Older, limit: usize) -> Result<usize, CommitError> {
@@ -340,10 +346,19 @@ impl Library for MemoryStore {
         Ok(())
     }
 
+    fn acts(&self, limit: usize) -> Result<Vec<Act>, ReadError> {
+        Ok(self.state().acts.iter().rev().take(limit).cloned().collect())
+    }
+
     fn verify_chain(&self) -> Result<(u64, String), ReadError> {
         let (mut hash, mut count) = (chain::START, 0_u64);
         for event in &self.state().events {
             let body = serde_json::to_string(event).map_err(|error| ReadError(error.to_string()))?;
+            hash = chain::link(&hash, body.as_bytes());
+            count = count.saturating_add(1);
+        }
+        for act in &self.state().acts {
+            let body = serde_json::to_string(act).map_err(|error| ReadError(error.to_string()))?;
             hash = chain::link(&hash, body.as_bytes());
             count = count.saturating_add(1);
         }

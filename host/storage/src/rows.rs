@@ -1,7 +1,7 @@
 //! Row shapes: what a commit becomes before it reaches the writer. Serialising and sealing happen here, on the caller's
 //! thread, so that the one writer only writes.
 
-use portolan_domain::commit::{ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, in_flight};
+use portolan_domain::commit::{Act, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, in_flight};
 use portolan_domain::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::operation::{CardFacts, Kind, Operation, Progress};
@@ -90,6 +90,8 @@ pub(crate) struct Rows {
 struct BodyOut<'a> {
     events: &'a [Event],
     entries: &'a [Entry],
+    #[serde(skip_serializing_if = "<[Act]>::is_empty")]
+    acts: &'a [Act],
 }
 
 /// The same, read back.
@@ -97,6 +99,26 @@ struct BodyOut<'a> {
 pub(crate) struct Body {
     pub events: Vec<Event>,
     pub entries: Vec<Entry>,
+    #[serde(default)]
+    pub acts: Vec<Act>,
+}
+
+/// Whose the rows of acts are: no merchant has a colon in its name.
+pub(crate) const OPERATORS: &str = "operators:";
+
+pub(crate) fn act_row(act: &Act) -> Result<JournalRow, RowError> {
+    let body = BodyOut {
+        events: &[],
+        entries: &[],
+        acts: std::slice::from_ref(act),
+    };
+    Ok(JournalRow {
+        id: act.id.0,
+        owner: OPERATORS.into(),
+        body: serde_json::to_string(&body)?,
+        answer: None,
+        operations: None,
+    })
 }
 
 pub(crate) fn owner(mode: Mode, merchant: &MerchantId) -> String {
@@ -229,6 +251,7 @@ fn journal_row(commit: &Commit, key: &[u8], sealer: &dyn Sealer) -> Result<Optio
     let body = BodyOut {
         events: &commit.events,
         entries: &commit.entries,
+        acts: &[],
     };
     Ok(Some(JournalRow {
         id: commit.row,

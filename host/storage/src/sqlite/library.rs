@@ -3,8 +3,8 @@
 use super::SqliteStore;
 use super::reader::{Journal, PAYMENT, Result, balance, first_id_at, id, journal_of};
 use crate::chain;
-use crate::rows::{Body, RowError, mode_number, owner};
-use portolan_domain::commit::{Journaled, Versioned};
+use crate::rows::{Body, OPERATORS, RowError, mode_number, owner};
+use portolan_domain::commit::{Act, Journaled, Versioned};
 use portolan_domain::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
@@ -258,6 +258,19 @@ impl Library for SqliteStore {
         })
     }
 
+    fn acts(&self, limit: usize) -> Result<Vec<Act>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection
+                .prepare("SELECT id, body, NULL, NULL FROM journal WHERE owner = ? ORDER BY id DESC LIMIT ?")?;
+            let mut rows = select.query(params![OPERATORS, limit])?;
+            let mut acts = vec![];
+            while let Some(row) = rows.next()? {
+                acts.extend(Journal::read(row)?.body()?.acts);
+            }
+            Ok(acts)
+        })
+    }
+
     fn verify_chain(&self) -> Result<(u64, String), ReadError> {
         self.read(|connection| {
             let mut select = connection.prepare("SELECT seq, body, hash FROM journal ORDER BY seq")?;
@@ -273,7 +286,7 @@ impl Library for SqliteStore {
                     )));
                 }
                 let body: Body = serde_json::from_str(&body)?;
-                events = events.saturating_add(u64::try_from(body.events.len()).unwrap_or(0));
+                events = events.saturating_add(u64::try_from(body.events.len() + body.acts.len()).unwrap_or(0));
             }
             Ok((events, hex::encode(hash)))
         })

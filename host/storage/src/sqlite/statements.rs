@@ -124,9 +124,7 @@ pub(super) fn commit(connection: &Connection, books: &mut Books, rows: &Rows) ->
         payment(connection, row, listed.as_ref().map_or(&[], |seq| seq.as_slice()))?;
     }
     if let Some(row) = &rows.journal {
-        books.hash = chain::link(&books.hash, row.body.as_bytes());
-        books.last_seq = seq;
-        journal(connection, row, (seq, &books.hash))?;
+        append(connection, books, row)?;
     }
     if let Some(claim) = &rows.claim {
         take(connection, claim)?;
@@ -183,15 +181,18 @@ fn payment(connection: &Connection, payment: &PaymentRow, listed: &[u8]) -> Resu
     }
 }
 
-fn journal(connection: &Connection, row: &JournalRow, (seq, hash): (i64, &[u8; 32])) -> rusqlite::Result<()> {
+/// The next row of the journal, linked to the one before.
+pub(super) fn append(connection: &Connection, books: &mut Books, row: &JournalRow) -> rusqlite::Result<()> {
+    books.hash = chain::link(&books.hash, row.body.as_bytes());
+    books.last_seq = books.last_seq.saturating_add(1);
     let mut insert = connection
         .prepare_cached("INSERT INTO journal (seq, id, owner, body, hash, answer, operations) VALUES (?,?,?,?,?,?,?)")?;
     insert.execute(params![
-        seq,
+        books.last_seq,
         row.id.as_bytes().as_slice(),
         row.owner,
         row.body,
-        hash,
+        books.hash,
         row.answer,
         row.operations
     ])?;

@@ -5,7 +5,7 @@ use super::reader::{Found, PAYMENT, Result, id, journal_of};
 use super::writer::Unit;
 use crate::rows::{self, RowError, answer_place, claim_hash, mode_from, open, operations_place, unpack_answer};
 use async_trait::async_trait;
-use portolan_domain::commit::{Claim, ClaimName, Commit, Journaled, StoredAnswer, Timer, TimerKind, Versioned};
+use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, StoredAnswer, Timer, TimerKind, Versioned};
 use portolan_domain::ids::{ChannelId, MethodId, Name, OperationId, PaymentId, TaskId};
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::task::Task;
@@ -240,6 +240,11 @@ impl Store for SqliteStore {
             }
             Ok(None)
         })
+    }
+
+    async fn record(&self, act: Act) -> Result<(), CommitError> {
+        let row = rows::act_row(&act)?;
+        self.writer.write(Unit::Act(Box::new(row))).await.map(drop)
     }
 
     async fn prune(&self, older: Older, limit: usize) -> Result<usize, CommitError> {

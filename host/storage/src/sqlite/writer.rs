@@ -4,7 +4,7 @@
 
 use super::SqliteConfig;
 use super::statements::{self, Books, UnitError};
-use crate::rows::Rows;
+use crate::rows::{JournalRow, Rows};
 use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
 use rusqlite::{Connection, ErrorCode};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -27,6 +27,7 @@ pub(crate) enum Unit {
     Commit(Box<Rows>),
     Method(Box<Method>, Vec<u8>, Vec<u8>),
     ApiKey(Box<ApiKey>),
+    Act(Box<JournalRow>),
     AskedAfterRestore,
     Prune(Older, usize),
 }
@@ -170,6 +171,7 @@ impl Disk {
             Unit::Commit(rows) if rows.is_new_money && is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
             Unit::Commit(rows) => statements::commit(connection, &mut self.books, rows).map(|()| 1),
             Unit::Method(method, key, sealed) => Ok(statements::method(connection, method, key, sealed)?),
+            Unit::Act(row) => Ok(statements::append(connection, &mut self.books, row)?).map(|()| 1),
             Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),
             Unit::Prune(older, limit) => Ok(statements::prune(connection, *older, *limit)?),
             Unit::AskedAfterRestore => {

@@ -57,6 +57,7 @@ impl Payments for Misbehaving {
             "816" => smuggle(ctx).await,
             "817" => remember_too_much(ctx, request).await,
             "818" => spin_after_write(ctx, request).await,
+            "819" => search_itself(ctx, request).await,
             _ => Sandbox::authorize(ctx, request).await,
         }
     }
@@ -174,6 +175,36 @@ async fn remember_too_much(ctx: &Ctx, request: Authorization) -> Result<Outcome,
         })),
         other => Ok(other),
     }
+}
+
+/// Searches all of its own memory for what the description spells, each byte turned by [`TURN`], once the provider has
+/// answered. What it must not hold, it must not find.
+async fn search_itself(ctx: &Ctx, request: Authorization) -> Result<Outcome, Fault> {
+    let turned: Vec<u8> = request
+        .description
+        .as_bytes()
+        .chunks(2)
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect();
+    let outcome = Sandbox::authorize(ctx, request).await;
+    assert!(!memory_holds(&turned), "found");
+    outcome
+}
+
+/// The wanted bytes stand turned in memory, so that the search does not find itself.
+const TURN: u8 = 0x55;
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code, reason = "reads the guest's own linear memory, all of it: the test's whole purpose")]
+fn memory_holds(turned: &[u8]) -> bool {
+    let size = core::arch::wasm32::memory_size(0) * 65_536;
+    let byte = |at: usize| unsafe { core::ptr::read_volatile(core::ptr::without_provenance::<u8>(at)) };
+    (1..size.saturating_sub(turned.len())).any(|at| turned.iter().enumerate().all(|(n, want)| byte(at + n) ^ TURN == *want))
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn memory_holds(_: &[u8]) -> bool {
+    false
 }
 
 async fn spin_after_write(ctx: &Ctx, request: Authorization) -> Result<Outcome, Fault> {
