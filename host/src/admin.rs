@@ -14,8 +14,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use portolan_domain::exchange::{Exchange, Reply};
 use portolan_domain::commit::Act;
+use portolan_domain::exchange::{Exchange, Reply};
 use portolan_domain::ids::{EventId, Mode, Name, PaymentId, TaskId};
 use portolan_domain::ports::{ApiKey, Page};
 use portolan_domain::task::{Resolution, Task};
@@ -330,6 +330,12 @@ async fn backup(State(shared): App, body: Bytes) -> Result<Json<Value>, Refusal>
         .await
         .map_err(failed)?;
     copied.map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
-    note(&shared.app, OPERATOR, ("store.backup", &ask.to.display().to_string()), "").await?;
+    note(
+        &shared.app,
+        OPERATOR,
+        ("store.backup", &ask.to.display().to_string()),
+        "",
+    )
+    .await?;
     Ok(Json(json!({ "written": ask.to })))
 }

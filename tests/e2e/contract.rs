@@ -39,7 +39,10 @@ fn every_described_route_is_there_and_takes_the_fields_that_are_described() {
             assert_described(&document, (method, path), &keyless);
             seen += 1;
             let properties = described.pointer("/requestBody/content/application~1json/schema/properties");
-            let Some(properties) = properties.and_then(Value::as_object).filter(|_| path != "/v1/payment_methods") else {
+            let Some(properties) = properties
+                .and_then(Value::as_object)
+                .filter(|_| path != "/v1/payment_methods")
+            else {
                 continue;
             };
             let refused = world.post(&at, &json!({ "colour": "red" })).unwrap();
@@ -67,12 +70,18 @@ fn answers_are_as_described() {
     assert_described(&document, ("post", "/v1/payment_methods"), &method);
     let paid = world.pay("4242424242424242", 1_099).unwrap();
     assert_described(&document, ("post", "/v1/payments"), &paid);
-    for (number, amount) in [("4000000000000002", 1_099), ("4000000000003220", 2_500), ("4242424242424242", 1_901)] {
+    for (number, amount) in [
+        ("4000000000000002", 1_099),
+        ("4000000000003220", 2_500),
+        ("4242424242424242", 1_901),
+    ] {
         let other = world.pay(number, amount).unwrap();
         assert_described(&document, ("post", "/v1/payments"), &other);
     }
     let id = paid.text_at("/id");
-    let refund = world.post("/v1/refunds", &json!({ "payment": id, "amount": 99 })).unwrap();
+    let refund = world
+        .post("/v1/refunds", &json!({ "payment": id, "amount": 99 }))
+        .unwrap();
     assert_described(&document, ("post", "/v1/refunds"), &refund);
     let refunded = refund.text_at("/id");
     for (path, at) in [
@@ -80,7 +89,10 @@ fn answers_are_as_described() {
         ("/v1/payments", "/v1/payments?limit=3".into()),
         ("/v1/refunds/{id}", format!("/v1/refunds/{refunded}")),
         ("/v1/refunds", "/v1/refunds".into()),
-        ("/v1/payment_methods/{id}", format!("/v1/payment_methods/{}", method.text_at("/id"))),
+        (
+            "/v1/payment_methods/{id}",
+            format!("/v1/payment_methods/{}", method.text_at("/id")),
+        ),
         ("/v1/events", format!("/v1/events?payment={id}&limit=100")),
         ("/v1/balances", "/v1/balances".into()),
     ] {
@@ -108,7 +120,12 @@ fn a_key_that_calls_too_often_is_told_to_wait_and_nothing_was_done() {
             refused = Some(reply);
             break;
         }
-        assert_eq!(reply.header("ratelimit-policy"), Some("\"key\";q=5;w=1"), "{}", reply.text);
+        assert_eq!(
+            reply.header("ratelimit-policy"),
+            Some("\"key\";q=5;w=1"),
+            "{}",
+            reply.text
+        );
         assert!(reply.header("ratelimit").unwrap().starts_with("\"key\";r="));
     }
     let refused = refused.expect("20 calls at once are more than 5 a second");

@@ -93,8 +93,18 @@ fn a_guest_finds_no_secret_in_its_own_memory() {
         world.post("/v1/payments", &body).unwrap()
     };
     let found = pay_searching("Zebedee Quixwortham");
-    assert_eq!(found.text_at("/outcome"), "unknown", "the search sees nothing: {}", found.text);
-    for secret in ["4242424242424242", "acquirer-client-secret", "acquirer-signing-key", "session-token-"] {
+    assert_eq!(
+        found.text_at("/outcome"),
+        "unknown",
+        "the search sees nothing: {}",
+        found.text
+    );
+    for secret in [
+        "4242424242424242",
+        "acquirer-client-secret",
+        "acquirer-signing-key",
+        "session-token-",
+    ] {
         let told = pay_searching(secret);
         assert_eq!(told.text_at("/status"), "succeeded", "{secret}: {}", told.text);
     }

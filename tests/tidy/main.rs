@@ -148,7 +148,9 @@ fn unsafe_code_is_one_deserialize() {
         .map(|(file, _)| file)
         .collect();
     // The guest of the tests reads its own memory, inside the sandbox, to search it.
-    let others = having.iter().filter(|file| *file != "tests/guests/misbehaving/src/lib.rs");
+    let others = having
+        .iter()
+        .filter(|file| *file != "tests/guests/misbehaving/src/lib.rs");
     assert_eq!(others.collect::<Vec<_>>(), ["host/channels/src/artifact.rs"]);
 }
 

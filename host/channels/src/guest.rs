@@ -192,13 +192,11 @@ impl Guest {
         }
     }
 
-    /// The word is the same each time the guest asks for the same signature.
+    /// The word is the same each time the guest asks for the same signature at the same place.
     fn word(&mut self, word: Word) -> String {
-        let place = self.words.len();
-        let name = self
-            .scope
-            .vault
-            .handle(self.scope.operation, &format!("word {place} {word:?}"));
+        let (place, key) = (self.words.len(), word.key.as_deref().unwrap_or_default());
+        let of = format!("word {place} {key} {} {}", word.algorithm, word.encoding);
+        let name = self.scope.vault.handle(self.scope.operation, &of);
         self.words.push(Word {
             word: name.clone(),
             ..word

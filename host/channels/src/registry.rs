@@ -176,7 +176,9 @@ impl Registry {
         let base = &self.public_url;
         Context {
             operation: request.operation,
-            keys: (0..KEYS).map(|n| self.vault.provider_key(request.operation, n)).collect(),
+            keys: (0..KEYS)
+                .map(|n| self.vault.provider_key(request.operation, n))
+                .collect(),
             now_ms: self.ambient.now_ms(),
             entropy: self.vault.entropy(request.operation),
             settings: line.config.settings.clone(),

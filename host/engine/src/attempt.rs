@@ -56,7 +56,9 @@ impl Intent for Walk {
     ) -> Result<(), EngineError> {
         let begin = |payment: &mut Payment, change: &mut Change| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
-            commit.operations.push(Arc::new((operation.clone(), exchanges.to_vec())));
+            commit
+                .operations
+                .push(Arc::new((operation.clone(), exchanges.to_vec())));
             commit.is_new_money = true;
             if let Some(lead) = &self.lead {
                 lead.put_into(commit, payment, Some(operation.id), operation.started_ms);
@@ -71,7 +73,9 @@ impl Intent for Walk {
 
 impl Walk {
     fn answered(self, engine: &Engine) -> Answered {
-        let answer = self.answer.unwrap_or_else(|| engine.ports.render.payment(&self.base.payment));
+        let answer = self
+            .answer
+            .unwrap_or_else(|| engine.ports.render.payment(&self.base.payment));
         Answered {
             answer,
             is_replay: false,

@@ -54,7 +54,9 @@ impl Engine {
         let confirm = command.valid.confirm;
         let (draft, change) = self.draft(&command, method.as_ref())?;
         if !confirm {
-            return self.store_unconfirmed(change.into_commit(draft, 0), &command.claim).await;
+            return self
+                .store_unconfirmed(change.into_commit(draft, 0), &command.claim)
+                .await;
         }
         let method = method.ok_or(EngineError::NotFound("payment method"))?;
         let base = Versioned {
@@ -139,12 +141,11 @@ impl Engine {
         Ok((payment, change))
     }
 
-    async fn store_unconfirmed(
-        &self,
-        mut commit: Commit,
-        claim: &ClaimRequest,
-    ) -> Result<Answered, EngineError> {
-        let created = commit.payment.as_ref().map(|(payment, _)| (payment.id, payment.created_ms));
+    async fn store_unconfirmed(&self, mut commit: Commit, claim: &ClaimRequest) -> Result<Answered, EngineError> {
+        let created = commit
+            .payment
+            .as_ref()
+            .map(|(payment, _)| (payment.id, payment.created_ms));
         commit.claim = created.map(|(id, at_ms)| claim.claim(id, None, at_ms));
         commit.is_new_money = true;
         self.ports.store.commit(&commit).await?;

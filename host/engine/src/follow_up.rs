@@ -11,10 +11,10 @@ use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, MerchantId, Mode, OperationId, PaymentId};
 use portolan_domain::money::Money;
 use portolan_domain::operation::{Input, KEYS, Kind, Operation, Target};
-use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::payment::decide::{self, Refusal};
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus};
+use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::ports::CommitError;
 use std::sync::Arc;
 
@@ -125,7 +125,9 @@ impl Intent for FollowUpIntent {
     ) -> Result<(), EngineError> {
         let begin = |payment: &mut Payment, change: &mut Change| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
-            commit.operations.push(Arc::new((operation.clone(), exchanges.to_vec())));
+            commit
+                .operations
+                .push(Arc::new((operation.clone(), exchanges.to_vec())));
             commit.is_new_money = self.claim.is_some();
             commit.claim = self.new_claim(payment, operation);
         };
@@ -288,7 +290,9 @@ impl Engine {
             id,
             payment,
             channel: attempt.channel.clone(),
-            adapter: self.adapter_of(&attempt.channel).unwrap_or_else(|| attempt.adapter.clone()),
+            adapter: self
+                .adapter_of(&attempt.channel)
+                .unwrap_or_else(|| attempt.adapter.clone()),
             kind: ask.kind,
             attempt: attempt_id,
             amount,

@@ -30,7 +30,9 @@ impl Intent for ResumeIntent {
     ) -> Result<(), EngineError> {
         let begin = |payment: &mut Payment, change: &mut Change| self.begin(payment, change, operation);
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            commit.operations.push(Arc::new((operation.clone(), exchanges.to_vec())));
+            commit
+                .operations
+                .push(Arc::new((operation.clone(), exchanges.to_vec())));
         };
         self.base = engine.update(&self.base, begin, complete).await?.0;
         Ok(())

@@ -105,11 +105,7 @@ fn check_in_flight(found: &Versioned, problems: &mut Vec<String>) {
 }
 
 /// What must hold for one payment.
-fn check_payment(
-    payment: &Payment,
-    open: &HashSet<PaymentId>,
-    problems: &mut Vec<String>,
-) {
+fn check_payment(payment: &Payment, open: &HashSet<PaymentId>, problems: &mut Vec<String>) {
     let mut require = |holds: bool, what: &str| {
         if !holds {
             problems.push(format!("{}: {what}", payment.id));

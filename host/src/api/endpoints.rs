@@ -123,7 +123,11 @@ fn on_payments() -> Vec<Endpoint> {
             post(payments::confirm),
         ),
         writes(
-            ("/v1/payments/{id}/capture", "payments:write", "Take what was authorized, or part of it"),
+            (
+                "/v1/payments/{id}/capture",
+                "payments:write",
+                "Take what was authorized, or part of it",
+            ),
             object(json!({
                 "amount": minor("All that is left if absent"),
                 "final": { "type": "boolean", "default": true, "description": "Nothing more will be captured" },
@@ -132,7 +136,11 @@ fn on_payments() -> Vec<Endpoint> {
             post(payments::capture),
         ),
         writes(
-            ("/v1/payments/{id}/cancel", "payments:write", "Give a payment up before its money is taken"),
+            (
+                "/v1/payments/{id}/cancel",
+                "payments:write",
+                "Give a payment up before its money is taken",
+            ),
             object(json!({ "reason": reason() })),
             shows::<PaymentView<'_>>,
             post(payments::cancel),
@@ -143,7 +151,11 @@ fn on_payments() -> Vec<Endpoint> {
 fn on_the_rest() -> Vec<Endpoint> {
     vec![
         writes(
-            ("/v1/refunds", "refunds:write", "Give back what was captured, or part of it"),
+            (
+                "/v1/refunds",
+                "refunds:write",
+                "Give back what was captured, or part of it",
+            ),
             required(
                 &["payment"],
                 json!({
@@ -180,7 +192,11 @@ fn on_the_rest() -> Vec<Endpoint> {
             )
         },
         reads(
-            ("/v1/payment_methods/{id}", "payments:read", "Show a stored payment method"),
+            (
+                "/v1/payment_methods/{id}",
+                "payments:read",
+                "Show a stored payment method",
+            ),
             &[],
             shows::<MethodView<'_>>,
             get(methods::show),
@@ -192,7 +208,11 @@ fn on_the_rest() -> Vec<Endpoint> {
             get(lists::events),
         ),
         reads(
-            ("/v1/balances", "balances:read", "Show what the merchant is owed, by currency"),
+            (
+                "/v1/balances",
+                "balances:read",
+                "Show what the merchant is owed, by currency",
+            ),
             &[],
             shows::<BalancesView<'_>>,
             get(lists::balances),

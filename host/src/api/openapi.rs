@@ -38,10 +38,11 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
 }
 
 fn describe(endpoint: &Endpoint, gives: Value) -> Value {
-    let parameter = |name: &str, place: &str, is_required: bool| {
-        json!({ "name": name, "in": place, "required": is_required, "schema": { "type": "string" } })
-    };
-    let of_path = endpoint.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let parameter = |name: &str, place: &str, is_required: bool| json!({ "name": name, "in": place, "required": is_required, "schema": { "type": "string" } });
+    let of_path = endpoint
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = of_path.map(|name| parameter(name, "path", true)).collect();
     parameters.extend(endpoint.query.iter().map(|name| parameter(name, "query", false)));
     if endpoint.is_idempotent {
@@ -74,9 +75,15 @@ fn describe(endpoint: &Endpoint, gives: Value) -> Value {
 
 /// `post_payments_capture`, say.
 fn operation_id(endpoint: &Endpoint) -> String {
-    let parts = endpoint.path.split('/').filter(|part| !part.is_empty() && *part != "v1");
+    let parts = endpoint
+        .path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != "v1");
     let parts = parts.map(|part| if part.starts_with('{') { "one" } else { part });
-    std::iter::once(endpoint.method).chain(parts).collect::<Vec<_>>().join("_")
+    std::iter::once(endpoint.method)
+        .chain(parts)
+        .collect::<Vec<_>>()
+        .join("_")
 }
 
 fn problem() -> Value {

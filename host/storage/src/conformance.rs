@@ -360,7 +360,12 @@ fn operations_are_in_flight_until_they_are_concluded_and_found_by_reference() {
         decide::begin_attempt(&mut payment, &mut change, attempt, id, (shop(), "digest".into())).unwrap();
         change.timers_set.push(payment.timer(TimerKind::Check, id, 7));
         let mut commit = change.into_commit(payment, 1);
-        commit.operations = vec![operation(&commit.payment.as_ref().unwrap().0, attempt, 1, Progress::Open)];
+        commit.operations = vec![operation(
+            &commit.payment.as_ref().unwrap().0,
+            attempt,
+            1,
+            Progress::Open,
+        )];
         store.commit(&commit).await.unwrap();
         let found = store.payment(id.payment()).unwrap().unwrap();
         assert_eq!(found.in_flight, commit.operations);
@@ -374,7 +379,12 @@ fn operations_are_in_flight_until_they_are_concluded_and_found_by_reference() {
         accept(&mut payment, &mut change, attempt);
         let mut commit = change.into_commit(payment, 2);
         commit.in_flight = found.in_flight;
-        commit.operations = vec![operation(&commit.payment.as_ref().unwrap().0, attempt, 1, Progress::Concluded)];
+        commit.operations = vec![operation(
+            &commit.payment.as_ref().unwrap().0,
+            attempt,
+            1,
+            Progress::Concluded,
+        )];
         store.commit(&commit).await.unwrap();
         assert_eq!(store.payment(id.payment()).unwrap().unwrap().in_flight, []);
         assert_eq!(store.open_operations().unwrap(), []);
@@ -382,7 +392,10 @@ fn operations_are_in_flight_until_they_are_concluded_and_found_by_reference() {
         assert_eq!(store.operation(id).unwrap().as_ref(), commit.operations.first());
         assert_eq!(store.operations(id.payment()).unwrap(), commit.operations);
         assert_eq!(store.find_operation(&shop(), "ch_1").unwrap(), Some(id));
-        assert_eq!(store.find_operation(&Name::parse("other").unwrap(), "ch_1").unwrap(), None);
+        assert_eq!(
+            store.find_operation(&Name::parse("other").unwrap(), "ch_1").unwrap(),
+            None
+        );
         assert_eq!(store.find_operation(&shop(), "ch_2").unwrap(), None);
     });
 }
@@ -438,13 +451,31 @@ fn refunds_are_listed_in_the_order_of_their_making() {
             made.insert(0, refund.id);
         }
         let list = |page: &Page<RefundId>| -> Vec<OperationId> {
-            store.refunds(page).unwrap().into_iter().map(|(_, refund)| refund).collect()
+            store
+                .refunds(page)
+                .unwrap()
+                .into_iter()
+                .map(|(_, refund)| refund)
+                .collect()
         };
         let at = |n: usize| Some(RefundId(made[n].0));
         assert_eq!(list(&page()), made);
         assert_eq!(list(&Page { after: at(0), ..page() }), made[1..]);
-        assert_eq!(list(&Page { before: at(2), ..page() }), made[..2]);
-        assert_eq!(list(&Page { before: at(2), limit: 1, ..page() }), made[1..2]);
+        assert_eq!(
+            list(&Page {
+                before: at(2),
+                ..page()
+            }),
+            made[..2]
+        );
+        assert_eq!(
+            list(&Page {
+                before: at(2),
+                limit: 1,
+                ..page()
+            }),
+            made[1..2]
+        );
         assert_eq!(store.refund(at(1).unwrap()).unwrap().unwrap().payment.id, payment.id);
         assert_eq!(store.refund(RefundId(payment.id.0)).unwrap(), None);
     });
@@ -486,7 +517,11 @@ fn what_is_pruned_is_gone_and_the_rest_stays() {
         assert_eq!(store.operations(payment.id).unwrap(), []);
         assert_eq!(store.events(&page(), Some(payment.id)).unwrap().len(), 1);
         assert_eq!(store.verify_chain().unwrap().0, 1);
-        assert_eq!(store.prune(journals_too, 10).await.unwrap(), 0, "nothing is left to prune");
+        assert_eq!(
+            store.prune(journals_too, 10).await.unwrap(),
+            0,
+            "nothing is left to prune"
+        );
     });
 }
 

@@ -12,7 +12,12 @@ use portolan_domain::ids::MethodId;
 use portolan_vault::{CardError, NewCard};
 
 /// `POST /v1/payment_methods`.
-pub async fn create(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let bytes = read_body(&headers, body).await?;
     let now_ms = api.app.ambient.now_ms();
     let new = NewCard {

@@ -17,7 +17,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 /// `POST /v1/payments`.
-pub async fn create(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let (claim, mut fields) = open(&api, &caller, &headers, body, "POST /v1/payments").await?;
     let mut payer = fields.inside("payer");
     let request = PaymentRequest {

@@ -12,7 +12,12 @@ use portolan_domain::payment::request::{FieldError, holds_card_number};
 use portolan_engine::RefundPayment;
 
 /// `POST /v1/refunds`.
-pub async fn create(State(api): State<Api>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let (claim, mut fields) = payments::open(&api, &caller, &headers, body, "POST /v1/refunds").await?;
     let (payment, amount, reason) = (fields.text("payment"), fields.integer("amount"), fields.text("reason"));
     let payment = parse_payment(payment);

@@ -126,9 +126,8 @@ impl Library for SqliteStore {
         let Some(payment) = payment else {
             return self.read(|connection| events_of(connection, page, &bounds));
         };
-        let theirs = |event: &Event| {
-            event.merchant == page.merchant && event.mode == page.mode && bounds.holds(event.id.0)
-        };
+        let theirs =
+            |event: &Event| event.merchant == page.merchant && event.mode == page.mode && bounds.holds(event.id.0);
         let mut events: Vec<Event> = self
             .journal(payment)?
             .into_iter()

@@ -110,7 +110,12 @@ impl SqliteStore {
                 in_flight,
             },
             data_key,
-            journal: listed.as_chunks().0.iter().map(|seq| i64::from_be_bytes(*seq)).collect(),
+            journal: listed
+                .as_chunks()
+                .0
+                .iter()
+                .map(|seq| i64::from_be_bytes(*seq))
+                .collect(),
         })
     }
 

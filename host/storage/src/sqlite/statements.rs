@@ -185,8 +185,9 @@ fn payment(connection: &Connection, payment: &PaymentRow, listed: &[u8]) -> Resu
 pub(super) fn append(connection: &Connection, books: &mut Books, row: &JournalRow) -> rusqlite::Result<()> {
     books.hash = chain::link(&books.hash, row.body.as_bytes());
     books.last_seq = books.last_seq.saturating_add(1);
-    let mut insert = connection
-        .prepare_cached("INSERT INTO journal (seq, id, owner, body, hash, answer, operations) VALUES (?,?,?,?,?,?,?)")?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO journal (seq, id, owner, body, hash, answer, operations) VALUES (?,?,?,?,?,?,?)",
+    )?;
     insert.execute(params![
         books.last_seq,
         row.id.as_bytes().as_slice(),
@@ -236,7 +237,8 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
     }
     if let Some(payment) = &rows.payment {
         for hash in &rows.references {
-            let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO reference (hash, payment) VALUES (?,?)")?;
+            let mut insert =
+                connection.prepare_cached("INSERT OR IGNORE INTO reference (hash, payment) VALUES (?,?)")?;
             insert.execute(params![hash, payment.id.0.as_bytes().as_slice()])?;
         }
         for (refund, at_ms) in &rows.refunds {
@@ -299,7 +301,10 @@ pub(super) fn prune(connection: &Connection, older: Older, limit: usize) -> rusq
         let Some(to) = to else { continue };
         let emptied = format!("UPDATE journal SET {column} = NULL WHERE seq > ? AND seq <= ? AND {column} IS NOT NULL");
         connection.execute(&emptied, params![from, to])?;
-        connection.execute("INSERT OR REPLACE INTO pruned (what, seq) VALUES (?,?)", params![column, to])?;
+        connection.execute(
+            "INSERT OR REPLACE INTO pruned (what, seq) VALUES (?,?)",
+            params![column, to],
+        )?;
         touched += usize::try_from(to - from).unwrap_or(0);
     }
     Ok(touched)

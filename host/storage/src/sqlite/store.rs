@@ -84,8 +84,8 @@ impl Store for SqliteStore {
 
     fn claim(&self, wanted: &ClaimName) -> Result<Option<Claim>, ReadError> {
         self.read(|connection| {
-            let mut select = connection
-                .prepare_cached("SELECT payment, operation, fingerprint, at_ms FROM claim WHERE name = ?")?;
+            let mut select =
+                connection.prepare_cached("SELECT payment, operation, fingerprint, at_ms FROM claim WHERE name = ?")?;
             let mut rows = select.query([claim_hash(wanted)])?;
             let Some(row) = rows.next()? else { return Ok(None) };
             let payment = PaymentId(id(row, 0)?);
@@ -128,7 +128,12 @@ impl Store for SqliteStore {
             let mut open = vec![];
             for payment in payments {
                 let found = self.find(connection, payment)?;
-                open.extend(found.into_iter().flat_map(|found| found.versioned.in_flight).map(|it| it.0.id));
+                open.extend(
+                    found
+                        .into_iter()
+                        .flat_map(|found| found.versioned.in_flight)
+                        .map(|it| it.0.id),
+                );
             }
             Ok(open)
         })
@@ -228,7 +233,8 @@ impl Store for SqliteStore {
 
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT payment FROM reference WHERE hash = ? ORDER BY payment")?;
+            let mut select =
+                connection.prepare_cached("SELECT payment FROM reference WHERE hash = ? ORDER BY payment")?;
             let hash = rows::reference_hash(channel, reference);
             let candidates = select.query_map([hash], |row| id(row, 0).map(PaymentId))?;
             for candidate in candidates.collect::<rusqlite::Result<Vec<_>>>()? {

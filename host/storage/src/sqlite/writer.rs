@@ -105,11 +105,18 @@ impl Disk {
     fn gather(&self, first: (Unit, Reply), waiting: &Receiver<(Unit, Reply)>) -> Vec<(Unit, Reply)> {
         let mut batch = vec![first];
         let (units, took) = self.last;
-        let until = Instant::now() + if units > 1 { took.min(GATHER_MAX) } else { Duration::ZERO };
+        let until = Instant::now()
+            + if units > 1 {
+                took.min(GATHER_MAX)
+            } else {
+                Duration::ZERO
+            };
         while batch.len() < BATCH {
             let next = match waiting.try_recv() {
                 Ok(next) => Some(next),
-                Err(_) => waiting.recv_timeout(until.saturating_duration_since(Instant::now())).ok(),
+                Err(_) => waiting
+                    .recv_timeout(until.saturating_duration_since(Instant::now()))
+                    .ok(),
             };
             match next {
                 Some(next) => batch.push(next),
@@ -125,7 +132,10 @@ impl Disk {
             Err(error) => {
                 self.take_back(&error);
                 if units.len() > 1 && !is_fatal(&error) {
-                    return units.iter().flat_map(|unit| self.write_batch(std::slice::from_ref(unit))).collect();
+                    return units
+                        .iter()
+                        .flat_map(|unit| self.write_batch(std::slice::from_ref(unit)))
+                        .collect();
                 }
                 units
                     .iter()

@@ -192,14 +192,19 @@ async fn search_itself(ctx: &Ctx, request: Authorization) -> Result<Outcome, Fau
 }
 
 /// The wanted bytes stand turned in memory, so that the search does not find itself.
+#[cfg(target_family = "wasm")]
 const TURN: u8 = 0x55;
 
 #[cfg(target_family = "wasm")]
-#[allow(unsafe_code, reason = "reads the guest's own linear memory, all of it: the test's whole purpose")]
+#[allow(
+    unsafe_code,
+    reason = "reads the guest's own linear memory, all of it: the test's whole purpose"
+)]
 fn memory_holds(turned: &[u8]) -> bool {
     let size = core::arch::wasm32::memory_size(0) * 65_536;
     let byte = |at: usize| unsafe { core::ptr::read_volatile(core::ptr::without_provenance::<u8>(at)) };
-    (1..size.saturating_sub(turned.len())).any(|at| turned.iter().enumerate().all(|(n, want)| byte(at + n) ^ TURN == *want))
+    (1..size.saturating_sub(turned.len()))
+        .any(|at| turned.iter().enumerate().all(|(n, want)| byte(at + n) ^ TURN == *want))
 }
 
 #[cfg(not(target_family = "wasm"))]

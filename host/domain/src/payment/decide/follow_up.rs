@@ -95,12 +95,7 @@ fn follow_up_failed(
     payment.record(change, Fact::FollowUpFailed { operation, reason })
 }
 
-fn done(
-    payment: &mut Payment,
-    change: &mut Change,
-    operation: &Operation,
-    amount: Money,
-) -> Result<(), IllegalEvent> {
+fn done(payment: &mut Payment, change: &mut Change, operation: &Operation, amount: Money) -> Result<(), IllegalEvent> {
     let attempt = operation.attempt;
     let authorization = payment.attempt(attempt).map(|attempt| attempt.operation);
     let is_final = payment
