@@ -5,7 +5,7 @@ use crate::steps::StopAt;
 use crate::wire::Json;
 use anyhow::Context;
 use portolan_channels::{Artifacts, Registry, Sandbox};
-use portolan_domain::ports::{Ambient, KeyRing, Library, Store};
+use portolan_domain::ports::{Ambient, Channels, KeyRing, Library, Store};
 use portolan_egress::{Egress, Timeouts};
 use portolan_engine::{Engine, Ports};
 use portolan_storage::{SqliteConfig, SqliteStore};
@@ -57,6 +57,11 @@ impl Ambient for System {
 impl App {
     /// Builds it all. Nothing listens yet.
     pub fn build(config: Config) -> anyhow::Result<Self> {
+        Self::build_with(config, |registry| Arc::new(registry))
+    }
+
+    /// Builds it all, with whatever `channels` makes of the registry.
+    pub fn build_with(config: Config, channels: impl FnOnce(Registry) -> Arc<dyn Channels>) -> anyhow::Result<Self> {
         let folder = config.folder.clone();
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let vault = Arc::new(LocalVault::new(KeyFile::open_or_create(&folder.join("keys.json"))?)?);
@@ -78,7 +83,7 @@ impl App {
         )?;
         let ports = Ports {
             store: sqlite.clone(),
-            channels: Arc::new(registry),
+            channels: channels(registry),
             vault: vault.clone(),
             ambient: ambient.clone(),
             render: Arc::new(Json),

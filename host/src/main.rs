@@ -1,16 +1,7 @@
 //! The binary: what was typed, handed to whoever does it.
 
-mod admin;
-mod api;
-mod app;
-mod cli;
-mod config;
-mod server;
-mod steps;
-mod telemetry;
-mod wire;
-
 use clap::Parser;
+use portolan::{cli, config};
 use std::process::ExitCode;
 
 /// Payments are many small allocations on several threads.

@@ -68,6 +68,8 @@ pub struct Options {
     pub channel: String,
     /// Put in front of the host's command: `strace` and the like.
     pub wrapper: Vec<String>,
+    /// The host's binary.
+    pub program: &'static str,
     /// Where the logs go: inherited, or `host.log` in the folder.
     pub is_loud: bool,
 }
@@ -84,6 +86,7 @@ impl Default for Options {
             more: String::new(),
             channel: String::new(),
             wrapper: vec![],
+            program: "portolan",
             is_loud: false,
         }
     }
@@ -252,7 +255,7 @@ keys.notify = "file:{folder}/notify.secret"
 
     /// Starts the host without waiting.
     pub fn spawn_host(&mut self) -> anyhow::Result<()> {
-        let program = binary("portolan");
+        let program = binary(self.options.program);
         let mut words = self.options.wrapper.clone();
         words.extend([
             program.display().to_string(),

@@ -1,4 +1,6 @@
-//! Speed, as ratios in one run: one sync's p50 first, then floor and host at 1, 16 and 128 connections.
+//! Speed, as ratios in one run: one sync's p50 first, then the floor, the host, and the host with its adapter compiled
+//! in, at 1, 16 and 128 connections, and the host with 1,000 payments in flight. `stored` compares a store of 10^4
+//! payments with one of 10^6.
 
 use crate::build;
 use anyhow::Context;
@@ -6,13 +8,109 @@ use portolan_tests::{Options, World, binary, workspace};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 const CONNECTIONS: [usize; 3] = [1, 16, 128];
+/// Payments in flight at which memory is read.
+const MANY: usize = 1_000;
+/// Stores that are compared.
+const STORED: [u64; 2] = [10_000, 1_000_000];
+/// How often each list page is read.
+const PAGES: usize = 200;
 
 /// Builds everything for release and measures. `seconds` for each row.
 pub fn run(as_json: bool, seconds: u64) -> anyhow::Result<()> {
+    let temporary = prepare()?;
+    let table = Table { as_json };
+    if !as_json {
+        table.say(&format!(
+            "one sync (p50 of 200): {} µs on {}",
+            sync_p50(&temporary)?,
+            temporary.display()
+        ))?;
+    }
+    table.head()?;
+    let host = Subject::start("host", "portolan", &temporary)?;
+    let native = Subject::start("host-native-adapter", "portolan-native", &temporary)?;
+    let floor = Floor::start(&host.world)?;
+    for connections in CONNECTIONS {
+        table.row(&load(
+            "floor",
+            floor.at,
+            floor.child.id(),
+            connections,
+            seconds,
+            ("", ""),
+        )?)?;
+        table.row(&host.load(connections, seconds)?)?;
+        table.row(&native.load(connections, seconds)?)?;
+    }
+    table.row(&host.load(MANY, seconds)?)?;
+    host.world.assert_books()?;
+    native.world.assert_books()
+}
+
+/// The same load and the same list pages over a small and a large store.
+pub fn stored(as_json: bool, seconds: u64) -> anyhow::Result<()> {
+    let temporary = prepare()?;
+    let table = Table { as_json };
+    table.head()?;
+    for payments in STORED {
+        let mut host = Subject::start("host", "portolan", &temporary)?;
+        host.world.stop_host()?;
+        let seed = Command::new(binary("portolan-seed"))
+            .arg("--config")
+            .arg(host.world.config())
+            .args(["--payments", &payments.to_string()])
+            .env("PORTOLAN_LOG", "warn")
+            .status()?;
+        anyhow::ensure!(seed.success(), "seeding failed");
+        host.world.start_host()?;
+        for connections in [1, 16] {
+            let mut row = host.load(connections, seconds)?;
+            if let Some(fields) = row.as_object_mut() {
+                fields.insert("name".into(), json!(format!("host, {payments} stored")));
+            }
+            table.row(&row)?;
+        }
+        pages(&host.world, payments, &table)?;
+        std::fs::remove_dir_all(&host.world.folder)?;
+    }
+    Ok(())
+}
+
+/// Median times of list pages: the first and one from the middle, of payments and of events.
+fn pages(world: &World, payments: u64, table: &Table) -> anyhow::Result<()> {
+    let page = world.get("/v1/payments?limit=100")?;
+    let last = page.text_at("/data/99/id").to_owned();
+    for (name, path) in [
+        ("first page of payments", "/v1/payments?limit=100".to_owned()),
+        (
+            "next page of payments",
+            format!("/v1/payments?limit=100&starting_after={last}"),
+        ),
+        ("first page of events", "/v1/events?limit=100".into()),
+    ] {
+        let mut times = vec![];
+        for _ in 0..PAGES {
+            let started = Instant::now();
+            anyhow::ensure!(world.get(&path)?.status == 200, "{path}");
+            times.push(started.elapsed().as_micros());
+        }
+        times.sort_unstable();
+        let p50 = times.get(times.len() / 2).copied().unwrap_or(0);
+        if table.as_json {
+            table.say(&json!({ "name": name, "stored": payments, "p50_us": p50 }).to_string())?;
+        } else {
+            table.say(&format!("{name}, {payments} stored: p50 {p50} µs"))?;
+        }
+    }
+    Ok(())
+}
+
+fn prepare() -> anyhow::Result<PathBuf> {
     build::guests()?;
     build::cargo(&[
         "build",
@@ -27,56 +125,75 @@ pub fn run(as_json: bool, seconds: u64) -> anyhow::Result<()> {
     let temporary = workspace().join("target/bench");
     let _ = std::fs::remove_dir_all(&temporary);
     std::fs::create_dir_all(&temporary)?;
-    let mut out = std::io::stdout();
-    if !as_json {
-        writeln!(
-            out,
-            "one sync (p50 of 200): {} µs on {}",
-            sync_p50(&temporary)?,
-            temporary.display()
-        )?;
-        writeln!(
-            out,
-            "{:<8}{:>6}{:>12}{:>10}{:>10}{:>16}{:>10}",
-            "name", "conn", "payments/s", "p50 µs", "p99 µs", "CPU µs/payment", "RSS MiB"
-        )?;
+    Ok(temporary)
+}
+
+struct Table {
+    as_json: bool,
+}
+
+impl Table {
+    fn say(&self, text: &str) -> anyhow::Result<()> {
+        Ok(writeln!(std::io::stdout(), "{text}")?)
     }
-    let options = Options {
-        acquirer: vec!["--silent".into(), "--no-sync".into()],
-        timeout_ms: 20_000,
-        server: "requests_per_second = 1000000".into(),
-        env: vec![("PORTOLAN_LOG".into(), "warn".into())],
-        ..Options::default()
-    };
-    let world = World::start_in(temporary.clone(), options)?;
-    let method = card(&world)?;
-    let floor = Floor::start(&world)?;
-    for connections in CONNECTIONS {
-        let pid = world.host_pid().context("no host")?;
-        let rows = [
-            load("floor", floor.at, floor.child.id(), connections, seconds, ("", ""))?,
-            load("host", world.api, pid, connections, seconds, (&world.key, &method))?,
-        ];
-        for row in &rows {
-            if as_json {
-                writeln!(out, "{row}")?;
-            } else {
-                let number = |name: &str| row.get(name).and_then(Value::as_f64).unwrap_or(0.0) as u64;
-                let name = row.get("name").and_then(Value::as_str).unwrap_or_default();
-                writeln!(
-                    out,
-                    "{name:<8}{:>6}{:>12}{:>10}{:>10}{:>16}{:>10}",
-                    number("connections"),
-                    number("payments_per_s"),
-                    number("p50_us"),
-                    number("p99_us"),
-                    number("cpu_us_per_payment"),
-                    number("rss_bytes") >> 20
-                )?;
-            }
+
+    fn head(&self) -> anyhow::Result<()> {
+        if self.as_json {
+            return Ok(());
         }
+        self.say(&format!(
+            "{:<22}{:>6}{:>12}{:>10}{:>10}{:>16}{:>10}",
+            "name", "conn", "payments/s", "p50 µs", "p99 µs", "CPU µs/payment", "RSS MiB"
+        ))
     }
-    world.assert_books()
+
+    fn row(&self, row: &Value) -> anyhow::Result<()> {
+        if self.as_json {
+            return self.say(&row.to_string());
+        }
+        let number = |name: &str| row.get(name).and_then(Value::as_f64).unwrap_or(0.0) as u64;
+        let name = row.get("name").and_then(Value::as_str).unwrap_or_default();
+        self.say(&format!(
+            "{name:<22}{:>6}{:>12}{:>10}{:>10}{:>16}{:>10}",
+            number("connections"),
+            number("payments_per_s"),
+            number("p50_us"),
+            number("p99_us"),
+            number("cpu_us_per_payment"),
+            number("rss_bytes") >> 20
+        ))
+    }
+}
+
+/// A host under load, with a card to pay with.
+struct Subject {
+    name: &'static str,
+    world: World,
+    method: String,
+}
+
+impl Subject {
+    fn start(name: &'static str, program: &'static str, folder: &Path) -> anyhow::Result<Self> {
+        let options = Options {
+            acquirer: vec!["--silent".into(), "--no-sync".into()],
+            timeout_ms: 20_000,
+            server: "requests_per_second = 1000000".into(),
+            env: vec![("PORTOLAN_LOG".into(), "warn".into())],
+            program,
+            ..Options::default()
+        };
+        let folder = folder.join(name);
+        std::fs::create_dir_all(&folder)?;
+        let world = World::start_in(folder, options)?;
+        let method = card(&world)?;
+        Ok(Self { name, world, method })
+    }
+
+    fn load(&self, connections: usize, seconds: u64) -> anyhow::Result<Value> {
+        let pid = self.world.host_pid().context("no host")?;
+        let with = (self.world.key.as_str(), self.method.as_str());
+        load(self.name, self.world.api, pid, connections, seconds, with)
+    }
 }
 
 fn card(world: &World) -> anyhow::Result<String> {
@@ -85,7 +202,7 @@ fn card(world: &World) -> anyhow::Result<String> {
     Ok(stored.text_at("/id").to_owned())
 }
 
-fn sync_p50(folder: &std::path::Path) -> anyhow::Result<u128> {
+fn sync_p50(folder: &Path) -> anyhow::Result<u128> {
     let mut file = std::fs::File::create(folder.join("sync"))?;
     let mut times = vec![];
     for _ in 0..200 {

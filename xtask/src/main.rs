@@ -35,6 +35,9 @@ enum Verb {
         /// Seconds per row.
         #[arg(long, default_value_t = 5)]
         seconds: u64,
+        /// Compare a store of 10^4 payments with one of 10^6 (some 10 GB of disk) instead.
+        #[arg(long)]
+        stored: bool,
     },
 }
 
@@ -51,7 +54,12 @@ fn main() -> anyhow::Result<()> {
             build::all("dev")?;
             demo::run(once)
         }
-        Verb::Bench { json, seconds } => bench::run(json, seconds),
+        Verb::Bench {
+            json,
+            seconds,
+            stored: true,
+        } => bench::stored(json, seconds),
+        Verb::Bench { json, seconds, .. } => bench::run(json, seconds),
         Verb::Test => {
             build::all("dev")?;
             peers::install()?;

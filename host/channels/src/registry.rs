@@ -145,6 +145,12 @@ impl Registry {
         })
     }
 
+    /// The request with the effect that method and grant give it; a request that the grant does not allow is refused.
+    pub fn judged(&self, channel: &ChannelId, request: Request) -> Result<Request, Fault> {
+        let effect = self.line(channel)?.grants.effect(&request)?;
+        Ok(Request { effect, ..request })
+    }
+
     fn line(&self, channel: &ChannelId) -> Result<&Arc<Line>, Fault> {
         let found = self.lines.iter().find(|line| line.config.id == *channel);
         found.ok_or_else(|| Fault {
@@ -283,10 +289,7 @@ impl Channels for Registry {
         let context = &operation.context;
         let scope = self.scope(line, operation.id, context.now_ms, context.entropy);
         match abi::step(&line.adapter.prepared, scope, operation, input, answers)? {
-            Step::Send(request) => {
-                let effect = line.grants.effect(&request)?;
-                Ok(Step::Send(Request { effect, ..request }))
-            }
+            Step::Send(request) => self.judged(&operation.channel, request).map(Step::Send),
             Step::Done(outcome) => check_memo(outcome, self.limits.memo_bytes),
         }
     }

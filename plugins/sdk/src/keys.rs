@@ -1,5 +1,5 @@
 //! Keys that the adapter uses and never sees. Natively, in vector tests, signatures are fixed words and only the
-//! signature `good` verifies, because no key is there.
+//! signature `good` verifies, because no key is there; whoever runs an adapter natively can take what was to be signed.
 
 pub use crate::bindings::base::portolan::channel::keys::{Encoding, Refusal};
 use crate::types::Fault;
@@ -10,8 +10,16 @@ pub fn sign(key: &str, algorithm: &str, content_type: &str, data: &[u8], encodin
     let signed = crate::bindings::base::portolan::channel::keys::sign(key, algorithm, content_type, data, encoding);
     #[cfg(not(target_family = "wasm"))]
     let signed: Result<String, Refusal> = {
-        let _ = (content_type, data, encoding);
-        Ok(format!("signature-{key}-{algorithm}"))
+        let word = format!("signature-{key}-{algorithm}");
+        native::note(native::Signed {
+            word: word.clone(),
+            key: key.to_owned(),
+            algorithm: algorithm.to_owned(),
+            content_type: content_type.to_owned(),
+            data: data.to_vec(),
+            encoding,
+        });
+        Ok(word)
     };
     signed.map_err(refused)
 }
@@ -26,6 +34,50 @@ pub fn verify(key: &str, algorithm: &str, data: &[u8], signature: &[u8]) -> Resu
         Ok(signature == b"good")
     };
     verified.map_err(refused)
+}
+
+/// What was to be signed, where no host is.
+#[cfg(not(target_family = "wasm"))]
+pub mod native {
+    use super::Encoding;
+    use std::cell::RefCell;
+
+    /// One signature that an adapter asked for.
+    #[derive(Clone, Debug)]
+    pub struct Signed {
+        /// The word that stands for it.
+        pub word: String,
+        /// The key's name.
+        pub key: String,
+        /// `hmac-sha256`, …
+        pub algorithm: String,
+        /// How handles inside `data` are encoded.
+        pub content_type: String,
+        /// What is signed.
+        pub data: Vec<u8>,
+        /// How the signature is written.
+        pub encoding: Encoding,
+    }
+
+    /// The most that is kept: vector tests never take any.
+    const KEPT: usize = 16;
+
+    thread_local! {
+        static SIGNED: RefCell<Vec<Signed>> = const { RefCell::new(vec![]) };
+    }
+
+    pub(super) fn note(signed: Signed) {
+        SIGNED.with_borrow_mut(|kept| {
+            if kept.len() < KEPT {
+                kept.push(signed);
+            }
+        });
+    }
+
+    /// What was asked for on this thread since the last call.
+    pub fn take() -> Vec<Signed> {
+        SIGNED.take()
+    }
 }
 
 fn refused(refusal: Refusal) -> Fault {

@@ -77,7 +77,8 @@ fn spin() -> ! {
 fn hoard() -> usize {
     let mut kept: Vec<Vec<u8>> = vec![];
     loop {
-        kept.push(vec![1; 1024 * 1024]);
+        // Not touched: it must reach the limit of memory before that of time, on a busy machine too.
+        kept.push(Vec::with_capacity(16 * 1024 * 1024));
         if kept.len() > 4_096 {
             return kept.len();
         }

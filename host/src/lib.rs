@@ -1,0 +1,11 @@
+//! The router as a library: what the binary is made of, so that a measuring instrument can serve with other channels.
+
+mod admin;
+mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod server;
+mod steps;
+pub mod telemetry;
+mod wire;
