@@ -16,5 +16,6 @@ mod idempotency;
 mod leaks;
 mod limits;
 mod payments;
+mod postgres;
 mod refusals;
 mod stripe;

@@ -7,7 +7,7 @@ CREATE TABLE payment (
 CREATE INDEX payment_by_owner ON payment (owner, id);
 
 -- The chain needs one order: the row of `chain_head` is locked by whoever appends.
-CREATE TABLE chain_head (only BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (only), seq BIGINT NOT NULL, hash BYTEA NOT NULL);
+CREATE TABLE chain_head (is_only BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (is_only), seq BIGINT NOT NULL, hash BYTEA NOT NULL);
 INSERT INTO chain_head (seq, hash) VALUES (0, decode(repeat('00', 32), 'hex'));
 
 CREATE TABLE journal (
