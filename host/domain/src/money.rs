@@ -1,9 +1,16 @@
-//! Exact amounts: minor units of an asset, checked arithmetic only. Rates and conversions are not here yet.
+//! Exact amounts: minor units of an asset, checked arithmetic only. Rates and conversions are in [`rate`].
+
+pub mod rate;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A currency (ISO 4217) by its code, with the number of decimals of its minor unit.
+/// The longest code of a token: symbol, and its network by CAIP-2.
+const TOKEN_CODE_MAX: usize = 64;
+/// The most decimals that a token has.
+const EXPONENT_MAX: u8 = 18;
+
+/// A currency (ISO 4217), or a token on a network, by its code, with the number of decimals of its minor unit.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize, PartialOrd, Ord)]
 pub struct Asset {
     code: String,
@@ -21,7 +28,24 @@ impl Asset {
         })
     }
 
-    /// The code, `EUR`.
+    /// A token by symbol and network (CAIP-2), `USDC:eip155:1`; `None` if that is not its form, or with more than 18
+    /// decimals.
+    pub fn token(code: &str, exponent: u8) -> Option<Self> {
+        let (symbol, network) = code.split_once(':')?;
+        let (namespace, reference) = network.split_once(':')?;
+        let is_symbol = !symbol.is_empty() && symbol.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        let is_network = |part: &str| {
+            let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            !part.is_empty() && part.bytes().all(fits)
+        };
+        let is_token = is_symbol && is_network(namespace) && is_network(reference);
+        (is_token && code.len() <= TOKEN_CODE_MAX && exponent <= EXPONENT_MAX).then(|| Self {
+            code: code.to_owned(),
+            exponent,
+        })
+    }
+
+    /// The code, `EUR` or `USDC:eip155:1`.
     pub fn code(&self) -> &str {
         &self.code
     }
