@@ -82,11 +82,30 @@ pub fn routes(api: Api) -> Router {
         .with_state(api)
 }
 
+/// Counts a request as in flight until dropped: also when its client hangs up in the middle.
+struct InFlight(Arc<Counters>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A path for the log: the word of a return address opens it, so it stays out.
+fn shown(path: &str) -> &str {
+    if path.starts_with("/return/") {
+        "/return/…"
+    } else {
+        path
+    }
+}
+
 /// What goes around every request: an id, a limit on how many at once, the version, counts, one log line.
 async fn around(State(api): State<Api>, request: Request, next: Next) -> Response {
     let id = format!("req_{}", api.app.ambient.uuid_v7().simple());
     let in_flight = api.counters.in_flight.fetch_add(1, Ordering::Relaxed);
-    let span = tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    let _counted = InFlight(api.counters.clone());
+    let span = tracing::info_span!("request", id, method = %request.method(), path = shown(request.uri().path()));
     let path = request.uri().path().to_owned();
     let response = if in_flight >= api.app.config.in_flight_max as u64 {
         api.counters.shed.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +114,6 @@ async fn around(State(api): State<Api>, request: Request, next: Next) -> Respons
         next.run(request).instrument(span.clone()).await
     };
     let mut response = problem::name_request(response, &id, &path);
-    api.counters.in_flight.fetch_sub(1, Ordering::Relaxed);
     let class = match response.status().as_u16() {
         500.. => 2,
         400..=499 => 1,

@@ -406,9 +406,13 @@ pub struct ListView<T> {
 }
 
 impl<T> ListView<T> {
-    /// A page, of which one more than asked was read, to know whether there is more.
-    pub fn of(limit: usize, mut data: Vec<T>) -> Self {
+    /// A page, of which one more than asked was read, to know whether there is more. The surplus is the one farthest from
+    /// the cursor: the newest, where the list is read towards newer ones.
+    pub fn of(limit: usize, is_backwards: bool, mut data: Vec<T>) -> Self {
         let has_more = data.len() >= limit;
+        if has_more && is_backwards {
+            data.drain(..data.len().saturating_sub(limit.saturating_sub(1)));
+        }
         data.truncate(limit.saturating_sub(1));
         Self {
             object: "list",

@@ -303,6 +303,11 @@ fn lists_page_both_ways() {
         page(&format!("?limit=5&ending_before={}", newest_first[1])),
         (newest_first[..1].to_vec(), false)
     );
+    assert_eq!(
+        page(&format!("?limit=2&ending_before={}", newest_first[3])),
+        (newest_first[1..3].to_vec(), true),
+        "the ones next to the cursor"
+    );
     assert_eq!(page("?created[gte]=4102444800"), (vec![], false));
     let bad = world.get("/v1/payments?limit=0&colour=red").unwrap();
     assert_eq!(

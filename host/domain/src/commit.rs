@@ -193,12 +193,16 @@ impl Change {
         }
     }
 
-    /// Puts facts of an earlier change in front: they are written together.
+    /// Takes in facts of an earlier change, before it records its own: they are written together, under its ids. No entry
+    /// may name them yet.
     pub fn precede(&mut self, earlier: &[Event]) {
-        if let Some(first) = earlier.first() {
-            self.row = first.id.0;
-        }
-        self.events.splice(0..0, earlier.iter().cloned());
+        let first = self.events.len();
+        let renamed = earlier.iter().enumerate().map(|(at, event)| Event {
+            id: EventId(event_uuid(self.row, first.saturating_add(at))),
+            ..event.clone()
+        });
+        let renamed: Vec<Event> = renamed.collect();
+        self.events.extend(renamed);
     }
 
     pub(crate) fn event(&mut self, payment: &Payment, fact: Fact) -> EventId {

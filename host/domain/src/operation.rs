@@ -163,6 +163,8 @@ pub enum Progress {
     Open,
     /// A write left and nobody knows what it did.
     Unknown,
+    /// The provider, or the payer, is at it: that is on disk, and more will come.
+    Waiting,
     /// The outcome is on disk.
     Concluded,
 }
@@ -173,6 +175,7 @@ impl Progress {
         match self {
             Self::Open => "open",
             Self::Unknown => "unknown",
+            Self::Waiting => "waiting",
             Self::Concluded => "concluded",
         }
     }

@@ -7,7 +7,7 @@ pub mod request;
 pub mod status;
 
 use crate::commit::{Change, Timer, TimerKind};
-use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
+use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, RefundId};
 use crate::ledger::rules::Movement;
 use crate::ledger::{Hold, Line};
 use crate::money::Money;
@@ -170,6 +170,11 @@ impl Payment {
     /// The follow-up of that operation.
     pub fn follow_up(&self, id: OperationId) -> Option<&FollowUp> {
         self.follow_ups.iter().find(|follow_up| follow_up.operation == id)
+    }
+
+    /// The refund of that id.
+    pub fn refund(&self, id: RefundId) -> Option<&FollowUp> {
+        self.follow_up(OperationId(id.0)).filter(|it| it.kind == Kind::Refund)
     }
 
     /// The follow-up of that operation, to be written to.

@@ -2,7 +2,7 @@
 //! implementation in the tree.
 
 use crate::channel::{Capability, ChannelFacts};
-use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, StoredAnswer, Timer, Versioned};
+use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, Versioned};
 use crate::exchange::{Answer, Request, Word};
 use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
 use crate::ledger::{Balances, Entry};
@@ -104,7 +104,7 @@ pub trait Store: Send + Sync {
     fn claim(&self, name: &ClaimName) -> Result<Option<Claim>, ReadError>;
     /// One operation with its exchanges; `None` too once the journal was pruned.
     fn operation(&self, id: OperationId) -> Result<Option<Journaled>, ReadError>;
-    /// Operations whose intent is written and whose outcome is not, oldest first.
+    /// Operations whose intent is written and whose outcome is not, oldest first; not those that wait for somebody else.
     fn open_operations(&self) -> Result<Vec<OperationId>, ReadError>;
     /// Whether this is a restored backup whose lost outcomes were not asked for yet.
     fn was_restored(&self) -> Result<bool, ReadError>;
@@ -120,6 +120,8 @@ pub trait Store: Send + Sync {
     fn method(&self, id: MethodId) -> Result<Option<Method>, ReadError>;
     /// Stores a payment method.
     async fn put_method(&self, method: Method) -> Result<(), CommitError>;
+    /// Whether a notification was dealt with already.
+    fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError>;
     /// Finds the operation behind a provider's reference on a channel.
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError>;
     /// Writes down what an operator did.

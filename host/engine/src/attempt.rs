@@ -225,6 +225,7 @@ impl Engine {
         let complete = |commit: &mut Commit, payment: &Payment, _: &Next| {
             let progress = progress_of(payment, &operation);
             commit.operations.push(journaled(&operation, progress, &ran.exchanges));
+            answer = None;
             if payment.status.is_final() {
                 let rendered = self.ports.render.payment(payment);
                 commit.answer = Some((walk.claim.clone(), rendered.clone()));
@@ -239,7 +240,7 @@ impl Engine {
         walk.answer = answer;
         walk.lead = None;
         self.ports.steps.reached("after_outcome");
-        if progress_of(&walk.base.payment, &operation) == Progress::Concluded && next == Next::Rest {
+        if progress_of(&walk.base.payment, &operation) != Progress::Unknown && next == Next::Rest {
             self.ports.vault.forget_code(walk.method.id);
         }
         Ok(next)
@@ -301,18 +302,21 @@ pub(crate) fn journaled(operation: &Operation, progress: Progress, exchanges: &[
 
 /// How far an operation is, as the payment shows it after its verdict.
 pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress {
-    let is_unknown = match operation.kind {
-        Kind::Authorize | Kind::Resume => payment
-            .attempt(operation.attempt)
-            .is_some_and(|attempt| attempt.status == AttemptStatus::Unknown),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
-            .follow_up(operation.id)
-            .is_some_and(|follow_up| follow_up.status == FollowUpStatus::Unknown),
-    };
-    if is_unknown {
-        Progress::Unknown
-    } else {
-        Progress::Concluded
+    use AttemptStatus as A;
+    use FollowUpStatus as F;
+    match operation.kind {
+        Kind::Authorize | Kind::Resume => match payment.attempt(operation.attempt).map(|attempt| attempt.status) {
+            Some(A::Unknown) => Progress::Unknown,
+            Some(A::Started | A::ActionRequired) => Progress::Waiting,
+            Some(A::Authorized | A::Captured | A::Declined | A::NoEffect | A::Released) | None => Progress::Concluded,
+        },
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
+            match payment.follow_up(operation.id).map(|follow_up| follow_up.status) {
+                Some(F::Unknown) => Progress::Unknown,
+                Some(F::Pending) => Progress::Waiting,
+                Some(F::Succeeded | F::Failed) | None => Progress::Concluded,
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Finding out what an operation did: status with back-off, the same key again, reversal, a human. Nothing here decides
 //! that an unknown one failed.
 
-use crate::attempt::{journaled, progress_of};
+use crate::attempt::{LOOK_AFTER_MS, journaled, progress_of};
 use crate::follow_up::Ask;
 use crate::run::{Intent, RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned, task_uuid};
 use portolan_domain::exchange::{Effect, Exchange};
 use portolan_domain::ids::{OperationId, TaskId};
-use portolan_domain::operation::{Input, Kind, Operation, Outcome, Progress, State, Verdict};
+use portolan_domain::operation::{Fault, FaultKind, Input, Kind, Operation, Outcome, Progress, State, Verdict};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::{self, Next, Refusal};
 use portolan_domain::payment::fact::Fact;
@@ -52,8 +52,13 @@ impl Intent for SendAgain {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
-        let again = |payment: &mut Payment, _: &mut Change| {
+        let again = |payment: &mut Payment, change: &mut Change| {
             if is_open(payment, operation) {
+                // Whoever is in flight is looked after, whatever became of earlier timers.
+                let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
+                change
+                    .timers_set
+                    .push(payment.timer(TimerKind::Check, operation.id, due));
                 Ok(())
             } else {
                 Err(Refusal::WrongStatus(payment.status.as_str()).into())
@@ -124,6 +129,11 @@ impl Engine {
                 let verdict = Verdict::Proven(Outcome::Standing(standing));
                 self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
             }
+            // Whoever hinted tells again: the money may have come.
+            Finding::Unknown(why) if is_late => Err(EngineError::Channel(Fault {
+                kind: FaultKind::Other,
+                text: why,
+            })),
             _ if is_late => Ok(()),
             Finding::Known(verdict) => self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop),
             Finding::NotThere => self.send_again_or_close(base, operation, exchanges).await,
@@ -451,7 +461,7 @@ impl Engine {
 fn is_settled(payment: &Payment, operation: &Operation) -> bool {
     match operation.kind {
         Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt).is_none_or(|attempt| {
-            operation.progress == Progress::Concluded
+            matches!(operation.progress, Progress::Concluded | Progress::Waiting)
                 && !matches!(
                     attempt.status,
                     AttemptStatus::Started | AttemptStatus::ActionRequired | AttemptStatus::Authorized

@@ -231,13 +231,14 @@ impl Engine {
 
     async fn cancel_unsent(&self, base: Versioned, command: &CancelPayment) -> Result<Answered, EngineError> {
         let now_ms = self.ports.ambient.now_ms();
-        let reason = command.reason.clone().unwrap_or_else(|| "requested_by_merchant".into());
+        let reason = command.reason.clone().unwrap_or_else(|| decide::BY_MERCHANT.into());
         let cancel = |payment: &mut Payment, change: &mut Change| {
             if decide::may_cancel(payment)?.is_some() {
                 return Err(Refusal::WrongStatus(payment.status.as_str()).into());
             }
             payment.cancel_reason = Some(reason.clone());
-            Ok(payment.record(change, Fact::Canceled { reason: reason.clone() })?)
+            let word = decide::BY_MERCHANT.to_owned();
+            Ok(payment.record(change, Fact::Canceled { reason: word })?)
         };
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
             commit.claim = Some(command.claim.claim(payment.id, None, now_ms));
@@ -338,11 +339,7 @@ impl Engine {
                 intent.begin(payment, change, &operation)?;
             }
             if operation.kind == Kind::Cancel {
-                let reason = intent
-                    .ask
-                    .reason
-                    .clone()
-                    .unwrap_or_else(|| "requested_by_merchant".into());
+                let reason = intent.ask.reason.clone().unwrap_or_else(|| decide::BY_MERCHANT.into());
                 payment.cancel_reason.get_or_insert(reason);
             }
             let verdict = ran.verdict.clone();

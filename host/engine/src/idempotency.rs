@@ -64,6 +64,18 @@ impl Engine {
         self.replay(&claim).map(Claimed::Replay)
     }
 
+    /// What a key in use has come to so far; `None` while nothing is on disk.
+    pub fn as_it_is_now(&self, name: &ClaimName) -> Result<Option<Answered>, EngineError> {
+        let Some(claim) = self.ports.store.claim(name)? else {
+            return Ok(None);
+        };
+        let answered = self.replay(&claim)?;
+        Ok(Some(Answered {
+            is_replay: false,
+            ..answered
+        }))
+    }
+
     /// The stored answer where the object was final then, else the object as it is now.
     fn replay(&self, claim: &Claim) -> Result<Answered, EngineError> {
         if let Some(answer) = &claim.answer {

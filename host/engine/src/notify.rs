@@ -27,17 +27,22 @@ impl Engine {
                 channel: channel.clone(),
                 event: subject.event.clone(),
             };
+            if self.ports.store.was_seen(&seen)? {
+                tracing::debug!(%channel, event = subject.event, "seen before");
+                continue;
+            }
             let Some(operation) = self.find_subject(channel, subject)? else {
                 tracing::info!(%channel, event = subject.event, "a notification about nothing known");
                 continue;
             };
+            // Asked first, then dealt with: what is asked twice does no harm, what is forgotten does.
+            self.check_hinted(operation).await?;
             let dealt_with = Commit {
                 seen: Some(seen),
                 ..Commit::default()
             };
             match self.ports.store.commit(&dealt_with).await {
-                Ok(()) => self.check_hinted(operation).await?,
-                Err(CommitError::SeenBefore) => tracing::debug!(%channel, event = subject.event, "seen before"),
+                Ok(()) | Err(CommitError::SeenBefore) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -56,9 +61,12 @@ impl Engine {
         {
             return Ok(Some(found.0.id));
         }
-        match subject.reference.as_deref() {
-            Some(reference) => Ok(store.find_operation(channel, reference)?),
-            None => Ok(None),
-        }
+        let found = match subject.reference.as_deref() {
+            Some(reference) => store.find_operation(channel, reference)?,
+            None => None,
+        };
+        // One whose journal was pruned is nothing that could be asked about any more.
+        let known = found.map(|id| store.operation(id)).transpose()?.flatten();
+        Ok(known.map(|it| it.0.id))
     }
 }

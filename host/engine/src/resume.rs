@@ -1,14 +1,14 @@
 //! The payer is back from an action: the attempt goes on with what the browser brought along, or, where the adapter has
 //! nothing to do then, with a status query.
 
-use crate::attempt::LOOK_AFTER_MS;
+use crate::attempt::{LOOK_AFTER_MS, journaled};
 use crate::run::{Intent, NewOperation};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::OperationId;
-use portolan_domain::operation::{Input, Kind, Operation};
+use portolan_domain::operation::{Input, Kind, Operation, Progress};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
@@ -33,6 +33,10 @@ impl Intent for ResumeIntent {
             commit
                 .operations
                 .push(Arc::new((operation.clone(), exchanges.to_vec())));
+            // What waited for the payer is over; its timers are cleared in this commit.
+            let waited = commit.in_flight.iter().find(|it| it.0.id == self.original);
+            let concluded = waited.map(|it| journaled(&it.0, Progress::Concluded, &it.1));
+            commit.operations.extend(concluded);
         };
         self.base = engine.update(&self.base, begin, complete).await?.0;
         Ok(())

@@ -1,5 +1,5 @@
-//! How often a key may call: a bucket per key, refilled evenly (GCRA), told with every answer (the IETF's RateLimit
-//! headers).
+//! How often a key may call: a bucket per key, refilled evenly (GCRA), told with every answer to a request that
+//! was let in (the IETF's RateLimit headers).
 
 use axum::http::{HeaderMap, HeaderValue};
 use governor::clock::{Clock, DefaultClock};

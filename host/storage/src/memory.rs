@@ -129,7 +129,8 @@ impl Store for MemoryStore {
 
     fn open_operations(&self) -> Result<Vec<OperationId>, ReadError> {
         let state = self.state();
-        let open = state.payments.values().flat_map(|found| &found.in_flight);
+        let in_flight = state.payments.values().flat_map(|found| &found.in_flight);
+        let open = in_flight.filter(|it| it.0.progress != Progress::Waiting);
         Ok(open.map(|operation| operation.0.id).collect())
     }
 
@@ -173,6 +174,10 @@ impl Store for MemoryStore {
     async fn put_method(&self, method: Method) -> Result<(), CommitError> {
         self.state().methods.insert(method.id, method);
         Ok(())
+    }
+
+    fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
+        Ok(self.state().seen.contains(seen))
     }
 
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
@@ -288,7 +293,7 @@ impl Library for MemoryStore {
 
     fn refund(&self, id: RefundId) -> Result<Option<Versioned>, ReadError> {
         let state = self.state();
-        let is_refund = |found: &&Versioned| found.payment.follow_up(OperationId(id.0)).is_some();
+        let is_refund = |found: &&Versioned| found.payment.refund(id).is_some();
         Ok(state.payments.get(&id.payment().0).filter(is_refund).cloned())
     }
 

@@ -17,6 +17,24 @@ use crate::money::Money;
 use crate::operation::{Kind, Operation};
 use uuid::Uuid;
 
+/// The word in events for a merchant's own reason: its text is personal perhaps, and stays with the payment.
+pub const BY_MERCHANT: &str = "requested_by_merchant";
+/// The router's own reasons to give a payment up.
+const OWN_REASONS: [&str; 6] = [
+    "action_expired",
+    "authorization_expired",
+    "expired",
+    "provider",
+    "reverse",
+    "cancel",
+];
+
+/// A reason as events may keep it.
+fn public_reason(reason: &str) -> String {
+    let own = OWN_REASONS.iter().find(|own| **own == reason);
+    (*own.unwrap_or(&BY_MERCHANT)).to_owned()
+}
+
 /// How long the router waits for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {

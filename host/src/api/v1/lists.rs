@@ -16,6 +16,8 @@ use std::str::FromStr;
 
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 100;
+/// The end of the year 9999.
+const SECONDS_MAX: u64 = 253_402_300_799;
 
 type Pairs = Query<Vec<(String, String)>>;
 
@@ -33,9 +35,7 @@ pub async fn refund(State(api): State<Api>, caller: Caller, Path(id): Path<Strin
     let found = api.app.library.refund(id)?.map(|found| found.payment);
     let theirs = found.filter(|payment| payment.merchant == caller.merchant && payment.mode == caller.mode);
     let payment = theirs.ok_or_else(|| Problem::not_found("refund"))?;
-    let refund = payment
-        .follow_up(OperationId(id.0))
-        .ok_or_else(|| Problem::not_found("refund"))?;
+    let refund = payment.refund(id).ok_or_else(|| Problem::not_found("refund"))?;
     Ok(axum::Json(RefundView::of(&payment, refund)).into_response())
 }
 
@@ -44,7 +44,7 @@ pub async fn payments(State(api): State<Api>, caller: Caller, Query(pairs): Pair
     let (page, _) = read_page::<PaymentId>(caller, pairs, &[])?;
     let found = api.app.library.payments(&page)?;
     Ok(list(
-        page.limit,
+        &page,
         found.iter().map(|found| PaymentView::of(&found.payment)).collect(),
     ))
 }
@@ -53,7 +53,7 @@ pub async fn payments(State(api): State<Api>, caller: Caller, Query(pairs): Pair
 pub async fn refunds(State(api): State<Api>, caller: Caller, Query(pairs): Pairs) -> Result<Response, Problem> {
     let (page, _) = read_page::<RefundId>(caller, pairs, &[])?;
     let found = api.app.library.refunds(&page)?;
-    Ok(list(page.limit, found.iter().filter_map(shown).collect()))
+    Ok(list(&page, found.iter().filter_map(shown).collect()))
 }
 
 fn shown((found, refund): &(Versioned, OperationId)) -> Option<RefundView<'_>> {
@@ -70,7 +70,7 @@ pub async fn events(State(api): State<Api>, caller: Caller, Query(pairs): Pairs)
         .next_back()
         .transpose()?;
     let found = api.app.library.events(&page, payment)?;
-    Ok(list(page.limit, found.iter().map(EventView::of).collect()))
+    Ok(list(&page, found.iter().map(EventView::of).collect()))
 }
 
 /// `GET /v1/balances`.
@@ -79,8 +79,9 @@ pub async fn balances(State(api): State<Api>, caller: Caller) -> Result<Response
     Ok(axum::Json(BalancesView::of(&balances, caller.mode)).into_response())
 }
 
-fn list<T: Serialize>(limit: usize, data: Vec<T>) -> Response {
-    axum::Json(ListView::of(limit, data)).into_response()
+fn list<I, T: Serialize>(page: &Page<I>, data: Vec<T>) -> Response {
+    let is_backwards = page.before.is_some() && page.after.is_none();
+    axum::Json(ListView::of(page.limit, is_backwards, data)).into_response()
 }
 
 type PageAndOthers<I> = (Page<I>, Vec<(String, String)>);
@@ -113,8 +114,8 @@ fn read_page<I: FromStr>(
                 Err(_) => errors.push(bad("an id of this list")),
             },
             "created[gte]" => match value.parse::<u64>() {
-                Ok(seconds) => page.created_gte_ms = Some(seconds.saturating_mul(1_000)),
-                Err(_) => errors.push(bad("seconds since 1970")),
+                Ok(seconds) if seconds <= SECONDS_MAX => page.created_gte_ms = Some(seconds.saturating_mul(1_000)),
+                Ok(_) | Err(_) => errors.push(bad("seconds since 1970, up to the year 9999")),
             },
             other if also.contains(&other) => others.push((name, value)),
             _ => errors.push(FieldError::new(

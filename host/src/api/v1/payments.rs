@@ -71,8 +71,7 @@ pub async fn confirm(
     let parsed = parsed.map_err(|error| vec![FieldError::new("/payment_method", "invalid_id", error.to_string())]);
     let method = fields.finish(parsed)?;
     if let Some(code) = code {
-        let known = api.app.store.payment(payment)?.and_then(|found| found.payment.method);
-        let target = method.or(known).ok_or_else(|| Problem::not_found("payment method"))?;
+        let target = own_method(&api, &caller, payment, method)?;
         let taken = api.app.vault.take_code(target, &code, api.app.ambient.now_ms());
         taken.map_err(|error| Problem::fields(vec![error]))?;
     }
@@ -89,6 +88,22 @@ pub async fn confirm(
         |engine| async move { engine.confirm_payment(command).await },
     )
     .await
+}
+
+/// The method that a security code is for: the caller's own, on the caller's own payment.
+fn own_method(api: &Api, caller: &Caller, id: PaymentId, named: Option<MethodId>) -> Result<MethodId, Problem> {
+    let found = api.app.store.payment(id)?.map(|found| found.payment);
+    let theirs = found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
+    let payment = theirs.ok_or_else(|| Problem::not_found("payment"))?;
+    let method = named
+        .or(payment.method)
+        .map(|id| api.app.store.method(id))
+        .transpose()?
+        .flatten();
+    let theirs = method.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
+    theirs
+        .map(|it| it.id)
+        .ok_or_else(|| Problem::not_found("payment method"))
 }
 
 /// `POST /v1/payments/{id}/capture`.
@@ -192,19 +207,8 @@ where
 }
 
 fn as_it_is_now(api: &Api, claim: &ClaimRequest) -> Result<Response, Problem> {
-    use portolan_domain::ports::Render;
-    let found = api.app.store.claim(&claim.name)?;
-    let Some(claim) = found else {
-        return Err(Problem::busy("nothing was done yet; ask again with the same key"));
-    };
-    let found = api
-        .app
-        .store
-        .payment(claim.payment)?
-        .ok_or_else(|| Problem::not_found("payment"))?;
-    let answer = crate::wire::Json.payment(&found.payment);
-    Ok(respond(&Answered {
-        answer,
-        is_replay: false,
-    }))
+    match api.app.engine.as_it_is_now(&claim.name)? {
+        Some(answered) => Ok(respond(&answered)),
+        None => Err(Problem::busy("nothing was done yet; ask again with the same key")),
+    }
 }

@@ -68,7 +68,13 @@ pub async fn notified(
         body: read_bytes(body).await?.to_vec(),
     };
     let [taken, refused] = &api.counters.notifications;
-    match api.app.engine.notified(&channel, &notification).await? {
+    let (engine, of) = (api.app.engine.clone(), channel.clone());
+    // The work goes on even if the provider hangs up.
+    let work = tokio::spawn(async move { engine.notified(&of, &notification).await });
+    let notified = work
+        .await
+        .map_err(|_| Problem::busy("the notification could not be dealt with; send it again"))?;
+    match notified? {
         Notified::Taken(receipt) => {
             taken.fetch_add(1, Ordering::Relaxed);
             let status = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::OK);

@@ -14,7 +14,8 @@ CREATE TABLE journal (
     seq BIGINT PRIMARY KEY, id UUID NOT NULL, owner TEXT NOT NULL, body TEXT NOT NULL,
     hash BYTEA NOT NULL CHECK (octet_length(hash) = 32), answer BYTEA, operations BYTEA
 );
-CREATE INDEX journal_by_owner ON journal (owner, id);
+CREATE INDEX journal_by_owner ON journal (owner, seq);
+CREATE INDEX journal_by_id ON journal (id);
 
 CREATE TABLE pruned (what TEXT PRIMARY KEY, seq BIGINT NOT NULL);
 

@@ -13,7 +13,8 @@ CREATE TABLE journal (
     seq INTEGER PRIMARY KEY, id BLOB NOT NULL, owner TEXT NOT NULL, body TEXT NOT NULL, hash BLOB NOT NULL,
     answer BLOB, operations BLOB
 ) STRICT;
-CREATE INDEX journal_by_owner ON journal (owner, id);
+CREATE INDEX journal_by_owner ON journal (owner, seq);
+CREATE INDEX journal_by_id ON journal (id);
 
 -- How far the journal was pruned.
 CREATE TABLE pruned (what TEXT NOT NULL PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;

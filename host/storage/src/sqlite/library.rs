@@ -60,25 +60,52 @@ fn row_of(event: Uuid) -> [u8; 16] {
     bytes
 }
 
-/// A merchant's events, row by row until there are enough.
+/// The number of the row that holds an event.
+fn seq_of(connection: &Connection, event: EventId) -> Result<Option<i64>> {
+    let mut select = connection.prepare_cached("SELECT seq FROM journal WHERE id = ?")?;
+    Ok(select.query_row([row_of(event.0)], |row| row.get(0)).optional()?)
+}
+
+/// Rows may be this much younger than the time in them says: a commit waits for its turn.
+const LATE_MS: u64 = 10 * 60 * 1_000;
+
+/// A merchant's events in the order in which they were written, row by row until there are enough: who asks for what came
+/// after an event misses none.
 fn events_of(connection: &Connection, page: &Page<EventId>, bounds: &Bounds) -> Result<Vec<Event>> {
     let mut select = connection.prepare_cached(&format!(
-        "SELECT id, body, NULL, NULL FROM journal WHERE owner = ? AND id <= ? AND id >= ? ORDER BY id {}",
+        "SELECT id, body, NULL, NULL FROM journal WHERE owner = ? AND seq <= ? AND seq >= ? ORDER BY seq {}",
         bounds.order()
     ))?;
-    let least = row_of(bounds.newer_than);
+    let (newest, oldest) = (
+        page.after.map(|id| seq_of(connection, id)),
+        page.before.map(|id| seq_of(connection, id)),
+    );
     let mut rows = select.query(params![
         owner(page.mode, &page.merchant),
-        row_of(bounds.older_than),
-        least
+        newest.transpose()?.flatten().unwrap_or(i64::MAX),
+        oldest.transpose()?.flatten().unwrap_or(0)
     ])?;
+    // Within its own row a cursor is passed by number, elsewhere the row's place decides.
+    let is_past = |event: &Event, cursor: Option<EventId>, newer: bool| {
+        cursor.is_none_or(|at| row_of(at.0) != row_of(event.id.0) || (event.id > at) == newer && event.id != at)
+    };
+    let since_ms = page.created_gte_ms.unwrap_or(0);
     let mut events = vec![];
     while let Some(row) = rows.next()? {
         let mut of_row = Journal::read(row)?.body()?.events;
+        let is_before_all = of_row
+            .iter()
+            .all(|event| event.at_ms.saturating_add(LATE_MS) < since_ms);
+        if is_before_all && !of_row.is_empty() && !bounds.is_backwards {
+            break;
+        }
         if !bounds.is_backwards {
             of_row.reverse();
         }
-        events.extend(of_row.into_iter().filter(|event| bounds.holds(event.id.0)));
+        let wanted = |event: &Event| {
+            event.at_ms >= since_ms && is_past(event, page.after, false) && is_past(event, page.before, true)
+        };
+        events.extend(of_row.into_iter().filter(wanted));
         if events.len() >= page.limit {
             break;
         }
@@ -178,7 +205,7 @@ impl Library for SqliteStore {
     }
 
     fn refund(&self, refund: RefundId) -> Result<Option<Versioned>, ReadError> {
-        let is_refund = |found: &Versioned| found.payment.follow_up(OperationId(refund.0)).is_some();
+        let is_refund = |found: &Versioned| found.payment.refund(refund).is_some();
         self.read(|connection| {
             let found = self.find(connection, refund.payment())?;
             Ok(found.map(|found| found.versioned).filter(is_refund))
@@ -260,7 +287,7 @@ impl Library for SqliteStore {
     fn acts(&self, limit: usize) -> Result<Vec<Act>, ReadError> {
         self.read(|connection| {
             let mut select = connection
-                .prepare("SELECT id, body, NULL, NULL FROM journal WHERE owner = ? ORDER BY id DESC LIMIT ?")?;
+                .prepare("SELECT id, body, NULL, NULL FROM journal WHERE owner = ? ORDER BY seq DESC LIMIT ?")?;
             let mut rows = select.query(params![OPERATORS, limit])?;
             let mut acts = vec![];
             while let Some(row) = rows.next()? {

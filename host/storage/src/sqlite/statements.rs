@@ -293,12 +293,21 @@ pub(super) fn prune(connection: &Connection, older: Older, limit: usize) -> rusq
         let from = from.unwrap_or(0);
         // A row's id begins with its time.
         let bound = super::reader::first_id_at(before_ms);
-        let to: Option<i64> = connection.query_row(
-            "SELECT max(seq) FROM (SELECT seq, id FROM journal WHERE seq > ? ORDER BY seq LIMIT ?) WHERE id < ?",
-            params![from, limit, bound],
-            |row| row.get(0),
-        )?;
-        let Some(to) = to else { continue };
+        // Only as far as all rows are old: one that is dated back by a clock waits for its neighbours.
+        let mut rows =
+            connection.prepare_cached("SELECT seq, id < ? FROM journal WHERE seq > ? ORDER BY seq LIMIT ?")?;
+        let mut rows = rows.query(params![bound, from, limit])?;
+        let mut to = from;
+        while let Some(row) = rows.next()? {
+            if !row.get::<_, bool>(1)? {
+                break;
+            }
+            to = row.get(0)?;
+        }
+        drop(rows);
+        if to == from {
+            continue;
+        }
         let emptied = format!("UPDATE journal SET {column} = NULL WHERE seq > ? AND seq <= ? AND {column} IS NOT NULL");
         connection.execute(&emptied, params![from, to])?;
         connection.execute(

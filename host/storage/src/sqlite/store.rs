@@ -5,8 +5,11 @@ use super::reader::{Found, PAYMENT, Result, id, journal_of};
 use super::writer::Unit;
 use crate::rows::{self, RowError, answer_place, claim_hash, mode_from, open, operations_place, unpack_answer};
 use async_trait::async_trait;
-use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, StoredAnswer, Timer, TimerKind, Versioned};
+use portolan_domain::commit::{
+    Act, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, TimerKind, Versioned,
+};
 use portolan_domain::ids::{ChannelId, MethodId, Name, OperationId, PaymentId, TaskId};
+use portolan_domain::operation::Progress;
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -128,12 +131,9 @@ impl Store for SqliteStore {
             let mut open = vec![];
             for payment in payments {
                 let found = self.find(connection, payment)?;
-                open.extend(
-                    found
-                        .into_iter()
-                        .flat_map(|found| found.versioned.in_flight)
-                        .map(|it| it.0.id),
-                );
+                let in_flight = found.into_iter().flat_map(|found| found.versioned.in_flight);
+                let unanswered = in_flight.filter(|it| it.0.progress != Progress::Waiting);
+                open.extend(unanswered.map(|it| it.0.id));
             }
             Ok(open)
         })
@@ -229,6 +229,13 @@ impl Store for SqliteStore {
         self.writer.write(unit).await?;
         self.kept.methods.put(method.id, method);
         Ok(())
+    }
+
+    fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT 1 FROM seen WHERE channel = ? AND event = ?")?;
+            Ok(select.exists(params![seen.channel.as_str(), seen.event])?)
+        })
     }
 
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {

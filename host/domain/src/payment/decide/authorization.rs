@@ -129,6 +129,8 @@ pub(super) fn note(
 }
 
 pub(super) fn settle(change: &mut Change, operation: OperationId, task: Option<Task>, how: &str) {
+    // Set by the intent in this same change, where nothing was written before the outcome.
+    change.timers_set.retain(|timer| timer.operation != operation);
     change.timers_clear.push((TimerKind::Check, operation));
     change.timers_clear.push((TimerKind::ActionExpiry, operation));
     if let Some(task) = task.filter(|task| task.closed.is_none()) {
@@ -483,8 +485,9 @@ pub fn release(
     )?;
     if payment.captured.is_zero() {
         let reason = payment.cancel_reason.clone().unwrap_or_else(|| by.to_owned());
-        payment.cancel_reason = Some(reason.clone());
-        payment.record(change, Fact::Canceled { reason })
+        let word = super::public_reason(&reason);
+        payment.cancel_reason = Some(reason);
+        payment.record(change, Fact::Canceled { reason: word })
     } else {
         payment.record(change, Fact::RestReleased)
     }

@@ -136,8 +136,8 @@ fn done(payment: &mut Payment, change: &mut Change, operation: &Operation, amoun
                 change
                     .timers_clear
                     .push((TimerKind::AuthorizationExpiry, authorization));
+                // Its check stays: it finds the authorization released and closes it.
                 change.timers_clear.push((TimerKind::ActionExpiry, authorization));
-                change.timers_clear.push((TimerKind::Check, authorization));
             }
             release(payment, change, attempt, operation.kind.as_str(), Some(operation.id))
         }
