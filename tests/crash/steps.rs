@@ -90,3 +90,50 @@ fn a_kill_in_the_recovery_changes_nothing() {
         world.assert_books().unwrap();
     }
 }
+
+/// A charge that the provider shows to nobody is undone by a reversal. A kill between the reversal's outcome and the
+/// closing of what it undid leaves nothing that nobody looks after.
+#[test]
+fn a_kill_in_a_reversal_forgets_nothing() {
+    for stop in [None, Some("after_outcome:2")] {
+        let mut world = World::start(Options {
+            env: stop
+                .map(|stop| ("PORTOLAN_STOP_AT".to_owned(), stop.to_owned()))
+                .into_iter()
+                .collect(),
+            acquirer: vec!["--silent".into()],
+            policy: "check_first_ms = 50\ncheck_max_ms = 100\nchecks_before_reversal = 2\nchecks_before_human = 1000"
+                .into(),
+            ..Options::default()
+        })
+        .unwrap();
+        let told = world.pay("4242424242424242", 10_914).unwrap();
+        assert_eq!(told.text_at("/outcome"), "unknown", "{}", told.text);
+        if stop.is_some() {
+            world.await_host_end().unwrap();
+            world.set_env(vec![]);
+            world.start_host().unwrap();
+        }
+        let id = told.text_at("/id");
+        world
+            .await_payment(id, |reply| reply.text_at("/status") == "canceled")
+            .unwrap();
+        let nothing_left = |world: &World| {
+            let unknowns = world.admin_call("GET", "/admin/unknowns", None).unwrap();
+            let tasks = world.admin_call("GET", "/admin/tasks", None).unwrap();
+            unknowns.body["unknowns"] == json!([]) && tasks.body["tasks"] == json!([])
+        };
+        let started = std::time::Instant::now();
+        while !nothing_left(&world) {
+            assert!(started.elapsed().as_secs() < 20, "something is left: {stop:?}");
+            std::thread::park_timeout(std::time::Duration::from_millis(50));
+        }
+        let charges = world.charges_of(id).unwrap();
+        assert_eq!(
+            (charges.len(), &charges[0]["status"]),
+            (1, &json!("reversed")),
+            "{stop:?}"
+        );
+        world.assert_books().unwrap();
+    }
+}

@@ -31,10 +31,12 @@ pub enum Fault {
     ResetWithoutEffect,
     /// More is authorized than was asked for.
     ClaimsMore,
+    /// The charge is made; no answer ever comes, and nobody is told of it until it is reversed.
+    Mute,
 }
 
 /// The table: amount modulo 1,000.
-pub const TABLE: [(u64, Fault); 13] = [
+pub const TABLE: [(u64, Fault); 14] = [
     (901, Fault::TimeoutThenSuccess),
     (902, Fault::TimeoutThenDecline),
     (903, Fault::LateSuccess),
@@ -48,6 +50,7 @@ pub const TABLE: [(u64, Fault); 13] = [
     (911, Fault::ErrorWithoutEffect),
     (912, Fault::ResetWithoutEffect),
     (913, Fault::ClaimsMore),
+    (914, Fault::Mute),
 ];
 
 /// The fault of an amount.

@@ -264,7 +264,7 @@ fn announce(acquirer: &Arc<Acquirer>, charge: &Charge, fault: Fault) {
     let events: Vec<(String, String)> = match fault {
         Fault::DuplicateNotifications => (0..3).map(|_| (event(1), charge.status.clone())).collect(),
         Fault::ReorderedNotifications => vec![(event(2), charge.status.clone()), (event(1), "processing".into())],
-        Fault::LateSuccess => vec![],
+        Fault::LateSuccess | Fault::Mute => vec![],
         _ => vec![(event(1), charge.status.clone())],
     };
     let charge = charge.clone();
@@ -278,7 +278,7 @@ fn announce(acquirer: &Arc<Acquirer>, charge: &Charge, fault: Fault) {
 async fn answer(acquirer: &Acquirer, charge: &Charge, fault: Fault) -> Response {
     let whole = || view(acquirer, charge).to_string();
     match fault {
-        Fault::TimeoutThenSuccess | Fault::TimeoutThenDecline | Fault::LateSuccess => {
+        Fault::TimeoutThenSuccess | Fault::TimeoutThenDecline | Fault::LateSuccess | Fault::Mute => {
             tokio::time::sleep(NEVER).await;
             dropped()
         }
@@ -346,6 +346,18 @@ fn show(acquirer: &Acquirer, charge: &Charge) -> Response {
     (status, axum::Json(view(acquirer, charge))).into_response()
 }
 
+/// Some charges are shown to nobody while they stand.
+fn refuse_mute(charge: &Charge) -> Result<(), Response> {
+    if fault::of_amount(charge.amount) == Fault::Mute && charge.status != "reversed" {
+        return Err(problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "-",
+            "scripted: this charge is not shown",
+        ));
+    }
+    Ok(())
+}
+
 fn visible(charge: Option<&Charge>) -> Option<&Charge> {
     charge.filter(|charge| charge.visible_ms <= now_ms())
 }
@@ -358,7 +370,7 @@ async fn charge_by_id(
     acquirer.authenticate(&headers, b"")?;
     let record = acquirer.record();
     match visible(record.charges.get(&id)) {
-        Some(charge) => Ok(axum::Json(view(&acquirer, charge)).into_response()),
+        Some(charge) => refuse_mute(charge).map(|()| axum::Json(view(&acquirer, charge)).into_response()),
         None => Err(problem(StatusCode::NOT_FOUND, "id", "no such charge")),
     }
 }
@@ -376,7 +388,7 @@ async fn charge_by_key(
     acquirer.authenticate(&headers, b"")?;
     let record = acquirer.record();
     match visible(record.charge_of_key(&by.key)) {
-        Some(charge) => Ok(axum::Json(view(&acquirer, charge)).into_response()),
+        Some(charge) => refuse_mute(charge).map(|()| axum::Json(view(&acquirer, charge)).into_response()),
         None => Err(problem(StatusCode::NOT_FOUND, "key", "no such charge")),
     }
 }
