@@ -14,6 +14,7 @@ use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Context, Input, Kind, Operation, Progress, Target};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide;
+use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store};
 use std::sync::Arc;
@@ -281,6 +282,61 @@ fn lists_page_both_ways_and_stay_with_their_merchant() {
 }
 
 #[test]
+fn events_come_in_the_order_of_their_writing_and_a_poller_misses_none() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        // Decided first, written last: its ids are older than what was written meanwhile.
+        let (slow, slow_commit) = new_payment(&ambient, 1);
+        let (quick, quick_commit) = new_payment(&ambient, 2);
+        store.commit(&quick_commit).await.unwrap();
+        let seen = store.events(&page(), None).unwrap();
+        assert_eq!(seen.iter().map(|event| event.payment).collect::<Vec<_>>(), [quick.id]);
+        store.commit(&slow_commit).await.unwrap();
+        let since = |cursor: &Event| {
+            let newer = Page {
+                before: Some(cursor.id),
+                ..page()
+            };
+            store.events(&newer, None).unwrap()
+        };
+        let new = since(&seen[0]);
+        assert_eq!(new.iter().map(|event| event.payment).collect::<Vec<_>>(), [slow.id]);
+        assert_eq!(since(&new[0]), []);
+        let older = Page {
+            after: Some(new[0].id),
+            ..page()
+        };
+        assert_eq!(store.events(&older, None).unwrap(), seen);
+        // Several events of one commit are told apart.
+        let (mut third, commit) = new_payment(&ambient, 3);
+        store.commit(&commit).await.unwrap();
+        let mut change = Change::new(&ambient);
+        for _ in 0..3 {
+            third.record(&mut change, Fact::MethodSet).unwrap();
+        }
+        store.commit(&change.into_commit(third, 1)).await.unwrap();
+        let all = store.events(&Page { limit: 9, ..page() }, None).unwrap();
+        assert_eq!(all.len(), 6);
+        for (at, event) in all.iter().enumerate() {
+            let after = Page {
+                after: Some(event.id),
+                limit: 9,
+                ..page()
+            };
+            assert_eq!(store.events(&after, None).unwrap(), all[at + 1..], "after {at}");
+            let before = Page {
+                before: Some(event.id),
+                limit: 9,
+                ..page()
+            };
+            assert_eq!(store.events(&before, None).unwrap(), all[..at], "before {at}");
+            let last = store.events(&Page { limit: 1, ..before }, None).unwrap();
+            assert_eq!(last, all[at.saturating_sub(1)..at], "the one next to {at}");
+        }
+    });
+}
+
+#[test]
 fn books_add_up_whoever_keeps_them() {
     each_store(|store| async move {
         let ambient = Manual(AtomicU64::new(1));
@@ -526,7 +582,6 @@ fn what_is_pruned_is_gone_and_the_rest_stays() {
 }
 
 fn accept(payment: &mut Payment, change: &mut Change, attempt: AttemptId) {
-    use portolan_domain::payment::fact::Fact;
     payment
         .record(
             change,

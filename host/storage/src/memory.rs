@@ -251,17 +251,23 @@ impl Library for MemoryStore {
                 && event.mode == wanted.mode
                 && payment.is_none_or(|id| id == event.payment)
         };
-        let by_id: BTreeMap<Uuid, &Event> = state
-            .events
+        let written: Vec<&Event> = state.events.iter().filter(theirs).collect();
+        let place = |id: Option<EventId>| id.and_then(|id| written.iter().position(|event| event.id == id));
+        let (end, start) = (place(wanted.after), place(wanted.before).map(|at| at + 1));
+        let since_ms = wanted.created_gte_ms.unwrap_or(0);
+        let mut shown: Vec<Event> = written
             .iter()
-            .filter(theirs)
-            .map(|event| (event.id.0, event))
+            .take(end.unwrap_or(written.len()))
+            .skip(start.unwrap_or(0))
+            .filter(|event| event.at_ms >= since_ms)
+            .map(|event| (*event).clone())
             .collect();
-        let ids = page(wanted, |id| id.0, by_id.keys().copied());
-        Ok(ids
-            .iter()
-            .filter_map(|id| by_id.get(id).map(|event| (*event).clone()))
-            .collect())
+        if start.is_some() && end.is_none() {
+            shown.truncate(wanted.limit);
+        }
+        shown.reverse();
+        shown.truncate(wanted.limit);
+        Ok(shown)
     }
 
     fn refunds(&self, wanted: &Page<RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError> {
