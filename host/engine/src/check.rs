@@ -6,7 +6,7 @@ use crate::follow_up::Ask;
 use crate::run::{Intent, RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
-use portolan_domain::commit::{Change, Commit, TimerKind, Versioned, task_uuid};
+use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned, task_uuid};
 use portolan_domain::exchange::{Effect, Exchange};
 use portolan_domain::ids::{OperationId, TaskId};
 use portolan_domain::operation::{Fault, FaultKind, Input, Kind, Operation, Outcome, Progress, State, Verdict};
@@ -256,8 +256,13 @@ impl Engine {
         let Some(current) = self.ports.store.operation(operation.id)? else {
             return Ok(());
         };
-        let concluded = journaled(&current.0, Progress::Concluded, &current.1);
         let task = self.open_task(operation.id)?;
+        let is_concluded = current.0.progress == Progress::Concluded;
+        let is_timer = |timer: &Timer| timer.kind == TimerKind::Check && timer.operation == operation.id;
+        if is_concluded && task.is_none() && !base.payment.timers.iter().any(is_timer) {
+            return Ok(());
+        }
+        let concluded = (!is_concluded).then(|| journaled(&current.0, Progress::Concluded, &current.1));
         let close = |_: &mut Payment, change: &mut Change| {
             change.timers_clear.push((TimerKind::Check, operation.id));
             if let Some(task) = task.clone() {
@@ -266,7 +271,7 @@ impl Engine {
             Ok(())
         };
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            commit.operations.push(concluded.clone());
+            commit.operations.extend(concluded.clone());
         };
         self.update(&base, close, complete).await.map(drop)
     }
