@@ -5,7 +5,7 @@ mod books;
 
 use crate::api::new_key;
 use crate::server::Shared;
-use crate::wire::{EventView, PaymentView};
+use crate::wire::{EventView, PaymentView, PayoutView};
 use anyhow::Context;
 use axum::body::Bytes;
 use axum::extract::{Path, Request, State};
@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use portolan_domain::commit::Act;
 use portolan_domain::exchange::{Exchange, Reply};
-use portolan_domain::ids::{EventId, Mode, Name, PaymentId, TaskId};
+use portolan_domain::ids::{EventId, Mode, Name, PaymentId, PayoutId, TaskId};
 use portolan_domain::ports::{ApiKey, Page};
 use portolan_domain::task::{Resolution, Task};
 use serde::Deserialize;
@@ -116,9 +116,12 @@ async fn ready(State(shared): App) -> Response {
 }
 
 async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let id: PaymentId = id
-        .parse()
-        .map_err(|error| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?;
+    let as_payout = || id.parse().map(PayoutId::payment).ok();
+    let parsed: Result<PaymentId, _> = id.parse();
+    let id = match parsed {
+        Ok(id) => id,
+        Err(error) => as_payout().ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?,
+    };
     let app = &shared.app;
     let found = app
         .store
@@ -148,6 +151,7 @@ async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Valu
     });
     Ok(Json(json!({
         "payment": PaymentView::of(&found.payment),
+        "payout": PayoutView::of(&found.payment),
         "version": found.version,
         "operations": operations.collect::<Vec<_>>(),
         "entries": entries.iter().map(books::entry_json).collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! The composition root: builds store, vault, channels and engine from the configuration, and nothing else.
 
 use crate::config::{Config, read_secret};
+use crate::corridors::Corridors;
 use crate::steps::StopAt;
 use crate::wire::Json;
 use anyhow::Context;
@@ -33,6 +34,10 @@ pub struct App {
     pub key_ring: Arc<dyn KeyRing>,
     /// The store itself, for backups.
     pub sqlite: Arc<SqliteStore>,
+    /// The channels.
+    pub channels: Arc<dyn Channels>,
+    /// What payouts need.
+    pub corridors: Corridors,
     /// Time and ids.
     pub ambient: Arc<dyn Ambient>,
 }
@@ -81,15 +86,16 @@ impl App {
             (Egress::new(Timeouts::default()), vault.clone(), ambient.clone()),
             config.public_url.clone(),
         )?;
+        let channels = channels(registry);
         let ports = Ports {
             store: sqlite.clone(),
-            channels: channels(registry),
+            channels: channels.clone(),
             vault: vault.clone(),
             ambient: ambient.clone(),
             render: Arc::new(Json),
             steps: Arc::new(StopAt::from_env()),
         };
-        let engine = Arc::new(Engine::new(ports, config.policy));
+        let engine = Arc::new(Engine::new(ports, config.policy, config.pricing));
         Ok(Self {
             config,
             engine,
@@ -98,6 +104,8 @@ impl App {
             store: sqlite.clone(),
             key_ring: sqlite.clone(),
             sqlite,
+            channels,
+            corridors: Corridors::load()?,
             ambient,
         })
     }

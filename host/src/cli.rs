@@ -35,7 +35,7 @@ enum Verb {
     Key(KeyVerb),
     /// Everything about one payment: timeline, operations, exchanges, entries.
     Payment {
-        /// pay_…
+        /// pay_… or po_…
         id: String,
     },
     /// Operations whose outcome is not known.

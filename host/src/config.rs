@@ -3,8 +3,9 @@
 
 use portolan_channels::{AdapterSource, ChannelConfig, EndpointConfig};
 use portolan_domain::ids::{Mode, Name};
+use portolan_domain::money::Asset;
 use portolan_domain::payment::decide::Policy;
-use portolan_engine::Retention;
+use portolan_engine::{QuotePolicy, Retention};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The largest share that the router takes of an exchange: a tenth.
+const MARKUP_MAX_BPS: u32 = 1_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// What is wrong, in one line.
@@ -31,6 +34,10 @@ struct Raw {
     store: RawStore,
     #[serde(default)]
     policy: RawPolicy,
+    #[serde(default)]
+    pricing: RawPricing,
+    #[serde(default)]
+    token: Vec<RawToken>,
     #[serde(default)]
     adapter: Vec<RawAdapter>,
     #[serde(default)]
@@ -114,6 +121,29 @@ impl Default for RawPolicy {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawPricing {
+    markup_bps: u32,
+    deadline_ms: u64,
+}
+
+impl Default for RawPricing {
+    fn default() -> Self {
+        Self {
+            markup_bps: 0,
+            deadline_ms: 3_000,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawToken {
+    code: String,
+    exponent: u8,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawAdapter {
     name: String,
@@ -181,6 +211,10 @@ pub struct Config {
     pub retention: Retention,
     /// How long the router waits for what.
     pub policy: Policy,
+    /// What the router takes for an exchange, and how long it waits for prices.
+    pub pricing: QuotePolicy,
+    /// The tokens that amounts may be in, besides ISO 4217.
+    pub tokens: Vec<Asset>,
     /// The adapters.
     pub adapters: Vec<AdapterSource>,
     /// The channels.
@@ -201,6 +235,12 @@ impl Config {
         Self::check(raw, file.parent().unwrap_or(Path::new("."))).map_err(failed)
     }
 
+    /// A currency of ISO 4217, or one of the tokens.
+    pub fn asset(&self, code: &str) -> Option<Asset> {
+        let token = || self.tokens.iter().find(|token| token.code() == code).cloned();
+        Asset::currency(code).or_else(token)
+    }
+
     fn check(raw: Raw, base: &Path) -> Result<Self, String> {
         if !raw.server.admin.ip().is_loopback() {
             return Err(format!(
@@ -218,6 +258,20 @@ impl Config {
             channels.push(channel);
         }
         let policy = raw.policy;
+        if raw.pricing.markup_bps > MARKUP_MAX_BPS {
+            return Err(format!(
+                "pricing.markup_bps = {}: at most {MARKUP_MAX_BPS}",
+                raw.pricing.markup_bps
+            ));
+        }
+        let token = |it: RawToken| {
+            let wrong = format!(
+                "token {:?}: a code is SYMBOL:namespace:chain, with at most 18 decimals",
+                it.code
+            );
+            Asset::token(&it.code, it.exponent).ok_or(wrong)
+        };
+        let tokens = raw.token.into_iter().map(token).collect::<Result<_, _>>()?;
         Ok(Self {
             listen: raw.server.listen,
             admin: raw.server.admin,
@@ -246,6 +300,12 @@ impl Config {
                 authorization_ms: policy.authorization_ms,
                 attempts_max: policy.attempts_max,
             },
+            pricing: QuotePolicy {
+                markup_bps: raw.pricing.markup_bps,
+                deadline: Duration::from_millis(raw.pricing.deadline_ms),
+                ..QuotePolicy::default()
+            },
+            tokens,
             adapters: raw
                 .adapter
                 .into_iter()

@@ -5,6 +5,7 @@ mod api;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod corridors;
 pub mod server;
 mod steps;
 pub mod telemetry;

@@ -3,13 +3,18 @@
 
 mod balance;
 mod event;
+mod payout;
+mod quote;
 
 pub use balance::BalancesView;
 pub use event::EventView;
+pub use payout::PayoutView;
+pub use quote::QuoteView;
 
 use portolan_domain::commit::StoredAnswer;
-use portolan_domain::ids::{CaptureId, Mode, OperationId, RefundId};
-use portolan_domain::operation::{Action, CardFacts, Kind};
+use portolan_domain::ids::{CaptureId, Mode, OperationId, QuoteId, RefundId};
+use portolan_domain::operation::{Action, CardFacts, Instrument, Kind};
+use portolan_domain::payment::conversion::{Conversion, Leg, legs};
 use portolan_domain::payment::status::FollowUpStatus;
 use portolan_domain::payment::{Attempt, FollowUp, LastError, Payment};
 use portolan_domain::ports::{Method, Render};
@@ -24,7 +29,10 @@ pub struct Json;
 
 impl Render for Json {
     fn payment(&self, payment: &Payment) -> StoredAnswer {
-        answer(&PaymentView::of(payment))
+        match PayoutView::of(payment) {
+            Some(payout) => answer(&payout),
+            None => answer(&PaymentView::of(payment)),
+        }
     }
 
     fn refund(&self, payment: &Payment, refund: OperationId) -> StoredAnswer {
@@ -109,7 +117,13 @@ pub struct PaymentView<'a> {
     #[serde(serialize_with = "text_or_null")]
     #[schemars(with = "Option<String>")]
     payment_method: Option<portolan_domain::ids::MethodId>,
+    /// `card`, `wallet:…` or `token:…`.
+    payment_method_type: Option<Cow<'a, str>>,
     card: Option<CardView<'a>>,
+    /// What the merchant gets for it in another currency.
+    settlement: Option<SettlementView<'a>>,
+    /// What is done one after the other: collect, convert.
+    legs: Vec<LegView>,
     next_action: Option<ActionView<'a>>,
     last_error: Option<ErrorView<'a>>,
     description: Option<&'a str>,
@@ -154,8 +168,14 @@ impl<'a> PaymentView<'a> {
             amount_captured: Minor(payment.captured.minor()),
             amount_refunded: Minor(payment.refunded.minor()),
             capture_method: if payment.manual_capture { "manual" } else { "automatic" },
-            payment_method: payment.method,
-            card: payment.card.as_ref().map(CardView::of),
+            payment_method: payment.method(),
+            payment_method_type: payment.instrument.as_ref().map(method_type),
+            card: match &payment.instrument {
+                Some(Instrument::Card(_, card)) => Some(CardView::of(card)),
+                Some(Instrument::Wallet(_) | Instrument::Token(_)) | None => None,
+            },
+            settlement: payment.conversion.as_ref().map(SettlementView::of),
+            legs: legs(payment).into_iter().map(LegView::of).collect(),
             next_action: payment.action.as_ref().map(ActionView::of),
             last_error: payment.last_error.as_ref().map(ErrorView::of),
             description: payment.description.as_deref(),
@@ -176,6 +196,82 @@ impl<'a> PaymentView<'a> {
             outcome: payment.unknown.map(|_| "unknown"),
             unknown_since: payment.unknown.map(|unknown| seconds(unknown.since_ms)),
             next_check_at: payment.unknown.map(|unknown| seconds(unknown.next_check_ms)),
+        }
+    }
+}
+
+fn method_type(instrument: &Instrument) -> Cow<'_, str> {
+    match instrument {
+        Instrument::Card(..) => "card".into(),
+        Instrument::Wallet(name) => format!("wallet:{name}").into(),
+        Instrument::Token(code) => format!("token:{code}").into(),
+    }
+}
+
+/// What the merchant gets in another currency, by the quote that the payment used.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Settlement")]
+struct SettlementView<'a> {
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    quote: QuoteId,
+    /// What is owed: promised first, given once it is exchanged.
+    amount: Minor,
+    currency: &'a str,
+    /// Units of it for one of the payer's, all costs in.
+    rate: String,
+    channel: &'a str,
+    /// The leg's state: `planned`, `submitted`, `unknown`, `succeeded`, `compensated`, `manual`, …
+    status: &'static str,
+    /// `requote`, `hold` or `refund`.
+    if_rate_lost: &'static str,
+    max_slippage_bps: u32,
+    /// How often a fresh price was asked for.
+    requotes: u32,
+    expires_at: u64,
+}
+
+impl<'a> SettlementView<'a> {
+    fn of(conversion: &'a Conversion) -> Self {
+        let amount = conversion.given.as_ref().unwrap_or(&conversion.terms.owed);
+        Self {
+            quote: conversion.quote,
+            amount: Minor(amount.minor()),
+            currency: amount.asset().code(),
+            rate: conversion.terms.rate.value().to_string(),
+            channel: conversion.terms.channel.as_str(),
+            status: conversion.state.as_str(),
+            if_rate_lost: conversion.if_lost.as_str(),
+            max_slippage_bps: conversion.slippage_bps,
+            requotes: conversion.requotes,
+            expires_at: seconds(conversion.terms.quotation.expires_ms),
+        }
+    }
+}
+
+/// One leg.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Leg")]
+struct LegView {
+    /// `collect` or `convert`.
+    name: &'static str,
+    status: &'static str,
+    /// Before it giving up is free.
+    pivot: bool,
+    channel: Option<String>,
+    amount: Minor,
+    currency: String,
+}
+
+impl LegView {
+    fn of(leg: Leg) -> Self {
+        Self {
+            name: leg.name,
+            status: leg.state.as_str(),
+            pivot: leg.is_pivot,
+            channel: leg.channel.map(|channel| channel.to_string()),
+            amount: Minor(leg.amount.minor()),
+            currency: leg.amount.asset().code().to_owned(),
         }
     }
 }

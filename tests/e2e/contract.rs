@@ -54,7 +54,7 @@ fn every_described_route_is_there_and_takes_the_fields_that_are_described() {
             assert_eq!(told, described, "{method} {path}");
         }
     }
-    assert_eq!(seen, 13);
+    assert_eq!(seen, 19);
     let elsewhere = call(world.api, "DELETE", "/v1/payments", &[], None).unwrap();
     assert_eq!(elsewhere.status, 405, "{}", elsewhere.text);
 }
@@ -104,6 +104,33 @@ fn answers_are_as_described() {
     assert_described(&document, ("get", "/v1/payments/{id}"), &missing);
     assert!(missing.text_at("/request_id").starts_with("req_"), "{}", missing.text);
     assert_eq!(missing.header("request-id"), Some(missing.text_at("/request_id")));
+}
+
+#[test]
+fn answers_across_borders_are_as_described() {
+    let world = crate::cross_border::world();
+    let document = document(&world);
+    let quote = crate::cross_border::eur_to_hkd(&world, 10_000);
+    assert_described(&document, ("post", "/v1/quotes"), &quote);
+    let paid = crate::cross_border::pay(&world, &quote, &json!({}));
+    assert_described(&document, ("post", "/v1/payments"), &paid);
+    let payout = world
+        .post("/v1/payouts", &crate::payouts::to_hong_kong(20_000))
+        .unwrap();
+    assert_eq!(payout.status, 200, "{}", payout.text);
+    assert_described(&document, ("post", "/v1/payouts"), &payout);
+    for (path, at) in [
+        ("/v1/quotes/{id}", format!("/v1/quotes/{}", quote.text_at("/id"))),
+        ("/v1/payouts/{id}", format!("/v1/payouts/{}", payout.text_at("/id"))),
+        ("/v1/payouts", "/v1/payouts".into()),
+        ("/v1/corridors", "/v1/corridors".into()),
+        ("/v1/balances", "/v1/balances".into()),
+        ("/v1/events", "/v1/events?limit=100".into()),
+    ] {
+        let shown = world.get(&at).unwrap();
+        assert_eq!(shown.status, 200, "{at}: {}", shown.text);
+        assert_described(&document, ("get", path), &shown);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod contract;
+mod cross_border;
 mod faults;
 mod flows;
 mod hostile;
@@ -16,6 +17,7 @@ mod idempotency;
 mod leaks;
 mod limits;
 mod payments;
+mod payouts;
 mod postgres;
 mod refusals;
 mod stripe;

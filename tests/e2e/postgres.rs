@@ -106,8 +106,16 @@ impl Drop for Postgres {
 }
 
 fn schema(backend: &str) -> String {
-    let file = format!("host/storage/migrations/{backend}/0001_spine.sql");
-    std::fs::read_to_string(workspace().join(file)).unwrap()
+    let folder = workspace().join(format!("host/storage/migrations/{backend}"));
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect()
 }
 
 /// Table and column, a line each, of the embedded store's schema.
@@ -171,6 +179,11 @@ fn the_schema_for_many_nodes_is_the_embedded_one_and_its_guards_hold() {
         "a hash has 32 bytes"
     );
     postgres.run(&row("(SELECT hash FROM chain_head)")).unwrap();
+    let quote = format!("INSERT INTO quote VALUES ({id}, 'test:shop', 5, NULL, '', '')");
+    postgres.run(&quote).unwrap();
+    let take = format!("UPDATE quote SET used_by = {id} WHERE id = {id} AND used_by IS NULL");
+    assert_eq!(postgres.run(&take).unwrap(), "UPDATE 1");
+    assert_eq!(postgres.run(&take).unwrap(), "UPDATE 0", "a quote is used once");
     let most = "9".repeat(38);
     postgres
         .run(&format!(

@@ -64,6 +64,8 @@ pub struct Options {
     pub timeout_ms: u32,
     /// More configuration, put at the end.
     pub more: String,
+    /// FX desks, `desk-a`, `desk-b`, …: more arguments for each.
+    pub desks: Vec<Vec<String>>,
     /// Lines put into the sandbox channel's table: `disabled = true` and the like.
     pub channel: String,
     /// Put in front of the host's command: `strace` and the like.
@@ -84,12 +86,36 @@ impl Default for Options {
             policy: "check_first_ms = 200\ncheck_max_ms = 1000".into(),
             timeout_ms: 800,
             more: String::new(),
+            desks: vec![],
             channel: String::new(),
             wrapper: vec![],
             program: "portolan",
             is_loud: false,
         }
     }
+}
+
+/// The desks' channels, in order.
+const DESKS: [&str; 3] = ["desk-a", "desk-b", "desk-c"];
+
+/// Starts a simulator over its record; where it listens.
+fn simulator(name: &str, listen: &str, record: &Path, arguments: &[String]) -> anyhow::Result<(Child, SocketAddr)> {
+    let program = binary(name);
+    let mut command = Command::new(&program);
+    command
+        .args(["--listen", listen, "--record"])
+        .arg(record)
+        .args(arguments)
+        .stdout(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{}: run cargo xtask build", program.display()))?;
+    let out = child.stdout.take().context("no output")?;
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let address = line.trim().rsplit("http://").next().unwrap_or_default();
+    let at = address.parse().with_context(|| format!("{name} said {line:?}"))?;
+    Ok((child, at))
 }
 
 /// A running world.
@@ -99,9 +125,12 @@ pub struct World {
     _temporary: Option<tempfile::TempDir>,
     options: Options,
     acquirer: Option<Child>,
+    desks: Vec<Child>,
     host: Option<Child>,
     /// Where the acquirer listens.
     pub acquirer_at: SocketAddr,
+    /// Where the desks listen.
+    pub desks_at: Vec<SocketAddr>,
     /// Where merchants call.
     pub api: SocketAddr,
     /// Where operators call.
@@ -113,7 +142,8 @@ pub struct World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        for child in [&mut self.host, &mut self.acquirer].into_iter().flatten() {
+        let desks = self.desks.iter_mut();
+        for child in [&mut self.host, &mut self.acquirer].into_iter().flatten().chain(desks) {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -151,8 +181,10 @@ impl World {
             folder,
             _temporary: None,
             acquirer: None,
+            desks: vec![],
             host: None,
             acquirer_at: SocketAddr::from(([127, 0, 0, 1], 0)),
+            desks_at: vec![],
             api: free_port()?,
             admin: free_port()?,
             key: String::new(),
@@ -160,6 +192,7 @@ impl World {
             options,
         };
         world.start_acquirer()?;
+        world.start_desks()?;
         world.write_config()?;
         world.start_host()?;
         world.key = world.new_key("shop")?;
@@ -168,22 +201,72 @@ impl World {
 
     /// Starts the acquirer over its record.
     pub fn start_acquirer(&mut self) -> anyhow::Result<()> {
-        let program = binary("portolan-acquirer");
-        let mut command = Command::new(&program);
-        command
-            .args(["--listen", &self.acquirer_at.to_string(), "--record"])
-            .arg(self.folder.join("acquirer.jsonl"))
-            .args(&self.options.acquirer)
-            .stdout(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("{}: run cargo xtask build", program.display()))?;
-        let out = child.stdout.take().context("no output")?;
-        let mut line = String::new();
-        BufReader::new(out).read_line(&mut line)?;
-        let address = line.trim().rsplit("http://").next().unwrap_or_default();
-        self.acquirer_at = address.parse().with_context(|| format!("the acquirer said {line:?}"))?;
+        let listen = self.acquirer_at.to_string();
+        let record = self.folder.join("acquirer.jsonl");
+        let (child, at) = simulator("portolan-acquirer", &listen, &record, &self.options.acquirer)?;
+        self.acquirer_at = at;
         self.acquirer = Some(child);
+        Ok(())
+    }
+
+    fn start_desks(&mut self) -> anyhow::Result<()> {
+        for (name, more) in DESKS.iter().zip(self.options.desks.clone()) {
+            let webhook = format!("http://{}/notify/{name}", self.api);
+            let mut arguments = vec!["--webhook-url".to_owned(), webhook];
+            arguments.extend(more);
+            let record = self.folder.join(format!("{name}.jsonl"));
+            let (child, at) = simulator("portolan-desk", "127.0.0.1:0", &record, &arguments)?;
+            self.desks.push(child);
+            self.desks_at.push(at);
+        }
+        Ok(())
+    }
+
+    /// The channels of the desks, as configuration.
+    fn desk_channels(&self) -> String {
+        if self.desks_at.is_empty() {
+            return String::new();
+        }
+        let (folder, guest) = (self.folder.display(), guest("portolan_airwallex_adapter"));
+        let timeout_ms = self.options.timeout_ms;
+        let mut text = format!("\n[[adapter]]\nname = \"airwallex\"\nfile = \"{}\"\n", guest.display());
+        for (name, at) in DESKS.iter().zip(&self.desks_at) {
+            text.push_str(&format!(
+                r#"
+[[channel]]
+id = "{name}"
+mode = "test"
+adapter = "airwallex"
+harmless = ["POST /api/v1/authentication/login", "POST /api/v1/fx/quotes/create"]
+settings = {{ timeout_ms = {timeout_ms} }}
+endpoints.api = {{ url = "http://{at}", allow_private = true }}
+secrets.client_id = "file:{folder}/desk-id.secret"
+secrets.api_key = "file:{folder}/desk-key.secret"
+keys.webhook = "file:{folder}/desk-webhook.secret"
+"#
+            ));
+        }
+        text
+    }
+
+    /// What a desk really did.
+    pub fn desk_records(&self, which: usize) -> anyhow::Result<Value> {
+        let at = self.desks_at.get(which).context("no such desk")?;
+        Ok(call(*at, "GET", "/records", &[], None)?.body)
+    }
+
+    /// Moves the market at a desk by so many basis points.
+    pub fn move_market(&self, which: usize, moved_bps: i64) -> anyhow::Result<()> {
+        let at = self.desks_at.get(which).context("no such desk")?;
+        let body = json!({ "moved_bps": moved_bps }).to_string();
+        let reply = call(
+            *at,
+            "POST",
+            "/market",
+            &[("content-type", "application/json")],
+            Some(&body),
+        )?;
+        anyhow::ensure!(reply.status == 200, "moving the market: {}", reply.text);
         Ok(())
     }
 
@@ -193,6 +276,9 @@ impl World {
             ("client", "acquirer-client-secret"),
             ("signing", "acquirer-signing-key"),
             ("notify", "acquirer-notify-key"),
+            ("desk-id", "desk-client-id"),
+            ("desk-key", "desk-api-key"),
+            ("desk-webhook", "desk-webhook-secret"),
         ];
         for (name, value) in secrets {
             std::fs::write(self.folder.join(format!("{name}.secret")), value)?;
@@ -232,8 +318,10 @@ endpoints.acquirer = {{ url = "http://{acquirer}", allow_private = true }}
 secrets.client_secret = "file:{folder}/client.secret"
 keys.signing = "file:{folder}/signing.secret"
 keys.notify = "file:{folder}/notify.secret"
+{desks}
 {more}
 "#,
+            desks = self.desk_channels(),
             api = self.api,
             admin = self.admin,
             guest = guest("portolan_sandbox_adapter").display(),

@@ -15,6 +15,8 @@ pub fn all(profile: &str) -> anyhow::Result<()> {
         "portolan",
         "-p",
         "portolan-acquirer",
+        "-p",
+        "portolan-desk",
     ])
 }
 
@@ -28,6 +30,7 @@ pub fn guests() -> anyhow::Result<()> {
     );
     guest("portolan-sandbox-adapter", "target/guests")?;
     guest("portolan-stripe-adapter", "target/guests")?;
+    guest("portolan-airwallex-adapter", "target/guests")?;
     // It is built on the sandbox adapter, whose component it would overwrite.
     guest("portolan-misbehaving-adapter", "target/guests-misbehaving")
 }

@@ -9,7 +9,6 @@
 use crate::charge::{Charge, Decline, FollowUp, NewCharge, issuer};
 use crate::fault::{self, Fault};
 use crate::record::Record;
-use crate::serve::DropConnection;
 use crate::{Options, notify};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -17,12 +16,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
+use portolan_simulator::notify::hmac_hex;
+use portolan_simulator::{dropped, now_ms};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long "no answer ever comes" lasts: longer than anybody waits.
 const NEVER: Duration = Duration::from_secs(120);
@@ -75,7 +76,7 @@ impl Acquirer {
         if sessions.get(token).is_none_or(|until| *until < now_ms()) {
             return Err(problem(StatusCode::UNAUTHORIZED, "authorization", "no open session"));
         }
-        if header("x-signature") != notify::hmac_hex(&self.options.signing_key, body) {
+        if header("x-signature") != hmac_hex(&self.options.signing_key, body) {
             return Err(problem(
                 StatusCode::FORBIDDEN,
                 "x-signature",
@@ -85,12 +86,6 @@ impl Acquirer {
         self.requests.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(0))
 }
 
 fn problem(status: StatusCode, field: &str, message: &str) -> Response {
@@ -247,12 +242,6 @@ fn without_effect(fault: Fault) -> Response {
         Fault::ResetWithoutEffect => dropped(),
         _ => problem(StatusCode::INTERNAL_SERVER_ERROR, "-", "scripted error"),
     }
-}
-
-fn dropped() -> Response {
-    let mut response = StatusCode::OK.into_response();
-    response.extensions_mut().insert(DropConnection);
-    response
 }
 
 fn announce(acquirer: &Arc<Acquirer>, charge: &Charge, fault: Fault) {

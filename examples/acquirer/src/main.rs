@@ -6,7 +6,6 @@ mod fault;
 mod http;
 mod notify;
 mod record;
-mod serve;
 
 use anyhow::Context;
 use clap::Parser;
@@ -57,14 +56,7 @@ async fn main() -> anyhow::Result<()> {
         .await
         .context("listening")?;
     let address = listener.local_addr()?;
-    write_line(&format!("acquirer listening on http://{address}"))?;
+    portolan_simulator::announce(&format!("acquirer listening on http://{address}"))?;
     let acquirer = Arc::new(http::Acquirer::new(options, record, format!("http://{address}")));
-    serve::serve(listener, http::routes(acquirer)).await
-}
-
-fn write_line(line: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    let mut out = std::io::stdout();
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
+    portolan_simulator::serve(listener, http::routes(acquirer)).await
 }

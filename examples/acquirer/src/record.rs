@@ -1,10 +1,9 @@
 //! The durable record: every change is a JSON line, synced before it is answered, and read back at start.
 
 use crate::charge::{Charge, FollowUp};
+use portolan_simulator::journal::Journal;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
 /// One line.
@@ -16,8 +15,7 @@ enum Line {
 
 /// Everything that the acquirer did.
 pub struct Record {
-    file: File,
-    is_synced: bool,
+    journal: Journal<Line>,
     /// By id.
     pub charges: HashMap<String, Charge>,
     /// By key; without keys, by id.
@@ -29,23 +27,20 @@ pub struct Record {
 impl Record {
     /// Reads the record back; a torn last line is what a crash leaves, and is dropped.
     pub fn open(path: &Path, is_synced: bool) -> anyhow::Result<Self> {
-        let file = File::options().create(true).append(true).read(true).open(path)?;
+        let (mut charges, mut follow_ups) = (vec![], HashMap::new());
+        let journal = Journal::open(path, is_synced, |line| match line {
+            Line::Charge(charge) => charges.push(charge),
+            Line::FollowUp(follow_up) => {
+                follow_ups.insert(follow_up.key.clone(), follow_up);
+            }
+        })?;
         let mut record = Self {
-            file: file.try_clone()?,
-            is_synced,
+            journal,
             charges: HashMap::new(),
-            follow_ups: HashMap::new(),
+            follow_ups,
             by_key: HashMap::new(),
         };
-        for line in BufReader::new(file).lines() {
-            match serde_json::from_str(&line?) {
-                Ok(Line::Charge(charge)) => record.index(charge),
-                Ok(Line::FollowUp(follow_up)) => {
-                    record.follow_ups.insert(follow_up.key.clone(), follow_up);
-                }
-                Err(_) => break,
-            }
-        }
+        charges.into_iter().for_each(|charge| record.index(charge));
         Ok(record)
     }
 
@@ -59,25 +54,15 @@ impl Record {
 
     /// Writes a charge as it is now.
     pub fn put_charge(&mut self, charge: Charge) -> anyhow::Result<()> {
-        self.append(&Line::Charge(charge.clone()))?;
+        self.journal.append(&Line::Charge(charge.clone()))?;
         self.index(charge);
         Ok(())
     }
 
     /// Writes a follow-up as it is now.
     pub fn put_follow_up(&mut self, follow_up: FollowUp) -> anyhow::Result<()> {
-        self.append(&Line::FollowUp(follow_up.clone()))?;
+        self.journal.append(&Line::FollowUp(follow_up.clone()))?;
         self.follow_ups.insert(follow_up.key.clone(), follow_up);
-        Ok(())
-    }
-
-    fn append(&mut self, line: &Line) -> anyhow::Result<()> {
-        let mut bytes = serde_json::to_vec(line)?;
-        bytes.push(b'\n');
-        self.file.write_all(&bytes)?;
-        if self.is_synced {
-            self.file.sync_data()?;
-        }
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! The contract 0.1 on the host's side: generated bindings, which interfaces a component has, and one call of each.
-//! Conversions between the contract's types and the domain's are in `abi/convert.rs`.
+//! Conversions between the contract's types and the domain's are in `abi/convert.rs`, and for exchanges and payouts in
+//! `abi/trade.rs`.
 
 pub(crate) mod convert;
+mod trade;
 mod generated {
     #![allow(missing_docs, clippy::all, clippy::restriction)]
     wasmtime::component::bindgen!({
@@ -202,6 +204,18 @@ pub(crate) fn step(
                 .call_reverse(store, &ctx, &convert::target(target), &answers)?
                 .map_err(convert::fault)
                 .and_then(convert::capture_step),
+            Input::Quote(inquiry) => guest!(prepared, store, instance, exchange)
+                .call_quote(store, &ctx, &trade::inquiry(inquiry), &answers)?
+                .map_err(convert::fault)
+                .and_then(trade::quote_step),
+            Input::Convert(quotation) => guest!(prepared, store, instance, exchange)
+                .call_convert(store, &ctx, &trade::conversion(operation, quotation), &answers)?
+                .map_err(convert::fault)
+                .and_then(trade::convert_step),
+            Input::Pay(order) => guest!(prepared, store, instance, payouts)
+                .call_pay(store, &ctx, &trade::payout(operation, order), &answers)?
+                .map_err(convert::fault)
+                .and_then(trade::payout_step),
             Input::Status(target) => {
                 let of = convert::target(target);
                 match target.kind {
@@ -221,6 +235,14 @@ pub(crate) fn step(
                         .call_status(store, &ctx, &of, &answers)?
                         .map_err(convert::fault)
                         .and_then(convert::capture_step),
+                    Kind::Convert | Kind::Quote => guest!(prepared, store, instance, exchange)
+                        .call_status(store, &ctx, &of, &answers)?
+                        .map_err(convert::fault)
+                        .and_then(trade::convert_step),
+                    Kind::Pay => guest!(prepared, store, instance, payouts)
+                        .call_status(store, &ctx, &of, &answers)?
+                        .map_err(convert::fault)
+                        .and_then(trade::payout_step),
                 }
             }
         };

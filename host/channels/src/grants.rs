@@ -235,6 +235,8 @@ fn places(asks: &[wit::PlaceAsk], endpoint: &str) -> Vec<Place> {
 pub(crate) fn interface_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Authorize | Kind::Resume => "payments",
+        Kind::Quote | Kind::Convert => "exchange",
+        Kind::Pay => "payouts",
         Kind::Capture | Kind::Cancel => "captures",
         Kind::Refund => "refunds",
         Kind::Reverse => "reversals",

@@ -339,13 +339,16 @@ fn facts(line: &Line) -> ChannelFacts {
         (Kind::Cancel, indices.captures.is_some()),
         (Kind::Refund, indices.refunds.is_some()),
         (Kind::Reverse, indices.reversals.is_some()),
+        (Kind::Quote, indices.exchange.is_some()),
+        (Kind::Convert, indices.exchange.is_some()),
+        (Kind::Pay, indices.payouts.is_some()),
     ];
     let rules = line
         .adapter
         .manifest
         .capabilities
         .iter()
-        .filter(|capability| capability.of == "payments");
+        .filter(|capability| matches!(capability.of.as_str(), "payments" | "payouts"));
     ChannelFacts {
         id: line.config.id.clone(),
         mode: line.config.mode,
@@ -369,8 +372,18 @@ fn facts(line: &Line) -> ChannelFacts {
 fn check_memo(outcome: portolan_domain::operation::Outcome, longest: usize) -> Result<Step, Fault> {
     use portolan_domain::operation::Outcome;
     let memo = match &outcome {
-        Outcome::Accepted { memo, .. } | Outcome::Waiting { memo, .. } | Outcome::Done { memo, .. } => memo.as_ref(),
-        Outcome::Declined(_) | Outcome::Standing(_) | Outcome::NotFound | Outcome::Unknown(_) => None,
+        Outcome::Accepted { memo, .. }
+        | Outcome::Waiting { memo, .. }
+        | Outcome::Done { memo, .. }
+        | Outcome::Converted { memo, .. }
+        | Outcome::Sent { memo, .. } => memo.as_ref(),
+        Outcome::Quoted(quotation) => quotation.memo.as_ref(),
+        Outcome::Expired
+        | Outcome::Returned { .. }
+        | Outcome::Declined(_)
+        | Outcome::Standing(_)
+        | Outcome::NotFound
+        | Outcome::Unknown(_) => None,
     };
     match memo {
         Some(memo) if memo.bytes.len() > longest => Err(Fault {

@@ -1,8 +1,9 @@
 //! The store's unit of writing: everything that belongs together, all or nothing.
 
 use crate::exchange::Exchange;
-use crate::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, TaskId};
-use crate::ledger::{Entry, Line};
+use crate::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId, TaskId};
+use crate::ledger::{Account, Entry, Line};
+use crate::money::Money;
 use crate::operation::{Operation, Progress};
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
@@ -21,6 +22,8 @@ pub enum TimerKind {
     ActionExpiry,
     /// The authorization lapses.
     AuthorizationExpiry,
+    /// The next leg of the payment is to be done: by the payment's own id, not an operation's.
+    Advance,
 }
 
 impl TimerKind {
@@ -30,14 +33,20 @@ impl TimerKind {
             Self::Check => "check",
             Self::ActionExpiry => "action_expiry",
             Self::AuthorizationExpiry => "authorization_expiry",
+            Self::Advance => "advance",
         }
     }
 
     /// The kind of that word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Check, Self::ActionExpiry, Self::AuthorizationExpiry]
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
+        [
+            Self::Check,
+            Self::ActionExpiry,
+            Self::AuthorizationExpiry,
+            Self::Advance,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
     }
 }
 
@@ -155,6 +164,10 @@ pub struct Commit {
     pub tasks: Vec<Task>,
     /// The answer of a claim.
     pub answer: Option<(ClaimName, StoredAnswer)>,
+    /// A quote that this payment uses: refused if another has.
+    pub quote: Option<QuoteId>,
+    /// What must lie on an account of the merchant's, besides what is held there already.
+    pub covers: Option<(Account, Money)>,
     /// A notification that is dealt with by this commit.
     pub seen: Option<Seen>,
     /// New money: refused when the disk is nearly full, so that outcomes of money in flight still fit.
@@ -177,6 +190,10 @@ pub struct Change {
     pub timers_clear: Vec<(TimerKind, OperationId)>,
     /// Tasks opened or closed.
     pub tasks: Vec<Task>,
+    /// A quote that is used.
+    pub quote: Option<QuoteId>,
+    /// What must lie on an account of the merchant's.
+    pub covers: Option<(Account, Money)>,
 }
 
 impl Change {
@@ -190,6 +207,8 @@ impl Change {
             timers_set: vec![],
             timers_clear: vec![],
             tasks: vec![],
+            quote: None,
+            covers: None,
         }
     }
 
@@ -214,6 +233,7 @@ impl Change {
             merchant: payment.merchant.clone(),
             mode: payment.mode,
             at_ms: self.now_ms,
+            is_payout: payment.payout.is_some(),
             fact,
         });
         id
@@ -281,6 +301,8 @@ impl Change {
             timers_set: self.timers_set,
             timers_clear: cleared,
             tasks: self.tasks,
+            quote: self.quote,
+            covers: self.covers,
             ..Commit::default()
         }
     }

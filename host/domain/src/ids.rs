@@ -55,6 +55,10 @@ ids! {
     MethodId = "pm";
     /// Something a human has to decide.
     TaskId = "task";
+    /// A priced exchange of one asset for another, open to be used once.
+    QuoteId = "qt";
+    /// Money to a beneficiary: a payment that goes out, under its merchants' name.
+    PayoutId = "po";
 }
 
 /// How many of an operation's last bytes are its own; the others are its payment's.
@@ -84,6 +88,20 @@ impl RefundId {
     /// The payment that it belongs to.
     pub fn payment(self) -> PaymentId {
         PaymentId(with_part(self.0, 0))
+    }
+}
+
+impl PayoutId {
+    /// The payment that it is.
+    pub fn payment(self) -> PaymentId {
+        PaymentId(self.0)
+    }
+}
+
+impl QuoteId {
+    /// The operation that asks the `nth` channel for its price.
+    pub fn operation(self, nth: u32) -> OperationId {
+        OperationId(with_part(self.0, nth.saturating_add(1)))
     }
 }
 

@@ -14,8 +14,20 @@ use std::fmt;
 pub enum Account {
     /// What the merchant is owed and the channel has not settled yet.
     MerchantPending(MerchantId),
+    /// What the merchant may have paid out now.
+    MerchantAvailable(MerchantId),
     /// What the channel owes.
     ChannelReceivable(ChannelId),
+    /// What lies at the channel for the router to dispose of: an exchange's or a bank's account.
+    ChannelPrefund(ChannelId),
+    /// What the router has bought and not passed on, or sold and not yet got: nothing, once every exchange is closed.
+    FxPosition,
+    /// What the router earns on exchanges.
+    FxSpread,
+    /// What the router won or lost where it kept a promise at another rate.
+    FxGainLoss,
+    /// What channels take for their work.
+    FeesChannel,
     /// Money that came and belongs to nothing yet.
     SuspenseUnmatched,
 }
@@ -24,7 +36,13 @@ impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MerchantPending(merchant) => write!(f, "merchant:{merchant}:pending"),
+            Self::MerchantAvailable(merchant) => write!(f, "merchant:{merchant}:available"),
             Self::ChannelReceivable(channel) => write!(f, "channel:{channel}:receivable"),
+            Self::ChannelPrefund(channel) => write!(f, "channel:{channel}:prefund"),
+            Self::FxPosition => f.write_str("fx:position"),
+            Self::FxSpread => f.write_str("fx:spread"),
+            Self::FxGainLoss => f.write_str("fx:gain_loss"),
+            Self::FeesChannel => f.write_str("fees:channel"),
             Self::SuspenseUnmatched => f.write_str("suspense:unmatched"),
         }
     }
@@ -106,7 +124,30 @@ pub enum LedgerError {
     OutOfRange,
 }
 
+impl Account {
+    /// The merchant whose account it is.
+    pub fn merchant(&self) -> Option<&MerchantId> {
+        match self {
+            Self::MerchantPending(merchant) | Self::MerchantAvailable(merchant) => Some(merchant),
+            Self::ChannelReceivable(_)
+            | Self::ChannelPrefund(_)
+            | Self::FxPosition
+            | Self::FxSpread
+            | Self::FxGainLoss
+            | Self::FeesChannel
+            | Self::SuspenseUnmatched => None,
+        }
+    }
+}
+
 impl Balance {
+    /// What an account of a merchant still has to give: posted, less what is held for what is on its way.
+    pub fn to_give(&self) -> i128 {
+        self.credit
+            .saturating_sub(self.debit)
+            .saturating_sub(self.pending_debit)
+    }
+
     /// Adds one line.
     pub fn add(&mut self, line: &Line) -> Result<(), LedgerError> {
         let (field, amount) = match (line.layer, line.side) {

@@ -2,6 +2,7 @@
 //! world comes in as arguments or through the traits in [`ports`]. Types that the journal keeps derive serde; the
 //! format is storage's business, and merchants' JSON is the API's.
 
+pub mod beneficiary;
 pub mod certainty;
 pub mod channel;
 pub mod commit;
@@ -12,6 +13,7 @@ pub mod money;
 pub mod operation;
 pub mod payment;
 pub mod ports;
+pub mod quote;
 pub mod routing;
 pub mod task;
 pub mod wire;

@@ -1,10 +1,13 @@
 //! Operations: the unit that has an id, keys, a clock, an intent and an outcome. It owns their inputs and outcomes, and
 //! the judgement of what an outcome may claim; not the loop that runs them.
 
+use crate::beneficiary::PayoutTerms;
 use crate::certainty::Certainty;
 use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
-use crate::money::Money;
+use crate::money::{Asset, Money};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// What an operation does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, Hash)]
@@ -21,6 +24,12 @@ pub enum Kind {
     Refund,
     /// Undoes an authorization of unknown outcome.
     Reverse,
+    /// Prices an exchange of one asset for another.
+    Quote,
+    /// Exchanges at a quotation.
+    Convert,
+    /// Pays a beneficiary.
+    Pay,
 }
 
 impl Kind {
@@ -33,6 +42,17 @@ impl Kind {
             Self::Cancel => "cancel",
             Self::Refund => "refund",
             Self::Reverse => "reverse",
+            Self::Quote => "quote",
+            Self::Convert => "convert",
+            Self::Pay => "pay",
+        }
+    }
+
+    /// Whether it is an attempt's own operation: it brings or pays the money. The others follow such a one, or price.
+    pub fn is_attempt(self) -> bool {
+        match self {
+            Self::Authorize | Self::Resume | Self::Pay => true,
+            Self::Capture | Self::Cancel | Self::Refund | Self::Reverse | Self::Quote | Self::Convert => false,
         }
     }
 }
@@ -58,15 +78,97 @@ pub struct CardFacts {
     pub holder: Option<String>,
 }
 
+/// What a payer pays with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Instrument {
+    /// A stored card: the vault's token, and what it stands for.
+    Card(MethodId, CardFacts),
+    /// A wallet, by the name that channels have for it: `alipay-plus:ALIPAY_CN`.
+    Wallet(String),
+    /// A token on a chain, by its asset's code.
+    Token(String),
+}
+
+impl Instrument {
+    /// The stored card, where it is one.
+    pub fn method(&self) -> Option<MethodId> {
+        match self {
+            Self::Card(method, _) => Some(*method),
+            Self::Wallet(_) | Self::Token(_) => None,
+        }
+    }
+
+    /// The payment method as channels name it: `card`, `wallet:alipay-plus`, `token:USDC`.
+    pub fn word(&self) -> String {
+        match self {
+            Self::Card(..) => "card".into(),
+            Self::Wallet(name) => format!("wallet:{}", name.split(':').next().unwrap_or_default()),
+            Self::Token(code) => format!("token:{}", code.split(':').next().unwrap_or_default()),
+        }
+    }
+}
+
+/// Which side of an exchange is fixed; never both.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Fixed {
+    /// Exactly this is sold.
+    Sell(Money),
+    /// Exactly this is bought.
+    Buy(Money),
+}
+
+/// What an exchange is asked to price.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// What is sold.
+    pub sell: Asset,
+    /// What is bought.
+    pub buy: Asset,
+    /// The fixed side.
+    pub fixed: Fixed,
+    /// For how many seconds the price should hold.
+    pub lock_s: u32,
+}
+
+/// An exchange's price, as the adapter says it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Quotation {
+    /// The provider's reference.
+    pub reference: String,
+    /// What is sold.
+    pub sell: Money,
+    /// What is bought.
+    pub buy: Money,
+    /// Units of what is bought for one unit of what is sold, all costs in.
+    pub rate: Decimal,
+    /// The same without costs.
+    pub mid: Option<Decimal>,
+    /// What the provider takes besides, for the seller to pay.
+    pub fee: Option<Money>,
+    /// Until when it holds.
+    pub expires_ms: u64,
+    /// For the conversion.
+    pub memo: Option<Memo>,
+}
+
+/// A payout's input.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PayOrder {
+    /// The same on every hop.
+    pub uetr: Uuid,
+    /// Who is paid, where, and why.
+    pub terms: PayoutTerms,
+    /// Who pays, as the beneficiary sees it.
+    pub originator: String,
+}
+
 /// An authorization's input.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Authorization {
     /// Capture at once.
     pub capture: bool,
-    /// The vault's token.
-    pub method: MethodId,
-    /// What the token stands for.
-    pub card: CardFacts,
+    /// What the payer pays with.
+    pub instrument: Instrument,
     /// Text for the payer's statement and the provider's console.
     pub description: String,
     /// At most 22 characters on the payer's statement.
@@ -127,6 +229,12 @@ pub enum Input {
     Refund(Target, Option<String>),
     /// Reverse.
     Reverse(Target),
+    /// Price an exchange.
+    Quote(Inquiry),
+    /// Exchange at this quotation.
+    Convert(Quotation),
+    /// Pay.
+    Pay(PayOrder),
     /// What became of the target?
     Status(Target),
 }
@@ -362,6 +470,45 @@ pub enum Outcome {
         /// For later operations.
         memo: Option<Memo>,
     },
+    /// A price.
+    Quoted(Quotation),
+    /// An exchange is done.
+    Converted {
+        /// The provider's reference.
+        reference: String,
+        /// What was sold.
+        sold: Money,
+        /// What was bought.
+        bought: Money,
+        /// For later operations.
+        memo: Option<Memo>,
+    },
+    /// The quotation no longer holds: certainly not exchanged.
+    Expired,
+    /// A payout is on its way, or there.
+    Sent {
+        /// The provider's reference.
+        reference: String,
+        /// Whether the beneficiary has it.
+        is_final: bool,
+        /// When to ask again, where not.
+        check_after_ms: u32,
+        /// ISO 20022's external code of where it stands, `ACSP`.
+        iso_status: Option<String>,
+        /// What the provider took.
+        fee: Option<Money>,
+        /// For later operations.
+        memo: Option<Memo>,
+    },
+    /// A payout was there, or on its way, and came back.
+    Returned {
+        /// The provider's reference.
+        reference: String,
+        /// How much came back.
+        amount: Money,
+        /// ISO 20022's external reason, `AC04`, or the provider's word.
+        reason: String,
+    },
     /// A certain no.
     Declined(Decline),
     /// The answer of a status query.
@@ -514,8 +661,12 @@ fn fault(kind: FaultKind, text: String) -> Fault {
 fn check_claim(heard: bool, asked: &Money, outcome: Outcome) -> Result<Outcome, Fault> {
     let claimed = match &outcome {
         Outcome::Accepted { authorized, .. } => Some(authorized),
-        Outcome::Done { amount, .. } => Some(amount),
-        Outcome::Standing(_)
+        Outcome::Done { amount, .. } | Outcome::Returned { amount, .. } => Some(amount),
+        Outcome::Converted { sold, .. } => Some(sold),
+        Outcome::Sent { .. } => Some(asked),
+        Outcome::Quoted(_)
+        | Outcome::Expired
+        | Outcome::Standing(_)
         | Outcome::Waiting { .. }
         | Outcome::Declined(_)
         | Outcome::NotFound

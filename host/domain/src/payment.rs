@@ -1,23 +1,29 @@
 //! The payment: built only by applying facts. It owns the aggregate and the step from a fact to status, ledger entries
 //! and timers ([`Payment::record`]); what to do next is decided in [`decide`].
 
+pub mod conversion;
 pub mod decide;
 pub mod fact;
 pub mod request;
 pub mod status;
 
+use crate::beneficiary::PayoutTerms;
 use crate::commit::{Change, Timer, TimerKind};
 use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, RefundId};
 use crate::ledger::rules::Movement;
-use crate::ledger::{Hold, Line};
+use crate::ledger::{Account, Hold, Line};
 use crate::money::Money;
-use crate::operation::{Action, CardFacts, Kind, Memo};
+use crate::operation::{Action, Instrument, Kind, Memo};
+use conversion::{Conversion, LegState, Step, next_step};
 use fact::Fact;
 use serde::{Deserialize, Serialize};
 use status::{AttemptStatus, FollowUpStatus, IllegalEvent, PaymentStatus};
 use uuid::Uuid;
 
-/// A merchant's instruction to move money: one id, one outcome.
+/// What is to be done next is looked after this much later, should whoever began it be gone.
+const ADVANCE_MS: u64 = 15_000;
+
+/// A merchant's instruction to move money, in or out: one id, one outcome.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Payment {
     /// Its id.
@@ -46,10 +52,12 @@ pub struct Payment {
     pub payer_name: Option<String>,
     /// The payer's e-mail.
     pub payer_email: Option<String>,
-    /// The vault's token.
-    pub method: Option<MethodId>,
-    /// What the token stands for.
-    pub card: Option<CardFacts>,
+    /// What the payer pays with.
+    pub instrument: Option<Instrument>,
+    /// What the merchant is owed in another asset, where the payment uses a quote.
+    pub conversion: Option<Conversion>,
+    /// Who is paid, where the money goes out.
+    pub payout: Option<Payout>,
     /// Derived from the facts.
     pub status: PaymentStatus,
     /// The tries, in order; at most one succeeds.
@@ -76,6 +84,19 @@ pub struct Payment {
     pub entries: u32,
     /// Its timers that are set.
     pub timers: Vec<Timer>,
+}
+
+/// A payment that goes out: to whom, and what the rail says of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Payout {
+    /// To whom, and what for.
+    pub terms: PayoutTerms,
+    /// ISO 20022's external status code, as the channel last said.
+    pub iso_status: Option<String>,
+    /// What came back of it, and why.
+    pub returned: Option<(Money, String)>,
+    /// What the channel took for it.
+    pub fee: Option<Money>,
 }
 
 /// One try to execute a payment through one channel.
@@ -112,6 +133,8 @@ pub struct FollowUp {
     pub operation: OperationId,
     /// The attempt.
     pub attempt: AttemptId,
+    /// The channel: the attempt's, or the exchange's.
+    pub channel: ChannelId,
     /// What it does.
     pub kind: Kind,
     /// When it was asked for.
@@ -185,7 +208,6 @@ impl Payment {
     /// The operation behind a provider's reference on a channel.
     pub fn operation_of(&self, channel: &ChannelId, reference: &str) -> Option<OperationId> {
         let is_reference = |known: &Option<String>| known.as_deref() == Some(reference);
-        let on_channel = |id: AttemptId| self.attempt(id).is_some_and(|attempt| attempt.channel == *channel);
         let attempt = self
             .attempts
             .iter()
@@ -193,7 +215,7 @@ impl Payment {
         let follow_up = || {
             self.follow_ups
                 .iter()
-                .find(|it| is_reference(&it.reference) && on_channel(it.attempt))
+                .find(|it| is_reference(&it.reference) && it.channel == *channel)
         };
         attempt
             .map(|attempt| attempt.operation)
@@ -221,6 +243,16 @@ impl Payment {
         Some(rest)
     }
 
+    /// The vault's token of the card that it is paid with.
+    pub fn method(&self) -> Option<MethodId> {
+        self.instrument.as_ref().and_then(Instrument::method)
+    }
+
+    /// Whether nothing more happens to it by itself.
+    pub fn is_over(&self) -> bool {
+        self.status.is_final() && self.conversion.as_ref().is_none_or(Conversion::is_over)
+    }
+
     /// Applies a fact: statuses by their tables, amounts, ledger entries, and the event itself. On an error nothing in
     /// `change` counts: the caller drops payment and change together.
     pub fn record(&mut self, change: &mut Change, fact: Fact) -> Result<(), IllegalEvent> {
@@ -235,6 +267,8 @@ impl Payment {
         let event = change.event(self, fact.clone());
         self.post(change, event, &fact);
         self.add_up(&fact);
+        self.follow_legs(&fact);
+        self.wake(change);
         Ok(())
     }
 
@@ -269,25 +303,49 @@ impl Payment {
                 amount,
                 attempt,
                 ..
+            } => self.hold_for_refund(change, event, (*operation, *attempt), amount),
+            Fact::FollowUpStarted {
+                operation,
+                kind: Kind::Convert,
+                amount,
+                ..
             } => {
-                let Some(movement) = self.refund_movement(*attempt) else {
+                let lines = Movement::sell(&self.merchant).hold(amount);
+                let entry = self.entry(change, event, None, lines);
+                self.keep_hold(*operation, entry, amount.clone());
+            }
+            Fact::Converted {
+                operation,
+                channel,
+                sold,
+                bought,
+                owed,
+            } => {
+                let hold = self.follow_up_mut(*operation).and_then(|it| it.hold.take());
+                let mut lines = Movement::exchange(&self.merchant, channel, (sold, bought, owed));
+                if let Some(hold) = &hold {
+                    lines.extend(Movement::sell(&self.merchant).release(&hold.amount));
+                }
+                self.entry(change, event, hold.map(|hold| hold.entry), lines);
+            }
+            Fact::Returned { attempt, amount, .. } => {
+                let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else {
                     return;
                 };
-                let entry = self.entry(change, event, None, movement.hold(amount));
-                if let Some(refund) = self.follow_up_mut(*operation) {
-                    refund.hold = Some(Hold {
-                        entry,
-                        amount: amount.clone(),
-                    });
-                }
+                let lines = Movement::returned(&channel, &self.merchant).post(amount);
+                self.entry(change, event, None, lines);
             }
-            Fact::FollowUpFailed { operation, .. } => self.resolve_refund(change, event, *operation, None),
-            Fact::Refunded { operation, amount } => self.resolve_refund(change, event, *operation, Some(amount)),
+            Fact::FollowUpFailed { operation, .. } => self.release_follow_up(change, event, *operation),
+            Fact::Refunded { operation, amount } => self.post_refund(change, event, *operation, amount),
             Fact::LateSuccess { attempt, amount } => {
                 let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else {
                     return;
                 };
-                self.entry(change, event, None, Movement::unmatched(&channel).post(amount));
+                let movement = match self.payout {
+                    Some(_) => Movement::unmatched_payout(&channel),
+                    None => Movement::unmatched(&channel),
+                };
+                self.entry(change, event, None, movement.post(amount));
             }
             Fact::LateSettled { attempt, amount } => {
                 let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else {
@@ -296,6 +354,9 @@ impl Payment {
                 self.entry(change, event, None, Movement::unmatched_gone(&channel).post(amount));
             }
             Fact::Created { .. }
+            | Fact::RateLocked { .. }
+            | Fact::Requoted { .. }
+            | Fact::ConversionHeld { .. }
             | Fact::MethodSet
             | Fact::ActionRequired { .. }
             | Fact::Resumed { .. }
@@ -323,11 +384,54 @@ impl Payment {
     }
 
     fn collect_movement(&self, attempt: AttemptId) -> Option<Movement> {
-        Some(Movement::collect(&self.attempt(attempt)?.channel, &self.merchant))
+        let channel = &self.attempt(attempt)?.channel;
+        Some(match self.payout {
+            Some(_) => Movement::pay(channel, &self.merchant),
+            None => Movement::collect(channel, &self.merchant),
+        })
     }
 
-    fn refund_movement(&self, attempt: AttemptId) -> Option<Movement> {
-        Some(Movement::refund(&self.attempt(attempt)?.channel, &self.merchant))
+    /// Holds what a refund takes from the merchant: the payer's currency, or, once it was exchanged, the share of what the
+    /// merchant got for it. It must be there.
+    fn hold_for_refund(
+        &mut self,
+        change: &mut Change,
+        event: crate::ids::EventId,
+        (operation, attempt): (OperationId, AttemptId),
+        amount: &Money,
+    ) {
+        let Some(channel) = self.attempt(attempt).map(|attempt| attempt.channel.clone()) else {
+            return;
+        };
+        let (movement, held) = match self.share_of_refund(amount) {
+            Some(share) => {
+                change.covers = Some((Account::MerchantAvailable(self.merchant.clone()), share.clone()));
+                (Movement::give_up(&self.merchant), share)
+            }
+            None => (Movement::refund(&channel, &self.merchant), amount.clone()),
+        };
+        let entry = self.entry(change, event, None, movement.hold(&held));
+        if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some()) {
+            conversion.taken_back = conversion
+                .taken_back
+                .plus(&held)
+                .unwrap_or_else(|_| conversion.taken_back.clone());
+        }
+        self.keep_hold(operation, entry, held);
+    }
+
+    /// The share of what the merchant got that belongs to one more refund; `None` where nothing was exchanged.
+    fn share_of_refund(&self, amount: &Money) -> Option<Money> {
+        let conversion = self.conversion.as_ref().filter(|it| it.given.is_some())?;
+        let mut in_flight = self.in_flight(Kind::Refund).filter(|it| it.hold.is_some());
+        let before = in_flight.try_fold(self.refunded.clone(), |sum, it| sum.plus(&it.amount).ok())?;
+        conversion.share_of_refund(&before.plus(amount).ok()?, &self.captured)
+    }
+
+    fn keep_hold(&mut self, operation: OperationId, entry: u32, amount: Money) {
+        if let Some(follow_up) = self.follow_up_mut(operation) {
+            follow_up.hold = Some(Hold { entry, amount });
+        }
     }
 
     fn hold_for_attempt(&mut self, change: &mut Change, event: crate::ids::EventId, id: AttemptId, amount: &Money) {
@@ -379,23 +483,88 @@ impl Payment {
         }
     }
 
-    fn resolve_refund(
-        &mut self,
-        change: &mut Change,
-        event: crate::ids::EventId,
-        id: OperationId,
-        refunded: Option<&Money>,
-    ) {
-        let found = self
-            .follow_up_mut(id)
-            .and_then(|refund| Some((refund.attempt, refund.hold.take()?)));
-        let Some((attempt, hold)) = found else { return };
-        let Some(movement) = self.refund_movement(attempt) else {
+    /// The movement that a follow-up's hold stands for.
+    fn held_movement(&self, operation: OperationId) -> Option<Movement> {
+        let follow_up = self.follow_up(operation)?;
+        let hold = follow_up.hold.as_ref()?;
+        Some(match follow_up.kind {
+            Kind::Convert => Movement::sell(&self.merchant),
+            _ if hold.amount.asset() != self.amount.asset() => Movement::give_up(&self.merchant),
+            _ => Movement::refund(&follow_up.channel, &self.merchant),
+        })
+    }
+
+    /// A refund or an exchange that was certainly not done: what was held for it is free again.
+    fn release_follow_up(&mut self, change: &mut Change, event: crate::ids::EventId, id: OperationId) {
+        let Some(movement) = self.held_movement(id) else { return };
+        let Some(hold) = self.follow_up_mut(id).and_then(|it| it.hold.take()) else {
             return;
         };
+        self.entry(change, event, Some(hold.entry), movement.release(&hold.amount));
+        if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some()) {
+            conversion.taken_back = conversion
+                .taken_back
+                .minus(&hold.amount)
+                .unwrap_or_else(|_| conversion.taken_back.clone());
+        }
+    }
+
+    /// A refund that is done. At the original rate the merchant gives up the share that it got; the payer's currency comes
+    /// out of the router's position.
+    fn post_refund(&mut self, change: &mut Change, event: crate::ids::EventId, id: OperationId, amount: &Money) {
+        let Some(movement) = self.held_movement(id) else { return };
+        let found = self
+            .follow_up_mut(id)
+            .and_then(|it| Some((it.channel.clone(), it.hold.take()?)));
+        let Some((channel, hold)) = found else { return };
         let mut lines = movement.release(&hold.amount);
-        lines.extend(refunded.map(|amount| movement.post(amount)).unwrap_or_default());
+        if hold.amount.asset() == amount.asset() {
+            lines.extend(movement.post(amount));
+        } else {
+            lines.extend(movement.post(&hold.amount));
+            lines.extend(Movement::refund_from_position(&channel).post(amount));
+        }
         self.entry(change, event, Some(hold.entry), lines);
+    }
+
+    /// What a fact means for the convert leg.
+    fn follow_legs(&mut self, fact: &Fact) {
+        let follow_up = fact.follow_up().and_then(|id| self.follow_up(id));
+        let now = follow_up.map(|it| (it.kind, it.status));
+        let Some(conversion) = &mut self.conversion else { return };
+        let state = now.and_then(|(kind, status)| conversion::after(kind, status));
+        conversion.state = state.unwrap_or(conversion.state);
+        match (fact, now) {
+            (Fact::Converted { operation, owed, .. }, _) => {
+                conversion.operation = Some(*operation);
+                conversion.given = Some(owed.clone());
+            }
+            (Fact::FollowUpFailed { .. }, Some((Kind::Convert, _))) => conversion.is_refused = true,
+            (Fact::ConversionHeld { .. }, _) => conversion.state = LegState::Manual,
+            (Fact::Failed { .. } | Fact::Canceled { .. }, _) => conversion.state = LegState::Compensated,
+            (Fact::Refunded { .. }, _) if conversion.state == LegState::Compensating => {
+                conversion.state = LegState::Compensated;
+            }
+            (Fact::FollowUpFailed { .. }, Some((Kind::Refund, _))) if conversion.state == LegState::Compensating => {
+                conversion.state = LegState::Planned;
+            }
+            _ => {}
+        }
+    }
+
+    /// While something is to be done next, a timer says so: a kill between two legs forgets none.
+    fn wake(&self, change: &mut Change) {
+        if self.conversion.is_none() {
+            return;
+        }
+        let id = OperationId::of(self.id, 0);
+        change.timers_set.retain(|timer| timer.kind != TimerKind::Advance);
+        if next_step(self, change.now_ms) == Step::Rest {
+            change.timers_clear.push((TimerKind::Advance, id));
+        } else {
+            let due = change.now_ms.saturating_add(ADVANCE_MS);
+            change.timers_set.push(self.timer(TimerKind::Advance, id, due));
+        }
     }
 
     fn add_up(&mut self, fact: &Fact) {

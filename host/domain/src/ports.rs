@@ -4,10 +4,11 @@
 use crate::channel::{Capability, ChannelFacts};
 use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, Versioned};
 use crate::exchange::{Answer, Request, Word};
-use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
+use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
 use crate::ledger::{Balances, Entry};
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome};
 use crate::payment::fact::Event;
+use crate::quote::Quote;
 use crate::task::Task;
 use crate::wire::WireRequest;
 use async_trait::async_trait;
@@ -36,6 +37,12 @@ pub enum CommitError {
     /// The notification is dealt with already.
     #[error("seen before")]
     SeenBefore,
+    /// The quote was used by another payment.
+    #[error("the quote was used")]
+    QuoteUsed,
+    /// The account does not hold what the commit needs.
+    #[error("the balance does not cover it")]
+    Uncovered,
     /// The disk is nearly full: no new money.
     #[error("the disk is nearly full")]
     DiskFloor,
@@ -93,6 +100,20 @@ pub struct Page<I> {
     pub created_gte_ms: Option<u64>,
 }
 
+impl<I> Page<I> {
+    /// The same page of a list with other ids.
+    pub fn map<J>(self, id: impl Fn(I) -> J) -> Page<J> {
+        Page {
+            merchant: self.merchant,
+            mode: self.mode,
+            limit: self.limit,
+            after: self.after.map(&id),
+            before: self.before.map(&id),
+            created_gte_ms: self.created_gte_ms,
+        }
+    }
+}
+
 /// The durable record, as the engine uses it.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -120,6 +141,10 @@ pub trait Store: Send + Sync {
     fn method(&self, id: MethodId) -> Result<Option<Method>, ReadError>;
     /// Stores a payment method.
     async fn put_method(&self, method: Method) -> Result<(), CommitError>;
+    /// The quote of that id.
+    fn quote(&self, id: QuoteId) -> Result<Option<Quote>, ReadError>;
+    /// Stores a quote.
+    async fn put_quote(&self, quote: Quote) -> Result<(), CommitError>;
     /// Whether a notification was dealt with already.
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError>;
     /// Finds the operation behind a provider's reference on a channel.
@@ -144,6 +169,8 @@ pub struct Older {
 pub trait Library: Send + Sync {
     /// A merchant's payments.
     fn payments(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError>;
+    /// A merchant's payouts.
+    fn payouts(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError>;
     /// A merchant's events; `payment` narrows them to one payment.
     fn events(&self, page: &Page<crate::ids::EventId>, payment: Option<PaymentId>) -> Result<Vec<Event>, ReadError>;
     /// A merchant's refunds, newest first, as the payments that hold them.

@@ -16,6 +16,8 @@ pub struct RouteFacts<'a> {
     pub method: &'a str,
     /// The amount.
     pub amount: &'a Money,
+    /// What is to be done: an authorization, or a payout.
+    pub kind: Kind,
     /// Whether the capture comes later.
     pub manual_capture: bool,
 }
@@ -54,6 +56,11 @@ fn exclusion(facts: &RouteFacts<'_>, channel: &ChannelFacts) -> Option<String> {
         Some("belongs to another merchant".into())
     } else if !channel.methods.iter().any(|method| method == facts.method) {
         Some(format!("does not take {}", facts.method))
+    } else if !channel.kinds.contains(&facts.kind) {
+        Some(match facts.kind {
+            Kind::Pay => "cannot pay out".into(),
+            _ => "cannot take payments".into(),
+        })
     } else if !channel.currencies.is_empty() && !channel.currencies.iter().any(|code| code == currency) {
         Some(format!("does not take {currency}"))
     } else if facts.amount.minor().checked_rem(step) != Some(0) {
@@ -80,6 +87,7 @@ mod tests {
             mode: Mode::Test,
             method: "card",
             amount: &amount,
+            kind: Kind::Authorize,
             manual_capture: true,
         };
         let good = ChannelFacts {

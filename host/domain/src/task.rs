@@ -13,6 +13,8 @@ pub enum TaskKind {
     LateSuccess,
     /// The provider took more than was asked.
     Excess,
+    /// An exchange was not done and the payment's policy does not say what then.
+    ConversionHeld,
 }
 
 /// What a human may decide.
@@ -26,6 +28,10 @@ pub enum Resolution {
     CheckAgain,
     /// The money went back by another way.
     RefundedOutside,
+    /// Take whatever price there is now.
+    ConvertNow,
+    /// Leave the money in the payer's currency.
+    KeepCurrency,
 }
 
 impl TaskKind {
@@ -35,6 +41,7 @@ impl TaskKind {
             Self::UnknownOutcome => "unknown_outcome",
             Self::LateSuccess => "late_success",
             Self::Excess => "excess",
+            Self::ConversionHeld => "conversion_held",
         }
     }
 
@@ -45,6 +52,13 @@ impl TaskKind {
                 (Resolution::Succeeded, "posts the pending entry"),
                 (Resolution::NoEffect, "voids the pending entry"),
                 (Resolution::CheckAgain, "posts nothing"),
+            ],
+            Self::ConversionHeld => &[
+                (Resolution::ConvertNow, "exchanges at today's price, whatever it is"),
+                (
+                    Resolution::KeepCurrency,
+                    "posts nothing: the merchant is owed what was collected",
+                ),
             ],
             Self::LateSuccess | Self::Excess => &[(
                 Resolution::RefundedOutside,
@@ -62,14 +76,23 @@ impl Resolution {
             Self::NoEffect => "no_effect",
             Self::CheckAgain => "check_again",
             Self::RefundedOutside => "refunded_outside",
+            Self::ConvertNow => "convert_now",
+            Self::KeepCurrency => "keep_currency",
         }
     }
 
     /// The resolution of that word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Succeeded, Self::NoEffect, Self::CheckAgain, Self::RefundedOutside]
-            .into_iter()
-            .find(|resolution| resolution.as_str() == word)
+        [
+            Self::Succeeded,
+            Self::NoEffect,
+            Self::CheckAgain,
+            Self::RefundedOutside,
+            Self::ConvertNow,
+            Self::KeepCurrency,
+        ]
+        .into_iter()
+        .find(|resolution| resolution.as_str() == word)
     }
 }
 

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use portolan_domain::commit::{Change, ClaimName, Commit, Journaled, StoredAnswer, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
-use portolan_domain::operation::{Authorization, Fault, Input, Kind, Operation, Progress};
+use portolan_domain::ledger::Account;
+use portolan_domain::operation::{Authorization, Fault, Input, Instrument, Kind, Operation, PayOrder, Progress};
 use portolan_domain::payment::decide::{self, Next, Refusal};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
@@ -39,7 +40,7 @@ struct Walk {
     base: Versioned,
     lead: Option<Lead>,
     claim: ClaimName,
-    method: Method,
+    method: Option<Method>,
     chosen: (ChannelId, String),
     /// The answer as it is stored, once it is final.
     answer: Option<StoredAnswer>,
@@ -107,7 +108,16 @@ impl Walk {
         ) {
             return Err(Refusal::WrongStatus(payment.status.as_str()).into());
         }
-        set_method(payment, change, &self.method)?;
+        if let Some(method) = &self.method {
+            set_method(payment, change, method)?;
+        }
+        if payment.payout.is_some() && payment.attempts.is_empty() {
+            let account = Account::MerchantAvailable(payment.merchant.clone());
+            change.covers = Some((account, payment.amount.clone()));
+        }
+        if let Some(conversion) = payment.conversion.as_ref().filter(|_| self.base.version == 0) {
+            change.quote = Some(conversion.quote);
+        }
         decide::begin_attempt(payment, change, operation.attempt, operation.id, self.chosen.clone())?;
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
         change
@@ -127,17 +137,21 @@ fn refuse_beside_another(payment: &Payment) -> Result<(), EngineError> {
 
 /// Gives the payment its method, where it has another one or none.
 pub(crate) fn set_method(payment: &mut Payment, change: &mut Change, method: &Method) -> Result<(), EngineError> {
-    if payment.method == Some(method.id) && payment.status != PaymentStatus::RequiresPaymentMethod {
+    if payment.method() == Some(method.id) && payment.status != PaymentStatus::RequiresPaymentMethod {
         return Ok(());
     }
-    payment.method = Some(method.id);
-    payment.card = Some(method.card.clone());
+    payment.instrument = Some(Instrument::Card(method.id, method.card.clone()));
     Ok(payment.record(change, Fact::MethodSet)?)
 }
 
 impl Engine {
     /// Tries the route's channels until one concludes; the answer.
-    pub(crate) async fn attempt(&self, base: Versioned, lead: Lead, method: Method) -> Result<Answered, EngineError> {
+    pub(crate) async fn attempt(
+        &self,
+        base: Versioned,
+        lead: Lead,
+        method: Option<Method>,
+    ) -> Result<Answered, EngineError> {
         let claim = lead.claim.name.clone();
         let mut fault = None;
         let route = self.route(&base.payment);
@@ -153,7 +167,7 @@ impl Engine {
         for chosen in route.into_iter().take(self.policy.attempts_max) {
             walk.chosen = chosen;
             match self.attempt_on(&mut walk).await? {
-                Ok(Next::Rest) => return Ok(walk.answered(self)),
+                Ok(Next::Rest) => return self.go_on(walk).await,
                 Ok(Next::TryNext) => {}
                 Err(unusable) => fault = Some(unusable),
             }
@@ -161,12 +175,27 @@ impl Engine {
         self.give_up(walk, fault).await
     }
 
+    /// Where the payment is exchanged, its next legs are done before the answer, as far as they go.
+    async fn go_on(&self, mut walk: Walk) -> Result<Answered, EngineError> {
+        if walk.base.payment.conversion.is_some() {
+            walk.base = self.advance(walk.base).await?;
+            walk.answer = None;
+        }
+        Ok(walk.answered(self))
+    }
+
     fn route(&self, payment: &Payment) -> Vec<(ChannelId, String)> {
+        let word = match (&payment.payout, &payment.instrument) {
+            (Some(payout), _) => payout.terms.beneficiary.account.word(payment.amount.asset().code()),
+            (None, Some(instrument)) => instrument.word(),
+            (None, None) => "card".to_owned(),
+        };
         let facts = RouteFacts {
             merchant: &payment.merchant,
             mode: payment.mode,
-            method: "card",
+            method: &word,
             amount: &payment.amount,
+            kind: kind_of(payment),
             manual_capture: payment.manual_capture,
         };
         let route = rank(&facts, &self.ports.channels.facts());
@@ -177,22 +206,17 @@ impl Engine {
     /// One attempt. The inner error: the channel cannot be used at all, and nothing was sent.
     async fn attempt_on(&self, walk: &mut Walk) -> Result<Result<Next, Fault>, EngineError> {
         let ambient = &*self.ports.ambient;
-        let input = authorization(
-            &walk.base.payment,
-            &walk.method,
-            ambient.now_ms(),
-            self.policy.action_ms,
-        );
+        let input = self.input_of(&walk.base.payment, walk.method.as_ref(), &walk.chosen.0)?;
         let new = NewOperation {
             id: self.new_operation_id(&walk.base.payment),
             payment: &walk.base.payment,
             channel: walk.chosen.0.clone(),
             adapter: walk.chosen.1.clone(),
-            kind: Kind::Authorize,
+            kind: kind_of(&walk.base.payment),
             attempt: AttemptId(ambient.uuid_v7()),
             amount: walk.base.payment.amount.clone(),
-            input: Input::Authorize(input),
-            method: Some(&walk.method),
+            input,
+            method: walk.method.as_ref(),
         };
         let operation = match self.new_operation(new).await {
             Ok(operation) => operation,
@@ -202,7 +226,7 @@ impl Engine {
             }
         };
         let method = walk.method.clone();
-        let ran = self.run(&operation, Some(&method), walk).await?;
+        let ran = self.run(&operation, method.as_ref(), walk).await?;
         self.conclude_attempt(walk, operation, ran).await.map(Ok)
     }
 
@@ -226,7 +250,7 @@ impl Engine {
             let progress = progress_of(payment, &operation);
             commit.operations.push(journaled(&operation, progress, &ran.exchanges));
             answer = None;
-            if payment.status.is_final() {
+            if payment.is_over() {
                 let rendered = self.ports.render.payment(payment);
                 commit.answer = Some((walk.claim.clone(), rendered.clone()));
                 answer = Some(rendered);
@@ -241,7 +265,9 @@ impl Engine {
         walk.lead = None;
         self.ports.steps.reached("after_outcome");
         if progress_of(&walk.base.payment, &operation) != Progress::Unknown && next == Next::Rest {
-            self.ports.vault.forget_code(walk.method.id);
+            walk.method
+                .iter()
+                .for_each(|method| self.ports.vault.forget_code(method.id));
         }
         Ok(next)
     }
@@ -305,12 +331,15 @@ pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress 
     use AttemptStatus as A;
     use FollowUpStatus as F;
     match operation.kind {
-        Kind::Authorize | Kind::Resume => match payment.attempt(operation.attempt).map(|attempt| attempt.status) {
+        Kind::Authorize | Kind::Resume | Kind::Pay => match payment
+            .attempt(operation.attempt)
+            .map(|attempt| attempt.status)
+        {
             Some(A::Unknown) => Progress::Unknown,
             Some(A::Started | A::ActionRequired) => Progress::Waiting,
             Some(A::Authorized | A::Captured | A::Declined | A::NoEffect | A::Released) | None => Progress::Concluded,
         },
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => {
             match payment.follow_up(operation.id).map(|follow_up| follow_up.status) {
                 Some(F::Unknown) => Progress::Unknown,
                 Some(F::Pending) => Progress::Waiting,
@@ -320,15 +349,41 @@ pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress 
     }
 }
 
-pub(crate) fn authorization(payment: &Payment, method: &Method, now_ms: u64, action_ms: u64) -> Authorization {
-    Authorization {
-        capture: !payment.manual_capture,
-        method: method.id,
-        card: method.card.clone(),
-        description: payment.description.clone().unwrap_or_default(),
-        statement_descriptor: payment.statement_descriptor.clone(),
-        payer_name: payment.payer_name.clone(),
-        payer_email: payment.payer_email.clone(),
-        expires_ms: now_ms.saturating_add(action_ms),
+/// What an attempt of the payment does.
+fn kind_of(payment: &Payment) -> Kind {
+    match payment.payout {
+        Some(_) => Kind::Pay,
+        None => Kind::Authorize,
+    }
+}
+
+impl Engine {
+    /// What an attempt's operation is given.
+    fn input_of(&self, payment: &Payment, method: Option<&Method>, channel: &ChannelId) -> Result<Input, EngineError> {
+        if let Some(payout) = &payment.payout {
+            return Ok(Input::Pay(PayOrder {
+                uetr: payment.uetr,
+                terms: payout.terms.clone(),
+                originator: payment.merchant.to_string(),
+            }));
+        }
+        let card = method.map(|method| Instrument::Card(method.id, method.card.clone()));
+        let instrument = card.or_else(|| payment.instrument.clone());
+        let facts = self.ports.channels.facts();
+        let can_capture = facts
+            .iter()
+            .any(|facts| facts.id == *channel && facts.kinds.contains(&Kind::Capture));
+        // Reserve first: what is exchanged is taken only once the price was looked at again.
+        let reserves = payment.conversion.is_some() && can_capture;
+        let now_ms = self.ports.ambient.now_ms();
+        Ok(Input::Authorize(Authorization {
+            capture: !payment.manual_capture && !reserves,
+            instrument: instrument.ok_or(EngineError::NotFound("payment method"))?,
+            description: payment.description.clone().unwrap_or_default(),
+            statement_descriptor: payment.statement_descriptor.clone(),
+            payer_name: payment.payer_name.clone(),
+            payer_email: payment.payer_email.clone(),
+            expires_ms: now_ms.saturating_add(self.policy.action_ms),
+        }))
     }
 }

@@ -104,7 +104,8 @@ impl Engine {
         let found = self.ports.store.operation(id)?;
         let (operation, exchanges) = owned(found.ok_or(EngineError::NotFound("operation"))?);
         let base = self.load(operation.payment)?;
-        let is_late = is_hinted && is_closed_authorization(&base.payment, &operation);
+        let is_late =
+            is_hinted && (is_closed_authorization(&base.payment, &operation) || is_paid_out(&base.payment, &operation));
         if is_settled(&base.payment, &operation) && !is_late {
             return self.close_check(base, &operation).await;
         }
@@ -127,6 +128,10 @@ impl Engine {
                 if is_late && matches!(standing.state, State::Captured | State::Authorized) =>
             {
                 let verdict = Verdict::Proven(Outcome::Standing(standing));
+                self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
+            }
+            Finding::Known(Verdict::Proven(outcome)) if is_late && came_late(&outcome, &base.payment, &operation) => {
+                let verdict = Verdict::Proven(outcome);
                 self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
             }
             // Whoever hinted tells again: the money may have come.
@@ -179,11 +184,7 @@ impl Engine {
             {
                 Finding::Unknown("the provider speaks of another currency".into())
             }
-            Outcome::Standing(standing)
-                if standing.state == State::Waiting
-                    && operation.kind != Kind::Authorize
-                    && operation.kind != Kind::Resume =>
-            {
+            Outcome::Standing(standing) if standing.state == State::Waiting && !operation.kind.is_attempt() => {
                 Finding::Unknown("the provider is at it".into())
             }
             known => Finding::Known(Verdict::Proven(known)),
@@ -198,23 +199,23 @@ impl Engine {
         ran: Ran,
     ) -> Result<Versioned, EngineError> {
         let task = self.open_task(operation.id)?;
-        let is_waiting =
-            matches!(&ran.verdict, Verdict::Proven(Outcome::Standing(standing)) if standing.state == State::Waiting);
+        let is_waiting = matches!(&ran.verdict, Verdict::Proven(Outcome::Standing(standing)) if standing.state == State::Waiting)
+            || matches!(&ran.verdict, Verdict::Proven(Outcome::Sent { is_final: false, .. }));
         let checks = operation.checks.saturating_add(u32::from(is_waiting));
         let operation = Operation { checks, ..operation };
         let conclude = |payment: &mut Payment, change: &mut Change| {
             let verdict = ran.verdict.clone();
             match operation.kind {
                 // Nothing is believed of what is being undone at this moment; its timer stays.
-                Kind::Authorize | Kind::Resume if is_being_reversed(payment, &operation) => {}
-                Kind::Authorize | Kind::Resume => {
+                Kind::Authorize | Kind::Resume | Kind::Pay if is_being_reversed(payment, &operation) => {}
+                Kind::Authorize | Kind::Resume | Kind::Pay => {
                     let context = (&self.policy, task.clone());
                     let next = decide::conclude_authorization(payment, change, &operation, verdict, context)?;
                     if next == Next::TryNext {
                         decide::fail(payment, change)?;
                     }
                 }
-                Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
+                Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => {
                     decide::conclude_follow_up(payment, change, &operation, verdict, (&self.policy, task.clone()))?;
                 }
             }
@@ -227,7 +228,8 @@ impl Engine {
         let (written, ()) = self.update(&base, conclude, complete).await?;
         self.conclude_reversed(&written, &operation).await?;
         self.ports.steps.reached("after_outcome");
-        Ok(written)
+        // What was found out may let the next leg go on.
+        Box::pin(self.advance(written)).await
     }
 
     /// A reversal that is done settles the authorization that it undid.
@@ -285,7 +287,10 @@ impl Engine {
         exchanges: Vec<Exchange>,
     ) -> Result<(), EngineError> {
         let method = match &operation.input {
-            Input::Authorize(authorization) => self.ports.store.method(authorization.method)?,
+            Input::Authorize(authorization) => match authorization.instrument.method() {
+                Some(method) => self.ports.store.method(method)?,
+                None => None,
+            },
             _ => None,
         };
         let now_ms = self.ports.ambient.now_ms();
@@ -465,7 +470,7 @@ impl Engine {
 /// Whether nothing is to be found out about an operation any more.
 fn is_settled(payment: &Payment, operation: &Operation) -> bool {
     match operation.kind {
-        Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt).is_none_or(|attempt| {
+        Kind::Authorize | Kind::Resume | Kind::Pay => payment.attempt(operation.attempt).is_none_or(|attempt| {
             matches!(operation.progress, Progress::Concluded | Progress::Waiting)
                 && !matches!(
                     attempt.status,
@@ -473,7 +478,7 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
                 )
                 || attempt.status == AttemptStatus::Released && payment.status != PaymentStatus::Processing
         }),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => payment
             .follow_up(operation.id)
             .is_none_or(|follow_up| matches!(follow_up.status, FollowUpStatus::Succeeded | FollowUpStatus::Failed)),
     }
@@ -482,20 +487,34 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
 /// Whether the books still wait for what the operation did.
 fn is_open(payment: &Payment, operation: &Operation) -> bool {
     match operation.kind {
-        Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt).is_some_and(|attempt| {
+        Kind::Authorize | Kind::Resume | Kind::Pay => payment.attempt(operation.attempt).is_some_and(|attempt| {
             matches!(
                 attempt.status,
                 AttemptStatus::Started | AttemptStatus::Unknown | AttemptStatus::ActionRequired
             )
         }),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => payment
             .follow_up(operation.id)
             .is_some_and(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown)),
     }
 }
 
+/// What comes late and counts: a payout that came back, or one that went out although its attempt was closed.
+fn came_late(outcome: &Outcome, payment: &Payment, operation: &Operation) -> bool {
+    match outcome {
+        Outcome::Returned { .. } | Outcome::Declined(_) => is_paid_out(payment, operation),
+        Outcome::Sent { is_final, .. } => *is_final && is_closed_authorization(payment, operation),
+        _ => false,
+    }
+}
+
+fn is_paid_out(payment: &Payment, operation: &Operation) -> bool {
+    let status = payment.attempt(operation.attempt).map(|attempt| attempt.status);
+    operation.kind == Kind::Pay && status == Some(AttemptStatus::Captured)
+}
+
 fn is_closed_authorization(payment: &Payment, operation: &Operation) -> bool {
-    matches!(operation.kind, Kind::Authorize | Kind::Resume)
+    operation.kind.is_attempt()
         && payment
             .attempt(operation.attempt)
             .is_some_and(|attempt| attempt.status.is_closed())

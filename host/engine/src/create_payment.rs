@@ -6,6 +6,7 @@ use crate::{Answered, Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Versioned};
 use portolan_domain::ids::{MerchantId, MethodId, Mode, PaymentId};
 use portolan_domain::payment::Payment;
+use portolan_domain::payment::conversion::Conversion;
 use portolan_domain::payment::decide::{self, Refusal};
 use portolan_domain::payment::request::{FieldError, ValidPayment};
 use portolan_domain::payment::status::PaymentStatus;
@@ -52,13 +53,13 @@ impl Engine {
             .map(|id| self.method_of(&command.merchant, command.mode, id))
             .transpose()?;
         let confirm = command.valid.confirm;
-        let (draft, change) = self.draft(&command, method.as_ref())?;
+        let conversion = self.conversion_of(&command).await?;
+        let (draft, change) = self.draft(&command, method.as_ref(), conversion)?;
         if !confirm {
             return self
                 .store_unconfirmed(change.into_commit(draft, 0), &command.claim)
                 .await;
         }
-        let method = method.ok_or(EngineError::NotFound("payment method"))?;
         let base = Versioned {
             payment: draft,
             version: 0,
@@ -84,14 +85,14 @@ impl Engine {
         ) {
             return Err(Refusal::WrongStatus(base.payment.status.as_str()).into());
         }
-        let id = command.method.or(base.payment.method).ok_or_else(|| {
-            EngineError::Invalid(vec![FieldError::new(
-                "/payment_method",
-                "missing",
-                "this payment has none yet",
-            )])
-        })?;
-        let method = self.method_of(&command.merchant, command.mode, id)?;
+        let id = command.method.or(base.payment.method());
+        if id.is_none() && base.payment.instrument.is_none() {
+            let missing = FieldError::new("/payment_method", "missing", "this payment has none yet");
+            return Err(EngineError::Invalid(vec![missing]));
+        }
+        let method = id
+            .map(|id| self.method_of(&command.merchant, command.mode, id))
+            .transpose()?;
         let lead = Lead {
             events: vec![],
             claim: command.claim,
@@ -125,7 +126,12 @@ impl Engine {
         })
     }
 
-    fn draft(&self, command: &CreatePayment, method: Option<&Method>) -> Result<(Payment, Change), EngineError> {
+    pub(crate) fn draft(
+        &self,
+        command: &CreatePayment,
+        method: Option<&Method>,
+        conversion: Option<Conversion>,
+    ) -> Result<(Payment, Change), EngineError> {
         let ambient = &*self.ports.ambient;
         let mut change = Change::new(ambient);
         let names = (
@@ -135,6 +141,9 @@ impl Engine {
             command.mode,
         );
         let mut payment = decide::create(&mut change, names, command.valid.clone())?;
+        if let Some(conversion) = conversion {
+            decide::lock_rate(&mut payment, &mut change, conversion)?;
+        }
         if let Some(method) = method {
             set_method(&mut payment, &mut change, method)?;
         }
@@ -148,6 +157,11 @@ impl Engine {
             .map(|(payment, _)| (payment.id, payment.created_ms));
         commit.claim = created.map(|(id, at_ms)| claim.claim(id, None, at_ms));
         commit.is_new_money = true;
+        let quoted = commit
+            .payment
+            .as_ref()
+            .and_then(|(payment, _)| payment.conversion.as_ref());
+        commit.quote = quoted.map(|conversion| conversion.quote);
         self.ports.store.commit(&commit).await?;
         let (payment, _) = commit.payment.ok_or(EngineError::NotFound("payment"))?;
         Ok(self.answered(&payment))

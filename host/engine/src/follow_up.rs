@@ -78,7 +78,7 @@ pub(crate) struct Ask {
 
 impl Ask {
     /// The attempt that it goes through and the exact amount, or why not.
-    fn allowed(&self, payment: &Payment) -> Result<(AttemptId, Money), Refusal> {
+    fn allowed(&self, payment: &Payment, now_ms: u64) -> Result<(AttemptId, Money), Refusal> {
         let asset = payment.amount.asset().clone();
         let bad = || Refusal::BadAmount(asset.code().to_owned());
         let asked = self
@@ -88,7 +88,8 @@ impl Ask {
         match self.kind {
             Kind::Capture => decide::may_capture(payment, asked.as_ref()),
             Kind::Refund => decide::may_refund(payment, asked.as_ref()),
-            Kind::Cancel | Kind::Reverse | Kind::Authorize | Kind::Resume => {
+            Kind::Convert => decide::may_convert(payment, now_ms),
+            Kind::Cancel | Kind::Reverse | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Pay => {
                 let attempt = payment
                     .open_attempt()
                     .ok_or(Refusal::WrongStatus(payment.status.as_str()))?;
@@ -157,7 +158,7 @@ impl FollowUpIntent {
                 Err(Refusal::InFlight(operation.kind.as_str()).into())
             };
         }
-        let (attempt, amount) = self.ask.allowed(payment)?;
+        let (attempt, amount) = self.ask.allowed(payment, change.now_ms)?;
         if attempt != operation.attempt || amount != operation.amount {
             // The payment changed since the request was made from it: start over on what it is now.
             return Err(CommitError::VersionConflict.into());
@@ -278,22 +279,28 @@ impl Engine {
     }
 
     async fn make_follow_up(&self, id: OperationId, payment: &Payment, ask: &Ask) -> Result<Operation, EngineError> {
-        let (attempt_id, amount) = ask.allowed(payment)?;
+        let (attempt_id, amount) = ask.allowed(payment, self.ports.ambient.now_ms())?;
         let attempt = payment.attempt(attempt_id).ok_or(EngineError::NotFound("attempt"))?;
         let target = self.authorization_of(payment, attempt);
-        let input = match ask.kind {
-            Kind::Capture => Input::Capture(target, ask.is_final),
-            Kind::Refund => Input::Refund(target, ask.reason.clone()),
-            Kind::Reverse => Input::Reverse(target),
-            Kind::Cancel | Kind::Authorize | Kind::Resume => Input::Cancel(target),
+        let terms = payment.conversion.as_ref().map(|conversion| &conversion.terms);
+        let mut channel = attempt.channel.clone();
+        let input = match (ask.kind, terms) {
+            (Kind::Convert, Some(terms)) => {
+                channel = terms.channel.clone();
+                Input::Convert(terms.quotation.clone())
+            }
+            (Kind::Capture, _) => Input::Capture(target, ask.is_final),
+            (Kind::Refund, _) => Input::Refund(target, ask.reason.clone()),
+            (Kind::Reverse, _) => Input::Reverse(target),
+            (Kind::Cancel | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Convert | Kind::Pay, _) => {
+                Input::Cancel(target)
+            }
         };
         let new = NewOperation {
             id,
             payment,
-            channel: attempt.channel.clone(),
-            adapter: self
-                .adapter_of(&attempt.channel)
-                .unwrap_or_else(|| attempt.adapter.clone()),
+            adapter: self.adapter_of(&channel).unwrap_or_else(|| attempt.adapter.clone()),
+            channel,
             kind: ask.kind,
             attempt: attempt_id,
             amount,

@@ -6,8 +6,11 @@ mod check;
 mod create_payment;
 mod follow_up;
 mod idempotency;
+mod legs;
 mod notify;
+mod payout;
 mod prune;
+mod quote;
 mod recover;
 mod resume;
 mod run;
@@ -19,7 +22,9 @@ pub use create_payment::{ConfirmPayment, CreatePayment};
 pub use follow_up::{CancelPayment, CapturePayment, RefundPayment};
 pub use idempotency::ClaimRequest;
 pub use notify::Notified;
+pub use payout::CreatePayout;
 pub use prune::Retention;
+pub use quote::{CreateQuote, QuotePolicy};
 pub use tasks::TaskError;
 
 use dashmap::DashMap;
@@ -30,6 +35,7 @@ use portolan_domain::payment::decide::{Policy, Refusal};
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::payment::status::IllegalEvent;
 use portolan_domain::ports::{Ambient, Channels, CommitError, ReadError, Render, Steps, Store, Vault};
+use portolan_domain::quote::{Quote, QuoteRefusal};
 use std::sync::Arc;
 
 /// What the engine is made of.
@@ -52,6 +58,7 @@ pub struct Ports {
 pub struct Engine {
     pub(crate) ports: Ports,
     pub(crate) policy: Policy,
+    pub(crate) pricing: QuotePolicy,
     pub(crate) claims: DashMap<ClaimName, ()>,
     pub(crate) locks: DashMap<PaymentId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) busy: DashMap<OperationId, ()>,
@@ -84,6 +91,12 @@ pub enum EngineError {
     /// Fields that cannot be accepted.
     #[error("the request cannot be accepted")]
     Invalid(Vec<FieldError>),
+    /// The quote cannot be used; where its time was up, with a fresh one in its place.
+    #[error("{0}")]
+    Quote(QuoteRefusal, Option<Box<Quote>>),
+    /// No exchange has a price.
+    #[error("no exchange has a price for this now")]
+    NoPrice(Vec<portolan_domain::quote::Unavailable>),
     /// The store cannot write; nothing was done.
     #[error("{0}")]
     Store(#[from] CommitError),
@@ -103,10 +116,11 @@ impl From<IllegalEvent> for EngineError {
 
 impl Engine {
     /// An engine over its ports.
-    pub fn new(ports: Ports, policy: Policy) -> Self {
+    pub fn new(ports: Ports, policy: Policy, pricing: QuotePolicy) -> Self {
         Self {
             ports,
             policy,
+            pricing,
             claims: DashMap::new(),
             locks: DashMap::new(),
             busy: DashMap::new(),

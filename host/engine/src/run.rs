@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use portolan_domain::certainty::{Certainty, ceiling};
 use portolan_domain::commit::Journaled;
 use portolan_domain::exchange::{Answer, Effect, Exchange, Reply};
-use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
+use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId};
 use portolan_domain::money::Money;
-use portolan_domain::operation::{Fault, FaultKind, Input, Kind, Operation, Outcome, Progress, Verdict, judge};
+use portolan_domain::operation::{Fault, FaultKind, Fixed, Input, Kind, Operation, Outcome, Progress, Verdict, judge};
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::{ContextRequest, Method, Step};
 use std::sync::Arc;
@@ -50,6 +50,16 @@ pub(crate) struct NewOperation<'a> {
     pub method: Option<&'a Method>,
 }
 
+/// What a question is made from that belongs to no payment yet.
+pub(crate) struct NewQuestion {
+    pub id: OperationId,
+    pub channel: ChannelId,
+    pub adapter: String,
+    pub merchant: MerchantId,
+    pub mode: Mode,
+    pub input: Input,
+}
+
 /// The `run` of status queries in an operation's journal; writes count 0, 1, and two more for each time they go out
 /// again.
 pub(crate) const RUN_OF_CHECKS: u8 = u8::MAX;
@@ -60,7 +70,7 @@ impl Engine {
         let now_ms = self.ports.ambient.now_ms();
         let has_code = new
             .payment
-            .method
+            .method()
             .is_some_and(|method| self.ports.vault.has_code(method, now_ms));
         let request = ContextRequest {
             channel: &new.channel,
@@ -147,6 +157,42 @@ impl Engine {
         Ok(Ran { verdict, exchanges })
     }
 
+    /// Asks a channel for a price, which belongs to no payment yet. It may read and prepare, never write.
+    pub(crate) async fn ask_price(&self, new: NewQuestion) -> Result<Outcome, Fault> {
+        let request = ContextRequest {
+            channel: &new.channel,
+            adapter: &new.adapter,
+            operation: new.id,
+            card: None,
+            has_code: false,
+        };
+        let context = self.ports.channels.context(request).await?;
+        let amount = match &new.input {
+            Input::Quote(inquiry) => match &inquiry.fixed {
+                Fixed::Sell(amount) | Fixed::Buy(amount) => amount.clone(),
+            },
+            _ => return Err(unsupported("only prices are asked for without a payment")),
+        };
+        let operation = Operation {
+            id: new.id,
+            payment: new.id.payment(),
+            merchant: new.merchant,
+            mode: new.mode,
+            channel: new.channel,
+            adapter: new.adapter,
+            kind: Kind::Quote,
+            attempt: AttemptId(new.id.0),
+            amount,
+            input: new.input,
+            started_ms: context.now_ms,
+            context,
+            progress: Progress::Open,
+            checks: 0,
+        };
+        let allowed = |effect| matches!(effect, Effect::Read | Effect::Prepare);
+        self.converse(&operation, allowed).await.map(|(outcome, _)| outcome)
+    }
+
     /// Asks what became of an operation. It sends reads only.
     pub(crate) async fn ask_status(
         &self,
@@ -157,11 +203,14 @@ impl Engine {
         let parent = attempt.and_then(|attempt| attempt.reference.clone());
         let memo = attempt.and_then(|attempt| attempt.memo.clone());
         let reference = match of.kind {
-            Kind::Authorize | Kind::Resume => parent.clone(),
-            Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => payment
+            Kind::Authorize | Kind::Resume | Kind::Pay => parent.clone(),
+            Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => payment
                 .follow_up(of.id)
                 .and_then(|follow_up| follow_up.reference.clone()),
         };
+        // What another channel left on the payment says nothing to this one.
+        let is_attempts = attempt.is_some_and(|attempt| attempt.channel == of.channel);
+        let (parent, memo) = if is_attempts { (parent, memo) } else { (None, None) };
         let new = NewOperation {
             id: self.new_operation_id(payment),
             payment,
@@ -174,26 +223,35 @@ impl Engine {
             method: None,
         };
         let status = self.new_operation(new).await?;
+        self.converse(&status, |effect| effect == Effect::Read).await
+    }
+
+    /// Runs an operation that moves nothing: it sends only what `allowed` lets through, and nothing of it is on disk before.
+    async fn converse(
+        &self,
+        operation: &Operation,
+        allowed: impl Fn(Effect) -> bool + Send + Sync,
+    ) -> Result<(Outcome, Vec<Exchange>), Fault> {
         let mut exchanges: Vec<Exchange> = vec![];
         let mut answers = vec![];
         let mut restarted = false;
         while exchanges.len() < ROUNDS_MAX {
-            match self.ports.channels.step(&status, &status.input, &answers) {
+            match self.ports.channels.step(operation, &operation.input, &answers) {
                 Err(fault) if fault.kind == FaultKind::StaleSession && !restarted => {
-                    self.ports.channels.forget_session(&status.channel, &fault.text);
+                    self.ports.channels.forget_session(&operation.channel, &fault.text);
                     restarted = true;
                     answers.clear();
                 }
                 Err(fault) => return Err(fault),
                 Ok(Step::Done(outcome)) => return Ok((outcome, exchanges)),
-                Ok(Step::Send(request)) if request.effect != Effect::Read => {
+                Ok(Step::Send(request)) if !allowed(request.effect) => {
                     return Err(Fault {
                         kind: FaultKind::NotGranted,
-                        text: "a status query may only read".into(),
+                        text: format!("a {} may not send a request with an effect", operation.kind.as_str()),
                     });
                 }
                 Ok(Step::Send(request)) => {
-                    let answer = self.ports.channels.send(&status, &request, None).await?;
+                    let answer = self.ports.channels.send(operation, &request, None).await?;
                     exchanges.push(Exchange {
                         run: RUN_OF_CHECKS,
                         request,
@@ -246,6 +304,13 @@ impl Engine {
 /// A journaled operation, to go on with.
 pub(crate) fn owned(journaled: Journaled) -> (Operation, Vec<Exchange>) {
     Arc::try_unwrap(journaled).unwrap_or_else(|shared| (*shared).clone())
+}
+
+fn unsupported(text: &str) -> Fault {
+    Fault {
+        kind: FaultKind::Unsupported,
+        text: text.into(),
+    }
 }
 
 /// A session that went stale is opened again once, and only if nothing can have happened.

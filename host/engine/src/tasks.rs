@@ -4,7 +4,7 @@ use crate::run::{Ran, owned};
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit};
 use portolan_domain::ids::TaskId;
-use portolan_domain::operation::{Kind, Operation, Outcome, Verdict};
+use portolan_domain::operation::{Input, Kind, Operation, Outcome, Verdict};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::task::{Resolution, Task, TaskKind};
@@ -52,6 +52,9 @@ impl Engine {
         match resolution {
             Resolution::CheckAgain => Ok(self.check_hinted(task.operation).await?),
             Resolution::RefundedOutside => Ok(self.settle_late(task, by, why).await?),
+            Resolution::ConvertNow | Resolution::KeepCurrency => {
+                Ok(self.decide_conversion(task, resolution, by, why).await?)
+            }
             Resolution::Succeeded | Resolution::NoEffect => {
                 Ok(self.decide_unknown(task, resolution, reference, (by, why)).await?)
             }
@@ -70,7 +73,11 @@ impl Engine {
         let reference = reference.unwrap_or_else(|| format!("by hand: {by}"));
         let verdict = Verdict::Proven(match resolution {
             Resolution::Succeeded => success(&operation, reference),
-            Resolution::NoEffect | Resolution::CheckAgain | Resolution::RefundedOutside => Outcome::NotFound,
+            Resolution::NoEffect
+            | Resolution::CheckAgain
+            | Resolution::RefundedOutside
+            | Resolution::ConvertNow
+            | Resolution::KeepCurrency => Outcome::NotFound,
         });
         let closing = task.clone();
         let base = self.load(task.payment)?;
@@ -116,18 +123,42 @@ fn success(operation: &Operation, reference: String) -> Outcome {
             network_reference: None,
             memo: None,
         },
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => Outcome::Done {
+        Kind::Pay => Outcome::Sent {
             reference,
-            amount: operation.amount.clone(),
+            is_final: true,
+            check_after_ms: 0,
+            iso_status: None,
+            fee: None,
             memo: None,
         },
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Quote | Kind::Convert => {
+            match &operation.input {
+                Input::Convert(quotation) => Outcome::Converted {
+                    reference,
+                    sold: quotation.sell.clone(),
+                    bought: quotation.buy.clone(),
+                    memo: None,
+                },
+                _ => Outcome::Done {
+                    reference,
+                    amount: operation.amount.clone(),
+                    memo: None,
+                },
+            }
+        }
     }
 }
 
 fn captures_at_once(operation: &Operation) -> bool {
-    use portolan_domain::operation::Input;
     match &operation.input {
         Input::Authorize(authorization) | Input::Resume(authorization, ..) => authorization.capture,
-        Input::Capture(..) | Input::Cancel(_) | Input::Refund(..) | Input::Reverse(_) | Input::Status(_) => false,
+        Input::Capture(..)
+        | Input::Cancel(_)
+        | Input::Refund(..)
+        | Input::Reverse(_)
+        | Input::Quote(_)
+        | Input::Convert(_)
+        | Input::Pay(_)
+        | Input::Status(_) => false,
     }
 }

@@ -51,6 +51,7 @@ impl Engine {
     async fn handle(&self, timer: Timer) {
         let handled = match timer.kind {
             TimerKind::Check => self.check(timer.operation).await,
+            TimerKind::Advance => self.advance_later(timer).await,
             TimerKind::ActionExpiry => self.expire(timer, "action_expired").await,
             TimerKind::AuthorizationExpiry => self.expire(timer, "authorization_expired").await,
         };
@@ -88,6 +89,17 @@ impl Engine {
         self.clear(timer).await
     }
 
+    /// The next leg, taken up again: whoever began it is gone, or it did not go through.
+    async fn advance_later(&self, timer: Timer) -> Result<(), EngineError> {
+        let base = self.load(timer.operation.payment())?;
+        let written = self.advance(base).await?;
+        let is_still_there = written.payment.timers.contains(&timer);
+        if is_still_there {
+            return self.postpone(timer, AGAIN_MS).await;
+        }
+        Ok(())
+    }
+
     async fn clear(&self, timer: Timer) -> Result<(), EngineError> {
         self.set_timers(timer, |change| change.timers_clear.push((timer.kind, timer.operation)))
             .await
@@ -122,6 +134,6 @@ fn waits(payment: &Payment, timer: Timer) -> bool {
         TimerKind::AuthorizationExpiry => {
             status == Some(AttemptStatus::Authorized) && payment.status == PaymentStatus::RequiresCapture
         }
-        TimerKind::Check => false,
+        TimerKind::Check | TimerKind::Advance => false,
     }
 }

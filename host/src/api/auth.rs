@@ -15,13 +15,16 @@ use portolan_engine::ClaimRequest;
 use portolan_vault::LocalVault;
 
 /// Every scope.
-pub const SCOPES: [&str; 6] = [
+pub const SCOPES: [&str; 9] = [
     "payments:read",
     "payments:write",
     "refunds:write",
     "payment_methods:write",
     "events:read",
     "balances:read",
+    "quotes:write",
+    "payouts:read",
+    "payouts:write",
 ];
 
 /// The longest Idempotency-Key.

@@ -2,8 +2,8 @@
 //! The router and the OpenAPI document are both made from it, so they cannot differ.
 
 use super::Api;
-use super::v1::{lists, methods, payments, refunds};
-use crate::wire::{BalancesView, EventView, ListView, MethodView, PaymentView, RefundView};
+use super::v1::{lists, methods, payments, payouts, quotes, refunds};
+use crate::wire::{BalancesView, EventView, ListView, MethodView, PaymentView, PayoutView, QuoteView, RefundView};
 use axum::routing::{MethodRouter, get, post};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Value, json};
@@ -32,7 +32,14 @@ pub struct Endpoint {
 
 /// What every list takes.
 const LIST: &[&str] = &["limit", "starting_after", "ending_before", "created[gte]"];
-const EVENTS: &[&str] = &["limit", "starting_after", "ending_before", "created[gte]", "payment"];
+const EVENTS: &[&str] = &[
+    "limit",
+    "starting_after",
+    "ending_before",
+    "created[gte]",
+    "payment",
+    "payout",
+];
 
 fn shows<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
@@ -81,6 +88,7 @@ fn writes(
 /// Every route that takes a key.
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = on_payments();
+    all.extend(across_borders());
     all.extend(on_the_rest());
     all
 }
@@ -144,6 +152,62 @@ fn on_payments() -> Vec<Endpoint> {
             object(json!({ "reason": reason() })),
             shows::<PaymentView<'_>>,
             post(payments::cancel),
+        ),
+    ]
+}
+
+fn across_borders() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            is_idempotent: false,
+            ..writes(
+                (
+                    "/v1/quotes",
+                    "quotes:write",
+                    "Ask every exchange what one currency costs in another, all in",
+                ),
+                create_quote(),
+                shows::<QuoteView<'_>>,
+                post(quotes::create),
+            )
+        },
+        reads(
+            ("/v1/quotes/{id}", "quotes:write", "Show a quote"),
+            &[],
+            shows::<QuoteView<'_>>,
+            get(quotes::show),
+        ),
+        reads(
+            (
+                "/v1/corridors",
+                "payouts:read",
+                "List where payouts may go, and what each needs",
+            ),
+            &[],
+            shows::<ListView<serde_json::Value>>,
+            get(quotes::corridors),
+        ),
+        writes(
+            (
+                "/v1/payouts",
+                "payouts:write",
+                "Pay a beneficiary out of what is available",
+            ),
+            create_payout(),
+            shows::<PayoutView<'_>>,
+            post(payouts::create),
+        ),
+        reads(
+            ("/v1/payouts", "payouts:read", "List payouts, the newest first"),
+            LIST,
+            shows::<ListView<PayoutView<'_>>>,
+            get(payouts::list),
+        ),
+        reads(
+            ("/v1/payouts/{id}", "payouts:read", "Show a payout"),
+            &[],
+            shows::<PayoutView<'_>>,
+            get(payouts::show),
         ),
     ]
 }
@@ -244,11 +308,60 @@ fn create_payment() -> Value {
             "currency": { "type": "string", "description": "ISO 4217" },
             "capture_method": { "enum": ["automatic", "manual"], "default": "automatic" },
             "payment_method": { "type": "string", "pattern": "^pm_[0-9a-f]{32}$" },
+            "payment_method_type": { "type": "string", "description": "wallet:NAME or token:CODE, where it is no stored card" },
+            "quote": { "type": "string", "pattern": "^qt_[0-9a-f]{32}$", "description": "What the merchant gets for it" },
+            "if_rate_lost": { "enum": ["requote", "hold", "refund"], "default": "requote" },
+            "max_slippage_bps": { "type": "integer", "minimum": 0, "maximum": 1000, "default": 0 },
             "confirm": { "type": "boolean", "default": false },
             "description": { "type": "string", "maxLength": 1000 },
             "statement_descriptor": { "type": "string", "maxLength": 22 },
             "return_url": { "type": "string", "format": "uri" },
             "payer": object(json!({ "name": { "type": "string" }, "email": { "type": "string" } })),
+            "metadata": { "type": "object", "maxProperties": 50, "additionalProperties": { "type": "string", "maxLength": 500 } },
+        }),
+    )
+}
+
+fn create_quote() -> Value {
+    let side = |what: &str| {
+        required(
+            &["currency"],
+            json!({ "amount": minor(what), "currency": { "type": "string", "description": "ISO 4217, or a token's code" } }),
+        )
+    };
+    required(
+        &["source", "destination"],
+        json!({
+            "source": side("What the payer pays: fix this side or the other, never both"),
+            "destination": side("What the merchant gets"),
+            "lock_seconds": { "type": "integer", "minimum": 1, "maximum": 86400, "default": 900 },
+        }),
+    )
+}
+
+fn create_payout() -> Value {
+    let text = json!({ "type": "string", "maxLength": 70 });
+    let beneficiary = required(
+        &["type", "name", "country", "account"],
+        json!({
+            "type": { "enum": ["person", "company"] },
+            "name": { "type": "string", "maxLength": 140 },
+            "country": { "type": "string", "pattern": "^[A-Z]{2}$" },
+            "address": object(json!({ "line1": text, "line2": text, "city": text, "postcode": text })),
+            "account": {
+                "type": "object", "additionalProperties": { "type": "string" },
+                "description": "iban; or network and address; or what the corridor's requirements name",
+            },
+        }),
+    );
+    required(
+        &["amount", "currency", "beneficiary"],
+        json!({
+            "amount": minor("Minor units"), "currency": { "type": "string" }, "beneficiary": beneficiary,
+            "purpose": { "type": "string", "maxLength": 35, "description": "Where the corridor wants one" },
+            "reference": { "type": "string", "maxLength": 140, "description": "What the beneficiary reads" },
+            "charge_bearer": { "enum": ["originator", "shared", "beneficiary"], "default": "shared" },
+            "description": { "type": "string", "maxLength": 1000 },
             "metadata": { "type": "object", "maxProperties": 50, "additionalProperties": { "type": "string", "maxLength": 500 } },
         }),
     )

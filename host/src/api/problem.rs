@@ -1,11 +1,13 @@
 //! The one place where an error becomes an HTTP answer (RFC 9457). For each status, what its reader will do: 400 and 422
 //! mend the request, 404 look for the right id, 409 wait or look at the payment, 503 come back later.
 
+use crate::wire::QuoteView;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::ports::{CommitError, ReadError};
+use portolan_domain::quote::QuoteRefusal;
 use portolan_engine::EngineError;
 use serde_json::{Value, json};
 
@@ -17,6 +19,8 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     retry_after_s: Option<u32>,
+    /// A fresh quote in the place of the expired one.
+    quote: Option<Box<Value>>,
 }
 
 impl Problem {
@@ -28,6 +32,7 @@ impl Problem {
             detail: detail.into(),
             errors: vec![],
             retry_after_s: None,
+            quote: None,
         }
     }
 
@@ -80,6 +85,21 @@ impl From<EngineError> for Problem {
             },
             EngineError::Invalid(errors) => Self::fields(errors),
             EngineError::Refused(refusal) => refusal.into(),
+            EngineError::Quote(QuoteRefusal::Used, _) => Self::new(409, "quote_used", error.to_string()),
+            EngineError::Quote(_, fresh) => Self {
+                quote: fresh.and_then(|quote| serde_json::to_value(QuoteView::of(&quote)).ok().map(Box::new)),
+                ..Self::new(409, "quote_expired", "the quote has expired; a fresh one is in `quote`")
+            },
+            EngineError::NoPrice(why) => {
+                let who = why.iter().map(|it| format!("{}: {}", it.channel, it.why));
+                let who = who.collect::<Vec<_>>().join("; ");
+                let none = if who.is_empty() {
+                    "no exchange is configured".into()
+                } else {
+                    who
+                };
+                Self::new(409, "no_price", format!("no exchange has a price for this now: {none}"))
+            }
             EngineError::Store(commit) => commit.into(),
             EngineError::Read(read) => read.into(),
             EngineError::Channel(fault) => {
@@ -118,6 +138,12 @@ impl From<CommitError> for Problem {
                 ..Self::new(409, "idempotency_key_in_flight", error.to_string())
             },
             CommitError::VersionConflict | CommitError::SeenBefore => Self::new(409, "conflict", error.to_string()),
+            CommitError::QuoteUsed => Self::new(409, "quote_used", error.to_string()),
+            CommitError::Uncovered => Self::new(
+                409,
+                "insufficient_balance",
+                "the available balance does not cover it; nothing was done",
+            ),
             CommitError::DiskFloor => {
                 Self::busy("the disk is nearly full: no new payments are taken; nothing was done")
             }
@@ -172,6 +198,10 @@ impl IntoResponse for Problem {
             "retryable": self.retry_after_s.is_some(),
             "errors": errors,
         });
+        let mut body = body;
+        if let (Some(quote), Some(fields)) = (self.quote, body.as_object_mut()) {
+            fields.insert("quote".into(), *quote);
+        }
         let mut response = (status, body.to_string()).into_response();
         response.extensions_mut().insert(Told(body));
         let headers = response.headers_mut();

@@ -4,5 +4,7 @@
 pub mod lists;
 pub mod methods;
 pub mod payments;
+pub mod payouts;
 pub mod public;
+pub mod quotes;
 pub mod refunds;

@@ -1,10 +1,11 @@
 //! A fact for merchants. It holds no personal data, so it shows what changed, not the whole payment.
 
 use super::{Minor, seconds, text, text_or_null};
-use portolan_domain::ids::{AttemptId, EventId, Mode, OperationId, PaymentId};
+use portolan_domain::ids::{AttemptId, EventId, Mode, OperationId, PaymentId, PayoutId};
 use portolan_domain::payment::fact::{Event, Fact};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// An event.
 #[derive(Serialize, JsonSchema)]
@@ -15,7 +16,7 @@ pub struct EventView<'a> {
     id: EventId,
     object: &'static str,
     #[serde(rename = "type")]
-    kind: &'static str,
+    kind: Cow<'static, str>,
     created: u64,
     /// Counts the payment's events from 1.
     sequence: u32,
@@ -26,9 +27,13 @@ pub struct EventView<'a> {
 /// What it is about.
 #[derive(Serialize, JsonSchema)]
 struct EventData<'a> {
-    #[serde(serialize_with = "text")]
-    #[schemars(with = "String")]
-    payment: PaymentId,
+    #[serde(serialize_with = "text_or_null")]
+    #[schemars(with = "Option<String>")]
+    payment: Option<PaymentId>,
+    /// In the place of `payment`, where the money goes out.
+    #[serde(serialize_with = "text_or_null", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    payout: Option<PayoutId>,
     #[serde(serialize_with = "text_or_null")]
     #[schemars(with = "Option<String>")]
     attempt: Option<AttemptId>,
@@ -70,6 +75,10 @@ impl<'a> EventView<'a> {
             | Fact::Captured { amount, .. }
             | Fact::FollowUpStarted { amount, .. }
             | Fact::Refunded { amount, .. }
+            | Fact::Returned { amount, .. }
+            | Fact::RateLocked { owed: amount, .. }
+            | Fact::Requoted { owed: amount, .. }
+            | Fact::Converted { owed: amount, .. }
             | Fact::LateSuccess { amount, .. }
             | Fact::LateSettled { amount, .. } => Some(amount),
             _ => None,
@@ -77,12 +86,13 @@ impl<'a> EventView<'a> {
         Self {
             id: event.id,
             object: "event",
-            kind: event.fact.name(),
+            kind: event.name(),
             created: seconds(event.at_ms),
             sequence: event.number,
             livemode: event.mode == Mode::Live,
             data: EventData {
-                payment: event.payment,
+                payment: Some(event.payment).filter(|_| !event.is_payout),
+                payout: Some(PayoutId(event.payment.0)).filter(|_| event.is_payout),
                 attempt: event.fact.attempt(),
                 operation: event.fact.follow_up(),
                 amount: money.map(|money| Minor(money.minor())),
@@ -121,7 +131,16 @@ impl<'a> EventDetail<'a> {
                 by: Some(by),
                 ..nothing
             },
-            Fact::Canceled { reason } | Fact::FollowUpFailed { reason, .. } => Self {
+            Fact::RateLocked { channel, .. } | Fact::Requoted { channel, .. } | Fact::Converted { channel, .. } => {
+                Self {
+                    channel: Some(channel.as_str()),
+                    ..nothing
+                }
+            }
+            Fact::ConversionHeld { why: reason }
+            | Fact::Returned { reason, .. }
+            | Fact::Canceled { reason }
+            | Fact::FollowUpFailed { reason, .. } => Self {
                 reason: Some(reason),
                 ..nothing
             },

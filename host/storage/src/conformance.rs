@@ -92,7 +92,7 @@ fn new_payment(ambient: &Manual, amount: i128) -> (Payment, Commit) {
     };
     let mut change = Change::new(ambient);
     let names = (PaymentId::new(ambient.uuid_v7()), ambient.uuid_v4(), shop(), Mode::Test);
-    let payment = decide::create(&mut change, names, validate(request).unwrap()).unwrap();
+    let payment = decide::create(&mut change, names, validate(request, Asset::currency).unwrap()).unwrap();
     let commit = change.into_commit(payment.clone(), 0);
     (payment, commit)
 }

@@ -4,11 +4,14 @@
 use crate::chain;
 use async_trait::async_trait;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, Seen, Timer, Versioned, in_flight};
-use portolan_domain::ids::{ChannelId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, RefundId, TaskId};
+use portolan_domain::ids::{
+    ChannelId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId, RefundId, TaskId,
+};
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::operation::{Kind, Progress};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{ApiKey, CommitError, KeyRing, Library, Method, Older, Page, ReadError, Store};
+use portolan_domain::quote::Quote;
 use portolan_domain::task::Task;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +30,7 @@ struct State {
     refunds: Vec<(OperationId, u64)>,
     methods: HashMap<MethodId, Method>,
     seen: HashSet<Seen>,
+    quotes: HashMap<QuoteId, Quote>,
     keys: Vec<ApiKey>,
     acts: Vec<Act>,
 }
@@ -53,6 +57,20 @@ impl State {
         if commit.seen.as_ref().is_some_and(|seen| self.seen.contains(seen)) {
             return Err(CommitError::SeenBefore);
         }
+        if let Some(quote) = &commit.quote
+            && self.quotes.get(quote).is_none_or(|quote| quote.used_by.is_some())
+        {
+            return Err(CommitError::QuoteUsed);
+        }
+        if let (Some((account, amount)), Some((payment, _))) = (&commit.covers, &commit.payment) {
+            let balances = self
+                .balances(payment.mode)
+                .map_err(|error| CommitError::Unavailable(error.0))?;
+            let held = balances.get(&(account.clone(), amount.asset().clone())).copied();
+            if held.unwrap_or_default().to_give() < amount.minor() {
+                return Err(CommitError::Uncovered);
+            }
+        }
         match &commit.payment {
             Some((payment, expect)) if self.payments.get(&payment.id.0).map_or(0, |it| it.version) != *expect => {
                 Err(CommitError::VersionConflict)
@@ -61,7 +79,21 @@ impl State {
         }
     }
 
+    fn balances(&self, mode: Mode) -> Result<Balances, ReadError> {
+        let mut balances = Balances::new();
+        for entry in self.entries.iter().filter(|entry| entry.mode == mode) {
+            entry
+                .add_to(&mut balances)
+                .map_err(|error| ReadError(error.to_string()))?;
+        }
+        Ok(balances)
+    }
+
     fn apply(&mut self, commit: Commit) {
+        let used = commit.quote.and_then(|id| self.quotes.get_mut(&id));
+        if let (Some(quote), Some((payment, _))) = (used, &commit.payment) {
+            quote.used_by = Some(payment.id);
+        }
         let in_flight = in_flight(&commit.in_flight, &commit.operations);
         if let Some(claim) = commit.claim {
             self.claims.insert(claim.name.clone(), claim);
@@ -176,6 +208,15 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn quote(&self, id: QuoteId) -> Result<Option<Quote>, ReadError> {
+        Ok(self.state().quotes.get(&id).cloned())
+    }
+
+    async fn put_quote(&self, quote: Quote) -> Result<(), CommitError> {
+        self.state().quotes.insert(quote.id, quote);
+        Ok(())
+    }
+
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         Ok(self.state().seen.contains(seen))
     }
@@ -229,11 +270,14 @@ fn page<I>(page: &Page<I>, uuid: impl Fn(&I) -> Uuid, all: impl DoubleEndedItera
     }
 }
 
-impl Library for MemoryStore {
-    fn payments(&self, wanted: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
+impl MemoryStore {
+    fn list(&self, wanted: &Page<PaymentId>, payouts: bool) -> Result<Vec<Versioned>, ReadError> {
         let state = self.state();
-        let theirs =
-            |found: &&Versioned| found.payment.merchant == wanted.merchant && found.payment.mode == wanted.mode;
+        let theirs = |found: &&Versioned| {
+            found.payment.merchant == wanted.merchant
+                && found.payment.mode == wanted.mode
+                && found.payment.payout.is_some() == payouts
+        };
         let ids: Vec<Uuid> = state
             .payments
             .values()
@@ -242,6 +286,16 @@ impl Library for MemoryStore {
             .collect();
         let ids = page(wanted, |id| id.0, ids.into_iter());
         Ok(ids.iter().filter_map(|id| state.payments.get(id).cloned()).collect())
+    }
+}
+
+impl Library for MemoryStore {
+    fn payments(&self, wanted: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
+        self.list(wanted, false)
+    }
+
+    fn payouts(&self, wanted: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
+        self.list(wanted, true)
     }
 
     fn events(&self, wanted: &Page<EventId>, payment: Option<PaymentId>) -> Result<Vec<Event>, ReadError> {
@@ -332,17 +386,8 @@ impl Library for MemoryStore {
     }
 
     fn balances(&self, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances, ReadError> {
-        let mut balances = Balances::new();
-        for entry in self.state().entries.iter().filter(|entry| entry.mode == mode) {
-            entry
-                .add_to(&mut balances)
-                .map_err(|error| ReadError(error.to_string()))?;
-        }
-        let theirs = |account: &Account| match (account, merchant) {
-            (_, None) => true,
-            (Account::MerchantPending(owner), Some(merchant)) => owner == merchant,
-            (Account::ChannelReceivable(_) | Account::SuspenseUnmatched, Some(_)) => false,
-        };
+        let mut balances = self.state().balances(mode)?;
+        let theirs = |account: &Account| merchant.is_none_or(|merchant| account.merchant() == Some(merchant));
         balances.retain(|(account, _), _| theirs(account));
         Ok(balances)
     }

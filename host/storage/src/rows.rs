@@ -2,12 +2,14 @@
 //! thread, so that the one writer only writes.
 
 use portolan_domain::commit::{Act, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, in_flight};
-use portolan_domain::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
-use portolan_domain::ledger::{Balances, Entry};
+use portolan_domain::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
+use portolan_domain::ledger::{Account, Balances, Entry};
+use portolan_domain::money::Money;
 use portolan_domain::operation::{CardFacts, Kind, Operation, Progress};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{CommitError, Method, ReadError, Sealed, Sealer};
+use portolan_domain::quote::Quote;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -82,6 +84,8 @@ pub(crate) struct Rows {
     pub tasks: Vec<(Uuid, bool, String)>,
     pub references: Vec<i64>,
     pub refunds: Vec<(OperationId, u64)>,
+    pub quote: Option<QuoteId>,
+    pub covers: Option<(Account, Money)>,
     pub seen: Option<Seen>,
 }
 
@@ -123,6 +127,20 @@ pub(crate) fn act_row(act: &Act) -> Result<JournalRow, RowError> {
 
 pub(crate) fn owner(mode: Mode, merchant: &MerchantId) -> String {
     format!("{}:{merchant}", mode.as_str())
+}
+
+/// The list that a payment stands in: payouts have one of their own.
+fn list_of(payment: &Payment) -> String {
+    let owner = owner(payment.mode, &payment.merchant);
+    match payment.payout {
+        Some(_) => payouts_of(&owner),
+        None => owner,
+    }
+}
+
+/// An owner's list of payouts: no merchant has a slash in its name.
+pub(crate) fn payouts_of(owner: &str) -> String {
+    format!("{owner}/payouts")
 }
 
 pub(crate) fn claim_hash(name: &ClaimName) -> ClaimHash {
@@ -200,6 +218,8 @@ pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seal
         mode: payment.map(|(payment, _)| payment.mode),
         references: payment.map_or_else(Vec::new, |(payment, _)| references(payment, &commit.operations)),
         refunds: refunds(&commit.events),
+        quote: commit.quote,
+        covers: commit.covers.clone(),
         journal: journal_row(commit, &key, sealer)?,
         payment: payment_row(commit, key, sealer)?,
         balances,
@@ -219,7 +239,7 @@ fn payment_row(commit: &Commit, data_key: Vec<u8>, sealer: &dyn Sealer) -> Resul
     let sealed = seal(sealer, &data_key, &payment_place(payment.id), &(payment, in_flight))?;
     Ok(Some(PaymentRow {
         id: payment.id,
-        owner: owner(payment.mode, &payment.merchant),
+        owner: list_of(payment),
         expect: *expect,
         status: payment.status.as_str(),
         sealed,
@@ -278,8 +298,8 @@ pub(crate) fn unpack_answer(name: &ClaimHash, packed: &[u8]) -> Option<StoredAns
 
 fn references(payment: &Payment, operations: &[Journaled]) -> Vec<i64> {
     let of = |operation: &Operation| match operation.kind {
-        Kind::Authorize | Kind::Resume => payment.attempt(operation.attempt)?.reference.clone(),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse => {
+        Kind::Authorize | Kind::Resume | Kind::Pay => payment.attempt(operation.attempt)?.reference.clone(),
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => {
             payment.follow_up(operation.id)?.reference.clone()
         }
     };
@@ -315,6 +335,41 @@ pub(crate) fn read_method(
     (key, sealed, number): (&[u8], &[u8], Vec<u8>),
 ) -> Result<(CardFacts, Sealed), RowError> {
     Ok((open(sealer, key, &method_place(id), sealed)?, Sealed(number)))
+}
+
+fn quote_place(id: QuoteId) -> Vec<u8> {
+    [b"quote".as_slice(), id.0.as_bytes()].concat()
+}
+
+/// A quote as it is stored.
+pub(crate) struct QuoteRow {
+    pub id: QuoteId,
+    pub owner: String,
+    pub expires_ms: u64,
+    pub data_key: Vec<u8>,
+    pub sealed: Vec<u8>,
+}
+
+pub(crate) fn quote_row(quote: &Quote, sealer: &dyn Sealer) -> Result<QuoteRow, RowError> {
+    let data_key = sealer.new_data_key()?;
+    Ok(QuoteRow {
+        id: quote.id,
+        owner: owner(quote.mode, &quote.merchant),
+        expires_ms: quote.best().map_or(0, |terms| terms.quotation.expires_ms),
+        sealed: seal(sealer, &data_key, &quote_place(quote.id), quote)?,
+        data_key,
+    })
+}
+
+/// A quote's row, read back, with who used it.
+pub(crate) fn read_quote(
+    sealer: &dyn Sealer,
+    id: QuoteId,
+    (key, sealed): (&[u8], &[u8]),
+    used_by: Option<PaymentId>,
+) -> Result<Quote, RowError> {
+    let quote: Quote = open(sealer, key, &quote_place(id), sealed)?;
+    Ok(Quote { used_by, ..quote })
 }
 
 pub(crate) fn mode_number(mode: Mode) -> i64 {

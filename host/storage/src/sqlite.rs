@@ -15,10 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// The migrations, in order. A released one never changes.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_spine.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_spine.sql"),
+    include_str!("../migrations/sqlite/0002_quotes.sql"),
+];
 
 /// How much of the database file is read through a mapping instead of copies.
-const MAPPED_BYTES: i64 = 1 << 30;
+const MAPPED_BYTES: i64 = 64 << 20;
 
 /// What a restored database carries as its application id until the lost outcomes were asked for.
 const RESTORED: i64 = 0x5245_5354;

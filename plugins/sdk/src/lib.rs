@@ -6,6 +6,7 @@
 //! [`export_channel!`].
 #![allow(async_fn_in_trait)]
 
+mod amount;
 pub mod bindings;
 mod capability;
 mod ctx;
@@ -16,12 +17,14 @@ mod request;
 #[cfg(not(target_family = "wasm"))]
 pub mod testkit;
 
+pub use amount::{Exact, epoch_ms, from_major, major};
 pub use capability::*;
 pub use ctx::{Ctx, Progress, replay};
 pub use export::report_panics;
 pub use reply::ReplyExt;
 pub use request::{Form, RequestExt, get, minor_units, percent_encode, post};
-pub use serde_json::{Value, json};
+pub use serde_json::value::RawValue;
+pub use serde_json::{Map, Value, from_slice, json};
 
 /// The types of the contract, by interface.
 pub mod types {

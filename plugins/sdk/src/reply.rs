@@ -7,6 +7,8 @@ use serde_json::Value;
 pub trait ReplyExt {
     /// The body as JSON; a fault `protocol` if it is none.
     fn json(&self) -> Result<Value, Fault>;
+    /// The body as a type of the adapter's; a fault `protocol` that says what is missing.
+    fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Fault>;
     /// The first header of that name, in any case.
     fn header(&self, name: &str) -> Option<&str>;
 }
@@ -15,6 +17,11 @@ impl ReplyExt for Response {
     fn json(&self) -> Result<Value, Fault> {
         let parsed = serde_json::from_slice(&self.body);
         parsed.map_err(|error| Fault::Protocol(format!("status {} with a body that is not JSON: {error}", self.status)))
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Fault> {
+        let parsed = serde_json::from_slice(&self.body);
+        parsed.map_err(|error| Fault::Protocol(format!("status {} with a body of another form: {error}", self.status)))
     }
 
     fn header(&self, name: &str) -> Option<&str> {

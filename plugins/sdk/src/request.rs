@@ -34,6 +34,8 @@ pub trait RequestExt: Sized {
     fn bearer(self, handle: impl Into<String>) -> Self;
     /// A JSON body with its content type.
     fn json(self, body: &Value) -> Self;
+    /// A JSON body from a type of the adapter's.
+    fn json_of<T: serde::Serialize>(self, body: &T) -> Result<Self, Fault>;
     /// A form body with its content type.
     fn form(self, form: Form) -> Self;
     /// Says that this write only prepares: it cannot move money. The grant decides.
@@ -58,6 +60,11 @@ impl RequestExt for Request {
     fn json(mut self, body: &Value) -> Self {
         self.body = body.to_string().into_bytes();
         self.header("content-type", "application/json")
+    }
+
+    fn json_of<T: serde::Serialize>(mut self, body: &T) -> Result<Self, Fault> {
+        self.body = serde_json::to_vec(body).map_err(|error| Fault::Other(error.to_string()))?;
+        Ok(self.header("content-type", "application/json"))
     }
 
     fn form(mut self, form: Form) -> Self {

@@ -61,7 +61,10 @@ impl Channels for Native {
         let Input::Authorize(authorization) = input else {
             return self.0.step(operation, input, answers);
         };
-        let request = to_guest(operation, authorization);
+        let portolan_domain::operation::Instrument::Card(_, card) = &authorization.instrument else {
+            return self.0.step(operation, input, answers);
+        };
+        let request = to_guest(operation, authorization, card);
         let answers = answers.iter().map(answer).collect();
         let run = |ctx: Rc<Ctx>| async move { <Sandbox as Payments>::authorize(&ctx, request).await };
         match replay(context(&operation.context), answers, run).map_err(fault)? {
@@ -101,7 +104,11 @@ fn context(context: &Context) -> guest::Context {
     }
 }
 
-fn to_guest(operation: &Operation, asked: &portolan_domain::operation::Authorization) -> Authorization {
+fn to_guest(
+    operation: &Operation,
+    asked: &portolan_domain::operation::Authorization,
+    card: &portolan_domain::operation::CardFacts,
+) -> Authorization {
     Authorization {
         payment: operation.payment.to_string(),
         amount: guest::Money {
@@ -113,12 +120,12 @@ fn to_guest(operation: &Operation, asked: &portolan_domain::operation::Authoriza
         instrument: Instrument::Card(Card {
             number: operation.context.card_number.clone(),
             security_code: operation.context.card_code.clone(),
-            expiry_month: asked.card.expiry_month,
-            expiry_year: asked.card.expiry_year,
-            bin: asked.card.bin.clone(),
-            last4: asked.card.last4.clone(),
-            brand: asked.card.brand.clone(),
-            holder: asked.card.holder.clone(),
+            expiry_month: card.expiry_month,
+            expiry_year: card.expiry_year,
+            bin: card.bin.clone(),
+            last4: card.last4.clone(),
+            brand: card.brand.clone(),
+            holder: card.holder.clone(),
         }),
         payer: guest::Party {
             kind: guest::PartyKind::Natural,

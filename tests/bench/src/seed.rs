@@ -58,7 +58,8 @@ async fn pay(app: &App, merchant: &MerchantId) -> anyhow::Result<()> {
         currency: Some("EUR".into()),
         ..PaymentRequest::default()
     };
-    let valid = validate(request).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+    let valid =
+        validate(request, portolan_domain::money::Asset::currency).map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
     let mut change = Change::new(ambient);
     let names = (
         PaymentId::new(ambient.uuid_v7()),

@@ -6,8 +6,8 @@ use super::portolan::channel::types as wit;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{
-    Action, Authorization, Context, Decline, Doubt, Fault, FaultKind, Memo, Operation, Outcome, Retry, Standing, State,
-    Target,
+    Action, Authorization, Context, Decline, Doubt, Fault, FaultKind, Instrument, Memo, Operation, Outcome, Retry,
+    Standing, State, Target,
 };
 use portolan_domain::ports::{Notification, Receipt, Rejection, Step, Subject};
 
@@ -70,30 +70,38 @@ pub(crate) fn target(target: &Target) -> wit::Target {
         parent_reference: target.parent_reference.clone(),
         amount: Some(money(&target.amount)),
         started_ms: target.started_ms,
-        memo: target.memo.as_ref().map(|memo| wit::Memo {
-            format: memo.format,
-            bytes: memo.bytes.clone(),
-        }),
+        memo: target.memo.as_ref().map(memo),
         extra: vec![],
     }
 }
 
+pub(crate) fn memo(memo: &Memo) -> wit::Memo {
+    wit::Memo {
+        format: memo.format,
+        bytes: memo.bytes.clone(),
+    }
+}
+
 pub(crate) fn authorization(operation: &Operation, authorization: &Authorization) -> payments::Authorization {
-    let card = payments::Card {
-        number: operation.context.card_number.clone(),
-        security_code: operation.context.card_code.clone(),
-        expiry_month: authorization.card.expiry_month,
-        expiry_year: authorization.card.expiry_year,
-        bin: authorization.card.bin.clone(),
-        last4: authorization.card.last4.clone(),
-        brand: authorization.card.brand.clone(),
-        holder: authorization.card.holder.clone(),
+    let instrument = match &authorization.instrument {
+        Instrument::Card(_, card) => payments::Instrument::Card(payments::Card {
+            number: operation.context.card_number.clone(),
+            security_code: operation.context.card_code.clone(),
+            expiry_month: card.expiry_month,
+            expiry_year: card.expiry_year,
+            bin: card.bin.clone(),
+            last4: card.last4.clone(),
+            brand: card.brand.clone(),
+            holder: card.holder.clone(),
+        }),
+        Instrument::Wallet(name) => payments::Instrument::Wallet(name.clone()),
+        Instrument::Token(code) => payments::Instrument::Token(code.clone()),
     };
     payments::Authorization {
         payment: operation.payment.to_string(),
         amount: money(&operation.amount),
         capture: authorization.capture,
-        instrument: payments::Instrument::Card(card),
+        instrument,
         payer: wit::Party {
             kind: wit::PartyKind::Natural,
             name: authorization.payer_name.clone(),
@@ -128,7 +136,7 @@ pub(crate) fn notification(notification: &Notification) -> notifications::Notifi
 
 // === from the guest ===
 
-fn protocol(text: String) -> Fault {
+pub(super) fn protocol(text: String) -> Fault {
     Fault {
         kind: FaultKind::Protocol,
         text,
@@ -136,14 +144,16 @@ fn protocol(text: String) -> Fault {
 }
 
 /// The exact amount in the asset's own exponent; a fraction of a minor unit is refused.
-fn read_money(money: wit::Money) -> Result<Money, Fault> {
+pub(super) fn read_money(money: wit::Money) -> Result<Money, Fault> {
     let bad = |why: &str| {
         protocol(format!(
             "the amount {} x 10^-{} {}: {why}",
             money.units, money.exponent, money.asset
         ))
     };
-    let asset = Asset::currency(&money.asset).ok_or_else(|| bad("the asset is unknown"))?;
+    // A token counts as the adapter says; if the router counts it otherwise, it is another asset, and refused as such.
+    let asset = Asset::currency(&money.asset).or_else(|| Asset::token(&money.asset, money.exponent));
+    let asset = asset.ok_or_else(|| bad("the asset is unknown"))?;
     let is_digits = (1..=38).contains(&money.units.len()) && money.units.bytes().all(|byte| byte.is_ascii_digit());
     let units: i128 = Some(&money.units)
         .filter(|_| is_digits)
@@ -161,7 +171,7 @@ fn read_money(money: wit::Money) -> Result<Money, Fault> {
         .ok_or_else(|| bad("no whole number of minor units"))
 }
 
-fn read_memo(memo: wit::Memo) -> Memo {
+pub(super) fn read_memo(memo: wit::Memo) -> Memo {
     Memo {
         format: memo.format,
         bytes: memo.bytes,
@@ -198,7 +208,7 @@ pub(crate) fn fault(fault: wit::Fault) -> Fault {
     Fault { kind, text }
 }
 
-fn decline(decline: wit::Decline) -> Decline {
+pub(super) fn decline(decline: wit::Decline) -> Decline {
     Decline {
         retry: match decline.retry {
             wit::Retry::Never => Retry::Never,

@@ -28,6 +28,58 @@ impl Movement {
         }
     }
 
+    /// A merchant's money out to a beneficiary, from what lies at the channel.
+    pub fn pay(channel: &ChannelId, merchant: &MerchantId) -> Self {
+        Self {
+            debit: Account::MerchantAvailable(merchant.clone()),
+            credit: Account::ChannelPrefund(channel.clone()),
+        }
+    }
+
+    /// A payout's money back.
+    pub fn returned(channel: &ChannelId, merchant: &MerchantId) -> Self {
+        Self {
+            debit: Account::ChannelPrefund(channel.clone()),
+            credit: Account::MerchantAvailable(merchant.clone()),
+        }
+    }
+
+    /// A merchant's money that was paid out although its attempt was closed.
+    pub fn unmatched_payout(channel: &ChannelId) -> Self {
+        Self {
+            debit: Account::SuspenseUnmatched,
+            credit: Account::ChannelPrefund(channel.clone()),
+        }
+    }
+
+    /// A merchant's collected money into the router's position: what an exchange takes.
+    pub fn sell(merchant: &MerchantId) -> Self {
+        Self {
+            debit: Account::MerchantPending(merchant.clone()),
+            credit: Account::FxPosition,
+        }
+    }
+
+    /// What a merchant got by an exchange, back into the router's position: a refund at the original rate.
+    pub fn give_up(merchant: &MerchantId) -> Self {
+        Self {
+            debit: Account::MerchantAvailable(merchant.clone()),
+            credit: Account::FxPosition,
+        }
+    }
+
+    /// The payer's currency for such a refund, out of the router's position.
+    pub fn refund_from_position(channel: &ChannelId) -> Self {
+        Self {
+            debit: Account::FxPosition,
+            credit: Account::ChannelReceivable(channel.clone()),
+        }
+    }
+
+    fn between(debit: Account, credit: Account) -> Self {
+        Self { debit, credit }
+    }
+
     /// Money that came and belongs to nothing.
     pub fn unmatched(channel: &ChannelId) -> Self {
         Self {
@@ -42,6 +94,35 @@ impl Movement {
             debit: Account::SuspenseUnmatched,
             credit: Account::ChannelReceivable(channel.clone()),
         }
+    }
+
+    /// An exchange, as linked transfers in one entry: what is sold goes through the position to the desk, what is bought
+    /// comes through it to the merchant, and what is left of it is the router's share, or its loss.
+    pub fn exchange(
+        merchant: &MerchantId,
+        desk: &ChannelId,
+        (sold, bought, owed): (&Money, &Money, &Money),
+    ) -> Vec<Line> {
+        let prefund = || Account::ChannelPrefund(desk.clone());
+        let available = Account::MerchantAvailable(merchant.clone());
+        let mut lines = Self::sell(merchant).post(sold);
+        lines.extend(Self::between(Account::FxPosition, prefund()).post(sold));
+        lines.extend(Self::between(prefund(), Account::FxPosition).post(bought));
+        lines.extend(Self::between(Account::FxPosition, available).post(owed));
+        let share = bought.minus(owed).ok().filter(|share| !share.is_zero());
+        let loss = owed.minus(bought).ok().filter(|loss| !loss.is_zero());
+        if let Some(share) = share {
+            lines.extend(Self::between(Account::FxPosition, Account::FxSpread).post(&share));
+        }
+        if let Some(loss) = loss {
+            lines.extend(Self::between(Account::FxGainLoss, Account::FxPosition).post(&loss));
+        }
+        lines
+    }
+
+    /// What a channel took for its work, out of what lies there.
+    pub fn fee(channel: &ChannelId) -> Self {
+        Self::between(Account::FeesChannel, Account::ChannelPrefund(channel.clone()))
     }
 
     /// Holds the amount.

@@ -7,6 +7,7 @@ mod follow_up;
 pub use authorization::{conclude_authorization, fail, fault_error, release, still_unknown};
 pub use follow_up::conclude_follow_up;
 
+use super::conversion::{Conversion, LegState, Step, next_step};
 use super::fact::Fact;
 use super::request::ValidPayment;
 use super::status::{AttemptStatus, IllegalEvent, PaymentStatus};
@@ -15,12 +16,17 @@ use crate::commit::Change;
 use crate::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId, PaymentId};
 use crate::money::Money;
 use crate::operation::{Kind, Operation};
+use crate::quote::Terms;
+use crate::task::TaskKind;
 use uuid::Uuid;
 
 /// The word in events for a merchant's own reason: its text is personal perhaps, and stays with the payment.
 pub const BY_MERCHANT: &str = "requested_by_merchant";
+/// The reason where a payment's price was lost and no other could be taken.
+pub const RATE_LOST: &str = "rate_lost";
 /// The router's own reasons to give a payment up.
-const OWN_REASONS: [&str; 6] = [
+const OWN_REASONS: [&str; 7] = [
+    RATE_LOST,
     "action_expired",
     "authorization_expired",
     "expired",
@@ -120,8 +126,9 @@ pub fn create(
         metadata: valid.metadata,
         payer_name: valid.payer_name,
         payer_email: valid.payer_email,
-        method: None,
-        card: None,
+        instrument: valid.instrument,
+        conversion: None,
+        payout: valid.payout,
         status: PaymentStatus::RequiresPaymentMethod,
         attempts: vec![],
         follow_ups: vec![],
@@ -143,7 +150,91 @@ pub fn create(
             manual_capture: valid.manual_capture,
         },
     )?;
+    if payment.instrument.is_some() || payment.payout.is_some() {
+        payment.record(change, Fact::MethodSet)?;
+    }
     Ok(payment)
+}
+
+/// Binds a payment to the quote that it uses.
+pub fn lock_rate(payment: &mut Payment, change: &mut Change, conversion: Conversion) -> Result<(), Refusal> {
+    let fact = Fact::RateLocked {
+        quote: conversion.quote,
+        channel: conversion.terms.channel.clone(),
+        owed: conversion.promised.clone(),
+    };
+    payment.conversion = Some(conversion);
+    Ok(payment.record(change, fact)?)
+}
+
+/// Takes a fresh price in the place of the lost one, or counts that there was none to take.
+pub fn requote(payment: &mut Payment, change: &mut Change, fresh: Option<Terms>) -> Result<(), Refusal> {
+    let Some(conversion) = &mut payment.conversion else {
+        return Err(Refusal::WrongStatus(payment.status.as_str()));
+    };
+    conversion.requotes = conversion.requotes.saturating_add(1);
+    let Some(fresh) = fresh.filter(|fresh| conversion.accepts(fresh)) else {
+        payment.wake(change);
+        return Ok(());
+    };
+    let fact = Fact::Requoted {
+        channel: fresh.channel.clone(),
+        owed: fresh.owed.clone(),
+    };
+    conversion.is_refused = false;
+    conversion.terms = fresh;
+    Ok(payment.record(change, fact)?)
+}
+
+/// The exchange is left to a human.
+pub fn hold_conversion(payment: &mut Payment, change: &mut Change, why: &str) -> Result<(), Refusal> {
+    payment.record(change, Fact::ConversionHeld { why: why.into() })?;
+    let attempt = payment.open_attempt().map(|attempt| attempt.operation);
+    if let Some(operation) = attempt {
+        change.open_task(payment, TaskKind::ConversionHeld, operation, payment.captured.clone());
+    }
+    Ok(())
+}
+
+/// The payer gets the money back: the exchange is given up.
+pub fn begin_compensation(payment: &mut Payment) {
+    if let Some(conversion) = &mut payment.conversion {
+        conversion.state = LegState::Compensating;
+    }
+}
+
+/// A human's word on an exchange that was held: at this price, or not at all.
+pub fn settle_held(payment: &mut Payment, change: &mut Change, fresh: Option<Terms>) -> Result<(), Refusal> {
+    let wrong = wrong_status(payment);
+    let Some(conversion) = payment.conversion.as_mut().filter(|it| it.state == LegState::Manual) else {
+        return Err(wrong);
+    };
+    match fresh {
+        Some(fresh) if fresh.sold == payment.captured && payment.refunded.is_zero() => {
+            let fact = Fact::Requoted {
+                channel: fresh.channel.clone(),
+                owed: fresh.owed.clone(),
+            };
+            conversion.terms = fresh;
+            conversion.is_refused = false;
+            conversion.state = LegState::Planned;
+            Ok(payment.record(change, fact)?)
+        }
+        Some(_) => Err(wrong),
+        None => {
+            conversion.state = LegState::Failed;
+            Ok(())
+        }
+    }
+}
+
+/// Whether the exchange may be done now, and what it sells.
+pub fn may_convert(payment: &Payment, now_ms: u64) -> Result<(AttemptId, Money), Refusal> {
+    let attempt = payment.open_attempt().ok_or_else(|| wrong_status(payment))?;
+    match (next_step(payment, now_ms), &payment.conversion) {
+        (Step::Convert, Some(conversion)) => Ok((attempt.id, conversion.terms.sold.clone())),
+        _ => Err(wrong_status(payment)),
+    }
 }
 
 /// Writes the intent of an attempt.
@@ -275,6 +366,7 @@ pub fn begin_follow_up(
     payment.follow_ups.push(FollowUp {
         operation: operation.id,
         attempt: operation.attempt,
+        channel: operation.channel.clone(),
         kind: operation.kind,
         created_ms: change.now_ms,
         amount: operation.amount.clone(),

@@ -1,10 +1,11 @@
 //! The facts that happen to a payment. Append-only; they hold no personal data, so they stay when a payment's data key
 //! is erased.
 
-use crate::ids::{AttemptId, ChannelId, EventId, MerchantId, Mode, OperationId, PaymentId};
+use crate::ids::{AttemptId, ChannelId, EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId};
 use crate::money::Money;
 use crate::operation::Kind;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -15,6 +16,49 @@ pub enum Fact {
         amount: Money,
         /// Whether the merchant captures later.
         manual_capture: bool,
+    },
+    /// What the merchant will get for it, by the quote that it used.
+    RateLocked {
+        /// The quote.
+        quote: QuoteId,
+        /// The exchange.
+        channel: ChannelId,
+        /// What is owed.
+        owed: Money,
+    },
+    /// The price was lost, and a fresh one taken.
+    Requoted {
+        /// The exchange.
+        channel: ChannelId,
+        /// What is owed now.
+        owed: Money,
+    },
+    /// The exchange is done.
+    Converted {
+        /// The operation.
+        operation: OperationId,
+        /// The exchange.
+        channel: ChannelId,
+        /// What was sold.
+        sold: Money,
+        /// What was bought.
+        bought: Money,
+        /// What the merchant gets of it.
+        owed: Money,
+    },
+    /// The exchange is not done, and a human decides.
+    ConversionHeld {
+        /// Why.
+        why: String,
+    },
+    /// A payout came back.
+    Returned {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How much.
+        amount: Money,
+        /// Why.
+        reason: String,
     },
     /// There is a payment method now.
     MethodSet,
@@ -165,6 +209,11 @@ impl Fact {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Created { .. } => "payment.created",
+            Self::RateLocked { .. } => "payment.rate_locked",
+            Self::Requoted { .. } => "payment.requoted",
+            Self::Converted { .. } => "payment.converted",
+            Self::ConversionHeld { .. } => "payment.conversion_held",
+            Self::Returned { .. } => "payment.returned",
             Self::MethodSet => "payment.method_set",
             Self::AttemptStarted { .. } => "attempt.started",
             Self::ActionRequired { .. } => "payment.requires_action",
@@ -184,6 +233,9 @@ impl Fact {
             Self::FollowUpStarted {
                 kind: Kind::Capture, ..
             } => "capture.created",
+            Self::FollowUpStarted {
+                kind: Kind::Convert, ..
+            } => "conversion.created",
             Self::FollowUpStarted { .. } => "operation.started",
             Self::FollowUpUnknown { .. } => "operation.outcome_unknown",
             Self::FollowUpFailed { .. } => "operation.failed",
@@ -206,9 +258,14 @@ impl Fact {
             | Self::AttemptReleased { attempt, .. }
             | Self::Authorized { attempt, .. }
             | Self::Captured { attempt, .. }
+            | Self::Returned { attempt, .. }
             | Self::LateSuccess { attempt, .. }
             | Self::LateSettled { attempt, .. } => Some(*attempt),
             Self::Created { .. }
+            | Self::RateLocked { .. }
+            | Self::Requoted { .. }
+            | Self::Converted { .. }
+            | Self::ConversionHeld { .. }
             | Self::MethodSet
             | Self::CodeRequired
             | Self::Failed { .. }
@@ -227,6 +284,7 @@ impl Fact {
             Self::FollowUpStarted { operation, .. }
             | Self::FollowUpUnknown { operation }
             | Self::FollowUpFailed { operation, .. }
+            | Self::Converted { operation, .. }
             | Self::Refunded { operation, .. } => Some(*operation),
             Self::Captured { operation, .. } | Self::AttemptReleased { operation, .. } => *operation,
             Self::Created { .. }
@@ -240,6 +298,10 @@ impl Fact {
             | Self::AttemptNoEffect { .. }
             | Self::Authorized { .. }
             | Self::CodeRequired
+            | Self::RateLocked { .. }
+            | Self::Requoted { .. }
+            | Self::ConversionHeld { .. }
+            | Self::Returned { .. }
             | Self::Failed { .. }
             | Self::Canceled { .. }
             | Self::RestReleased
@@ -264,6 +326,23 @@ pub struct Event {
     pub mode: Mode,
     /// When.
     pub at_ms: u64,
+    /// Whether it happened to a payment that goes out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_payout: bool,
     /// What happened.
     pub fact: Fact,
+}
+
+impl Event {
+    /// Its name, as the API's event type shows it: what happens to a payout is called so.
+    pub fn name(&self) -> Cow<'static, str> {
+        match (self.is_payout, &self.fact) {
+            (true, Fact::Captured { .. }) => "payout.paid".into(),
+            (true, fact) => match fact.name().strip_prefix("payment.") {
+                Some(what) => format!("payout.{what}").into(),
+                None => fact.name().into(),
+            },
+            (false, fact) => fact.name().into(),
+        }
+    }
 }

@@ -1,8 +1,12 @@
 //! What a merchant asked for, checked: [`ValidPayment`] is the only form that the rest accepts. Every error at once,
 //! each with the pointer to its field.
 
-use crate::ids::MethodId;
+use super::Payout;
+use super::conversion::IfLost;
+use crate::beneficiary::{self, PayoutTerms};
+use crate::ids::{MethodId, QuoteId};
 use crate::money::{Asset, Money};
+use crate::operation::Instrument;
 
 /// What was written.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +19,14 @@ pub struct PaymentRequest {
     pub capture_method: Option<String>,
     /// `pm_…`.
     pub payment_method: Option<String>,
+    /// `wallet:…` or `token:…`, where it is no stored card.
+    pub payment_method_type: Option<String>,
+    /// `qt_…`: what the merchant will get for it.
+    pub quote: Option<String>,
+    /// `requote`, `hold` or `refund`.
+    pub if_rate_lost: Option<String>,
+    /// Basis points.
+    pub max_slippage_bps: Option<i128>,
     /// Create and confirm in one call.
     pub confirm: bool,
     /// At most 1,000 characters.
@@ -40,6 +52,12 @@ pub struct ValidPayment {
     pub manual_capture: bool,
     /// The token.
     pub method: Option<MethodId>,
+    /// What the payer pays with, where it is known without the vault.
+    pub instrument: Option<Instrument>,
+    /// The quote that it uses, and what to do where its price is lost.
+    pub quote: Option<QuoteUse>,
+    /// Who is paid, where the money goes out.
+    pub payout: Option<Payout>,
     /// Create and confirm in one call.
     pub confirm: bool,
     /// The merchant's text.
@@ -54,6 +72,17 @@ pub struct ValidPayment {
     pub payer_name: Option<String>,
     /// The payer's e-mail.
     pub payer_email: Option<String>,
+}
+
+/// How a payment uses a quote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuoteUse {
+    /// Which.
+    pub id: QuoteId,
+    /// What to do where its price is lost.
+    pub if_lost: IfLost,
+    /// How much less than promised the merchant accepts, in basis points.
+    pub slippage_bps: u32,
 }
 
 /// One field that cannot be accepted.
@@ -80,11 +109,25 @@ impl FieldError {
 
 /// The largest amount taken: 10^15 minor units.
 pub const AMOUNT_MAX: i128 = 1_000_000_000_000_000;
+/// The largest slippage that may be accepted: a tenth.
+const SLIPPAGE_MAX_BPS: u32 = 1_000;
 
-/// Checks everything and reports every error.
-pub fn validate(request: PaymentRequest) -> Result<ValidPayment, Vec<FieldError>> {
+/// The largest amount in that asset: as many whole units as for a currency with two decimals.
+pub fn amount_max(asset: &Asset) -> i128 {
+    let more = u32::from(asset.exponent()).max(2).saturating_sub(2);
+    let scale = 10_i128.checked_pow(more);
+    scale
+        .and_then(|scale| AMOUNT_MAX.checked_mul(scale))
+        .unwrap_or(AMOUNT_MAX)
+}
+
+/// Checks everything and reports every error. `asset` knows the currencies, and the tokens that the operator named.
+pub fn validate(
+    request: PaymentRequest,
+    asset: impl Fn(&str) -> Option<Asset>,
+) -> Result<ValidPayment, Vec<FieldError>> {
     let mut errors = vec![];
-    let amount = check_amount(request.amount, request.currency.as_deref(), &mut errors);
+    let amount = check_amount_of(request.amount, request.currency.as_deref(), &asset, &mut errors);
     let manual_capture = match request.capture_method.as_deref() {
         None | Some("automatic") => false,
         Some("manual") => true,
@@ -104,11 +147,13 @@ pub fn validate(request: PaymentRequest) -> Result<ValidPayment, Vec<FieldError>
             None
         }
     });
-    if request.confirm && request.payment_method.is_none() {
+    let instrument = check_instrument(&request, &mut errors);
+    let quote = check_quote_use(&request, manual_capture, &mut errors);
+    if request.confirm && request.payment_method.is_none() && request.payment_method_type.is_none() {
         errors.push(FieldError::new(
             "/payment_method",
             "missing",
-            "needed to confirm: store a card with POST /v1/payment_methods",
+            "needed to confirm: store a card with POST /v1/payment_methods, or name a payment_method_type",
         ));
     }
     check_text("/description", request.description.as_deref(), 1_000, &mut errors);
@@ -127,6 +172,9 @@ pub fn validate(request: PaymentRequest) -> Result<ValidPayment, Vec<FieldError>
             amount,
             manual_capture,
             method,
+            instrument,
+            quote,
+            payout: None,
             confirm: request.confirm,
             description: request.description,
             statement_descriptor: request.statement_descriptor,
@@ -139,19 +187,24 @@ pub fn validate(request: PaymentRequest) -> Result<ValidPayment, Vec<FieldError>
     }
 }
 
-fn check_amount(amount: Option<i128>, currency: Option<&str>, errors: &mut Vec<FieldError>) -> Option<Money> {
+fn check_amount_of(
+    amount: Option<i128>,
+    currency: Option<&str>,
+    known: &impl Fn(&str) -> Option<Asset>,
+    errors: &mut Vec<FieldError>,
+) -> Option<Money> {
     let asset = match currency {
         None => {
             errors.push(FieldError::new("/currency", "missing", "an ISO 4217 code such as EUR"));
             None
         }
         Some(code) => {
-            let asset = Asset::currency(code);
+            let asset = known(code);
             if asset.is_none() {
                 errors.push(FieldError::new(
                     "/currency",
                     "unknown_currency",
-                    format!("{code:?} is no ISO 4217 currency; write EUR, not eur"),
+                    format!("{code:?} is no ISO 4217 currency and no token of this router; write EUR, not eur"),
                 ));
             }
             asset
@@ -163,19 +216,144 @@ fn check_amount(amount: Option<i128>, currency: Option<&str>, errors: &mut Vec<F
             "missing",
             "minor units as an integer, 1099 for 10.99 EUR",
         )),
-        Some(minor) if !(1..=AMOUNT_MAX).contains(&minor) => {
+        Some(minor) => {
+            // Tokens have more decimals than currencies: the limit counts whole units.
+            let most = asset.as_ref().map_or(AMOUNT_MAX, amount_max);
+            if (1..=most).contains(&minor) {
+                return Money::new(minor, asset?);
+            }
             errors.push(FieldError::new(
                 "/amount",
                 "out_of_range",
-                format!("must be from 1 to {AMOUNT_MAX} minor units"),
+                format!("must be from 1 to {most} minor units"),
             ));
         }
-        Some(minor) => return Money::new(minor, asset?),
     }
     None
 }
 
-fn check_text(pointer: &str, text: Option<&str>, longest: usize, errors: &mut Vec<FieldError>) {
+/// What the payer pays with, where it is no stored card.
+fn check_instrument(request: &PaymentRequest, errors: &mut Vec<FieldError>) -> Option<Instrument> {
+    let word = request.payment_method_type.as_deref()?;
+    let mut bad = |code, how: &str| {
+        errors.push(FieldError::new("/payment_method_type", code, how));
+        None
+    };
+    if request.payment_method.is_some() {
+        return bad(
+            "both_given",
+            "a stored payment method says its type itself: give one of the two",
+        );
+    }
+    let fits = |name: &str| {
+        (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':'))
+    };
+    match word.split_once(':') {
+        Some(("wallet", name)) if fits(name) => Some(Instrument::Wallet(name.to_owned())),
+        Some(("token", code)) if fits(code) => Some(Instrument::Token(code.to_owned())),
+        _ => bad(
+            "invalid_value",
+            "wallet:NAME or token:CODE; a card is stored first and named as payment_method",
+        ),
+    }
+}
+
+fn check_quote_use(request: &PaymentRequest, manual: bool, errors: &mut Vec<FieldError>) -> Option<QuoteUse> {
+    let mut bad = |at: &str, code, how: String| errors.push(FieldError::new(at, code, how));
+    let Some(text) = request.quote.as_deref() else {
+        for (at, is_there) in [
+            ("/if_rate_lost", request.if_rate_lost.is_some()),
+            ("/max_slippage_bps", request.max_slippage_bps.is_some()),
+        ] {
+            if is_there {
+                bad(
+                    at,
+                    "without_quote",
+                    "says what to do with a quote's price, and there is no quote".into(),
+                );
+            }
+        }
+        return None;
+    };
+    if manual {
+        bad(
+            "/capture_method",
+            "not_with_quote",
+            "a quote is for the whole amount: capture_method automatic".into(),
+        );
+    }
+    let if_lost = match request.if_rate_lost.as_deref() {
+        None => Some(IfLost::Requote),
+        Some(word) => IfLost::parse(word),
+    };
+    if if_lost.is_none() {
+        bad("/if_rate_lost", "invalid_value", "requote, hold or refund".into());
+    }
+    let slippage = request.max_slippage_bps.unwrap_or(0);
+    let slippage = u32::try_from(slippage).ok().filter(|bps| *bps <= SLIPPAGE_MAX_BPS);
+    if slippage.is_none() {
+        bad(
+            "/max_slippage_bps",
+            "out_of_range",
+            format!("from 0 to {SLIPPAGE_MAX_BPS} basis points"),
+        );
+    }
+    match text.parse() {
+        Ok(id) => Some(QuoteUse {
+            id,
+            if_lost: if_lost?,
+            slippage_bps: slippage?,
+        }),
+        Err(error) => {
+            bad("/quote", "invalid_id", format!("{error}"));
+            None
+        }
+    }
+}
+
+/// A payout, checked: its amount, its beneficiary, its words.
+pub fn validate_payout(
+    (amount, currency): (Option<i128>, Option<&str>),
+    terms: PayoutTerms,
+    (description, metadata): (Option<String>, Vec<(String, String)>),
+    asset: impl Fn(&str) -> Option<Asset>,
+) -> Result<ValidPayment, Vec<FieldError>> {
+    let mut errors = vec![];
+    let amount = check_amount_of(amount, currency, &asset, &mut errors);
+    beneficiary::check(&terms.beneficiary, "/beneficiary", &mut errors);
+    check_text("/description", description.as_deref(), 1_000, &mut errors);
+    check_text("/reference", Some(&terms.remittance), 140, &mut errors);
+    check_text("/purpose", terms.purpose.as_deref(), 35, &mut errors);
+    check_metadata(&metadata, &mut errors);
+    match amount {
+        Some(amount) if errors.is_empty() => Ok(ValidPayment {
+            amount,
+            manual_capture: false,
+            method: None,
+            instrument: None,
+            quote: None,
+            payout: Some(Payout {
+                terms,
+                iso_status: None,
+                returned: None,
+                fee: None,
+            }),
+            confirm: true,
+            description,
+            statement_descriptor: None,
+            return_url: None,
+            metadata,
+            payer_name: None,
+            payer_email: None,
+        }),
+        Some(_) | None => Err(errors),
+    }
+}
+
+pub(crate) fn check_text(pointer: &str, text: Option<&str>, longest: usize, errors: &mut Vec<FieldError>) {
     let Some(text) = text else { return };
     if text.chars().count() > longest {
         errors.push(FieldError::new(
@@ -278,7 +456,7 @@ mod tests {
             metadata: vec![("note".into(), "card 4242 4242 4242 4242".into())],
             ..PaymentRequest::default()
         };
-        let errors = validate(request).unwrap_err();
+        let errors = validate(request, Asset::currency).unwrap_err();
         let pointers: Vec<_> = errors
             .iter()
             .map(|error| (error.pointer.as_str(), error.code))

@@ -99,6 +99,9 @@ impl PaymentStatus {
         use PaymentStatus as S;
         let next = match (fact, self) {
             (Fact::Created { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(self),
+            (Fact::RateLocked { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(self),
+            (Fact::Requoted { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
+            (Fact::Converted { .. } | Fact::ConversionHeld { .. } | Fact::Returned { .. }, S::Succeeded) => Some(self),
             (Fact::MethodSet, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(S::RequiresConfirmation),
             (Fact::AttemptStarted { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => {
                 Some(S::Processing)
@@ -175,6 +178,7 @@ impl AttemptStatus {
             (Fact::Captured { is_final, .. }, S::Authorized) => {
                 Some(if *is_final { S::Captured } else { S::Authorized })
             }
+            (Fact::Returned { .. }, S::Captured) => Some(S::Captured),
             (Fact::LateSuccess { .. } | Fact::LateSettled { .. }, _) => Some(self),
             _ => None,
         };
@@ -194,9 +198,10 @@ impl FollowUpStatus {
             (Fact::FollowUpStarted { .. }, S::Pending) => Some(S::Pending),
             (Fact::FollowUpUnknown { .. }, S::Pending | S::Unknown) => Some(S::Unknown),
             (Fact::FollowUpFailed { .. }, S::Pending | S::Unknown) => Some(S::Failed),
-            (Fact::Captured { .. } | Fact::AttemptReleased { .. } | Fact::Refunded { .. }, S::Pending | S::Unknown) => {
-                Some(S::Succeeded)
-            }
+            (
+                Fact::Captured { .. } | Fact::AttemptReleased { .. } | Fact::Refunded { .. } | Fact::Converted { .. },
+                S::Pending | S::Unknown,
+            ) => Some(S::Succeeded),
             _ => None,
         };
         next.ok_or(IllegalEvent {

@@ -8,7 +8,7 @@ use crate::wire::{BalancesView, EventView, ListView, PaymentView, RefundView};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use portolan_domain::commit::Versioned;
-use portolan_domain::ids::{EventId, OperationId, PaymentId, RefundId};
+use portolan_domain::ids::{EventId, OperationId, PaymentId, PayoutId, RefundId};
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::ports::Page;
 use serde::Serialize;
@@ -25,7 +25,9 @@ type Pairs = Query<Vec<(String, String)>>;
 pub async fn payment(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = api.app.store.payment(payment_id(&id)?)?.map(|found| found.payment);
     let theirs = found.filter(|payment| payment.merchant == caller.merchant && payment.mode == caller.mode);
-    let payment = theirs.ok_or_else(|| Problem::not_found("payment"))?;
+    let payment = theirs
+        .filter(|payment| payment.payout.is_none())
+        .ok_or_else(|| Problem::not_found("payment"))?;
     Ok(axum::Json(PaymentView::of(&payment)).into_response())
 }
 
@@ -63,14 +65,23 @@ fn shown((found, refund): &(Versioned, OperationId)) -> Option<RefundView<'_>> {
 
 /// `GET /v1/events`, narrowed by `payment`.
 pub async fn events(State(api): State<Api>, caller: Caller, Query(pairs): Pairs) -> Result<Response, Problem> {
-    let (page, others) = read_page::<EventId>(caller, pairs, &["payment"])?;
+    let (page, others) = read_page::<EventId>(caller, pairs, &["payment", "payout"])?;
     let payment = others
         .into_iter()
-        .map(|(_, value)| payment_id(&value))
+        .map(|(name, value)| match name.as_str() {
+            "payout" => payout_id(&value),
+            _ => payment_id(&value),
+        })
         .next_back()
         .transpose()?;
     let found = api.app.library.events(&page, payment)?;
     Ok(list(&page, found.iter().map(EventView::of).collect()))
+}
+
+/// A payout's id, as the payment that it is.
+fn payout_id(text: &str) -> Result<PaymentId, Problem> {
+    let id: Result<PayoutId, _> = text.parse();
+    id.map(PayoutId::payment).map_err(|_| Problem::not_found("payout"))
 }
 
 /// `GET /v1/balances`.
@@ -79,7 +90,7 @@ pub async fn balances(State(api): State<Api>, caller: Caller) -> Result<Response
     Ok(axum::Json(BalancesView::of(&balances, caller.mode)).into_response())
 }
 
-fn list<I, T: Serialize>(page: &Page<I>, data: Vec<T>) -> Response {
+pub(super) fn list<I, T: Serialize>(page: &Page<I>, data: Vec<T>) -> Response {
     let is_backwards = page.before.is_some() && page.after.is_none();
     axum::Json(ListView::of(page.limit, is_backwards, data)).into_response()
 }
@@ -87,7 +98,7 @@ fn list<I, T: Serialize>(page: &Page<I>, data: Vec<T>) -> Response {
 type PageAndOthers<I> = (Page<I>, Vec<(String, String)>);
 
 /// The parameters of a list. Its limit is one more than asked.
-fn read_page<I: FromStr>(
+pub(super) fn read_page<I: FromStr>(
     caller: Caller,
     pairs: Vec<(String, String)>,
     also: &[&str],

@@ -30,6 +30,10 @@ pub async fn create(
         currency: fields.text("currency"),
         capture_method: fields.text("capture_method"),
         payment_method: fields.text("payment_method"),
+        payment_method_type: fields.text("payment_method_type"),
+        quote: fields.text("quote"),
+        if_rate_lost: fields.text("if_rate_lost"),
+        max_slippage_bps: fields.integer("max_slippage_bps"),
         confirm: fields.flag("confirm"),
         description: fields.text("description"),
         statement_descriptor: fields.text("statement_descriptor"),
@@ -39,7 +43,7 @@ pub async fn create(
         payer_email: payer.text("email"),
     };
     fields.close(payer);
-    let valid = fields.finish(validate(request))?;
+    let valid = fields.finish(validate(request, |code| api.app.config.asset(code)))?;
     let command = CreatePayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -94,9 +98,11 @@ pub async fn confirm(
 fn own_method(api: &Api, caller: &Caller, id: PaymentId, named: Option<MethodId>) -> Result<MethodId, Problem> {
     let found = api.app.store.payment(id)?.map(|found| found.payment);
     let theirs = found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
-    let payment = theirs.ok_or_else(|| Problem::not_found("payment"))?;
+    let payment = theirs
+        .filter(|it| it.payout.is_none())
+        .ok_or_else(|| Problem::not_found("payment"))?;
     let method = named
-        .or(payment.method)
+        .or(payment.method())
         .map(|id| api.app.store.method(id))
         .transpose()?
         .flatten();

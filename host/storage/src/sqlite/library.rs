@@ -3,7 +3,7 @@
 use super::SqliteStore;
 use super::reader::{Journal, PAYMENT, Result, balance, first_id_at, id, journal_of};
 use crate::chain;
-use crate::rows::{Body, OPERATORS, RowError, mode_number, owner};
+use crate::rows::{Body, OPERATORS, RowError, mode_number, owner, payouts_of};
 use portolan_domain::commit::{Act, Journaled, Versioned};
 use portolan_domain::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
 use portolan_domain::ledger::{Balances, Entry};
@@ -126,8 +126,8 @@ impl SqliteStore {
     }
 }
 
-impl Library for SqliteStore {
-    fn payments(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
+impl SqliteStore {
+    fn list(&self, owner: &str, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
         let bounds = Bounds::of(page, |id| id.0);
         self.read(|connection| {
             let mut select = connection.prepare_cached(&format!(
@@ -135,7 +135,7 @@ impl Library for SqliteStore {
                 bounds.order()
             ))?;
             let mut rows = select.query(params![
-                owner(page.mode, &page.merchant),
+                owner,
                 bounds.older_than.as_bytes().as_slice(),
                 bounds.newer_than.as_bytes().as_slice(),
                 page.limit
@@ -146,6 +146,16 @@ impl Library for SqliteStore {
             }
             Ok(bounds.newest_first(payments))
         })
+    }
+}
+
+impl Library for SqliteStore {
+    fn payments(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
+        self.list(&owner(page.mode, &page.merchant), page)
+    }
+
+    fn payouts(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
+        self.list(&payouts_of(&owner(page.mode, &page.merchant)), page)
     }
 
     fn events(&self, page: &Page<EventId>, payment: Option<PaymentId>) -> Result<Vec<Event>, ReadError> {

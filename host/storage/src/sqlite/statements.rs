@@ -2,9 +2,9 @@
 //! wrote (the chain's end, balances). Guards come first: a refused unit has written nothing.
 
 use crate::chain;
-use crate::rows::{ClaimRow, JournalRow, PaymentRow, Rows, mode_number};
+use crate::rows::{ClaimRow, JournalRow, PaymentRow, QuoteRow, Rows, mode_number};
 use portolan_domain::commit::Seen;
-use portolan_domain::ids::Mode;
+use portolan_domain::ids::{Mode, QuoteId};
 use portolan_domain::ledger::{Account, Balance, Balances};
 use portolan_domain::money::Asset;
 use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
@@ -51,6 +51,15 @@ impl Books {
             balances: HashMap::new(),
             changed: BTreeSet::new(),
         })
+    }
+
+    /// What an account holds, with what the transaction has changed so far.
+    fn balance(&mut self, connection: &Connection, place: Place) -> rusqlite::Result<Balance> {
+        if let Some(known) = self.balances.get(&place) {
+            return Ok(*known);
+        }
+        let stored = stored_balance(connection, &place)?;
+        Ok(*self.balances.entry(place).or_insert(stored))
     }
 
     fn add(&mut self, connection: &Connection, mode: Mode, changes: &Balances) -> rusqlite::Result<()> {
@@ -118,6 +127,15 @@ pub(super) fn commit(connection: &Connection, books: &mut Books, rows: &Rows) ->
     if let Some(seen) = &rows.seen {
         refuse_seen(connection, seen)?;
     }
+    if let Some(quote) = &rows.quote {
+        refuse_used(connection, *quote)?;
+    }
+    if let (Some((account, amount)), Some(mode)) = (&rows.covers, rows.mode) {
+        let place = (mode, account.clone(), amount.asset().clone());
+        if books.balance(connection, place)?.to_give() < amount.minor() {
+            return Err(UnitError::Refused(CommitError::Uncovered));
+        }
+    }
     let seq = books.last_seq.saturating_add(1);
     let listed = rows.journal.as_ref().map(|_| seq.to_be_bytes());
     if let Some(row) = &rows.payment {
@@ -141,6 +159,14 @@ fn refuse_taken(connection: &Connection, claim: &ClaimRow) -> Result<(), UnitErr
     match select.exists([claim.name])? {
         true => Err(UnitError::Refused(CommitError::ClaimTaken)),
         false => Ok(()),
+    }
+}
+
+fn refuse_used(connection: &Connection, quote: QuoteId) -> Result<(), UnitError> {
+    let mut select = connection.prepare_cached("SELECT 1 FROM quote WHERE id = ? AND used_by IS NULL")?;
+    match select.exists([quote.0.as_bytes().as_slice()])? {
+        true => Ok(()),
+        false => Err(UnitError::Refused(CommitError::QuoteUsed)),
     }
 }
 
@@ -241,6 +267,13 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
                 connection.prepare_cached("INSERT OR IGNORE INTO reference (hash, payment) VALUES (?,?)")?;
             insert.execute(params![hash, payment.id.0.as_bytes().as_slice()])?;
         }
+        if let Some(quote) = &rows.quote {
+            let mut update = connection.prepare_cached("UPDATE quote SET used_by = ? WHERE id = ?")?;
+            update.execute(params![
+                payment.id.0.as_bytes().as_slice(),
+                quote.0.as_bytes().as_slice()
+            ])?;
+        }
         for (refund, at_ms) in &rows.refunds {
             let mut insert = connection.prepare_cached("INSERT INTO refund (id, owner, at_ms) VALUES (?,?,?)")?;
             insert.execute(params![refund.0.as_bytes().as_slice(), payment.owner, at_ms])?;
@@ -268,6 +301,18 @@ pub(super) fn method(connection: &Connection, method: &Method, key: &[u8], seale
     ])
 }
 
+pub(super) fn quote(connection: &Connection, row: &QuoteRow) -> rusqlite::Result<usize> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO quote (id, owner, expires_ms, data_key, sealed) VALUES (?,?,?,?,?)")?;
+    insert.execute(params![
+        row.id.0.as_bytes().as_slice(),
+        row.owner,
+        row.expires_ms,
+        row.data_key,
+        row.sealed
+    ])
+}
+
 pub(super) fn api_key(connection: &Connection, key: &ApiKey) -> rusqlite::Result<usize> {
     let mut upsert = connection.prepare_cached(
         "INSERT OR REPLACE INTO api_key (hash, id, merchant, mode, scopes, created_ms, revoked_ms) VALUES (?,?,?,?,?,?,?)",
@@ -283,9 +328,17 @@ pub(super) fn api_key(connection: &Connection, key: &ApiKey) -> rusqlite::Result
     ])
 }
 
+/// Forgets quotes whose time was up before `before_ms`: a payment that used one has its terms itself.
+fn prune_quotes(connection: &Connection, before_ms: u64, limit: usize) -> rusqlite::Result<usize> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM quote WHERE id IN (SELECT id FROM quote WHERE expires_ms < ? ORDER BY expires_ms LIMIT ?)",
+    )?;
+    delete.execute(params![before_ms, limit])
+}
+
 /// Empties one column of the journal's oldest rows, in order, and remembers how far.
 pub(super) fn prune(connection: &Connection, older: Older, limit: usize) -> rusqlite::Result<usize> {
-    let mut touched = 0;
+    let mut touched = prune_quotes(connection, older.answers_ms, limit)?;
     for (column, before_ms) in [("answer", older.answers_ms), ("operations", older.journals_ms)] {
         let from: Option<i64> = connection
             .query_row("SELECT seq FROM pruned WHERE what = ?", [column], |row| row.get(0))

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use portolan_domain::commit::{
     Act, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, TimerKind, Versioned,
 };
-use portolan_domain::ids::{ChannelId, MethodId, Name, OperationId, PaymentId, TaskId};
+use portolan_domain::ids::{ChannelId, MethodId, Name, OperationId, PaymentId, QuoteId, TaskId};
 use portolan_domain::operation::Progress;
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
+use portolan_domain::quote::Quote;
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
@@ -229,6 +230,23 @@ impl Store for SqliteStore {
         self.writer.write(unit).await?;
         self.kept.methods.put(method.id, method);
         Ok(())
+    }
+
+    fn quote(&self, quote: QuoteId) -> Result<Option<Quote>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT data_key, sealed, used_by FROM quote WHERE id = ?")?;
+            let mut rows = select.query([quote.0.as_bytes().as_slice()])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let (key, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let used_by = row.get::<_, Option<[u8; 16]>>(2)?;
+            let used_by = used_by.map(|bytes| PaymentId(Uuid::from_bytes(bytes)));
+            rows::read_quote(&*self.sealer, quote, (&key, &sealed), used_by).map(Some)
+        })
+    }
+
+    async fn put_quote(&self, quote: Quote) -> Result<(), CommitError> {
+        let row = rows::quote_row(&quote, &*self.sealer)?;
+        self.writer.write(Unit::Quote(Box::new(row))).await.map(drop)
     }
 
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {

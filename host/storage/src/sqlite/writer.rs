@@ -4,7 +4,7 @@
 
 use super::SqliteConfig;
 use super::statements::{self, Books, UnitError};
-use crate::rows::{JournalRow, Rows};
+use crate::rows::{JournalRow, QuoteRow, Rows};
 use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
 use rusqlite::{Connection, ErrorCode};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -26,6 +26,7 @@ const CHECKPOINT_LOOK: u32 = 16;
 pub(crate) enum Unit {
     Commit(Box<Rows>),
     Method(Box<Method>, Vec<u8>, Vec<u8>),
+    Quote(Box<QuoteRow>),
     ApiKey(Box<ApiKey>),
     Act(Box<JournalRow>),
     AskedAfterRestore,
@@ -181,6 +182,7 @@ impl Disk {
             Unit::Commit(rows) if rows.is_new_money && is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
             Unit::Commit(rows) => statements::commit(connection, &mut self.books, rows).map(|()| 1),
             Unit::Method(method, key, sealed) => Ok(statements::method(connection, method, key, sealed)?),
+            Unit::Quote(row) => Ok(statements::quote(connection, row)?),
             Unit::Act(row) => Ok(statements::append(connection, &mut self.books, row)?).map(|()| 1),
             Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),
             Unit::Prune(older, limit) => Ok(statements::prune(connection, *older, *limit)?),

@@ -55,6 +55,35 @@ pub fn conclude_authorization(
             settled(change, "waiting");
             wait(payment, change, operation, action, u64::from(check_after_ms), policy).map(|()| Next::Rest)
         }
+        Verdict::Proven(Outcome::Sent {
+            reference,
+            is_final,
+            check_after_ms,
+            iso_status,
+            fee,
+            memo,
+        }) => {
+            note(payment, id, Some(reference), memo);
+            if let Some(payout) = &mut payment.payout {
+                payout.iso_status = iso_status.or_else(|| payout.iso_status.take());
+                payout.fee = fee.or_else(|| payout.fee.take());
+            }
+            sent(payment, change, operation, (is_final, check_after_ms), (policy, task)).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::Returned {
+            reference,
+            amount,
+            reason,
+        }) => {
+            note(payment, id, Some(reference), None);
+            settled(change, "returned");
+            returned(payment, change, operation, (amount, reason), policy).map(|()| Next::Rest)
+        }
+        Verdict::Proven(Outcome::Declined(decline)) if is_paid_out(payment, id) => {
+            settled(change, "returned");
+            let back = (operation.amount.clone(), decline.reason);
+            returned(payment, change, operation, back, policy).map(|()| Next::Rest)
+        }
         Verdict::Proven(Outcome::Declined(decline)) => {
             settled(change, "declined");
             decline_attempt(payment, change, id, decline).map(|()| Next::Rest)
@@ -72,9 +101,13 @@ pub fn conclude_authorization(
             note(payment, id, doubt.reference, None);
             unknown(payment, change, operation, fault, (policy, task.is_some())).map(|()| Next::Rest)
         }
-        Verdict::Proven(Outcome::Done { .. } | Outcome::Unknown(_)) => {
-            unknown(payment, change, operation, None, (policy, task.is_some())).map(|()| Next::Rest)
-        }
+        Verdict::Proven(
+            Outcome::Done { .. }
+            | Outcome::Unknown(_)
+            | Outcome::Quoted(_)
+            | Outcome::Converted { .. }
+            | Outcome::Expired,
+        ) => unknown(payment, change, operation, None, (policy, task.is_some())).map(|()| Next::Rest),
     }
 }
 
@@ -97,7 +130,9 @@ fn known_already(payment: &Payment, operation: &Operation, verdict: &Verdict) ->
     let has_money = matches!(status, AttemptStatus::Captured | AttemptStatus::Authorized);
     match verdict {
         Verdict::Proven(Outcome::Standing(_)) => None,
-        Verdict::Proven(Outcome::Accepted { .. } | Outcome::Waiting { .. }) if has_money => Some("succeeded"),
+        Verdict::Proven(Outcome::Accepted { .. } | Outcome::Waiting { .. } | Outcome::Sent { .. }) if has_money => {
+            Some("succeeded")
+        }
         Verdict::Unknown(..) | Verdict::NoEffect(_) if has_money => Some("succeeded"),
         Verdict::Unknown(..) | Verdict::NoEffect(_) if status.is_closed() => Some("closed"),
         Verdict::Proven(Outcome::Declined(_) | Outcome::Waiting { .. } | Outcome::NotFound) if status.is_closed() => {
@@ -189,6 +224,65 @@ fn accept(
     Ok(())
 }
 
+/// A payout is on its way, or there.
+fn sent(
+    payment: &mut Payment,
+    change: &mut Change,
+    operation: &Operation,
+    (is_final, check_after_ms): (bool, u32),
+    (policy, task): (&Policy, Option<Task>),
+) -> Result<(), IllegalEvent> {
+    if is_final {
+        settle(change, operation.id, task, "paid");
+        return accept(payment, change, operation, operation.amount.clone(), true, policy);
+    }
+    let is_known = operation.progress == crate::operation::Progress::Waiting;
+    settle(change, operation.id, task, "on its way");
+    let after_ms = u64::from(check_after_ms).max(policy.backoff_ms(operation.checks));
+    if is_known {
+        let due = change.now_ms.saturating_add(after_ms);
+        change
+            .timers_set
+            .push(payment.timer(TimerKind::Check, operation.id, due));
+        return Ok(());
+    }
+    wait(payment, change, operation, None, after_ms, policy)
+}
+
+/// Whether the beneficiary was said to have it: a refusal after that is a return.
+fn is_paid_out(payment: &Payment, attempt: AttemptId) -> bool {
+    let status = payment.attempt(attempt).map(|attempt| attempt.status);
+    payment.payout.is_some() && status == Some(AttemptStatus::Captured)
+}
+
+/// A payout came back. If nobody had said that it was paid, it was, for a while.
+fn returned(
+    payment: &mut Payment,
+    change: &mut Change,
+    operation: &Operation,
+    (amount, reason): (Money, String),
+    policy: &Policy,
+) -> Result<(), IllegalEvent> {
+    let status = payment.attempt(operation.attempt).map(|attempt| attempt.status);
+    if status.is_some_and(AttemptStatus::is_closed) || payment.payout.as_ref().is_none_or(|it| it.returned.is_some()) {
+        return Ok(());
+    }
+    if status != Some(AttemptStatus::Captured) {
+        accept(payment, change, operation, operation.amount.clone(), true, policy)?;
+    }
+    if let Some(payout) = &mut payment.payout {
+        payout.returned = Some((amount.clone(), reason.clone()));
+    }
+    payment.record(
+        change,
+        Fact::Returned {
+            attempt: operation.attempt,
+            amount,
+            reason,
+        },
+    )
+}
+
 fn late_success(
     payment: &mut Payment,
     change: &mut Change,
@@ -238,6 +332,15 @@ fn wait(
     }
 }
 
+fn declined_code(payment: &Payment) -> &'static str {
+    use crate::operation::Instrument;
+    match (&payment.payout, &payment.instrument) {
+        (Some(_), _) => "payout_refused",
+        (None, Some(Instrument::Wallet(_) | Instrument::Token(_))) => "payment_declined",
+        (None, Some(Instrument::Card(..)) | None) => "card_declined",
+    }
+}
+
 fn decline_attempt(
     payment: &mut Payment,
     change: &mut Change,
@@ -245,7 +348,7 @@ fn decline_attempt(
     decline: Decline,
 ) -> Result<(), IllegalEvent> {
     payment.last_error = Some(LastError {
-        code: "card_declined".into(),
+        code: declined_code(payment).into(),
         decline_reason: Some(decline.reason.clone()),
         network_code: decline.network_code.clone(),
         advice: Some(decline.retry.as_str().into()),

@@ -47,6 +47,22 @@ pub fn conclude_follow_up(
             }
             done(payment, change, operation, amount)
         }
+        Verdict::Proven(Outcome::Converted {
+            reference,
+            sold,
+            bought,
+            memo: _,
+        }) if operation.kind == Kind::Convert => {
+            if let Some(follow_up) = payment.follow_up_mut(id) {
+                follow_up.reference = Some(reference);
+            }
+            settle(change, id, task, "converted");
+            converted(payment, change, operation, sold, bought)
+        }
+        Verdict::Proven(Outcome::Expired) => {
+            settle(change, id, task, "expired");
+            follow_up_failed(payment, change, id, "quote_expired".into())
+        }
         Verdict::Proven(Outcome::Waiting { check_after_ms, .. }) => {
             let due = change
                 .now_ms
@@ -67,12 +83,43 @@ pub fn conclude_follow_up(
             follow_up_failed(payment, change, id, fault_error(&fault).0.into())
         }
         Verdict::Unknown(..)
-        | Verdict::Proven(Outcome::Accepted { .. } | Outcome::Standing(_) | Outcome::Unknown(_)) => {
+        | Verdict::Proven(
+            Outcome::Accepted { .. }
+            | Outcome::Standing(_)
+            | Outcome::Unknown(_)
+            | Outcome::Quoted(_)
+            | Outcome::Converted { .. }
+            | Outcome::Sent { .. }
+            | Outcome::Returned { .. },
+        ) => {
             payment.record(change, Fact::FollowUpUnknown { operation: id })?;
             await_check(payment, change, operation, (policy, task.is_some()));
             Ok(())
         }
     }
+}
+
+/// The exchange is done. What the merchant was promised is kept as long as the exchange gave what it had quoted; whatever
+/// it gave otherwise is the router's to bear, or to keep.
+fn converted(
+    payment: &mut Payment,
+    change: &mut Change,
+    operation: &Operation,
+    sold: Money,
+    bought: Money,
+) -> Result<(), IllegalEvent> {
+    let terms = payment.conversion.as_ref().map(|it| &it.terms);
+    let owed = terms.map_or_else(|| bought.clone(), |terms| terms.owed.clone());
+    payment.record(
+        change,
+        Fact::Converted {
+            operation: operation.id,
+            channel: operation.channel.clone(),
+            sold,
+            bought,
+            owed,
+        },
+    )
 }
 
 /// A cancel or reversal of an attempt that was closed by another way meanwhile.
@@ -141,6 +188,6 @@ fn done(payment: &mut Payment, change: &mut Change, operation: &Operation, amoun
             }
             release(payment, change, attempt, operation.kind.as_str(), Some(operation.id))
         }
-        Kind::Authorize | Kind::Resume => Ok(()),
+        Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Convert | Kind::Pay => Ok(()),
     }
 }

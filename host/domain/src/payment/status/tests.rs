@@ -35,6 +35,40 @@ fn facts() -> Vec<(&'static str, Fact)> {
                 manual_capture: false,
             },
         ),
+        (
+            "rate locked",
+            Fact::RateLocked {
+                quote: crate::ids::QuoteId(Uuid::nil()),
+                channel: channel.clone(),
+                owed: amount.clone(),
+            },
+        ),
+        (
+            "requoted",
+            Fact::Requoted {
+                channel: channel.clone(),
+                owed: amount.clone(),
+            },
+        ),
+        (
+            "converted",
+            Fact::Converted {
+                operation,
+                channel: channel.clone(),
+                sold: amount.clone(),
+                bought: amount.clone(),
+                owed: amount.clone(),
+            },
+        ),
+        ("conversion held", Fact::ConversionHeld { why: String::new() }),
+        (
+            "returned",
+            Fact::Returned {
+                attempt,
+                amount: amount.clone(),
+                reason: String::new(),
+            },
+        ),
         ("method set", Fact::MethodSet),
         (
             "attempt started",

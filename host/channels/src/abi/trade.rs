@@ -1,0 +1,197 @@
+//! Exchanges and payouts between the contract's types and the domain's, in both directions. What an adapter says of rates
+//! and amounts becomes exact decimals and money here, or a fault.
+
+use super::convert::{decline, memo, money, protocol, read_memo, read_money, request};
+use super::exported::{exchange, payouts};
+use super::portolan::channel::types as wit;
+use portolan_domain::beneficiary::{Bearer, Beneficiary, PartyKind, PayoutAccount};
+use portolan_domain::operation::{Fault, Fixed, Inquiry, Operation, Outcome, PayOrder, Quotation};
+use portolan_domain::ports::Step;
+use rust_decimal::Decimal;
+
+// === to the guest ===
+
+pub(super) fn inquiry(inquiry: &Inquiry) -> exchange::Inquiry {
+    exchange::Inquiry {
+        sell_asset: inquiry.sell.code().to_owned(),
+        buy_asset: inquiry.buy.code().to_owned(),
+        fixed: match &inquiry.fixed {
+            Fixed::Sell(amount) => exchange::Fixed::Sell(money(amount)),
+            Fixed::Buy(amount) => exchange::Fixed::Buy(money(amount)),
+        },
+        lock_s: inquiry.lock_s,
+    }
+}
+
+pub(super) fn conversion(operation: &Operation, quotation: &Quotation) -> exchange::Conversion {
+    exchange::Conversion {
+        conversion: operation.id.to_string(),
+        quotation: exchange::Quotation {
+            reference: quotation.reference.clone(),
+            sell: money(&quotation.sell),
+            buy: money(&quotation.buy),
+            rate: quotation.rate.to_string(),
+            mid: quotation.mid.map(|mid| mid.to_string()),
+            fee: quotation.fee.as_ref().map(money),
+            expires_ms: quotation.expires_ms,
+            memo: quotation.memo.as_ref().map(memo),
+            extra: vec![],
+        },
+    }
+}
+
+pub(super) fn payout(operation: &Operation, order: &PayOrder) -> payouts::Payout {
+    let terms = &order.terms;
+    payouts::Payout {
+        payout: operation.payment.to_string(),
+        uetr: order.uetr.to_string(),
+        amount: money(&operation.amount),
+        debtor: None,
+        account: account(&terms.beneficiary.account),
+        beneficiary: party(&terms.beneficiary),
+        originator: wit::Party {
+            kind: wit::PartyKind::Legal,
+            name: Some(order.originator.clone()),
+            address: None,
+            email: None,
+            phone: None,
+            birth_date: None,
+            identifiers: vec![],
+        },
+        bearer: match terms.bearer {
+            Bearer::Originator => payouts::Bearer::Originator,
+            Bearer::Shared => payouts::Bearer::Shared,
+            Bearer::Beneficiary => payouts::Bearer::Beneficiary,
+        },
+        purpose: terms.purpose.clone(),
+        remittance: terms.remittance.clone(),
+        extra: vec![],
+    }
+}
+
+fn account(account: &PayoutAccount) -> payouts::Account {
+    match account {
+        PayoutAccount::Iban(iban) => payouts::Account::Iban(iban.clone()),
+        PayoutAccount::Local(fields) => payouts::Account::Local(fields.clone()),
+        PayoutAccount::Chain(_, address) => payouts::Account::Address(address.clone()),
+    }
+}
+
+fn party(beneficiary: &Beneficiary) -> wit::Party {
+    wit::Party {
+        kind: match beneficiary.kind {
+            PartyKind::Person => wit::PartyKind::Natural,
+            PartyKind::Company => wit::PartyKind::Legal,
+        },
+        name: Some(beneficiary.name.clone()),
+        address: Some(wit::Address {
+            lines: beneficiary.lines.clone(),
+            city: beneficiary.city.clone(),
+            region: None,
+            postcode: beneficiary.postcode.clone(),
+            country: beneficiary.country.clone(),
+        }),
+        email: None,
+        phone: None,
+        birth_date: None,
+        identifiers: vec![],
+    }
+}
+
+// === from the guest ===
+
+/// A decimal that is exact: no exponent, no sign, at most 28 digits.
+fn decimal(text: &str) -> Result<Decimal, Fault> {
+    let bad = || protocol(format!("{text:?} is no rate: digits with a point"));
+    let fits = (1..=30).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if !fits {
+        return Err(bad());
+    }
+    Decimal::from_str_exact(text).map_err(|_| bad())
+}
+
+pub(super) fn quote_step(step: exchange::QuoteStep) -> Result<Step, Fault> {
+    let outcome = match step {
+        exchange::QuoteStep::Send(it) => return Ok(Step::Send(request(it))),
+        exchange::QuoteStep::Done(outcome) => outcome,
+    };
+    Ok(Step::Done(match outcome {
+        exchange::QuoteOutcome::Quoted(quoted) => Outcome::Quoted(Quotation {
+            reference: quoted.reference,
+            sell: read_money(quoted.sell)?,
+            buy: read_money(quoted.buy)?,
+            rate: decimal(&quoted.rate)?,
+            mid: quoted.mid.as_deref().map(decimal).transpose()?,
+            fee: quoted.fee.map(read_money).transpose()?,
+            expires_ms: quoted.expires_ms,
+            memo: quoted.memo.map(read_memo),
+        }),
+        exchange::QuoteOutcome::Refused(it) => Outcome::Declined(decline(it)),
+    }))
+}
+
+pub(super) fn convert_step(step: exchange::Step) -> Result<Step, Fault> {
+    let outcome = match step {
+        exchange::Step::Send(it) => return Ok(Step::Send(request(it))),
+        exchange::Step::Done(outcome) => outcome,
+    };
+    Ok(Step::Done(match outcome {
+        exchange::Outcome::Converted(done) => Outcome::Converted {
+            reference: done.reference,
+            sold: read_money(done.sold)?,
+            bought: read_money(done.bought)?,
+            memo: done.memo.map(read_memo),
+        },
+        exchange::Outcome::Refused(it) => Outcome::Declined(decline(it)),
+        exchange::Outcome::Expired => Outcome::Expired,
+        exchange::Outcome::NotFound => Outcome::NotFound,
+        exchange::Outcome::Unknown(why) => Outcome::Unknown(why.into()),
+    }))
+}
+
+pub(super) fn payout_step(step: payouts::Step) -> Result<Step, Fault> {
+    let outcome = match step {
+        payouts::Step::Send(it) => return Ok(Step::Send(request(it))),
+        payouts::Step::Done(outcome) => outcome,
+    };
+    Ok(Step::Done(match outcome {
+        payouts::Outcome::Sent(sent) => Outcome::Sent {
+            reference: sent.reference,
+            is_final: sent.final_,
+            check_after_ms: sent.check_after_ms,
+            iso_status: sent.iso_status,
+            fee: sent.fee.map(read_money).transpose()?,
+            memo: sent.memo.map(read_memo),
+        },
+        payouts::Outcome::Declined(it) => Outcome::Declined(decline(it)),
+        payouts::Outcome::Returned(back) => Outcome::Returned {
+            reference: back.reference,
+            amount: read_money(back.amount)?,
+            reason: back.reason,
+        },
+        payouts::Outcome::NotFound => Outcome::NotFound,
+        payouts::Outcome::Unknown(why) => Outcome::Unknown(why.into()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_exact_or_refused() {
+        assert_eq!(decimal("8.4321").ok(), "8.4321".parse().ok());
+        for text in [
+            "",
+            "1e3",
+            "-1",
+            "1,5",
+            "0x1",
+            "1.2.3",
+            " 1",
+            "0.1234567890123456789012345678901",
+        ] {
+            assert!(decimal(text).is_err(), "{text:?}");
+        }
+    }
+}

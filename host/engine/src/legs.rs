@@ -1,0 +1,150 @@
+//! The legs of a payment that is exchanged, one after the other: what to do next is the domain's word
+//! ([`next_step`]); this does it, until there is nothing to do or somebody else has to act. A timer that the payment itself
+//! carries brings it back after a kill.
+
+use crate::follow_up::Ask;
+use crate::{Engine, EngineError};
+use portolan_domain::commit::{Change, Commit, Versioned};
+use portolan_domain::operation::{Fixed, Inquiry, Kind};
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::conversion::{Step, next_step};
+use portolan_domain::payment::decide::{self, RATE_LOST, Refusal};
+use portolan_domain::quote::Terms;
+use portolan_domain::task::{Resolution, Task};
+
+/// The most steps in one go: capture, fresh prices, exchange, and what undoes them.
+const STEPS_MAX: usize = 12;
+
+impl Engine {
+    /// Does what is next, and again, until nothing is.
+    pub(crate) async fn advance(&self, mut base: Versioned) -> Result<Versioned, EngineError> {
+        for _ in 0..STEPS_MAX {
+            let step = next_step(&base.payment, self.ports.ambient.now_ms());
+            if step == Step::Rest {
+                break;
+            }
+            let id = base.payment.id;
+            tracing::debug!(payment = %id, ?step, "the next leg");
+            base = match self.step_of(step, base).await {
+                // Somebody else did it meanwhile, or the payment changed: look again.
+                Err(EngineError::Refused(refusal)) => {
+                    tracing::info!(payment = %id, %refusal, "the next leg is done by somebody else");
+                    return self.load(id);
+                }
+                Err(EngineError::Channel(fault)) => {
+                    tracing::warn!(payment = %id, %fault, "the next leg cannot be begun now");
+                    return self.load(id);
+                }
+                done => done?,
+            };
+            self.ports.steps.reached("after_leg");
+        }
+        Ok(base)
+    }
+
+    async fn step_of(&self, step: Step, base: Versioned) -> Result<Versioned, EngineError> {
+        match step {
+            Step::Rest => Ok(base),
+            Step::Capture => self.leg(base, Kind::Capture, None).await,
+            Step::Void => self.leg(base, Kind::Cancel, Some(RATE_LOST)).await,
+            Step::Convert => self.leg(base, Kind::Convert, None).await,
+            Step::Requote => self.requote(base).await,
+            Step::Refund => self.compensate(base).await,
+            Step::Hold => self.hold(base, RATE_LOST).await,
+        }
+    }
+
+    async fn leg(&self, base: Versioned, kind: Kind, reason: Option<&str>) -> Result<Versioned, EngineError> {
+        let ask = Ask {
+            kind,
+            amount: None,
+            is_final: true,
+            reason: reason.map(str::to_owned),
+        };
+        Ok(self.follow_up(base, ask, None).await?.0)
+    }
+
+    /// A fresh price for the same money, from whoever has one.
+    async fn requote(&self, base: Versioned) -> Result<Versioned, EngineError> {
+        let fresh = self.fresh_terms(&base.payment).await;
+        let take = |payment: &mut Payment, change: &mut Change| {
+            if next_step(payment, change.now_ms) != Step::Requote {
+                return Err(Refusal::WrongStatus(payment.status.as_str()).into());
+            }
+            Ok(decide::requote(payment, change, fresh.clone())?)
+        };
+        Ok(self
+            .update(&base, take, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await?
+            .0)
+    }
+
+    async fn fresh_terms(&self, payment: &Payment) -> Option<Terms> {
+        let lost = &payment.conversion.as_ref()?.terms;
+        let inquiry = Inquiry {
+            sell: lost.sold.asset().clone(),
+            buy: lost.owed.asset().clone(),
+            fixed: Fixed::Sell(lost.sold.clone()),
+            lock_s: self.pricing.requote_lock_s,
+        };
+        let (terms, _) = self.prices(&payment.merchant, payment.mode, &inquiry).await;
+        terms.into_iter().next()
+    }
+
+    /// The payer gets the money back, in the payer's currency, whole: nothing was exchanged.
+    async fn compensate(&self, base: Versioned) -> Result<Versioned, EngineError> {
+        let begin = |payment: &mut Payment, change: &mut Change| {
+            if next_step(payment, change.now_ms) != Step::Refund {
+                return Err(Refusal::WrongStatus(payment.status.as_str()).into());
+            }
+            decide::begin_compensation(payment);
+            Ok(())
+        };
+        let (base, ()) = self
+            .update(&base, begin, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await?;
+        self.leg(base, Kind::Refund, Some(RATE_LOST)).await
+    }
+
+    async fn hold(&self, base: Versioned, why: &str) -> Result<Versioned, EngineError> {
+        let hold = |payment: &mut Payment, change: &mut Change| {
+            if next_step(payment, change.now_ms) != Step::Hold {
+                return Err(Refusal::WrongStatus(payment.status.as_str()).into());
+            }
+            Ok(decide::hold_conversion(payment, change, why)?)
+        };
+        Ok(self
+            .update(&base, hold, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await?
+            .0)
+    }
+
+    /// A human's word on an exchange that was held: today's price, or none.
+    pub(crate) async fn decide_conversion(
+        &self,
+        task: Task,
+        resolution: Resolution,
+        by: &str,
+        why: &str,
+    ) -> Result<(), EngineError> {
+        let base = self.load(task.payment)?;
+        let fresh = match resolution {
+            Resolution::ConvertNow => Some(
+                self.fresh_terms(&base.payment)
+                    .await
+                    .ok_or(EngineError::NoPrice(vec![]))?,
+            ),
+            _ => None,
+        };
+        let how = format!("{}: {why}", resolution.as_str());
+        let settle = |payment: &mut Payment, change: &mut Change| {
+            decide::settle_held(payment, change, fresh.clone())?;
+            change.close_task(task.clone(), by, &how);
+            Ok(())
+        };
+        let (base, ()) = self
+            .update(&base, settle, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await?;
+        self.advance(base).await.map(drop)
+    }
+}

@@ -1,0 +1,214 @@
+//! Payouts: covered or refused, paid once, found out when nobody knows, and back again when a bank sends them back.
+
+use crate::cross_border::{balance, eur_to_hkd, pay, with_desks};
+use portolan_tests::{Reply, World};
+use serde_json::{Value, json};
+
+/// A world whose shop has HKD available.
+fn with_money(cents: u64) -> World {
+    with_money_at(&[], cents)
+}
+
+/// The same, at a desk that is told how to be.
+fn with_money_at(desk: &[&str], cents: u64) -> World {
+    let world = World::start(with_desks(&[desk])).unwrap();
+    let paid = pay(&world, &eur_to_hkd(&world, cents), &json!({}));
+    assert_eq!(paid.text_at("/settlement/status"), "succeeded", "{}", paid.text);
+    world
+}
+
+pub fn to_hong_kong(amount: u64) -> Value {
+    json!({
+        "amount": amount, "currency": "HKD", "reference": "invoice 4711",
+        "beneficiary": {
+            "type": "company", "name": "Kowloon Lamps Ltd", "country": "HK",
+            "account": { "bank_code": "004", "account_number": "123456789001" },
+        },
+    })
+}
+
+fn await_payout(world: &World, id: &str, status: &str) -> Reply {
+    let started = std::time::Instant::now();
+    loop {
+        let reply = world.get(&format!("/v1/payouts/{id}")).unwrap();
+        if reply.text_at("/status") == status {
+            return reply;
+        }
+        assert!(started.elapsed().as_secs() < 60, "never {status}: {}", reply.text);
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+}
+
+fn transfers(world: &World) -> Vec<Value> {
+    world.desk_records(0).unwrap()["transfers"].as_array().cloned().unwrap()
+}
+
+#[test]
+fn a_payout_is_reserved_paid_and_told() {
+    let world = with_money(10_000);
+    let sent = world.post("/v1/payouts", &to_hong_kong(20_000)).unwrap();
+    assert_eq!(
+        (sent.status, sent.text_at("/status")),
+        (200, "processing"),
+        "{}",
+        sent.text
+    );
+    assert_eq!(balance(&world, "HKD"), (64_013, 0, 20_000));
+    let paid = await_payout(&world, sent.text_at("/id"), "paid");
+    assert_eq!(paid.text_at("/iso_status"), "ACSC");
+    assert_eq!(paid.text_at("/beneficiary/account"), "…9001");
+    assert_eq!(balance(&world, "HKD"), (64_013, 0, 0));
+    let at_the_desk = transfers(&world);
+    assert_eq!(at_the_desk.len(), 1);
+    assert_eq!(at_the_desk[0]["metadata"]["uetr"], paid.body["uetr"]);
+    assert_eq!(at_the_desk[0]["amount"], "200.00");
+    let path = format!("/v1/events?payout={}&limit=100", sent.text_at("/id"));
+    let events = world.get(&path).unwrap().body["data"].as_array().cloned().unwrap();
+    assert!(events.iter().any(|event| event["type"] == "payout.paid"), "{events:?}");
+    assert_eq!(events[0]["data"]["payout"], sent.body["id"]);
+    let list = world.get("/v1/payouts").unwrap();
+    assert_eq!(list.body["data"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        world.get("/v1/payments").unwrap().body["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn nothing_is_paid_that_is_not_there() {
+    let world = with_money(10_000);
+    let refused = world.post("/v1/payouts", &to_hong_kong(84_014)).unwrap();
+    assert_eq!(
+        (refused.status, refused.text_at("/code")),
+        (409, "insufficient_balance"),
+        "{}",
+        refused.text
+    );
+    let answers: Vec<Reply> = std::thread::scope(|scope| {
+        let call = || world.post("/v1/payouts", &to_hong_kong(20_000)).unwrap();
+        let calls: Vec<_> = (0..50).map(|_| scope.spawn(call)).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let taken = answers.iter().filter(|reply| reply.status == 200).count();
+    let refused = answers
+        .iter()
+        .filter(|reply| reply.text_at("/code") == "insufficient_balance")
+        .count();
+    assert_eq!((taken, refused), (4, 46));
+    assert_eq!(transfers(&world).len(), 4);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_failed_payout_gives_the_money_back() {
+    let world = with_money(10_000);
+    let sent = world.post("/v1/payouts", &to_hong_kong(10_931)).unwrap();
+    let failed = await_payout(&world, sent.text_at("/id"), "failed");
+    assert_eq!(
+        failed.text_at("/last_error/decline_reason"),
+        "account-closed",
+        "{}",
+        failed.text
+    );
+    assert_eq!(failed.text_at("/iso_status"), "RJCT");
+    assert_eq!(balance(&world, "HKD"), (84_013, 0, 0));
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_payout_that_comes_back_after_it_was_paid_is_booked_back() {
+    let world = with_money(10_000);
+    let sent = world.post("/v1/payouts", &to_hong_kong(10_932)).unwrap();
+    await_payout(&world, sent.text_at("/id"), "paid");
+    assert_eq!(balance(&world, "HKD").0, 73_081);
+    let back = await_payout(&world, sent.text_at("/id"), "returned");
+    assert_eq!(back.body["returned"], json!({ "amount": 10_932, "currency": "HKD" }));
+    assert_eq!(back.text_at("/return_reason"), "90802");
+    assert_eq!(balance(&world, "HKD"), (84_013, 0, 0));
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_payout_of_unknown_outcome_is_paid_once() {
+    let world = with_money_at(&["--silent"], 10_000);
+    // …922: taken, no answer; …923: taken, and a 500.
+    for amount in [10_922, 10_923] {
+        let before = transfers(&world).len();
+        let sent = world.post("/v1/payouts", &to_hong_kong(amount)).unwrap();
+        assert_eq!(sent.text_at("/outcome"), "unknown", "{}", sent.text);
+        await_payout(&world, sent.text_at("/id"), "paid");
+        assert_eq!(transfers(&world).len(), before + 1);
+    }
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn what_cannot_be_paid_is_told_by_field() {
+    let world = with_money(10_000);
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut body = to_hong_kong(1_000);
+        change(&mut body);
+        let reply = world.post("/v1/payouts", &body).unwrap();
+        assert_eq!(reply.status, 422, "{}", reply.text);
+        let errors = reply.body["errors"].as_array().cloned().unwrap();
+        let shown = |error: &Value| {
+            format!(
+                "{} {}",
+                error["pointer"].as_str().unwrap(),
+                error["code"].as_str().unwrap()
+            )
+        };
+        errors.iter().map(shown).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(
+        refused(&|body| body["beneficiary"]["account"] = json!({ "bank_code": "04", "account_number": "123456789001" })),
+        "/beneficiary/account/bank_code not_for_corridor"
+    );
+    let iban = |iban: &str| json!({ "iban": iban });
+    let wrong_digit = refused(&|body| {
+        body["currency"] = json!("EUR");
+        body["beneficiary"]["country"] = json!("DE");
+        body["beneficiary"]["account"] = iban("DE89370400440532013001");
+    });
+    assert!(
+        wrong_digit.contains("/beneficiary/account/iban invalid_iban"),
+        "{wrong_digit}"
+    );
+    assert_eq!(
+        refused(&|body| {
+            body["currency"] = json!("CNY");
+            body["beneficiary"]["country"] = json!("CN");
+            body["beneficiary"]["account"] = json!({ "cnaps": "102100099996", "account_number": "6222021234567890" });
+        }),
+        " not_for_corridor",
+        "the purpose is missing"
+    );
+    assert_eq!(
+        refused(&|body| body["beneficiary"]["country"] = json!("BR")),
+        "/beneficiary/country unknown_corridor"
+    );
+    assert_eq!(refused(&|body| body["amount"] = json!(0)), "/amount out_of_range");
+    assert_eq!(
+        refused(&|body| body["beneficiary"]["type"] = json!("robot")),
+        "/beneficiary/type invalid_value"
+    );
+    assert!(transfers(&world).is_empty());
+    assert_eq!(balance(&world, "HKD"), (84_013, 0, 0));
+}
+
+#[test]
+fn corridors_show_what_they_check() {
+    let world = with_money(10_000);
+    let corridors = world.get("/v1/corridors").unwrap();
+    let all = corridors.body["data"].as_array().unwrap();
+    let hk = all.iter().find(|it| it["id"] == "hk-hkd").unwrap();
+    assert_eq!(hk["available"], true);
+    let schema = jsonschema::validator_for(&hk["requirements"]).unwrap();
+    let body = to_hong_kong(1);
+    assert!(schema.is_valid(&json!({ "beneficiary": body["beneficiary"] })));
+    assert!(!schema.is_valid(&json!({ "beneficiary": {} })));
+}
