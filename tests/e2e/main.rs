@@ -21,3 +21,4 @@ mod payouts;
 mod postgres;
 mod refusals;
 mod stripe;
+mod wallets;

@@ -66,6 +66,8 @@ pub struct Options {
     pub more: String,
     /// FX desks, `desk-a`, `desk-b`, …: more arguments for each.
     pub desks: Vec<Vec<String>>,
+    /// A wallet provider, `wallet-a`: more arguments for it.
+    pub wallet: Option<Vec<String>>,
     /// Lines put into the sandbox channel's table: `disabled = true` and the like.
     pub channel: String,
     /// Put in front of the host's command: `strace` and the like.
@@ -87,6 +89,7 @@ impl Default for Options {
             timeout_ms: 800,
             more: String::new(),
             desks: vec![],
+            wallet: None,
             channel: String::new(),
             wrapper: vec![],
             program: "portolan",
@@ -125,12 +128,14 @@ pub struct World {
     _temporary: Option<tempfile::TempDir>,
     options: Options,
     acquirer: Option<Child>,
-    desks: Vec<Child>,
+    others: Vec<Child>,
     host: Option<Child>,
     /// Where the acquirer listens.
     pub acquirer_at: SocketAddr,
     /// Where the desks listen.
     pub desks_at: Vec<SocketAddr>,
+    /// Where the wallet provider listens.
+    pub wallet_at: Option<SocketAddr>,
     /// Where merchants call.
     pub api: SocketAddr,
     /// Where operators call.
@@ -142,8 +147,8 @@ pub struct World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let desks = self.desks.iter_mut();
-        for child in [&mut self.host, &mut self.acquirer].into_iter().flatten().chain(desks) {
+        let others = self.others.iter_mut();
+        for child in [&mut self.host, &mut self.acquirer].into_iter().flatten().chain(others) {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -181,10 +186,11 @@ impl World {
             folder,
             _temporary: None,
             acquirer: None,
-            desks: vec![],
+            others: vec![],
             host: None,
             acquirer_at: SocketAddr::from(([127, 0, 0, 1], 0)),
             desks_at: vec![],
+            wallet_at: None,
             api: free_port()?,
             admin: free_port()?,
             key: String::new(),
@@ -193,6 +199,7 @@ impl World {
         };
         world.start_acquirer()?;
         world.start_desks()?;
+        world.start_wallet()?;
         world.write_config()?;
         world.start_host()?;
         world.key = world.new_key("shop")?;
@@ -216,7 +223,7 @@ impl World {
             arguments.extend(more);
             let record = self.folder.join(format!("{name}.jsonl"));
             let (child, at) = simulator("portolan-desk", "127.0.0.1:0", &record, &arguments)?;
-            self.desks.push(child);
+            self.others.push(child);
             self.desks_at.push(at);
         }
         Ok(())
@@ -247,6 +254,63 @@ keys.webhook = "file:{folder}/desk-webhook.secret"
             ));
         }
         text
+    }
+
+    fn start_wallet(&mut self) -> anyhow::Result<()> {
+        let Some(more) = self.options.wallet.clone() else {
+            return Ok(());
+        };
+        let keys = workspace().join("examples/wallet/keys");
+        let at = |name: &str| keys.join(name).display().to_string();
+        let mut arguments = vec![
+            "--client-key".to_owned(),
+            at("router.pub"),
+            "--provider-key".to_owned(),
+            at("provider.key"),
+        ];
+        arguments.extend(more);
+        let record = self.folder.join("wallet.jsonl");
+        let (child, at) = simulator("portolan-wallet", "127.0.0.1:0", &record, &arguments)?;
+        self.others.push(child);
+        self.wallet_at = Some(at);
+        Ok(())
+    }
+
+    /// The wallet provider's channel, as configuration.
+    fn wallet_channel(&self) -> String {
+        let Some(at) = self.wallet_at else {
+            return String::new();
+        };
+        let (keys, guest) = (
+            workspace().join("examples/wallet/keys"),
+            guest("portolan_alipay_plus_adapter"),
+        );
+        format!(
+            r#"
+[[adapter]]
+name = "alipay-plus"
+file = "{guest}"
+
+[[channel]]
+id = "wallet-a"
+mode = "test"
+adapter = "alipay-plus"
+harmless = ["POST /ams/sandbox/api/v1/payments/inquiryPayment", "POST /ams/sandbox/api/v1/payments/inquiryRefund"]
+settings = {{ client_id = "SANDBOX_5Y00000000000000", sandbox = true, timeout_ms = {timeout_ms} }}
+endpoints.api = {{ url = "http://{at}", allow_private = true }}
+keys.signing = "file:{keys}/router.key"
+keys.provider = "file:{keys}/provider.pub"
+"#,
+            guest = guest.display(),
+            keys = keys.display(),
+            timeout_ms = self.options.timeout_ms,
+        )
+    }
+
+    /// What the wallet provider really did.
+    pub fn wallet_records(&self) -> anyhow::Result<Value> {
+        let at = self.wallet_at.context("no wallet")?;
+        Ok(call(at, "GET", "/records", &[], None)?.body)
     }
 
     /// What a desk really did.
@@ -319,9 +383,11 @@ secrets.client_secret = "file:{folder}/client.secret"
 keys.signing = "file:{folder}/signing.secret"
 keys.notify = "file:{folder}/notify.secret"
 {desks}
+{wallet}
 {more}
 "#,
             desks = self.desk_channels(),
+            wallet = self.wallet_channel(),
             api = self.api,
             admin = self.admin,
             guest = guest("portolan_sandbox_adapter").display(),

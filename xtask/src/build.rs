@@ -17,6 +17,8 @@ pub fn all(profile: &str) -> anyhow::Result<()> {
         "portolan-acquirer",
         "-p",
         "portolan-desk",
+        "-p",
+        "portolan-wallet",
     ])
 }
 
@@ -31,6 +33,7 @@ pub fn guests() -> anyhow::Result<()> {
     guest("portolan-sandbox-adapter", "target/guests")?;
     guest("portolan-stripe-adapter", "target/guests")?;
     guest("portolan-airwallex-adapter", "target/guests")?;
+    guest("portolan-alipay-plus-adapter", "target/guests")?;
     // It is built on the sandbox adapter, whose component it would overwrite.
     guest("portolan-misbehaving-adapter", "target/guests-misbehaving")
 }

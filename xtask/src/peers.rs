@@ -4,8 +4,11 @@ use anyhow::{Context, ensure};
 use portolan_tests::peers;
 use std::process::Command;
 
-/// A stateful Stripe server, from PyPI.
-const LOCALSTRIPE: &str = "localstripe==1.15.10";
+/// From PyPI, with a module of each: a stateful Stripe server, and Antom's own SDK.
+const PACKAGES: [(&str, &str); 2] = [
+    ("localstripe", "localstripe==1.15.10"),
+    ("com.alipay.ams.api.tools", "global-open-sdk-python==1.7.1"),
+];
 
 /// Installs what is missing.
 pub fn install() -> anyhow::Result<()> {
@@ -20,12 +23,16 @@ pub fn install() -> anyhow::Result<()> {
             "python3 -m venv (Debian: apt-get install python3-venv)",
         )?;
     }
-    let has = Command::new(&python).args(["-c", "import localstripe"]).output()?;
-    if !has.status.success() {
-        run(
-            Command::new(&python).args(["-m", "pip", "install", "--quiet", LOCALSTRIPE]),
-            "pip install",
-        )?;
+    for (module, package) in PACKAGES {
+        let has = Command::new(&python)
+            .args(["-c", &format!("import {module}")])
+            .output()?;
+        if !has.status.success() {
+            run(
+                Command::new(&python).args(["-m", "pip", "install", "--quiet", package]),
+                "pip install",
+            )?;
+        }
     }
     Ok(())
 }

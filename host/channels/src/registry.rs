@@ -332,10 +332,15 @@ impl Channels for Registry {
 
 fn facts(line: &Line) -> ChannelFacts {
     let indices = &line.adapter.prepared.indices;
+    let says = |of: &str| {
+        let mut capabilities = line.adapter.manifest.capabilities.iter();
+        capabilities.any(|capability| capability.of == of)
+    };
     let kinds = [
         (Kind::Authorize, indices.payments.is_some()),
         (Kind::Resume, indices.actions.is_some()),
-        (Kind::Capture, indices.captures.is_some()),
+        // An adapter may export the interface for its cancel alone; capturing is what it says of itself.
+        (Kind::Capture, indices.captures.is_some() && says("captures")),
         (Kind::Cancel, indices.captures.is_some()),
         (Kind::Refund, indices.refunds.is_some()),
         (Kind::Reverse, indices.reversals.is_some()),

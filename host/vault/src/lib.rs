@@ -1,6 +1,7 @@
 //! The vault: the only crate that opens a token, a handle or a key. It seals cards, fills templates at the wire, scrubs
 //! replies, keeps sessions and security codes in memory, and owns the key file.
 
+mod asymmetric;
 mod card;
 mod envelope;
 mod fill;

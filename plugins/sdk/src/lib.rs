@@ -22,9 +22,9 @@ pub use capability::*;
 pub use ctx::{Ctx, Progress, replay};
 pub use export::report_panics;
 pub use reply::ReplyExt;
-pub use request::{Form, RequestExt, get, minor_units, percent_encode, post};
+pub use request::{Form, RequestExt, get, minor_units, percent_decode, percent_encode, post};
 pub use serde_json::value::RawValue;
-pub use serde_json::{Map, Value, from_slice, json};
+pub use serde_json::{Map, Value, from_slice, from_value, json};
 
 /// The types of the contract, by interface.
 pub mod types {

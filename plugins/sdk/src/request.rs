@@ -119,6 +119,26 @@ pub fn percent_encode(text: &str, out: &mut String) {
     }
 }
 
+/// Undoes [`percent_encode`]; what is no whole escape stays as it is.
+pub fn percent_decode(text: &str) -> String {
+    let mut bytes = vec![];
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let escaped = after
+            .get(..2)
+            .filter(|_| *byte == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() {
+            after.get(2..).unwrap_or_default()
+        } else {
+            after
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// The amount's units as a whole number, for providers that take minor units.
 pub fn minor_units(money: &crate::types::Money) -> Result<u64, Fault> {
     let parsed = money.units.parse();

@@ -78,7 +78,10 @@ pub async fn notified(
         Notified::Taken(receipt) => {
             taken.fetch_add(1, Ordering::Relaxed);
             let status = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::OK);
-            Ok((status, receipt.body).into_response())
+            let mut response = (status, receipt.body).into_response();
+            let json = axum::http::HeaderValue::from_static("application/json");
+            response.headers_mut().insert(axum::http::header::CONTENT_TYPE, json);
+            Ok(response)
         }
         Notified::Rejected(rejection) => {
             refused.fetch_add(1, Ordering::Relaxed);
