@@ -77,6 +77,11 @@ pub async fn call(ctx: &Ctx, method: &str, body: &Value) -> Result<Called, Fault
             format!("algorithm=RSA256,keyVersion=1,signature={signature}"),
         )
         .timeout_ms(timeout.unwrap_or(20_000));
+    let request = if method.starts_with("inquiry") {
+        request.reads()
+    } else {
+        request
+    };
     match ctx.send(request).await {
         Ok(response) => read(&response, &path),
         Err(NoResponse::NotSent(why)) => Ok(Called::Nothing(format!("not sent: {why}"))),

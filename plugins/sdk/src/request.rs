@@ -40,6 +40,8 @@ pub trait RequestExt: Sized {
     fn form(self, form: Form) -> Self;
     /// Says that this write only prepares: it cannot move money. The grant decides.
     fn prepares(self) -> Self;
+    /// Says that this POST only looks. The grant decides.
+    fn reads(self) -> Self;
     /// The longest the host waits for the whole reply, in milliseconds.
     fn timeout_ms(self, timeout: u32) -> Self;
 }
@@ -74,6 +76,11 @@ impl RequestExt for Request {
 
     fn prepares(mut self) -> Self {
         self.effect = Effect::Prepare;
+        self
+    }
+
+    fn reads(mut self) -> Self {
+        self.effect = Effect::Read;
         self
     }
 

@@ -150,7 +150,7 @@ pub fn create(
             manual_capture: valid.manual_capture,
         },
     )?;
-    if payment.instrument.is_some() || payment.payout.is_some() {
+    if payment.instrument.is_some() {
         payment.record(change, Fact::MethodSet)?;
     }
     Ok(payment)
