@@ -34,7 +34,8 @@ pub struct Rules {
     countries: Vec<String>,
     effective: String,
     min: i128,
-    max: i128,
+    /// Minor units; none where the rail has no limit of its own.
+    max: Option<i128>,
     cut_off: Option<Value>,
     business_days: u8,
     source: String,
@@ -134,7 +135,7 @@ impl Corridor {
             )
         };
         let mut errors: Vec<FieldError> = self.validator.iter_errors(&instance).map(told).collect();
-        let (min, max) = (self.rules.min, self.rules.max);
+        let (min, max) = (self.rules.min, self.rules.max.unwrap_or(i128::MAX));
         if !(min..=max).contains(&amount.minor()) {
             let how = format!("corridor {} takes from {min} to {max} minor units", self.rules.id);
             errors.push(FieldError::new("/amount", "corridor_limit", how));

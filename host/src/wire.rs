@@ -316,7 +316,7 @@ impl<'a> CardView<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename = "NextAction")]
 struct ActionView<'a> {
-    /// `redirect`, `form`, `qr`, or the provider's own word.
+    /// `redirect`, `form`, `qr`, `transfer_to`, or the provider's own word.
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -327,6 +327,11 @@ struct ActionView<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
+    /// Exactly this much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<Minor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    currency: Option<&'a str>,
 }
 
 impl<'a> ActionView<'a> {
@@ -337,6 +342,8 @@ impl<'a> ActionView<'a> {
             fields: None,
             text: None,
             value: None,
+            amount: None,
+            currency: None,
         };
         match action {
             Action::Redirect(url) => Self {
@@ -353,6 +360,13 @@ impl<'a> ActionView<'a> {
             Action::Qr(text) => Self {
                 kind: "qr",
                 text: Some(text),
+                ..empty
+            },
+            Action::TransferTo(address, money) => Self {
+                kind: "transfer_to",
+                value: Some(address),
+                amount: Some(Minor(money.minor())),
+                currency: Some(money.asset().code()),
                 ..empty
             },
             Action::Other(kind, value) => Self {

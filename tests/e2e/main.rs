@@ -21,4 +21,5 @@ mod payouts;
 mod postgres;
 mod refusals;
 mod stripe;
+mod tokens;
 mod wallets;

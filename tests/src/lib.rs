@@ -1,6 +1,7 @@
 //! The world that tests and demo run in: the real binaries as processes on loopback, a merchant with a key, and what
 //! the acquirer itself recorded. It owns processes and HTTP; what must hold is the tests' business.
 
+pub mod chain;
 pub mod http;
 pub mod peers;
 pub mod world;

@@ -13,6 +13,11 @@ pub fn python() -> PathBuf {
     workspace().join("target/peers/bin/python")
 }
 
+/// The peers from npm.
+pub fn node_modules() -> PathBuf {
+    workspace().join("target/peers/npm/node_modules")
+}
+
 /// localstripe: a stateful Stripe server. It knows no idempotency keys.
 pub struct LocalStripe {
     child: Child,

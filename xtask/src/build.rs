@@ -34,6 +34,7 @@ pub fn guests() -> anyhow::Result<()> {
     guest("portolan-stripe-adapter", "target/guests")?;
     guest("portolan-airwallex-adapter", "target/guests")?;
     guest("portolan-alipay-plus-adapter", "target/guests")?;
+    guest("portolan-evm-stablecoin-adapter", "target/guests")?;
     // It is built on the sandbox adapter, whose component it would overwrite.
     guest("portolan-misbehaving-adapter", "target/guests-misbehaving")
 }

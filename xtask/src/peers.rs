@@ -10,8 +10,12 @@ const PACKAGES: [(&str, &str); 2] = [
     ("com.alipay.ams.api.tools", "global-open-sdk-python==1.7.1"),
 ];
 
+/// From npm: a real EVM node, and a token to put onto it.
+const NODE_PACKAGES: [&str; 2] = ["@foundry-rs/anvil@1.7.1", "@openzeppelin/contracts@4.9.6"];
+
 /// Installs what is missing.
 pub fn install() -> anyhow::Result<()> {
+    install_npm()?;
     let python = peers::python();
     if !python.exists() {
         let folder = python
@@ -35,6 +39,19 @@ pub fn install() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn install_npm() -> anyhow::Result<()> {
+    let modules = peers::node_modules();
+    let folder = modules.parent().context("a folder for the peers")?;
+    if modules.join(".bin/anvil").exists() && modules.join("@openzeppelin/contracts").exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+        .arg(folder);
+    run(npm.args(NODE_PACKAGES), "npm install (Debian: apt-get install npm)")
 }
 
 fn run(command: &mut Command, what: &str) -> anyhow::Result<()> {

@@ -216,6 +216,10 @@ pub(crate) fn step(
                 .call_pay(store, &ctx, &trade::payout(operation, order), &answers)?
                 .map_err(convert::fault)
                 .and_then(trade::payout_step),
+            Input::Poll(cursor) => guest!(prepared, store, instance, feeds)
+                .call_poll(store, &ctx, cursor, &answers)?
+                .map_err(convert::fault)
+                .and_then(convert::feed_step),
             Input::Status(target) => {
                 let of = convert::target(target);
                 match target.kind {
@@ -239,6 +243,7 @@ pub(crate) fn step(
                         .call_status(store, &ctx, &of, &answers)?
                         .map_err(convert::fault)
                         .and_then(trade::convert_step),
+                    Kind::Poll => return Ok(Err(unsupported("a status of its feed"))),
                     Kind::Pay => guest!(prepared, store, instance, payouts)
                         .call_status(store, &ctx, &of, &answers)?
                         .map_err(convert::fault)

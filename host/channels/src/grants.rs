@@ -72,7 +72,7 @@ impl Grants {
             ask.endpoint == request.endpoint
                 && ask.method == request.method
                 && path_fits(&ask.path, path)
-                && !ask.without.iter().any(|field| body_has(request, field))
+                && !ask.without.iter().any(|rule| is_excluded(request, rule))
         });
         Ok(match ask {
             Some(ask) if ask.prepare => Effect::Prepare,
@@ -175,6 +175,48 @@ fn path_fits(pattern: &str, path: &str) -> bool {
     fits && segments.next().is_none()
 }
 
+/// Whether a rule of `without` makes the request a write all the same: a field that must be absent, or, as
+/// `field in a,b`, one that must be there once with one of these texts (JSON-RPC has one path for everything).
+fn is_excluded(request: &Request, rule: &str) -> bool {
+    match rule.split_once(" in ") {
+        None => body_has(request, rule),
+        Some((field, allowed)) => {
+            let said = json_field(request.body.as_bytes(), field);
+            !said.is_some_and(|said| allowed.split(',').any(|one| one == said))
+        }
+    }
+}
+
+/// The text of a top-level field that stands exactly once in a JSON object.
+fn json_field(body: &[u8], field: &str) -> Option<String> {
+    struct Pairs(Vec<(String, serde_json::Value)>);
+    impl<'de> serde::Deserialize<'de> for Pairs {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(Visit)
+        }
+    }
+    struct Visit;
+    impl<'de> serde::de::Visitor<'de> for Visit {
+        type Value = Pairs;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            let mut pairs = vec![];
+            while let Some(pair) = map.next_entry()? {
+                pairs.push(pair);
+            }
+            Ok(Pairs(pairs))
+        }
+    }
+    let Pairs(pairs) = serde_json::from_slice(body).ok()?;
+    let mut found = pairs.into_iter().filter(|(name, _)| name == field);
+    match (found.next(), found.next()) {
+        (Some((_, serde_json::Value::String(text))), None) => Some(text),
+        _ => None,
+    }
+}
+
 /// Whether a body has the top-level field, read as its content type says. A body that cannot be read has every field.
 fn body_has(request: &Request, field: &str) -> bool {
     let body = request.body.as_bytes();
@@ -237,6 +279,7 @@ pub(crate) fn interface_of(kind: Kind) -> &'static str {
         Kind::Authorize | Kind::Resume => "payments",
         Kind::Quote | Kind::Convert => "exchange",
         Kind::Pay => "payouts",
+        Kind::Poll => "feeds",
         Kind::Capture | Kind::Cancel => "captures",
         Kind::Refund => "refunds",
         Kind::Reverse => "reversals",
@@ -321,6 +364,31 @@ mod tests {
             ("/v1/intentsx", form, ""),
         ] {
             assert_eq!(effect("POST", path, kind, body), Effect::Write, "{path} {kind} {body}");
+        }
+    }
+
+    #[test]
+    fn one_path_for_everything_is_told_apart_by_its_method() {
+        let mut grants = grants();
+        if let Some(ask) = grants.harmless.first_mut() {
+            ask.without = vec!["method in eth_call,eth_getLogs".into()];
+            ask.path = "/".into();
+        }
+        let effect = |body| {
+            let mut request = request("POST", "/", body);
+            request.headers.push(("content-type".into(), "application/json".into()));
+            grants.effect(&request).unwrap()
+        };
+        assert_eq!(effect(r#"{"method":"eth_call","params":[]}"#), Effect::Prepare);
+        for body in [
+            r#"{"method":"eth_sendRawTransaction"}"#,
+            r#"{"method":"eth_call","method":"eth_sendRawTransaction"}"#,
+            r#"[{"method":"eth_sendRawTransaction"}]"#,
+            r#"{"method":["eth_call"]}"#,
+            r#"{"params":[]}"#,
+            "",
+        ] {
+            assert_eq!(effect(body), Effect::Write, "{body}");
         }
     }
 

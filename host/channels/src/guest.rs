@@ -252,8 +252,16 @@ impl wit::keys::Host for Guest {
         Ok(Err(refusal(format!("this router does not seal with {scheme} yet"))))
     }
 
-    fn sign_hash(&mut self, _: String, _: String, _: Vec<u8>) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {
-        Ok(Err(refusal("this router keeps no secp256k1 keys yet".into())))
+    fn sign_hash(
+        &mut self,
+        key: String,
+        path: String,
+        hash: Vec<u8>,
+    ) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {
+        Ok(self.refuse_ungranted(&key).and_then(|()| {
+            let (vault, channel) = (&self.scope.vault, &self.scope.channel);
+            vault.sign_hash(channel, &key, &path, &hash).map_err(refusal)
+        }))
     }
 
     fn verify(
@@ -284,8 +292,11 @@ impl wit::keys::Host for Guest {
         Ok(Err(refusal("this router decrypts no notifications yet".into())))
     }
 
-    fn public_key(&mut self, _: String, _: String) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {
-        Ok(Err(refusal("this router keeps no asymmetric keys yet".into())))
+    fn public_key(&mut self, key: String, path: String) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {
+        Ok(self.refuse_ungranted(&key).and_then(|()| {
+            let (vault, channel) = (&self.scope.vault, &self.scope.channel);
+            vault.public_key(channel, &key, &path).map_err(refusal)
+        }))
     }
 }
 

@@ -347,6 +347,7 @@ fn facts(line: &Line) -> ChannelFacts {
         (Kind::Quote, indices.exchange.is_some()),
         (Kind::Convert, indices.exchange.is_some()),
         (Kind::Pay, indices.payouts.is_some()),
+        (Kind::Poll, indices.feeds.is_some()),
     ];
     let rules = line
         .adapter
@@ -362,6 +363,7 @@ fn facts(line: &Line) -> ChannelFacts {
         currencies: line.config.currencies.clone(),
         adapter: line.adapter.digest.clone(),
         disabled: line.config.disabled,
+        has_lane: line.adapter.manifest.keys.iter().any(|key| key.lane),
         kinds: kinds
             .into_iter()
             .filter(|(_, can)| *can)
@@ -384,6 +386,7 @@ fn check_memo(outcome: portolan_domain::operation::Outcome, longest: usize) -> R
         | Outcome::Sent { memo, .. } => memo.as_ref(),
         Outcome::Quoted(quotation) => quotation.memo.as_ref(),
         Outcome::Expired
+        | Outcome::Page(_)
         | Outcome::Returned { .. }
         | Outcome::Declined(_)
         | Outcome::Standing(_)

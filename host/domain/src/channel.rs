@@ -35,6 +35,8 @@ pub struct ChannelFacts {
     pub adapter: String,
     /// Taken out by the operator.
     pub disabled: bool,
+    /// One payout at a time, from its first read to its answer: the channel numbers them itself.
+    pub has_lane: bool,
     /// The operation kinds that it can do.
     pub kinds: Vec<Kind>,
     /// The currencies' smallest steps, in minor units, where larger than one.

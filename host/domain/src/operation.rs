@@ -30,6 +30,8 @@ pub enum Kind {
     Convert,
     /// Pays a beneficiary.
     Pay,
+    /// Reads on in a provider's feed.
+    Poll,
 }
 
 impl Kind {
@@ -45,6 +47,7 @@ impl Kind {
             Self::Quote => "quote",
             Self::Convert => "convert",
             Self::Pay => "pay",
+            Self::Poll => "poll",
         }
     }
 
@@ -52,7 +55,9 @@ impl Kind {
     pub fn is_attempt(self) -> bool {
         match self {
             Self::Authorize | Self::Resume | Self::Pay => true,
-            Self::Capture | Self::Cancel | Self::Refund | Self::Reverse | Self::Quote | Self::Convert => false,
+            Self::Capture | Self::Cancel | Self::Refund | Self::Reverse | Self::Quote | Self::Convert | Self::Poll => {
+                false
+            }
         }
     }
 }
@@ -179,6 +184,9 @@ pub struct Authorization {
     pub payer_email: Option<String>,
     /// When the provider may stop waiting for the payer.
     pub expires_ms: u64,
+    /// A number of its own on this channel, never given twice: deposit addresses are made from it.
+    #[serde(default)]
+    pub index: u64,
 }
 
 /// An earlier operation that another is about, or asks after.
@@ -200,6 +208,9 @@ pub struct Target {
     pub started_ms: u64,
     /// What the adapter left on the payment.
     pub memo: Option<Memo>,
+    /// The bodies of the writes that it sent, in order, as the adapter made them: secrets are words in them.
+    #[serde(default)]
+    pub sent: Vec<String>,
 }
 
 /// What an adapter leaves for later operations on the same payment: at most 16 KiB, in a format that it numbers.
@@ -235,6 +246,8 @@ pub enum Input {
     Convert(Quotation),
     /// Pay.
     Pay(PayOrder),
+    /// Read on from this place.
+    Poll(Vec<u8>),
     /// What became of the target?
     Status(Target),
 }
@@ -324,7 +337,13 @@ pub struct Operation {
 
 impl Operation {
     /// This operation as the target of another one.
-    pub fn as_target(&self, reference: Option<String>, parent: Option<String>, memo: Option<Memo>) -> Target {
+    pub fn as_target(
+        &self,
+        reference: Option<String>,
+        parent: Option<String>,
+        memo: Option<Memo>,
+        sent: Vec<String>,
+    ) -> Target {
         Target {
             kind: self.kind,
             operation: self.id,
@@ -334,6 +353,7 @@ impl Operation {
             amount: self.amount.clone(),
             started_ms: self.started_ms,
             memo,
+            sent,
         }
     }
 }
@@ -392,8 +412,32 @@ pub enum Action {
     Form(String, Vec<(String, String)>),
     /// Scan this.
     Qr(String),
+    /// Send exactly this amount to this address.
+    TransferTo(String, Money),
     /// Something else: its kind and value.
     Other(String, String),
+}
+
+/// A page of a provider's feed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FeedPage {
+    /// What it tells about, as a notification would.
+    pub subjects: Vec<Subject>,
+    /// Where to read on.
+    pub cursor: Vec<u8>,
+    /// When to read on.
+    pub check_after_ms: u32,
+}
+
+/// What a notification or a feed is about.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Subject {
+    /// Our key.
+    pub key: Option<String>,
+    /// The provider's reference.
+    pub reference: Option<String>,
+    /// The provider's event id.
+    pub event: String,
 }
 
 /// The provider's word on an authorization, in its own totals.
@@ -409,6 +453,9 @@ pub struct Standing {
     pub captured: Option<Money>,
     /// What is refunded in all.
     pub refunded: Option<Money>,
+    /// What really arrived, whatever was asked.
+    #[serde(default)]
+    pub received: Option<Money>,
     /// Why it failed.
     pub declined: Option<Decline>,
 }
@@ -485,6 +532,8 @@ pub enum Outcome {
     },
     /// The quotation no longer holds: certainly not exchanged.
     Expired,
+    /// A page of a feed.
+    Page(FeedPage),
     /// A payout is on its way, or there.
     Sent {
         /// The provider's reference.
@@ -666,6 +715,7 @@ fn check_claim(heard: bool, asked: &Money, outcome: Outcome) -> Result<Outcome, 
         Outcome::Sent { .. } => Some(asked),
         Outcome::Quoted(_)
         | Outcome::Expired
+        | Outcome::Page(_)
         | Outcome::Standing(_)
         | Outcome::Waiting { .. }
         | Outcome::Declined(_)

@@ -387,8 +387,22 @@ impl Payment {
         let channel = &self.attempt(attempt)?.channel;
         Some(match self.payout {
             Some(_) => Movement::pay(channel, &self.merchant),
+            None if self.is_settled_at_once() => Movement::collect_settled(channel, &self.merchant),
             None => Movement::collect(channel, &self.merchant),
         })
+    }
+
+    /// A token that arrived is there: nobody has to settle it.
+    fn is_settled_at_once(&self) -> bool {
+        matches!(self.instrument, Some(Instrument::Token(_)))
+    }
+
+    fn refund_movement(&self, channel: &ChannelId) -> Movement {
+        if self.is_settled_at_once() {
+            Movement::pay(channel, &self.merchant)
+        } else {
+            Movement::refund(channel, &self.merchant)
+        }
     }
 
     /// Holds what a refund takes from the merchant: the payer's currency, or, once it was exchanged, the share of what the
@@ -408,7 +422,7 @@ impl Payment {
                 change.covers = Some((Account::MerchantAvailable(self.merchant.clone()), share.clone()));
                 (Movement::give_up(&self.merchant), share)
             }
-            None => (Movement::refund(&channel, &self.merchant), amount.clone()),
+            None => (self.refund_movement(&channel), amount.clone()),
         };
         let entry = self.entry(change, event, None, movement.hold(&held));
         if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some()) {
@@ -490,7 +504,7 @@ impl Payment {
         Some(match follow_up.kind {
             Kind::Convert => Movement::sell(&self.merchant),
             _ if hold.amount.asset() != self.amount.asset() => Movement::give_up(&self.merchant),
-            _ => Movement::refund(&follow_up.channel, &self.merchant),
+            _ => self.refund_movement(&follow_up.channel),
         })
     }
 

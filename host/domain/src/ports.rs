@@ -6,7 +6,7 @@ use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer
 use crate::exchange::{Answer, Request, Word};
 use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
 use crate::ledger::{Balances, Entry};
-use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome};
+use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
 use crate::payment::fact::Event;
 use crate::quote::Quote;
 use crate::task::Task;
@@ -145,6 +145,12 @@ pub trait Store: Send + Sync {
     fn quote(&self, id: QuoteId) -> Result<Option<Quote>, ReadError>;
     /// Stores a quote.
     async fn put_quote(&self, quote: Quote) -> Result<(), CommitError>;
+    /// A number that this channel was never given before.
+    async fn next_index(&self, channel: &ChannelId) -> Result<u64, CommitError>;
+    /// How far the channel's feed was read.
+    fn cursor(&self, channel: &ChannelId) -> Result<Vec<u8>, ReadError>;
+    /// Notes how far it was.
+    async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError>;
     /// Whether a notification was dealt with already.
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError>;
     /// Finds the operation behind a provider's reference on a channel.
@@ -202,17 +208,6 @@ pub enum Step {
     Send(Request),
     /// The operation's outcome.
     Done(Outcome),
-}
-
-/// What a notification is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Subject {
-    /// Our key.
-    pub key: Option<String>,
-    /// The provider's reference.
-    pub reference: Option<String>,
-    /// The provider's event id.
-    pub event: String,
 }
 
 /// A notification as it came.
@@ -346,6 +341,10 @@ pub trait Vault: Send + Sync {
         data: &[u8],
         signature: &[u8],
     ) -> Result<bool, String>;
+    /// A recoverable secp256k1 signature (65 bytes: r, s, recovery) over a hash, by the child key at `path` (BIP 32).
+    fn sign_hash(&self, channel: &ChannelId, key: &str, path: &str, hash: &[u8]) -> Result<Vec<u8>, String>;
+    /// The uncompressed secp256k1 public key (65 bytes) at `path`.
+    fn public_key(&self, channel: &ChannelId, key: &str, path: &str) -> Result<Vec<u8>, String>;
     /// Whether the channel has the key, for that algorithm. The text says why not.
     fn can_sign(&self, channel: &ChannelId, word: &Word) -> Result<(), String>;
     /// Keeps a session's token for `lives_ms`.

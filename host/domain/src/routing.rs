@@ -98,6 +98,7 @@ mod tests {
             currencies: vec![],
             adapter: "d".into(),
             disabled: false,
+            has_lane: false,
             kinds: vec![Kind::Authorize, Kind::Capture],
             steps: vec![],
         };

@@ -206,7 +206,9 @@ impl Engine {
     /// One attempt. The inner error: the channel cannot be used at all, and nothing was sent.
     async fn attempt_on(&self, walk: &mut Walk) -> Result<Result<Next, Fault>, EngineError> {
         let ambient = &*self.ports.ambient;
-        let input = self.input_of(&walk.base.payment, walk.method.as_ref(), &walk.chosen.0)?;
+        let input = self
+            .input_of(&walk.base.payment, walk.method.as_ref(), &walk.chosen.0)
+            .await?;
         let new = NewOperation {
             id: self.new_operation_id(&walk.base.payment),
             payment: &walk.base.payment,
@@ -339,7 +341,7 @@ pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress 
             Some(A::Started | A::ActionRequired) => Progress::Waiting,
             Some(A::Authorized | A::Captured | A::Declined | A::NoEffect | A::Released) | None => Progress::Concluded,
         },
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => {
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
             match payment.follow_up(operation.id).map(|follow_up| follow_up.status) {
                 Some(F::Unknown) => Progress::Unknown,
                 Some(F::Pending) => Progress::Waiting,
@@ -359,7 +361,12 @@ fn kind_of(payment: &Payment) -> Kind {
 
 impl Engine {
     /// What an attempt's operation is given.
-    fn input_of(&self, payment: &Payment, method: Option<&Method>, channel: &ChannelId) -> Result<Input, EngineError> {
+    async fn input_of(
+        &self,
+        payment: &Payment,
+        method: Option<&Method>,
+        channel: &ChannelId,
+    ) -> Result<Input, EngineError> {
         if let Some(payout) = &payment.payout {
             return Ok(Input::Pay(PayOrder {
                 uetr: payment.uetr,
@@ -376,6 +383,10 @@ impl Engine {
         // Reserve first: what is exchanged is taken only once the price was looked at again.
         let reserves = payment.conversion.is_some() && can_capture;
         let now_ms = self.ports.ambient.now_ms();
+        let index = match &instrument {
+            Some(Instrument::Token(_)) => self.ports.store.next_index(channel).await?,
+            Some(Instrument::Card(..) | Instrument::Wallet(_)) | None => 0,
+        };
         Ok(Input::Authorize(Authorization {
             capture: !payment.manual_capture && !reserves,
             instrument: instrument.ok_or(EngineError::NotFound("payment method"))?,
@@ -384,6 +395,7 @@ impl Engine {
             payer_name: payment.payer_name.clone(),
             payer_email: payment.payer_email.clone(),
             expires_ms: now_ms.saturating_add(self.policy.action_ms),
+            index,
         }))
     }
 }

@@ -109,7 +109,7 @@ impl Engine {
         if is_settled(&base.payment, &operation) && !is_late {
             return self.close_check(base, &operation).await;
         }
-        let (finding, asked) = match self.ask_status(&base.payment, &operation).await {
+        let (finding, asked) = match self.ask_status(&base.payment, &operation, &exchanges).await {
             Ok(_) if is_being_reversed(&base.payment, &operation) => (Finding::NotThereYet, vec![]),
             Ok((outcome, asked)) => (self.finding(&operation, &exchanges, outcome), asked),
             Err(fault) => (Finding::Unknown(fault.to_string()), vec![]),
@@ -215,7 +215,13 @@ impl Engine {
                         decide::fail(payment, change)?;
                     }
                 }
-                Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => {
+                Kind::Capture
+                | Kind::Cancel
+                | Kind::Refund
+                | Kind::Reverse
+                | Kind::Convert
+                | Kind::Quote
+                | Kind::Poll => {
                     decide::conclude_follow_up(payment, change, &operation, verdict, (&self.policy, task.clone()))?;
                 }
             }
@@ -339,7 +345,8 @@ impl Engine {
             before,
             first_run,
         };
-        let ran = self.run(&operation, method.as_ref(), &mut intent).await?;
+        let prefix = until_write(&intent.before);
+        let ran = self.run_on(&operation, method.as_ref(), &mut intent, prefix).await?;
         let exchanges = intent.with(ran.exchanges);
         self.apply(
             intent.base,
@@ -478,9 +485,11 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
                 )
                 || attempt.status == AttemptStatus::Released && payment.status != PaymentStatus::Processing
         }),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => payment
-            .follow_up(operation.id)
-            .is_none_or(|follow_up| matches!(follow_up.status, FollowUpStatus::Succeeded | FollowUpStatus::Failed)),
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
+            payment
+                .follow_up(operation.id)
+                .is_none_or(|follow_up| matches!(follow_up.status, FollowUpStatus::Succeeded | FollowUpStatus::Failed))
+        }
     }
 }
 
@@ -493,9 +502,11 @@ fn is_open(payment: &Payment, operation: &Operation) -> bool {
                 AttemptStatus::Started | AttemptStatus::Unknown | AttemptStatus::ActionRequired
             )
         }),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => payment
-            .follow_up(operation.id)
-            .is_some_and(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown)),
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
+            payment
+                .follow_up(operation.id)
+                .is_some_and(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown))
+        }
     }
 }
 
@@ -503,6 +514,7 @@ fn is_open(payment: &Payment, operation: &Operation) -> bool {
 fn came_late(outcome: &Outcome, payment: &Payment, operation: &Operation) -> bool {
     match outcome {
         Outcome::Returned { .. } | Outcome::Declined(_) => is_paid_out(payment, operation),
+        Outcome::Standing(standing) => standing.received.as_ref().is_some_and(|received| !received.is_zero()),
         Outcome::Sent { is_final, .. } => *is_final && is_closed_authorization(payment, operation),
         _ => false,
     }
@@ -526,6 +538,13 @@ fn is_being_reversed(payment: &Payment, operation: &Operation) -> bool {
         && payment
             .in_flight(Kind::Reverse)
             .any(|it| it.attempt == operation.attempt)
+}
+
+/// The first run's exchanges up to its first write: what the adapter knew when it made that request.
+fn until_write(exchanges: &[Exchange]) -> Vec<Exchange> {
+    let of_first_run = exchanges.iter().filter(|it| it.run == 0);
+    let before = of_first_run.take_while(|it| it.request.effect != Effect::Write);
+    before.filter(|it| it.answer.is_some()).cloned().collect()
 }
 
 fn writes(exchanges: &[Exchange]) -> impl Iterator<Item = &Exchange> {

@@ -89,7 +89,7 @@ impl Ask {
             Kind::Capture => decide::may_capture(payment, asked.as_ref()),
             Kind::Refund => decide::may_refund(payment, asked.as_ref()),
             Kind::Convert => decide::may_convert(payment, now_ms),
-            Kind::Cancel | Kind::Reverse | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Pay => {
+            Kind::Cancel | Kind::Reverse | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Pay | Kind::Poll => {
                 let attempt = payment
                     .open_attempt()
                     .ok_or(Refusal::WrongStatus(payment.status.as_str()))?;
@@ -292,9 +292,10 @@ impl Engine {
             (Kind::Capture, _) => Input::Capture(target, ask.is_final),
             (Kind::Refund, _) => Input::Refund(target, ask.reason.clone()),
             (Kind::Reverse, _) => Input::Reverse(target),
-            (Kind::Cancel | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Convert | Kind::Pay, _) => {
-                Input::Cancel(target)
-            }
+            (
+                Kind::Cancel | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Convert | Kind::Pay | Kind::Poll,
+                _,
+            ) => Input::Cancel(target),
         };
         let new = NewOperation {
             id,
@@ -322,6 +323,7 @@ impl Engine {
             amount: payment.amount.clone(),
             started_ms: attempt.started_ms,
             memo: attempt.memo.clone(),
+            sent: vec![],
         }
     }
 

@@ -4,6 +4,7 @@
 mod attempt;
 mod check;
 mod create_payment;
+mod feeds;
 mod follow_up;
 mod idempotency;
 mod legs;
@@ -29,7 +30,7 @@ pub use tasks::TaskError;
 
 use dashmap::DashMap;
 use portolan_domain::commit::{ClaimName, StoredAnswer};
-use portolan_domain::ids::{OperationId, PaymentId};
+use portolan_domain::ids::{ChannelId, OperationId, PaymentId};
 use portolan_domain::operation::Fault;
 use portolan_domain::payment::decide::{Policy, Refusal};
 use portolan_domain::payment::request::FieldError;
@@ -62,6 +63,7 @@ pub struct Engine {
     pub(crate) claims: DashMap<ClaimName, ()>,
     pub(crate) locks: DashMap<PaymentId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) busy: DashMap<OperationId, ()>,
+    pub(crate) lanes: DashMap<ChannelId, Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// An answer for the merchant.
@@ -124,6 +126,7 @@ impl Engine {
             claims: DashMap::new(),
             locks: DashMap::new(),
             busy: DashMap::new(),
+            lanes: DashMap::new(),
         }
     }
 }

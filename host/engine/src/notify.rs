@@ -4,7 +4,8 @@
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Commit, Seen};
 use portolan_domain::ids::{ChannelId, OperationId};
-use portolan_domain::ports::{CommitError, Notification, Receipt, Rejection, Subject};
+use portolan_domain::operation::Subject;
+use portolan_domain::ports::{CommitError, Notification, Receipt, Rejection};
 
 /// What became of a notification.
 #[derive(Debug)]
@@ -22,7 +23,13 @@ impl Engine {
             Ok(receipt) => receipt,
             Err(rejection) => return Ok(Notified::Rejected(rejection)),
         };
-        for subject in &receipt.subjects {
+        self.deal_with(channel, &receipt.subjects).await?;
+        Ok(Notified::Taken(receipt))
+    }
+
+    /// Asks about everything that somebody told of, once each.
+    pub(crate) async fn deal_with(&self, channel: &ChannelId, subjects: &[Subject]) -> Result<(), EngineError> {
+        for subject in subjects {
             let seen = Seen {
                 channel: channel.clone(),
                 event: subject.event.clone(),
@@ -46,7 +53,7 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Notified::Taken(receipt))
+        Ok(())
     }
 
     /// The operation of this channel that a notification is about: by our key, which says so itself, or by reference.

@@ -128,7 +128,7 @@ impl Engine {
             mode,
             input: Input::Quote(input),
         };
-        let answer = tokio::time::timeout(self.pricing.deadline, self.ask_price(question)).await;
+        let answer = tokio::time::timeout(self.pricing.deadline, self.ask_channel(question)).await;
         let outcome = answer.map_err(|_| "it did not answer in time".to_owned())?;
         match outcome.map_err(|fault| fault.to_string())? {
             Outcome::Quoted(quotation) => {

@@ -109,7 +109,7 @@ impl Engine {
             amount: operation.amount.clone(),
             input: Input::Resume(
                 authorization.clone(),
-                operation.as_target(reference, None, memo),
+                operation.as_target(reference, None, memo, vec![]),
                 returned,
             ),
             method: None,

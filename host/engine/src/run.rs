@@ -7,7 +7,7 @@ use portolan_domain::certainty::{Certainty, ceiling};
 use portolan_domain::commit::Journaled;
 use portolan_domain::exchange::{Answer, Effect, Exchange, Reply};
 use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId};
-use portolan_domain::money::Money;
+use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Fault, FaultKind, Fixed, Input, Kind, Operation, Outcome, Progress, Verdict, judge};
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::{ContextRequest, Method, Step};
@@ -106,8 +106,21 @@ impl Engine {
         card: Option<&Method>,
         intent: &mut dyn Intent,
     ) -> Result<Ran, EngineError> {
+        self.run_on(operation, card, intent, vec![]).await
+    }
+
+    /// The same, going on after exchanges that were made before: their answers are taken as they were, so that the
+    /// adapter comes to the very same write.
+    pub(crate) async fn run_on(
+        &self,
+        operation: &Operation,
+        card: Option<&Method>,
+        intent: &mut dyn Intent,
+        before: Vec<Exchange>,
+    ) -> Result<Ran, EngineError> {
+        let _alone = self.lane_of(operation).await;
         let mut exchanges: Vec<Exchange> = vec![];
-        let mut answers: Vec<Answer> = vec![];
+        let mut answers: Vec<Answer> = before.iter().filter_map(|it| it.answer.clone()).collect();
         let mut run = 0;
         let claim = loop {
             match self.ports.channels.step(operation, &operation.input, &answers) {
@@ -117,8 +130,12 @@ impl Engine {
                     answers.clear();
                 }
                 Err(fault) => break Err(fault),
-                Ok(Step::Done(outcome)) => break self.check_purity(operation, &exchanges, run).map(|()| outcome),
-                Ok(Step::Send(_)) if exchanges.len() >= ROUNDS_MAX => {
+                Ok(Step::Done(outcome)) => {
+                    break self
+                        .check_purity(operation, (&before, &exchanges), run)
+                        .map(|()| outcome);
+                }
+                Ok(Step::Send(_)) if before.len() + exchanges.len() >= ROUNDS_MAX => {
                     break Err(Fault {
                         kind: FaultKind::Rounds,
                         text: format!("more than {ROUNDS_MAX} requests"),
@@ -157,8 +174,22 @@ impl Engine {
         Ok(Ran { verdict, exchanges })
     }
 
-    /// Asks a channel for a price, which belongs to no payment yet. It may read and prepare, never write.
-    pub(crate) async fn ask_price(&self, new: NewQuestion) -> Result<Outcome, Fault> {
+    /// Where a channel numbers its payouts itself, they go one at a time: from the first read, which learns the number, to
+    /// the answer of the write, which takes it.
+    async fn lane_of(&self, operation: &Operation) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let facts = self.ports.channels.facts();
+        let has_lane = facts
+            .iter()
+            .any(|facts| facts.id == operation.channel && facts.has_lane);
+        if operation.kind != Kind::Pay || !has_lane {
+            return None;
+        }
+        let lane = self.lanes.entry(operation.channel.clone()).or_default().clone();
+        Some(lane.lock_owned().await)
+    }
+
+    /// Asks a channel for a price, or for what is new, which belongs to no payment yet. It may read and prepare, never write.
+    pub(crate) async fn ask_channel(&self, new: NewQuestion) -> Result<Outcome, Fault> {
         let request = ContextRequest {
             channel: &new.channel,
             adapter: &new.adapter,
@@ -167,11 +198,12 @@ impl Engine {
             has_code: false,
         };
         let context = self.ports.channels.context(request).await?;
-        let amount = match &new.input {
+        let (kind, amount) = match &new.input {
             Input::Quote(inquiry) => match &inquiry.fixed {
-                Fixed::Sell(amount) | Fixed::Buy(amount) => amount.clone(),
+                Fixed::Sell(amount) | Fixed::Buy(amount) => (Kind::Quote, amount.clone()),
             },
-            _ => return Err(unsupported("only prices are asked for without a payment")),
+            Input::Poll(_) => (Kind::Poll, nothing()?),
+            _ => return Err(unsupported("this is not asked without a payment")),
         };
         let operation = Operation {
             id: new.id,
@@ -180,7 +212,7 @@ impl Engine {
             mode: new.mode,
             channel: new.channel,
             adapter: new.adapter,
-            kind: Kind::Quote,
+            kind,
             attempt: AttemptId(new.id.0),
             amount,
             input: new.input,
@@ -198,15 +230,18 @@ impl Engine {
         &self,
         payment: &Payment,
         of: &Operation,
+        exchanges: &[Exchange],
     ) -> Result<(Outcome, Vec<Exchange>), Fault> {
         let attempt = payment.attempt(of.attempt);
         let parent = attempt.and_then(|attempt| attempt.reference.clone());
         let memo = attempt.and_then(|attempt| attempt.memo.clone());
         let reference = match of.kind {
             Kind::Authorize | Kind::Resume | Kind::Pay => parent.clone(),
-            Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote => payment
-                .follow_up(of.id)
-                .and_then(|follow_up| follow_up.reference.clone()),
+            Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
+                payment
+                    .follow_up(of.id)
+                    .and_then(|follow_up| follow_up.reference.clone())
+            }
         };
         // What another channel left on the payment says nothing to this one.
         let is_attempts = attempt.is_some_and(|attempt| attempt.channel == of.channel);
@@ -219,7 +254,7 @@ impl Engine {
             kind: of.kind,
             attempt: of.attempt,
             amount: of.amount.clone(),
-            input: Input::Status(of.as_target(reference, parent, memo)),
+            input: Input::Status(of.as_target(reference, parent, memo, sent(exchanges))),
             method: None,
         };
         let status = self.new_operation(new).await?;
@@ -268,11 +303,21 @@ impl Engine {
     }
 
     /// Runs every prefix again on a sample of the operations and compares each request with what was sent.
-    fn check_purity(&self, operation: &Operation, exchanges: &[Exchange], run: u8) -> Result<(), Fault> {
+    fn check_purity(
+        &self,
+        operation: &Operation,
+        (before, exchanges): (&[Exchange], &[Exchange]),
+        run: u8,
+    ) -> Result<(), Fault> {
         if !operation.id.0.as_u128().is_multiple_of(PURITY_SAMPLE) {
             return Ok(());
         }
-        self.compare_with_journal(operation, exchanges, run)
+        let earlier = before
+            .iter()
+            .filter(|_| run == 0)
+            .map(|it| Exchange { run: 0, ..it.clone() });
+        let all: Vec<Exchange> = earlier.chain(exchanges.iter().cloned()).collect();
+        self.compare_with_journal(operation, &all, run)
     }
 
     /// Runs every prefix of a journaled run again: the same arguments must give the same request.
@@ -304,6 +349,24 @@ impl Engine {
 /// A journaled operation, to go on with.
 pub(crate) fn owned(journaled: Journaled) -> (Operation, Vec<Exchange>) {
     Arc::try_unwrap(journaled).unwrap_or_else(|shared| (*shared).clone())
+}
+
+/// The longest body of a write that a status query is told.
+const SENT_MAX: usize = 8 * 1024;
+
+/// The bodies of the writes that left, for whoever has to find them again.
+fn sent(exchanges: &[Exchange]) -> Vec<String> {
+    let writes = exchanges.iter().filter(|it| it.request.effect == Effect::Write);
+    let bodies = writes
+        .map(|it| it.request.body.as_bytes())
+        .filter(|body| body.len() <= SENT_MAX);
+    bodies.map(|body| String::from_utf8_lossy(body).into_owned()).collect()
+}
+
+/// What a feed moves.
+fn nothing() -> Result<Money, Fault> {
+    let asset = Asset::currency("EUR").ok_or_else(|| unsupported("no asset"))?;
+    Ok(Money::zero(asset))
 }
 
 fn unsupported(text: &str) -> Fault {

@@ -131,7 +131,7 @@ fn success(operation: &Operation, reference: String) -> Outcome {
             fee: None,
             memo: None,
         },
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Quote | Kind::Convert => {
+        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Quote | Kind::Convert | Kind::Poll => {
             match &operation.input {
                 Input::Convert(quotation) => Outcome::Converted {
                     reference,
@@ -159,6 +159,7 @@ fn captures_at_once(operation: &Operation) -> bool {
         | Input::Quote(_)
         | Input::Convert(_)
         | Input::Pay(_)
+        | Input::Poll(_)
         | Input::Status(_) => false,
     }
 }

@@ -9,14 +9,17 @@
 
 use crate::{MemoryStore, SqliteConfig, SqliteStore};
 use portolan_domain::commit::{Act, Change, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, TimerKind};
-use portolan_domain::ids::{AttemptId, EventId, MerchantId, Mode, Name, OperationId, PaymentId, RefundId};
+use portolan_domain::ids::{AttemptId, EventId, MerchantId, Mode, Name, OperationId, PaymentId, QuoteId, RefundId};
+use portolan_domain::ledger::rules::Movement;
+use portolan_domain::ledger::{Account, Entry};
 use portolan_domain::money::{Asset, Money};
-use portolan_domain::operation::{Context, Input, Kind, Operation, Progress, Target};
+use portolan_domain::operation::{Context, Fixed, Input, Inquiry, Kind, Operation, Progress, Quotation, Target};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store};
+use portolan_domain::quote::{self, Quote};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
@@ -190,6 +193,119 @@ fn a_refused_commit_leaves_nothing_behind() {
         };
         store.commit(&dealt_with).await.unwrap();
         assert_eq!(store.commit(&dealt_with).await, Err(CommitError::SeenBefore));
+    });
+}
+
+fn a_quote() -> Quote {
+    let hkd = |minor| Money::new(minor, Asset::currency("HKD").unwrap()).unwrap();
+    let quotation = Quotation {
+        reference: "q".into(),
+        sell: eur(100),
+        buy: hkd(843),
+        rate: "8.43".parse().unwrap(),
+        mid: None,
+        fee: None,
+        expires_ms: 1_900_000_000_000,
+        memo: None,
+    };
+    let inquiry = Inquiry {
+        sell: eur(0).asset().clone(),
+        buy: hkd(0).asset().clone(),
+        fixed: Fixed::Sell(eur(100)),
+        lock_s: 60,
+    };
+    let terms = quote::price(&inquiry, &shop(), quotation, (0, 0)).unwrap();
+    Quote {
+        id: QuoteId(Uuid::from_u128(7)),
+        merchant: shop(),
+        mode: Mode::Test,
+        created_ms: 1,
+        inquiry,
+        terms: vec![terms],
+        unavailable: vec![],
+        used_by: None,
+    }
+}
+
+#[test]
+fn a_quote_is_used_once() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let quote = a_quote();
+        assert_eq!(store.quote(quote.id).unwrap(), None);
+        store.put_quote(quote.clone()).await.unwrap();
+        assert_eq!(store.quote(quote.id).unwrap().as_ref(), Some(&quote));
+        let (first, mut commit) = new_payment(&ambient, 100);
+        commit.quote = Some(quote.id);
+        store.commit(&commit).await.unwrap();
+        let (second, mut commit) = new_payment(&ambient, 100);
+        commit.quote = Some(quote.id);
+        assert_eq!(store.commit(&commit).await, Err(CommitError::QuoteUsed));
+        assert_eq!(store.payment(second.id).unwrap(), None);
+        assert_eq!(store.quote(quote.id).unwrap().unwrap().used_by, Some(first.id));
+        let (_, mut commit) = new_payment(&ambient, 100);
+        commit.quote = Some(QuoteId(Uuid::from_u128(8)));
+        assert_eq!(
+            store.commit(&commit).await,
+            Err(CommitError::QuoteUsed),
+            "there is none"
+        );
+    });
+}
+
+#[test]
+fn a_balance_covers_what_is_held_and_no_more() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let account = Account::MerchantAvailable(shop());
+        let (payment, mut commit) = new_payment(&ambient, 100);
+        let entry = |number, lines| Entry {
+            payment: payment.id,
+            number,
+            event: EventId(Uuid::nil()),
+            mode: Mode::Test,
+            at_ms: 1,
+            resolves: None,
+            lines,
+        };
+        commit.covers = Some((account.clone(), eur(1)));
+        assert_eq!(
+            store.commit(&commit).await,
+            Err(CommitError::Uncovered),
+            "nothing is there"
+        );
+        commit.covers = None;
+        commit.entries = vec![entry(1, Movement::returned(&shop(), &shop()).post(&eur(100)))];
+        store.commit(&commit).await.unwrap();
+        let hold = |number, amount: i128, version| Commit {
+            row: ambient.uuid_v7(),
+            payment: Some((payment.clone(), version)),
+            covers: Some((account.clone(), eur(amount))),
+            entries: vec![entry(number, Movement::pay(&shop(), &shop()).hold(&eur(amount)))],
+            ..Commit::default()
+        };
+        store.commit(&hold(2, 60, 1)).await.unwrap();
+        assert_eq!(
+            store.commit(&hold(3, 41, 2)).await,
+            Err(CommitError::Uncovered),
+            "40 are left"
+        );
+        store.commit(&hold(3, 40, 2)).await.unwrap();
+    });
+}
+
+#[test]
+fn an_index_is_given_once_and_a_feed_is_read_on() {
+    each_store(|store| async move {
+        let other: MerchantId = Name::parse("other").unwrap();
+        assert_eq!(store.next_index(&shop()).await, Ok(1));
+        assert_eq!(store.next_index(&shop()).await, Ok(2));
+        assert_eq!(store.next_index(&other).await, Ok(1));
+        assert_eq!(store.cursor(&shop()).unwrap(), b"");
+        store.put_cursor(&shop(), vec![7]).await.unwrap();
+        store.put_cursor(&shop(), vec![8, 0]).await.unwrap();
+        assert_eq!(store.cursor(&shop()).unwrap(), [8, 0]);
+        assert_eq!(store.cursor(&other).unwrap(), b"");
     });
 }
 
@@ -385,6 +501,7 @@ fn operation(payment: &Payment, attempt: AttemptId, part: u32, progress: Progres
         amount: payment.amount.clone(),
         started_ms: context.now_ms,
         memo: None,
+        sent: vec![],
     };
     let operation = Operation {
         id: context.operation,

@@ -31,6 +31,8 @@ struct State {
     methods: HashMap<MethodId, Method>,
     seen: HashSet<Seen>,
     quotes: HashMap<QuoteId, Quote>,
+    counters: HashMap<ChannelId, u64>,
+    cursors: HashMap<ChannelId, Vec<u8>>,
     keys: Vec<ApiKey>,
     acts: Vec<Act>,
 }
@@ -214,6 +216,22 @@ impl Store for MemoryStore {
 
     async fn put_quote(&self, quote: Quote) -> Result<(), CommitError> {
         self.state().quotes.insert(quote.id, quote);
+        Ok(())
+    }
+
+    async fn next_index(&self, channel: &ChannelId) -> Result<u64, CommitError> {
+        let mut state = self.state();
+        let counter = state.counters.entry(channel.clone()).or_default();
+        *counter = counter.saturating_add(1);
+        Ok(*counter)
+    }
+
+    fn cursor(&self, channel: &ChannelId) -> Result<Vec<u8>, ReadError> {
+        Ok(self.state().cursors.get(channel).cloned().unwrap_or_default())
+    }
+
+    async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError> {
+        self.state().cursors.insert(channel.clone(), cursor);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_spine.sql"),
     include_str!("../migrations/sqlite/0002_quotes.sql"),
+    include_str!("../migrations/sqlite/0003_channels.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

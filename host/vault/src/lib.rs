@@ -3,6 +3,7 @@
 
 mod asymmetric;
 mod card;
+mod chain;
 mod envelope;
 mod fill;
 mod keyfile;

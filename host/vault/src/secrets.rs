@@ -151,6 +151,16 @@ impl Vault for LocalVault {
         crate::sign::verify(self, channel, key, algorithm, data, signature)
     }
 
+    fn sign_hash(&self, channel: &ChannelId, key: &str, path: &str, hash: &[u8]) -> Result<Vec<u8>, String> {
+        let seed = self.secret(channel, key).ok_or_else(|| no_key(key))?;
+        crate::chain::sign_hash(&seed, path, hash)
+    }
+
+    fn public_key(&self, channel: &ChannelId, key: &str, path: &str) -> Result<Vec<u8>, String> {
+        let seed = self.secret(channel, key).ok_or_else(|| no_key(key))?;
+        crate::chain::public_key(&seed, path)
+    }
+
     fn can_sign(&self, channel: &ChannelId, word: &Word) -> Result<(), String> {
         crate::sign::can_sign(self, channel, word)
     }
@@ -179,4 +189,8 @@ impl Vault for LocalVault {
     fn forget_code(&self, method: MethodId) {
         self.codes.remove(&method);
     }
+}
+
+fn no_key(key: &str) -> String {
+    format!("the channel has no key {key:?}")
 }

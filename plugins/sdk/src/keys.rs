@@ -36,6 +36,31 @@ pub fn verify(key: &str, algorithm: &str, data: &[u8], signature: &[u8]) -> Resu
     verified.map_err(refused)
 }
 
+/// A recoverable secp256k1 signature over a 32-byte hash (r, s, recovery id), by the child of `key` at `path` (BIP 32).
+/// Natively the seed is the one of BIP 32's first test vector.
+pub fn sign_hash(key: &str, path: &str, hash: &[u8]) -> Result<Vec<u8>, Fault> {
+    #[cfg(target_family = "wasm")]
+    let signed = crate::bindings::base::portolan::channel::keys::sign_hash(key, path, hash);
+    #[cfg(not(target_family = "wasm"))]
+    let signed = {
+        let _ = key;
+        native::sign_hash(path, hash).ok_or(Refusal::Unsuitable("no such path".into()))
+    };
+    signed.map_err(refused)
+}
+
+/// The uncompressed public key (65 bytes) of the child of `key` at `path`.
+pub fn public_key(key: &str, path: &str) -> Result<Vec<u8>, Fault> {
+    #[cfg(target_family = "wasm")]
+    let found = crate::bindings::base::portolan::channel::keys::public_key(key, path);
+    #[cfg(not(target_family = "wasm"))]
+    let found = {
+        let _ = key;
+        native::public_key(path).ok_or(Refusal::Unsuitable("no such path".into()))
+    };
+    found.map_err(refused)
+}
+
 /// What was to be signed, where no host is.
 #[cfg(not(target_family = "wasm"))]
 pub mod native {
@@ -72,6 +97,23 @@ pub mod native {
                 kept.push(signed);
             }
         });
+    }
+
+    /// The seed of BIP 32's first test vector.
+    const SEED: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+    fn child(path: &str) -> Option<k256::ecdsa::SigningKey> {
+        let derived = bip32::XPrv::derive_from_path(&SEED, &path.parse().ok()?).ok()?;
+        Some(derived.private_key().clone())
+    }
+
+    pub(super) fn sign_hash(path: &str, hash: &[u8]) -> Option<Vec<u8>> {
+        let (signature, recovery) = child(path)?.sign_prehash_recoverable(hash);
+        Some([signature.to_bytes().as_slice(), &[recovery.to_byte()]].concat())
+    }
+
+    pub(super) fn public_key(path: &str) -> Option<Vec<u8>> {
+        Some(child(path)?.verifying_key().to_sec1_point(false).as_bytes().to_vec())
     }
 
     /// What was asked for on this thread since the last call.

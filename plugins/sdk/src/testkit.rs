@@ -34,6 +34,9 @@ pub struct Vector {
     /// The steps: one for each prefix of the answers.
     #[serde(default)]
     pub expect: Vec<Value>,
+    /// The channel's settings, where the test gives others than the kit's.
+    #[serde(skip)]
+    pub settings: Option<String>,
 }
 
 /// A provider's answer.
@@ -51,6 +54,19 @@ pub enum Reply {
 }
 
 impl Vector {
+    /// The same vector on a channel with these settings.
+    pub fn with_settings(&self, settings: &str) -> Self {
+        Self {
+            shows: self.shows.clone(),
+            function: self.function.clone(),
+            input: self.input.clone(),
+            answers: self.answers.clone(),
+            idempotent_by: self.idempotent_by.clone(),
+            expect: self.expect.clone(),
+            settings: Some(settings.to_owned()),
+        }
+    }
+
     /// One of the function's arguments.
     pub fn argument<T: DeserializeOwned>(&self, at: usize) -> T {
         let value = self.input.get(at).cloned().unwrap_or(Value::Null);
@@ -64,6 +80,11 @@ impl Vector {
     ) -> Vec<Value> {
         let mut steps = vec![];
         for rounds in 0..=self.answers.len() {
+            let context = || {
+                let context = context();
+                let settings = self.settings.clone().unwrap_or(context.settings);
+                Context { settings, ..context }
+            };
             let step = || step_json(replay(context(), self.answers(rounds), &operation));
             let first = step();
             assert_eq!(first, step(), "{}: the same arguments gave another step", self.function);

@@ -1,15 +1,16 @@
 //! The contract's types and the domain's, in both directions. Amounts are checked here: exact, known asset, never
 //! negative.
 
-use super::exported::{captures, notifications, payments};
+use super::exported::{captures, feeds, notifications, payments};
 use super::portolan::channel::types as wit;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request};
 use portolan_domain::money::{Asset, Money};
+use portolan_domain::operation::Subject;
 use portolan_domain::operation::{
-    Action, Authorization, Context, Decline, Doubt, Fault, FaultKind, Instrument, Memo, Operation, Outcome, Retry,
-    Standing, State, Target,
+    Action, Authorization, Context, Decline, Doubt, Fault, FaultKind, FeedPage, Instrument, Memo, Operation, Outcome,
+    Retry, Standing, State, Target,
 };
-use portolan_domain::ports::{Notification, Receipt, Rejection, Step, Subject};
+use portolan_domain::ports::{Notification, Receipt, Rejection, Step};
 
 // === to the guest ===
 
@@ -71,7 +72,11 @@ pub(crate) fn target(target: &Target) -> wit::Target {
         amount: Some(money(&target.amount)),
         started_ms: target.started_ms,
         memo: target.memo.as_ref().map(memo),
-        extra: vec![],
+        extra: target
+            .sent
+            .iter()
+            .map(|body| ("sent".to_owned(), body.clone()))
+            .collect(),
     }
 }
 
@@ -119,7 +124,7 @@ pub(crate) fn authorization(operation: &Operation, authorization: &Authorization
         description: authorization.description.clone(),
         statement_descriptor: authorization.statement_descriptor.clone(),
         expires_ms: authorization.expires_ms,
-        index: 0,
+        index: authorization.index,
         extra: vec![],
     }
 }
@@ -225,17 +230,15 @@ pub(super) fn decline(decline: wit::Decline) -> Decline {
     }
 }
 
-fn action(action: wit::Action) -> Action {
-    match action {
+fn action(action: wit::Action) -> Result<Action, Fault> {
+    Ok(match action {
         wit::Action::Redirect(url) => Action::Redirect(url),
         wit::Action::Form((url, fields)) => Action::Form(url, fields),
         wit::Action::Qr(text) => Action::Qr(text),
-        wit::Action::TransferTo((address, money)) => {
-            Action::Other("transfer_to".into(), format!("{address} {money:?}"))
-        }
+        wit::Action::TransferTo((address, money)) => Action::TransferTo(address, read_money(money)?),
         wit::Action::Wallet(json) => Action::Other("wallet".into(), json),
         wit::Action::Other((kind, value)) => Action::Other(kind, value),
-    }
+    })
 }
 
 pub(crate) fn payment_step(step: payments::Step) -> Result<Step, Fault> {
@@ -253,7 +256,7 @@ pub(crate) fn payment_step(step: payments::Step) -> Result<Step, Fault> {
         },
         payments::Outcome::Waiting(waiting) => Outcome::Waiting {
             reference: waiting.reference,
-            action: waiting.action.map(action),
+            action: waiting.action.map(action).transpose()?,
             check_after_ms: waiting.check_after_ms,
             memo: waiting.memo.map(read_memo),
         },
@@ -288,6 +291,7 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
             authorized: standing.authorized.map(read_money).transpose()?,
             captured: standing.captured.map(read_money).transpose()?,
             refunded: standing.refunded.map(read_money).transpose()?,
+            received: standing.received.map(read_money).transpose()?,
             declined: standing.declined.map(decline),
         }),
     }))
@@ -316,12 +320,27 @@ pub(crate) fn capture_step(step: captures::Step) -> Result<Step, Fault> {
     }))
 }
 
-pub(crate) fn receipt(receipt: notifications::Receipt) -> Receipt {
-    let subject = |it: notifications::Subject| Subject {
+fn subject(it: wit::Subject) -> Subject {
+    Subject {
         key: it.key,
         reference: it.reference,
         event: it.event,
+    }
+}
+
+pub(crate) fn feed_step(step: feeds::Step) -> Result<Step, Fault> {
+    let page = match step {
+        feeds::Step::Send(it) => return Ok(Step::Send(request(it))),
+        feeds::Step::Done(page) => page,
     };
+    Ok(Step::Done(Outcome::Page(FeedPage {
+        subjects: page.subjects.into_iter().map(subject).collect(),
+        cursor: page.cursor,
+        check_after_ms: page.check_after_ms,
+    })))
+}
+
+pub(crate) fn receipt(receipt: notifications::Receipt) -> Receipt {
     Receipt {
         subjects: receipt.subjects.into_iter().map(subject).collect(),
         status: receipt.reply.status,

@@ -20,6 +20,11 @@ impl Movement {
         }
     }
 
+    /// A payer's money that lies at the channel as soon as it comes.
+    pub fn collect_settled(channel: &ChannelId, merchant: &MerchantId) -> Self {
+        Self::returned(channel, merchant)
+    }
+
     /// A merchant's money through a channel back to the payer.
     pub fn refund(channel: &ChannelId, merchant: &MerchantId) -> Self {
         Self {

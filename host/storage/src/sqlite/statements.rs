@@ -313,6 +313,19 @@ pub(super) fn quote(connection: &Connection, row: &QuoteRow) -> rusqlite::Result
     ])
 }
 
+/// The next number of a name, from 1.
+pub(super) fn count(connection: &Connection, name: &str) -> rusqlite::Result<usize> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO counter (name, value) VALUES (?, 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value",
+    )?;
+    upsert.query_row([name], |row| row.get(0))
+}
+
+pub(super) fn cursor(connection: &Connection, channel: &str, cursor: &[u8]) -> rusqlite::Result<usize> {
+    let mut upsert = connection.prepare_cached("INSERT OR REPLACE INTO feed (channel, cursor) VALUES (?, ?)")?;
+    upsert.execute(params![channel, cursor])
+}
+
 pub(super) fn api_key(connection: &Connection, key: &ApiKey) -> rusqlite::Result<usize> {
     let mut upsert = connection.prepare_cached(
         "INSERT OR REPLACE INTO api_key (hash, id, merchant, mode, scopes, created_ms, revoked_ms) VALUES (?,?,?,?,?,?,?)",

@@ -249,6 +249,24 @@ impl Store for SqliteStore {
         self.writer.write(Unit::Quote(Box::new(row))).await.map(drop)
     }
 
+    async fn next_index(&self, channel: &ChannelId) -> Result<u64, CommitError> {
+        let number = self.writer.write(Unit::Count(format!("index:{channel}"))).await?;
+        u64::try_from(number).map_err(|error| CommitError::Unavailable(error.to_string()))
+    }
+
+    fn cursor(&self, channel: &ChannelId) -> Result<Vec<u8>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT cursor FROM feed WHERE channel = ?")?;
+            let found = select.query_row([channel.as_str()], |row| row.get(0)).optional()?;
+            Ok(found.unwrap_or_default())
+        })
+    }
+
+    async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError> {
+        let unit = Unit::Cursor(channel.to_string(), cursor);
+        self.writer.write(unit).await.map(drop)
+    }
+
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         self.read(|connection| {
             let mut select = connection.prepare_cached("SELECT 1 FROM seen WHERE channel = ? AND event = ?")?;

@@ -106,6 +106,7 @@ pub fn conclude_authorization(
             | Outcome::Unknown(_)
             | Outcome::Quoted(_)
             | Outcome::Converted { .. }
+            | Outcome::Page(_)
             | Outcome::Expired,
         ) => unknown(payment, change, operation, None, (policy, task.is_some())).map(|()| Next::Rest),
     }
@@ -552,6 +553,10 @@ fn conclude_standing(
                 .next();
             let undoing = undoing.map(|follow_up| follow_up.operation);
             release(payment, change, id, by, undoing)?;
+            // Too little came, or too late: it belongs to somebody, and a human finds out to whom.
+            if let Some(received) = standing.received.filter(|received| !received.is_zero()) {
+                late_success(payment, change, operation, received)?;
+            }
         }
         State::Waiting if operation.progress == crate::operation::Progress::Unknown => {
             settle(change, operation.id, task, "waiting");
@@ -565,6 +570,10 @@ fn conclude_standing(
         }
         State::Failed | State::Canceled | State::Expired | State::Reversed => {
             settle(change, operation.id, task, "no effect");
+            let is_closed = status.is_some_and(AttemptStatus::is_closed);
+            if let Some(received) = standing.received.filter(|it| is_closed && !it.is_zero()) {
+                late_success(payment, change, operation, received)?;
+            }
         }
     }
     Ok(Next::Rest)

@@ -89,6 +89,7 @@ pub fn conclude_follow_up(
             | Outcome::Unknown(_)
             | Outcome::Quoted(_)
             | Outcome::Converted { .. }
+            | Outcome::Page(_)
             | Outcome::Sent { .. }
             | Outcome::Returned { .. },
         ) => {
@@ -188,6 +189,6 @@ fn done(payment: &mut Payment, change: &mut Change, operation: &Operation, amoun
             }
             release(payment, change, attempt, operation.kind.as_str(), Some(operation.id))
         }
-        Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Convert | Kind::Pay => Ok(()),
+        Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Convert | Kind::Pay | Kind::Poll => Ok(()),
     }
 }

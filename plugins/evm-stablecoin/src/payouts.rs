@@ -1,0 +1,235 @@
+//! Payouts: one signed transaction, found again by its hash.
+
+use crate::node::{Called, ask, call, hex64, number};
+use crate::{HOT, Settings, Token, WALLET, address_at};
+use alloy_consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope};
+use alloy_eips::eip2718::{Decodable2718, Encodable2718};
+use alloy_primitives::{Address, B256, Signature, TxKind, U256, hex, keccak256};
+use portolan_adapter::payouts::{Account, OnItsWay, Outcome, Payout};
+use portolan_adapter::types::{Decline, Fault, Retry, Target};
+use portolan_adapter::{Ctx, Payouts, Value, from_slice, json, keys};
+
+/// Enough for a token's `transfer`, some of which keep more books than others.
+const GAS_LIMIT: u64 = 120_000;
+/// When a transaction on its way is looked at again.
+const LOOK_AGAIN_MS: u32 = 1_000;
+
+/// What a node says to a transaction that it does not take. Text, reason, what it allows next.
+const REFUSALS: &[(&str, &str, Retry)] = &[
+    ("nonce too low", "number-taken", Retry::Later),
+    ("underpriced", "number-taken", Retry::Later),
+    ("insufficient funds", "insufficient-gas", Retry::OtherChannel),
+    ("intrinsic gas too low", "gas-limit", Retry::OtherChannel),
+    ("exceeds block gas limit", "gas-limit", Retry::OtherChannel),
+    ("max fee per gas less than block base fee", "gas-too-dear", Retry::Later),
+];
+
+fn declined(reason: &str, retry: Retry, message: String) -> Outcome {
+    Outcome::Declined(Decline {
+        retry,
+        reason: reason.into(),
+        provider_code: String::new(),
+        network_code: None,
+        advice: None,
+        message,
+        extra: vec![],
+    })
+}
+
+fn sent(hash: B256, is_final: bool) -> Outcome {
+    Outcome::Sent(OnItsWay {
+        reference: hash.to_string(),
+        final_: is_final,
+        check_after_ms: LOOK_AGAIN_MS,
+        iso_status: Some(if is_final { "ACSC" } else { "ACSP" }.into()),
+        fee: None,
+        memo: None,
+        extra: vec![],
+    })
+}
+
+impl Payouts for Token {
+    async fn pay(ctx: &Ctx, request: Payout) -> Result<Outcome, Fault> {
+        let settings = Settings::of(ctx)?;
+        let amount = settings.units(&request.amount)?;
+        let to = match &request.account {
+            Account::Address(text) => text
+                .parse::<Address>()
+                .map_err(|_| Fault::Invalid(("account.address".into(), "no address of this chain".into())))?,
+            _ => return Err(Fault::Unsupported("only addresses of this chain".into())),
+        };
+        let key = ctx.next_key()?;
+        let transaction = match prepare(ctx, &settings, (to, amount), &key).await? {
+            Ok(transaction) => transaction,
+            Err(refusal) => return Ok(refusal),
+        };
+        let signature = sign(&transaction)?;
+        let signed = transaction.into_signed(signature);
+        let hash = *signed.hash();
+        let raw = hex::encode_prefixed(signed.encoded_2718());
+        Ok(match call(ctx, "eth_sendRawTransaction", json!([raw])).await? {
+            Called::Result(_) => sent(hash, false),
+            Called::Refused(why) if why.contains("already known") || why.contains("already imported") => {
+                sent(hash, false)
+            }
+            Called::Refused(why) => {
+                let lower = why.to_lowercase();
+                match REFUSALS.iter().find(|(text, ..)| lower.contains(text)) {
+                    // This very transaction may have taken it, sent by an earlier try.
+                    Some((_, "number-taken", _)) => {
+                        not_mined(ctx, &hex::decode(&raw).unwrap_or_default(), hash).await?
+                    }
+                    Some((_, reason, retry)) => declined(reason, *retry, why),
+                    // What no table knows may have been taken all the same.
+                    None => Outcome::Unknown(why),
+                }
+            }
+            Called::Nothing(why) => Outcome::Unknown(why),
+        })
+    }
+
+    async fn status(ctx: &Ctx, of: Target) -> Result<Outcome, Fault> {
+        let settings = Settings::of(ctx)?;
+        let mut bodies = of.extra.iter().filter(|(name, _)| name == "sent").map(|(_, body)| body);
+        let Some(raw) = bodies.next_back().and_then(|body| raw_of(body)) else {
+            // Nothing was ever signed.
+            return Ok(Outcome::NotFound);
+        };
+        let hash = keccak256(&raw);
+        let receipt = match ask(ctx, "eth_getTransactionReceipt", json!([hash])).await? {
+            Ok(receipt) => receipt,
+            Err(why) => return Ok(Outcome::Unknown(why)),
+        };
+        if receipt.is_null() {
+            return not_mined(ctx, &raw, hash).await;
+        }
+        let field = |name: &str| {
+            receipt
+                .get(name)
+                .ok_or_else(|| Fault::Protocol(format!("a receipt without {name}")))
+        };
+        if hex64(field("status")?)? == 0 {
+            return Ok(declined(
+                "reverted",
+                Retry::Never,
+                "the token refused the transfer".into(),
+            ));
+        }
+        let block = hex64(field("blockNumber")?)?;
+        match number(ctx, "eth_blockNumber", json!([])).await? {
+            Ok(head) => {
+                let depth = u64::try_from(head).unwrap_or(0).saturating_add(1).saturating_sub(block);
+                Ok(sent(hash, depth >= settings.confirmations))
+            }
+            Err(why) => Ok(Outcome::Unknown(why)),
+        }
+    }
+}
+
+/// The transaction, with the chain's number for it; or why nothing is sent.
+async fn prepare(
+    ctx: &Ctx,
+    settings: &Settings,
+    (to, amount): (Address, U256),
+    key: &str,
+) -> Result<Result<TxEip1559, Outcome>, Fault> {
+    let silent = |why: String| Fault::Other(format!("the node does not answer: {why}"));
+    let own = address_at(HOT)?;
+    let balance_of = [hex::decode("70a08231").unwrap_or_default(), own.into_word().to_vec()].concat();
+    let lookup = json!([{ "to": settings.token, "data": hex::encode_prefixed(balance_of) }, "latest"]);
+    let held = number(ctx, "eth_call", lookup).await?.map_err(silent)?;
+    if held < amount {
+        let why = format!("the payout address holds {held}");
+        return Ok(Err(declined("insufficient-prefund", Retry::OtherChannel, why)));
+    }
+    let nonce = number(ctx, "eth_getTransactionCount", json!([own, "pending"]))
+        .await?
+        .map_err(silent)?;
+    let block = ask(ctx, "eth_getBlockByNumber", json!(["latest", false]))
+        .await?
+        .map_err(silent)?;
+    let base = hex64(
+        block
+            .get("baseFeePerGas")
+            .ok_or_else(|| Fault::Protocol("a block without base fee".into()))?,
+    )?;
+    let tip = number(ctx, "eth_maxPriorityFeePerGas", json!([]))
+        .await?
+        .map_err(silent)?;
+    let tip = u128::try_from(tip).unwrap_or(u128::MAX);
+    if u128::from(base).saturating_add(tip) > settings.max_fee_wei {
+        let why = format!(
+            "the base fee is {base} wei, the channel pays at most {}",
+            settings.max_fee_wei
+        );
+        return Ok(Err(declined("gas-too-dear", Retry::Later, why)));
+    }
+    let max_fee = u128::from(base)
+        .saturating_mul(2)
+        .saturating_add(tip)
+        .min(settings.max_fee_wei);
+    let coin = number(ctx, "eth_getBalance", json!([own, "latest"]))
+        .await?
+        .map_err(silent)?;
+    let gas = U256::from(max_fee).saturating_mul(U256::from(GAS_LIMIT));
+    if coin < gas.saturating_add(settings.gas_reserve_wei) {
+        let why = format!("the payout address has {coin} wei for gas");
+        return Ok(Err(declined("insufficient-gas", Retry::OtherChannel, why)));
+    }
+    Ok(Ok(TxEip1559 {
+        chain_id: settings.chain,
+        nonce: u64::try_from(nonce).map_err(|_| Fault::Protocol("the number is out of range".into()))?,
+        gas_limit: GAS_LIMIT,
+        max_fee_per_gas: max_fee,
+        max_priority_fee_per_gas: tip.min(max_fee),
+        to: TxKind::Call(settings.token),
+        value: U256::ZERO,
+        access_list: Default::default(),
+        input: transfer(to, amount, key).into(),
+    }))
+}
+
+/// `transfer(to, amount)`, and the operation's key behind it, which contracts do not read: so a payout is told apart from
+/// another to the same address on the chain itself.
+fn transfer(to: Address, amount: U256, key: &str) -> Vec<u8> {
+    let selector = hex::decode("a9059cbb").unwrap_or_default();
+    let key = hex::decode(key.replace('-', "")).unwrap_or_else(|_| key.as_bytes().to_vec());
+    let word = amount.to_be_bytes::<32>();
+    [selector.as_slice(), to.into_word().as_slice(), word.as_slice(), &key].concat()
+}
+
+fn sign(transaction: &TxEip1559) -> Result<Signature, Fault> {
+    let bytes = keys::sign_hash(WALLET, HOT, transaction.signature_hash().as_slice())?;
+    let (scalars, recovery) = bytes.split_at_checked(64).unwrap_or((&[], &[]));
+    let odd = recovery.first().is_some_and(|id| id & 1 == 1);
+    if scalars.len() != 64 {
+        return Err(Fault::Other("the signature has not its length".into()));
+    }
+    Ok(Signature::from_bytes_and_parity(scalars, odd))
+}
+
+/// The signed transaction in the body of a request that was sent.
+fn raw_of(body: &str) -> Option<Vec<u8>> {
+    let body: Value = from_slice(body.as_bytes()).ok()?;
+    hex::decode(body.pointer("/params/0")?.as_str()?).ok()
+}
+
+/// In no block: waiting, lost, or dead because another took its number.
+async fn not_mined(ctx: &Ctx, raw: &[u8], hash: B256) -> Result<Outcome, Fault> {
+    match ask(ctx, "eth_getTransactionByHash", json!([hash])).await? {
+        Ok(Value::Null) => {}
+        // Waiting, or mined meanwhile: the receipt says so the next time.
+        Ok(_) => return Ok(sent(hash, false)),
+        Err(why) => return Ok(Outcome::Unknown(why)),
+    }
+    let decoded = TxEnvelope::decode_2718(&mut &*raw).map_err(|error| Fault::Other(format!("our own: {error}")))?;
+    let taken = number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, "latest"])).await?;
+    match taken {
+        Ok(next) if next > U256::from(decoded.nonce()) => {
+            let why = "another transaction took its number: it will never be mined";
+            Ok(declined("number-taken", Retry::Later, why.into()))
+        }
+        Ok(_) => Ok(Outcome::NotFound),
+        Err(why) => Ok(Outcome::Unknown(why)),
+    }
+}

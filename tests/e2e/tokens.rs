@@ -1,0 +1,277 @@
+//! A stablecoin on a real chain: deposits with confirmations, a reorg, too little, too much, late; payouts, fifty at once,
+//! gas that is too dear.
+
+use crate::cross_border::{balance, with_desks};
+use portolan_tests::chain::{CHAIN, Chain};
+use portolan_tests::{Options, Reply, World};
+use serde_json::{Value, json};
+
+/// One token, in its smallest units.
+const TOKEN: u128 = 10_u128.pow(18);
+const CODE: &str = "USDC:eip155:31337";
+/// The seed of BIP 32's first test vector.
+const SEED: &str = "000102030405060708090a0b0c0d0e0f";
+
+/// A router with a channel for the chain's token.
+pub fn with_chain(chain: &Chain, policy: &str, more: &str) -> World {
+    let folder = tempfile::tempdir().unwrap().keep();
+    std::fs::write(folder.join("seed.secret"), SEED).unwrap();
+    let channel = format!(
+        r#"
+[[token]]
+code = "{CODE}"
+exponent = 18
+
+[[adapter]]
+name = "evm-stablecoin"
+file = "{guest}"
+
+[[channel]]
+id = "chain-a"
+mode = "test"
+adapter = "evm-stablecoin"
+harmless = ["POST /"]
+settings = {{ chain_id = {CHAIN}, token = "{token}", asset = "{CODE}", exponent = 18, confirmations = 3, {more} }}
+endpoints.node = {{ url = "http://{at}", allow_private = true }}
+keys.wallet = "file:{folder}/seed.secret"
+"#,
+        guest = portolan_tests::guest("portolan_evm_stablecoin_adapter").display(),
+        token = chain.token,
+        at = chain.at,
+        folder = folder.display(),
+    );
+    let options = Options {
+        more: channel,
+        policy: format!("check_first_ms = 200\ncheck_max_ms = 1000\n{policy}"),
+        timeout_ms: 3_000,
+        ..with_desks(&[])
+    };
+    World::start_in(folder, options).unwrap()
+}
+
+fn pay(world: &World, units: u128) -> Reply {
+    let body = json!({
+        "amount": units.to_string(), "currency": CODE, "payment_method_type": format!("token:{CODE}"), "confirm": true,
+    });
+    let reply = world.post("/v1/payments", &body).unwrap();
+    assert_eq!(reply.text_at("/next_action/type"), "transfer_to", "{}", reply.text);
+    reply
+}
+
+fn until(world: &World, payment: &Reply, status: &str) -> Reply {
+    let id = payment.text_at("/id").to_owned();
+    world
+        .await_payment(&id, |reply| reply.text_at("/status") == status)
+        .unwrap()
+}
+
+fn available(world: &World) -> u128 {
+    let reply = world.get("/v1/balances").unwrap();
+    let all = reply.body["balances"].as_array().cloned().unwrap();
+    let found = all.into_iter().find(|it| it["currency"] == CODE).unwrap_or_default();
+    let shown = &found["available"];
+    let number = shown.as_str().map(str::to_owned).unwrap_or_else(|| shown.to_string());
+    number.parse().unwrap_or(0)
+}
+
+#[test]
+fn a_deposit_counts_once_it_is_deep_enough() {
+    let chain = Chain::start().unwrap();
+    let world = with_chain(&chain, "", "");
+    let waiting = pay(&world, 25 * TOKEN);
+    let address = waiting.text_at("/next_action/value").to_owned();
+    assert_eq!(waiting.text_at("/next_action/amount"), (25 * TOKEN).to_string());
+    let other = pay(&world, 25 * TOKEN);
+    assert_ne!(other.text_at("/next_action/value"), address, "an address of its own");
+    chain.pay(&address, 25 * TOKEN).unwrap();
+    chain.mine(1).unwrap();
+    // Two deep of three: it is seen and does not count.
+    let seen = world.get(&format!("/v1/payments/{}", waiting.text_at("/id"))).unwrap();
+    assert_eq!(seen.text_at("/status"), "requires_action", "{}", seen.text);
+    chain.mine(1).unwrap();
+    let paid = until(&world, &waiting, "succeeded");
+    assert_eq!(paid.text_at("/amount_captured"), (25 * TOKEN).to_string());
+    assert_eq!(available(&world), 25 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_reorganized_chain_takes_back_what_did_not_count_yet() {
+    let chain = Chain::start().unwrap();
+    let world = with_chain(&chain, "", "");
+    let waiting = pay(&world, 5 * TOKEN);
+    let address = waiting.text_at("/next_action/value").to_owned();
+    chain.pay(&address, 5 * TOKEN).unwrap();
+    chain.mine(1).unwrap();
+    chain.reorganize(2).unwrap();
+    assert_eq!(chain.balance(&address).unwrap(), 0, "it never happened");
+    chain.mine(6).unwrap();
+    let again = pay(&world, TOKEN);
+    chain.pay(again.text_at("/next_action/value"), TOKEN).unwrap();
+    chain.mine(3).unwrap();
+    until(&world, &again, "succeeded");
+    let still = world.get(&format!("/v1/payments/{}", waiting.text_at("/id"))).unwrap();
+    assert_eq!(still.text_at("/status"), "requires_action", "{}", still.text);
+    assert_eq!(available(&world), TOKEN);
+    world.assert_books().unwrap();
+}
+
+fn tasks(world: &World) -> Vec<(String, String)> {
+    let reply = world.admin_call("GET", "/admin/tasks", None).unwrap();
+    let all = reply.body["tasks"].as_array().cloned().unwrap();
+    let text = |task: &Value, name: &str| task[name].as_str().unwrap().to_owned();
+    all.iter()
+        .map(|task| (text(task, "kind"), text(task, "exposure")))
+        .collect()
+}
+
+#[test]
+fn too_much_too_little_and_too_late_belong_to_somebody() {
+    let chain = Chain::start().unwrap();
+    let world = with_chain(&chain, "action_ms = 4000", "");
+    let (more, less, late) = (pay(&world, 3 * TOKEN), pay(&world, 3 * TOKEN), pay(&world, 3 * TOKEN));
+    chain.pay(more.text_at("/next_action/value"), 4 * TOKEN).unwrap();
+    chain.pay(less.text_at("/next_action/value"), TOKEN).unwrap();
+    chain.mine(3).unwrap();
+    let paid = until(&world, &more, "succeeded");
+    assert_eq!(paid.text_at("/amount_captured"), (3 * TOKEN).to_string());
+    until(&world, &less, "canceled");
+    until(&world, &late, "canceled");
+    chain.pay(late.text_at("/next_action/value"), 3 * TOKEN).unwrap();
+    chain.mine(3).unwrap();
+    let started = std::time::Instant::now();
+    while tasks(&world).len() < 3 {
+        assert!(started.elapsed().as_secs() < 60, "{:?}", tasks(&world));
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    let mut found = tasks(&world);
+    found.sort();
+    let shown = |units: u128| format!("{units}.000000000000000000 {CODE}");
+    let expected = [("excess", 1), ("late_success", 1), ("late_success", 3)];
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(kind, units)| ((*kind).to_owned(), shown(*units)))
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(available(&world), 3 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// A shop with tokens available, and a payout address with tokens and coins.
+fn with_money(chain: &Chain, more: &str, tokens: u128) -> World {
+    let world = with_chain(chain, "", more);
+    let waiting = pay(&world, tokens * TOKEN);
+    chain
+        .pay(waiting.text_at("/next_action/value"), tokens * TOKEN)
+        .unwrap();
+    chain.mine(3).unwrap();
+    until(&world, &waiting, "succeeded");
+    chain.give_coins(HOT, 1_000).unwrap();
+    chain.pay(HOT, tokens * TOKEN).unwrap();
+    world
+}
+
+/// The payout address: m/44'/60'/0'/0/0 of the seed, as another implementation of BIP 32 derives it (bip_utils, PyPI).
+const HOT: &str = "0x022b971dFF0C43305e691DEd7a14367AF19D6407";
+
+fn to(address: &str, units: u128) -> Value {
+    json!({
+        "amount": units.to_string(), "currency": CODE, "reference": "invoice 7",
+        "beneficiary": {
+            "type": "company", "name": "Supplier", "country": "HK",
+            "account": { "network": format!("eip155:{CHAIN}"), "address": address },
+        },
+    })
+}
+
+fn await_payout(world: &World, chain: &Chain, id: &str, status: &str) -> Reply {
+    let started = std::time::Instant::now();
+    loop {
+        let reply = world.get(&format!("/v1/payouts/{id}")).unwrap();
+        if reply.text_at("/status") == status {
+            return reply;
+        }
+        assert!(started.elapsed().as_secs() < 60, "never {status}: {}", reply.text);
+        chain.mine(1).unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+}
+
+const SUPPLIER: &str = "0x00000000000000000000000000000000000A11cE";
+
+#[test]
+fn a_supplier_is_paid_in_tokens() {
+    let chain = Chain::start().unwrap();
+    let world = with_money(&chain, "", 10);
+    let sent = world.post("/v1/payouts", &to(SUPPLIER, 4 * TOKEN)).unwrap();
+    assert_eq!(sent.text_at("/status"), "processing", "{}", sent.text);
+    let paid = await_payout(&world, &chain, sent.text_at("/id"), "paid");
+    assert_eq!(paid.text_at("/beneficiary/rail"), "token:USDC");
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), 4 * TOKEN);
+    assert_eq!(available(&world), 6 * TOKEN);
+    let elsewhere = json!({ "network": "eip155:1", "address": SUPPLIER });
+    let mut body = to(SUPPLIER, TOKEN);
+    body["beneficiary"]["account"] = elsewhere;
+    let refused = world.post("/v1/payouts", &body).unwrap();
+    assert_eq!(refused.text_at("/errors/0/code"), "other_chain", "{}", refused.text);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn fifty_payouts_at_once_take_fifty_numbers() {
+    let chain = Chain::start().unwrap();
+    let world = with_money(&chain, "", 60);
+    let sent: Vec<Reply> = std::thread::scope(|scope| {
+        let call = || world.post("/v1/payouts", &to(SUPPLIER, TOKEN)).unwrap();
+        let calls: Vec<_> = (0..50).map(|_| scope.spawn(call)).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    for reply in &sent {
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        await_payout(&world, &chain, reply.text_at("/id"), "paid");
+    }
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), 50 * TOKEN);
+    assert_eq!(available(&world), 10 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn gas_that_is_too_dear_pays_nothing_and_gives_the_money_back() {
+    let chain = Chain::start().unwrap();
+    let world = with_money(&chain, "max_fee_gwei = 50", 10);
+    chain
+        .rpc("anvil_setNextBlockBaseFeePerGas", json!(["0x174876e800"]))
+        .unwrap();
+    chain.mine(1).unwrap();
+    let sent = world.post("/v1/payouts", &to(SUPPLIER, TOKEN)).unwrap();
+    assert_eq!(sent.text_at("/status"), "failed", "{}", sent.text);
+    assert_eq!(sent.text_at("/last_error/decline_reason"), "gas-too-dear");
+    assert_eq!(available(&world), 10 * TOKEN);
+    assert_eq!(balance(&world, CODE).2, 0);
+    world.assert_books().unwrap();
+}
+
+/// Killed after the intent and before the request: the very same transaction goes out again, and is mined once.
+#[test]
+fn a_kill_between_signing_and_sending_pays_once() {
+    let chain = Chain::start().unwrap();
+    let mut world = with_money(&chain, "", 10);
+    world.stop_host().unwrap();
+    world.set_env(vec![("PORTOLAN_STOP_AT".into(), "after_intent:1".into())]);
+    world.start_host().unwrap();
+    let key = world.fresh_key();
+    let cut = world.post_with_key("/v1/payouts", &to(SUPPLIER, 2 * TOKEN), &key);
+    assert!(cut.is_err(), "the router was killed: {cut:?}");
+    world.await_host_end().unwrap();
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), 0);
+    world.set_env(vec![]);
+    world.start_host().unwrap();
+    let again = world
+        .post_with_key("/v1/payouts", &to(SUPPLIER, 2 * TOKEN), &key)
+        .unwrap();
+    let id = again.text_at("/id").to_owned();
+    await_payout(&world, &chain, &id, "paid");
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), 2 * TOKEN);
+    assert_eq!(available(&world), 8 * TOKEN);
+    world.assert_books().unwrap();
+}
