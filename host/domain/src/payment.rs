@@ -561,6 +561,7 @@ impl Payment {
             }
             (Fact::FollowUpFailed { .. }, Some((Kind::Refund, _))) if conversion.state == LegState::Compensating => {
                 conversion.state = LegState::Planned;
+                conversion.is_stuck = true;
             }
             _ => {}
         }

@@ -2,9 +2,10 @@
 
 use crate::follow_up::Ask;
 use crate::{Engine, EngineError};
-use portolan_domain::commit::{Change, Commit, Timer, TimerKind};
+use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned};
 use portolan_domain::operation::Kind;
 use portolan_domain::payment::Payment;
+use portolan_domain::payment::decide;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,12 +93,28 @@ impl Engine {
     /// The next leg, taken up again: whoever began it is gone, or it did not go through.
     async fn advance_later(&self, timer: Timer) -> Result<(), EngineError> {
         let base = self.load(timer.operation.payment())?;
+        if decide::is_between_attempts(&base.payment) {
+            return self.give_up_between(base).await;
+        }
         let written = self.advance(base).await?;
         let is_still_there = written.payment.timers.contains(&timer);
         if is_still_there {
             return self.postpone(timer, AGAIN_MS).await;
         }
         Ok(())
+    }
+
+    /// An attempt had no effect, and whoever was to try the next channel is gone.
+    async fn give_up_between(&self, base: Versioned) -> Result<(), EngineError> {
+        let fail = |payment: &mut Payment, change: &mut Change| {
+            if decide::is_between_attempts(payment) {
+                decide::fail(payment, change)?;
+            }
+            Ok(())
+        };
+        self.update(&base, fail, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await
+            .map(drop)
     }
 
     async fn clear(&self, timer: Timer) -> Result<(), EngineError> {

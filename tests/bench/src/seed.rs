@@ -156,6 +156,7 @@ fn operation(payment: &Payment, attempt: AttemptId, ambient: &dyn Ambient, progr
         amount: payment.amount.clone(),
         started_ms: now_ms,
         memo: None,
+        sent: vec![],
     };
     let operation = Operation {
         id,

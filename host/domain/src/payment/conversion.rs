@@ -102,6 +102,8 @@ pub struct Conversion {
     pub state: LegState,
     /// Whether the exchange refused the price that is in `terms`.
     pub is_refused: bool,
+    /// Whether the payer's money could not be given back.
+    pub is_stuck: bool,
     /// How often a fresh price was asked for.
     pub requotes: u32,
     /// The exchange that was done.
@@ -124,6 +126,7 @@ impl Conversion {
             slippage_bps,
             state: LegState::Planned,
             is_refused: false,
+            is_stuck: false,
             requotes: 0,
             operation: None,
             given: None,
@@ -187,8 +190,12 @@ pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
         .follow_ups
         .iter()
         .any(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown));
-    if is_blocked || conversion.state == LegState::Compensating {
+    if is_blocked {
         return Step::Rest;
+    }
+    if conversion.state == LegState::Compensating {
+        // Begun, and not done: somebody was stopped in between.
+        return Step::Refund;
     }
     let holds = conversion.holds_at(now_ms);
     let may_requote = conversion.if_lost == IfLost::Requote && conversion.requotes < REQUOTES_MAX;
@@ -202,7 +209,7 @@ pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
         }
         PaymentStatus::Succeeded if holds => Step::Convert,
         PaymentStatus::Succeeded if may_requote => Step::Requote,
-        PaymentStatus::Succeeded if conversion.if_lost == IfLost::Refund => Step::Refund,
+        PaymentStatus::Succeeded if conversion.if_lost == IfLost::Refund && !conversion.is_stuck => Step::Refund,
         PaymentStatus::Succeeded => Step::Hold,
         PaymentStatus::RequiresPaymentMethod
         | PaymentStatus::RequiresConfirmation

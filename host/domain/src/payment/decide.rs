@@ -4,7 +4,7 @@
 mod authorization;
 mod follow_up;
 
-pub use authorization::{conclude_authorization, fail, fault_error, release, still_unknown};
+pub use authorization::{conclude_authorization, fail, fault_error, is_between_attempts, release, still_unknown};
 pub use follow_up::conclude_follow_up;
 
 use super::conversion::{Conversion, LegState, Step, next_step};
@@ -259,6 +259,7 @@ pub fn begin_attempt(
         is_late: false,
     });
     payment.last_error = None;
+    authorization::not_between_attempts(payment, change);
     Ok(payment.record(
         change,
         Fact::AttemptStarted {

@@ -11,6 +11,9 @@ use crate::payment::status::{AttemptStatus, IllegalEvent};
 use crate::payment::{LastError, Payment, UnknownSince};
 use crate::task::{Task, TaskKind};
 
+/// Longer than opening a session and making the next request take.
+const BETWEEN_ATTEMPTS_MS: u64 = 180_000;
+
 /// Applies the verdict of an authorization or of its resumption. `task` is the open task about it, if there is one.
 pub fn conclude_authorization(
     payment: &mut Payment,
@@ -90,12 +93,14 @@ pub fn conclude_authorization(
         }
         Verdict::Proven(Outcome::NotFound) => {
             settled(change, "not found, finally");
-            no_effect(payment, change, id, "not_found", "the provider has no such payment").map(|()| Next::TryNext)
+            no_effect(payment, change, id, "not_found", "the provider has no such payment")?;
+            Ok(try_next(payment, change))
         }
         Verdict::NoEffect(fault) => {
             settled(change, "no effect");
             let (code, text) = fault_error(&fault);
-            no_effect(payment, change, id, code, &text).map(|()| Next::TryNext)
+            no_effect(payment, change, id, code, &text)?;
+            Ok(try_next(payment, change))
         }
         Verdict::Unknown(doubt, fault) => {
             note(payment, id, doubt.reference, None);
@@ -110,6 +115,16 @@ pub fn conclude_authorization(
             | Outcome::Expired,
         ) => unknown(payment, change, operation, None, (policy, task.is_some())).map(|()| Next::Rest),
     }
+}
+
+/// Between two attempts nothing looks after the payment but this: should whoever tries the next channel be gone, it is
+/// given up.
+fn try_next(payment: &Payment, change: &mut Change) -> Next {
+    let due = change.now_ms.saturating_add(BETWEEN_ATTEMPTS_MS);
+    let id = OperationId::of(payment.id, 0);
+    change.timers_set.retain(|timer| timer.kind != TimerKind::Advance);
+    change.timers_set.push(payment.timer(TimerKind::Advance, id, due));
+    Next::TryNext
 }
 
 /// A resumption that had no effect says nothing of the authorization, which left long before it.
@@ -149,7 +164,22 @@ pub fn fail(payment: &mut Payment, change: &mut Change) -> Result<(), IllegalEve
         .last_error
         .as_ref()
         .map_or_else(|| "no_route".to_owned(), |error| error.code.clone());
+    not_between_attempts(payment, change);
     payment.record(change, Fact::Failed { code })
+}
+
+/// The next attempt is there, or there is none: nobody has to look after the gap any more.
+pub(super) fn not_between_attempts(payment: &Payment, change: &mut Change) {
+    change.timers_set.retain(|timer| timer.kind != TimerKind::Advance);
+    change
+        .timers_clear
+        .push((TimerKind::Advance, OperationId::of(payment.id, 0)));
+}
+
+/// Whether an attempt ended without effect and the next one has not begun.
+pub fn is_between_attempts(payment: &Payment) -> bool {
+    let is_processing = payment.status == crate::payment::status::PaymentStatus::Processing;
+    is_processing && !payment.attempts.is_empty() && payment.open_attempt().is_none()
 }
 
 pub(super) fn note(

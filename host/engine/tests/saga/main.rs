@@ -1,0 +1,255 @@
+//! The saga, simulated: every leg fails in every way, under every policy, and the router is killed after every commit. It
+//! ends done, wholly taken back, or waiting for a human; what the providers did is what the books say; nothing is left
+//! held. Time is simulated, the store is the one in memory, the providers are a second implementation of the ports.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod providers;
+mod world;
+
+use portolan_domain::ids::{MerchantId, Mode, Name, PaymentId};
+use portolan_domain::ledger::Account;
+use portolan_domain::money::{Asset, Money};
+use portolan_domain::operation::{Fixed, Inquiry, Instrument, Kind};
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::conversion::{IfLost, LegState};
+use portolan_domain::payment::request::{QuoteUse, ValidPayment};
+use portolan_domain::payment::status::PaymentStatus;
+use portolan_domain::ports::Library;
+use portolan_engine::{ClaimRequest, CreatePayment, CreateQuote, Engine};
+use providers::{Fault, Providers, Script};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use world::{CrashStore, engine};
+
+fn shop() -> MerchantId {
+    Name::parse("shop").unwrap()
+}
+
+fn euro(minor: i128) -> Money {
+    Money::new(minor, Asset::currency("EUR").unwrap()).unwrap()
+}
+
+const CENTS: i128 = 10_000;
+
+async fn command(engine: &Engine, if_lost: IfLost) -> CreatePayment {
+    let inquiry = Inquiry {
+        sell: euro(0).asset().clone(),
+        buy: Asset::currency("HKD").unwrap(),
+        fixed: Fixed::Sell(euro(CENTS)),
+        lock_s: 600,
+    };
+    let ask = CreateQuote {
+        merchant: shop(),
+        mode: Mode::Test,
+        inquiry,
+    };
+    let quote = engine.create_quote(ask).await.unwrap();
+    CreatePayment {
+        merchant: shop(),
+        mode: Mode::Test,
+        claim: ClaimRequest {
+            name: portolan_domain::commit::ClaimName {
+                merchant: shop(),
+                mode: Mode::Test,
+                key: "key".into(),
+            },
+            fingerprint: vec![1],
+        },
+        valid: ValidPayment {
+            amount: euro(CENTS),
+            manual_capture: false,
+            method: None,
+            instrument: Some(Instrument::Wallet("simulated:x".into())),
+            quote: Some(QuoteUse {
+                id: quote.id,
+                if_lost,
+                slippage_bps: 50,
+            }),
+            payout: None,
+            confirm: true,
+            description: None,
+            statement_descriptor: None,
+            return_url: None,
+            metadata: vec![],
+            payer_name: None,
+            payer_email: None,
+        },
+    }
+}
+
+/// Whether nothing moves any more: over, or a human was asked.
+fn rests(store: &CrashStore, payment: &Payment) -> bool {
+    let asked = store.inner.tasks(false).unwrap().iter().any(|task| task.for_human);
+    payment.is_over() || asked
+}
+
+fn the_payment(store: &CrashStore) -> Option<Payment> {
+    let mut found = None;
+    store
+        .inner
+        .each_payment(&mut |versioned| found = Some(versioned.payment))
+        .unwrap();
+    found
+}
+
+/// Serves until nothing moves; `false`: killed.
+async fn serve(engine: Arc<Engine>, store: Arc<CrashStore>) -> bool {
+    let (stop, stopped) = watch::channel(false);
+    let timers = tokio::spawn(engine.run_timers(stopped));
+    for _ in 0..4_000 {
+        if store.is_dead() {
+            timers.abort();
+            return false;
+        }
+        if the_payment(&store).is_none_or(|payment| rests(&store, &payment)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    stop.send(true).unwrap();
+    timers.await.unwrap();
+    true
+}
+
+/// One run: with that script and policy, killed after the n-th commit (0: never). Returns how many commits there were.
+async fn run(script: Script, if_lost: IfLost, kill_after: usize) -> usize {
+    let providers = Arc::new(Providers::new(script));
+    let store = Arc::new(CrashStore::new(kill_after));
+    let first = Arc::new(engine(store.clone(), providers.clone()));
+    let command = command(&first, if_lost).await;
+    let asked = first.clone();
+    let call = tokio::spawn(async move { asked.create_payment(command).await });
+    let died = store.died();
+    tokio::select! {
+        answered = call => drop(answered.unwrap()),
+        () = died => {}
+    }
+    let label = format!("{script:?} {if_lost:?} killed after {kill_after}");
+    let survived = serve(first, store.clone()).await;
+    if !survived || store.is_dead() {
+        store.revive();
+        let second = Arc::new(engine(store.clone(), providers.clone()));
+        second.recover().await.unwrap();
+        assert!(serve(second, store.clone()).await, "{label}: killed twice");
+    }
+    check(&store, &providers, &label);
+    store.commits()
+}
+
+fn check(store: &CrashStore, providers: &Providers, label: &str) {
+    let Some(payment) = the_payment(store) else {
+        assert!(providers.did_nothing(), "{label}: somebody acted on what is on no disk");
+        return;
+    };
+    let conversion = payment.conversion.clone().unwrap();
+    let state = conversion.state;
+    let story = || {
+        format!(
+            "{label}: {} {state:?} {:?}\n{:#?}",
+            payment.status.as_str(),
+            payment.last_error,
+            payment.follow_ups
+        )
+    };
+    assert!(rests(store, &payment), "{} never came to rest", story());
+    let balances = store.inner.balances(Mode::Test, None).unwrap();
+    for entry in store.inner.entries(payment.id).unwrap() {
+        entry.check_balanced().unwrap();
+    }
+    let is_known = store.inner.tasks(false).unwrap().is_empty() || state == LegState::Manual;
+    if !is_known {
+        return;
+    }
+    // What the providers did is what the books say.
+    assert_eq!(payment.captured, euro(providers.captured()), "{}", story());
+    assert_eq!(payment.refunded, euro(providers.refunded()), "{}", story());
+    let exchanged = providers.exchanged();
+    match (payment.status, state) {
+        (PaymentStatus::Succeeded, LegState::Succeeded) => assert_eq!(exchanged, 1, "{}", story()),
+        (PaymentStatus::Succeeded, LegState::Compensated) => {
+            assert_eq!((exchanged, providers.refunded()), (0, CENTS), "{}", story());
+        }
+        (PaymentStatus::Succeeded, LegState::Manual) => assert_eq!(exchanged, 0, "{}", story()),
+        (PaymentStatus::Failed | PaymentStatus::Canceled, LegState::Compensated) => {
+            assert_eq!(
+                (exchanged, providers.captured(), providers.held()),
+                (0, 0, 0),
+                "{}",
+                story()
+            );
+        }
+        other => panic!("{other:?}: {}", story()),
+    }
+    for ((account, asset), balance) in &balances {
+        assert_eq!(
+            (balance.pending_debit, balance.pending_credit),
+            (0, 0),
+            "{account} {asset:?}: {}",
+            story()
+        );
+        if *account == Account::FxPosition {
+            assert_eq!(balance.debit, balance.credit, "{asset:?}: {}", story());
+        }
+    }
+    let _: PaymentId = payment.id;
+}
+
+fn simulate(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(test);
+}
+
+const POLICIES: [IfLost; 3] = [IfLost::Requote, IfLost::Hold, IfLost::Refund];
+
+#[test]
+fn every_failure_of_every_leg_ends_well_wherever_the_router_is_killed() {
+    let mut runs = 0;
+    for kind in [
+        Kind::Authorize,
+        Kind::Capture,
+        Kind::Convert,
+        Kind::Quote,
+        Kind::Refund,
+        Kind::Cancel,
+    ] {
+        for fault in Fault::ALL {
+            for is_lost in [false, true] {
+                let script = Script { kind, fault, is_lost };
+                for policy in POLICIES {
+                    simulate(async {
+                        let commits = run(script, policy, 0).await;
+                        runs += 1;
+                        for kill_after in 1..=commits {
+                            run(script, policy, kill_after).await;
+                            runs += 1;
+                        }
+                    });
+                }
+            }
+        }
+    }
+    assert!(runs > 1_000, "{runs} runs");
+}
+
+/// The plain case, counted: five commits with the price looked at in between, and one of the quote.
+#[test]
+fn a_payment_that_is_exchanged_costs_two_commits_a_leg() {
+    simulate(async {
+        let script = Script {
+            kind: Kind::Authorize,
+            fault: Fault::None,
+            is_lost: false,
+        };
+        assert_eq!(run(script, IfLost::Requote, 0).await, 6);
+    });
+}
