@@ -2,51 +2,21 @@
 //! gas that is too dear.
 
 use crate::cross_border::{balance, with_desks};
-use portolan_tests::chain::{CHAIN, Chain};
+use portolan_tests::chain::{CHAIN, CODE, Chain, HOT};
 use portolan_tests::{Options, Reply, World};
 use serde_json::{Value, json};
 
 /// One token, in its smallest units.
 const TOKEN: u128 = 10_u128.pow(18);
-const CODE: &str = "USDC:eip155:31337";
-/// The seed of BIP 32's first test vector.
-const SEED: &str = "000102030405060708090a0b0c0d0e0f";
-
 /// A router with a channel for the chain's token.
-pub fn with_chain(chain: &Chain, policy: &str, more: &str) -> World {
-    let folder = tempfile::tempdir().unwrap().keep();
-    std::fs::write(folder.join("seed.secret"), SEED).unwrap();
-    let channel = format!(
-        r#"
-[[token]]
-code = "{CODE}"
-exponent = 18
-
-[[adapter]]
-name = "evm-stablecoin"
-file = "{guest}"
-
-[[channel]]
-id = "chain-a"
-mode = "test"
-adapter = "evm-stablecoin"
-harmless = ["POST /"]
-settings = {{ chain_id = {CHAIN}, token = "{token}", asset = "{CODE}", exponent = 18, confirmations = 3, {more} }}
-endpoints.node = {{ url = "http://{at}", allow_private = true }}
-keys.wallet = "file:{folder}/seed.secret"
-"#,
-        guest = portolan_tests::guest("portolan_evm_stablecoin_adapter").display(),
-        token = chain.token,
-        at = chain.at,
-        folder = folder.display(),
-    );
+fn with_chain(chain: &Chain, policy: &str, more: &str) -> World {
     let options = Options {
-        more: channel,
+        more: chain.channel(3, more),
         policy: format!("check_first_ms = 200\ncheck_max_ms = 1000\n{policy}"),
         timeout_ms: 3_000,
         ..with_desks(&[])
     };
-    World::start_in(folder, options).unwrap()
+    World::start(options).unwrap()
 }
 
 fn pay(world: &World, units: u128) -> Reply {
@@ -170,9 +140,6 @@ fn with_money(chain: &Chain, more: &str, tokens: u128) -> World {
     chain.pay(HOT, tokens * TOKEN).unwrap();
     world
 }
-
-/// The payout address: m/44'/60'/0'/0/0 of the seed, as another implementation of BIP 32 derives it (bip_utils, PyPI).
-const HOT: &str = "0x022b971dFF0C43305e691DEd7a14367AF19D6407";
 
 fn to(address: &str, units: u128) -> Value {
     json!({

@@ -12,8 +12,17 @@ use std::time::{Duration, Instant};
 /// The chain's number, anvil's own.
 pub const CHAIN: u64 = 31_337;
 
+/// The token's code for the router.
+pub const CODE: &str = "USDC:eip155:31337";
+/// The seed of BIP 32's first test vector.
+const SEED: &str = "000102030405060708090a0b0c0d0e0f";
+/// The payout address: m/44'/60'/0'/0/0 of the seed, as another implementation of BIP 32 derives it (bip_utils, PyPI).
+pub const HOT: &str = "0x022b971dFF0C43305e691DEd7a14367AF19D6407";
+
 /// A node with a token.
 pub struct Chain {
+    /// Where the seed is.
+    folder: tempfile::TempDir,
     child: Child,
     /// Where it listens.
     pub at: SocketAddr,
@@ -34,7 +43,10 @@ impl Chain {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("{}: run cargo xtask test once", program.display()))?;
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("seed.secret"), SEED)?;
         let mut chain = Self {
+            folder,
             child,
             at,
             token: String::new(),
@@ -51,6 +63,34 @@ impl Chain {
         chain.payer = text(&accounts, "/0")?;
         chain.deploy()?;
         Ok(chain)
+    }
+
+    /// The token, its adapter and a channel `chain-a` for it, as configuration; `more` settings, each with a comma behind.
+    pub fn channel(&self, confirmations: u64, more: &str) -> String {
+        format!(
+            r#"
+[[token]]
+code = "{CODE}"
+exponent = 18
+
+[[adapter]]
+name = "evm-stablecoin"
+file = "{guest}"
+
+[[channel]]
+id = "chain-a"
+mode = "test"
+adapter = "evm-stablecoin"
+harmless = ["POST /"]
+settings = {{ chain_id = {CHAIN}, token = "{token}", asset = "{CODE}", exponent = 18, confirmations = {confirmations}, {more} }}
+endpoints.node = {{ url = "http://{at}", allow_private = true }}
+keys.wallet = "file:{folder}/seed.secret"
+"#,
+            guest = crate::world::guest("portolan_evm_stablecoin_adapter").display(),
+            token = self.token,
+            at = self.at,
+            folder = self.folder.path().display(),
+        )
     }
 
     /// Calls the node.

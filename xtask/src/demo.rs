@@ -2,8 +2,10 @@
 //! that it prints it has just seen.
 
 mod borders;
+mod tokens;
 
 use anyhow::{Context, ensure};
+use portolan_tests::chain::Chain;
 use portolan_tests::{Options, Reply, World, call};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -15,7 +17,9 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
 
 /// Runs the story; keeps serving until Ctrl-C unless `once`.
 pub fn run(once: bool) -> anyhow::Result<()> {
+    let chain = chain()?;
     let world = World::start(Options {
+        more: chain.as_ref().map(|chain| chain.channel(2, "")).unwrap_or_default(),
         timeout_ms: 1_500,
         desks: vec![vec![], vec!["--spread-bps".into(), "90".into()]],
         wallet: Some(vec![]),
@@ -28,6 +32,9 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     let payments = story(&world)?;
     let refused = same_key_again(&world)?;
     let abroad = borders::story(&world)?;
+    if let Some(chain) = &chain {
+        tokens::story(&world, chain)?;
+    }
     say("— the books, and the providers' own records —")?;
     proof(&world, &payments, &abroad)?;
     ensure!(refused == 1, "one key made {refused} charges");
@@ -39,6 +46,15 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     loop {
         std::thread::park();
     }
+}
+
+/// A real EVM node, where npm can bring one.
+fn chain() -> anyhow::Result<Option<Chain>> {
+    if crate::peers::install_npm().is_err() {
+        say("(without npm there is no EVM node, and no stablecoin in the story)")?;
+        return Ok(None);
+    }
+    Chain::start().map(Some)
 }
 
 fn story(world: &World) -> anyhow::Result<Vec<String>> {
@@ -159,7 +175,11 @@ pub(crate) fn timeline(world: &World, id: &str) -> anyhow::Result<()> {
     for event in events.iter().rev() {
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let amount = event.pointer("/data/amount").and_then(Value::as_u64);
-        let amount = amount.map(|minor| format!("{}.{:02} {}", minor / 100, minor % 100, text("/data/currency")));
+        let amount = amount.map(|minor| format!("{}.{:02}", minor / 100, minor % 100));
+        // From 2^53 on an amount is a text of digits: tokens, here of 18 decimals.
+        let whole = |digits: &str| digits.strip_suffix(&"0".repeat(18)).map(str::to_owned);
+        let amount = amount.or_else(|| whole(text("/data/amount")));
+        let amount = amount.map(|amount| format!("{amount} {}", text("/data/currency")));
         say(&format!("    {:<32}{}", text("/type"), amount.unwrap_or_default()))?;
     }
     Ok(())
@@ -186,7 +206,7 @@ fn proof(world: &World, payments: &[String], abroad: &borders::Abroad) -> anyhow
     for row in books.get("balances").and_then(Value::as_array).into_iter().flatten() {
         let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
         say(&format!(
-            "    {:<34}{} debit {:>8} credit {:>8}   held: debit {:>5} credit {:>5}",
+            "    {:<34}{:<18} debit {:>8} credit {:>8}   held: debit {:>5} credit {:>5}",
             text("account"),
             text("asset"),
             text("debit"),

@@ -41,7 +41,8 @@ pub fn install() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn install_npm() -> anyhow::Result<()> {
+/// Installs the peers from npm.
+pub fn install_npm() -> anyhow::Result<()> {
     let modules = peers::node_modules();
     let folder = modules.parent().context("a folder for the peers")?;
     if modules.join(".bin/anvil").exists() && modules.join("@openzeppelin/contracts").exists() {
