@@ -2,13 +2,14 @@
 //! tasks, keys, proofs of ledger and log, backups. The CLI is its client.
 
 mod books;
+mod reports;
 
 use crate::api::new_key;
 use crate::server::Shared;
 use crate::wire::{EventView, PaymentView, PayoutView};
 use anyhow::Context;
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -84,6 +85,11 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .route("/admin/ledger/check", get(books::check))
         .route("/admin/audit/verify", get(books::verify))
         .route("/admin/audit/acts", get(books::acts))
+        .route(
+            "/admin/reports/{channel}",
+            post(reports::take).layer(DefaultBodyLimit::max(reports::REPORT_MAX)),
+        )
+        .route("/admin/unsettled", get(reports::unsettled))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
             let wanted = format!("Bearer {token}");

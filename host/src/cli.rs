@@ -46,6 +46,9 @@ enum Verb {
     /// The books.
     #[command(subcommand)]
     Ledger(LedgerVerb),
+    /// Providers' settlement reports.
+    #[command(subcommand)]
+    Report(ReportVerb),
     /// The log of events.
     #[command(subcommand)]
     Audit(AuditVerb),
@@ -119,6 +122,20 @@ enum LedgerVerb {
 }
 
 #[derive(Subcommand)]
+enum ReportVerb {
+    /// Match a report with the books; taken again, it changes nothing.
+    Take {
+        /// Whose report.
+        #[arg(long)]
+        channel: String,
+        /// The file, as the provider made it.
+        file: PathBuf,
+    },
+    /// What was taken and no report has named yet.
+    Unsettled,
+}
+
+#[derive(Subcommand)]
 enum AuditVerb {
     /// Verify the hash chain over all events and operators' acts.
     Verify,
@@ -186,6 +203,11 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
             (client.post(&format!("/admin/tasks/{id}/resolve"), &body)?, None)
         }
         Verb::Ledger(LedgerVerb::Check) => (client.get("/admin/ledger/check")?, Some("balanced")),
+        Verb::Report(ReportVerb::Take { channel, file }) => {
+            let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
+            (client.post_bytes(&format!("/admin/reports/{channel}"), &bytes)?, None)
+        }
+        Verb::Report(ReportVerb::Unsettled) => (client.get("/admin/unsettled")?, None),
         Verb::Audit(AuditVerb::Verify) => (client.get("/admin/audit/verify")?, Some("intact")),
         Verb::Audit(AuditVerb::Acts) => (client.get("/admin/audit/acts")?, None),
         Verb::Backup { to } => {

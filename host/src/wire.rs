@@ -13,6 +13,7 @@ pub use quote::QuoteView;
 
 use portolan_domain::commit::StoredAnswer;
 use portolan_domain::ids::{CaptureId, Mode, OperationId, QuoteId, RefundId};
+use portolan_domain::money::Money;
 use portolan_domain::operation::{Action, CardFacts, Instrument, Kind};
 use portolan_domain::payment::conversion::{Conversion, Leg, legs};
 use portolan_domain::payment::status::FollowUpStatus;
@@ -113,6 +114,8 @@ pub struct PaymentView<'a> {
     amount_authorized: Minor,
     amount_captured: Minor,
     amount_refunded: Minor,
+    /// What of the captured the channel has settled.
+    amount_settled: Minor,
     capture_method: &'static str,
     #[serde(serialize_with = "text_or_null")]
     #[schemars(with = "Option<String>")]
@@ -167,6 +170,7 @@ impl<'a> PaymentView<'a> {
             amount_authorized: Minor(payment.authorized.minor()),
             amount_captured: Minor(payment.captured.minor()),
             amount_refunded: Minor(payment.refunded.minor()),
+            amount_settled: Minor(payment.settled.as_ref().map_or(0, Money::minor)),
             capture_method: if payment.manual_capture { "manual" } else { "automatic" },
             payment_method: payment.method(),
             payment_method_type: payment.instrument.as_ref().map(method_type),

@@ -20,6 +20,7 @@ mod payments;
 mod payouts;
 mod postgres;
 mod refusals;
+mod reports;
 mod stripe;
 mod tokens;
 mod wallets;

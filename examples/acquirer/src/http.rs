@@ -121,6 +121,7 @@ pub fn routes(acquirer: Arc<Acquirer>) -> Router {
         .route("/v1/reversals", post(reverse))
         .route("/v1/operations", get(operation_by_key))
         .route("/3ds/{id}", get(payer_page))
+        .route("/settlement.csv", get(settlement))
         .route("/records", get(records))
         .with_state(acquirer)
 }
@@ -538,6 +539,32 @@ async fn payer_page(State(acquirer): Shared, Path(id): Path<String>) -> Result<R
         .ok_or_else(|| problem(StatusCode::NOT_FOUND, "id", "no such charge"))?;
     let token = charge.action_token.clone().unwrap_or_default();
     Ok(Redirect::to(&format!("{}?result={token}", charge.return_url)).into_response())
+}
+
+/// What it settles: everything that it took and gave back, as one batch. 1.4 % and 10 of the smallest unit are its fee.
+async fn settlement(State(acquirer): Shared) -> Response {
+    let record = acquirer.record();
+    let mut report = "batch,kind,reference,key,currency,gross,fee,net,value_date\n".to_owned();
+    let mut charges: Vec<&Charge> = record.charges.values().filter(|charge| charge.captured > 0).collect();
+    charges.sort_by(|a, b| a.id.cmp(&b.id));
+    for charge in charges {
+        let fee = (charge.captured * 14).div_ceil(1_000) + 10;
+        let net = i128::from(charge.captured) - i128::from(fee);
+        report.push_str(&format!(
+            "batch-1,charge,{},{},{},{},{fee},{net},2026-11-27\n",
+            charge.id, charge.key, charge.currency, charge.captured
+        ));
+    }
+    let mut refunds: Vec<&FollowUp> = record.follow_ups.values().collect();
+    refunds.retain(|it| it.kind == "refunds" && it.status == "done");
+    refunds.sort_by(|a, b| a.id.cmp(&b.id));
+    for refund in refunds {
+        report.push_str(&format!(
+            "batch-1,refund,{},{},{},-{},0,-{},2026-11-27\n",
+            refund.id, refund.key, refund.currency, refund.amount, refund.amount
+        ));
+    }
+    ([(header::CONTENT_TYPE, "text/csv")], report).into_response()
 }
 
 /// What it really did: for tests and demos to compare.

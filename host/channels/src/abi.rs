@@ -20,6 +20,7 @@ pub(crate) use generated::{Everything, portolan};
 use portolan_domain::exchange::Answer;
 use portolan_domain::operation::{Fault, FaultKind, Input, Kind, Operation};
 use portolan_domain::ports::{Notification, Receipt, Rejection, Step};
+use portolan_domain::settlement::ReportLine;
 use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime::{Engine, Store};
 
@@ -294,6 +295,24 @@ pub(crate) fn session_step(
         }
         exported::sessions::Step::Done(opened) => SessionStep::Opened(opened),
     })
+}
+
+/// Lets the adapter read a piece of a report.
+pub(crate) fn parse_report(
+    prepared: &Prepared,
+    scope: CallScope,
+    context: &portolan_domain::operation::Context,
+    (piece, carry, is_last): (&[u8], &[u8], bool),
+) -> Result<(Vec<ReportLine>, Vec<u8>), Fault> {
+    let ctx = convert::context(context);
+    let (parsed, _) = call(prepared, scope, |store, instance| {
+        let settlements = guest!(prepared, store, instance, settlements);
+        let parsed = settlements.call_parse(store, &ctx, piece, carry, is_last)?;
+        Ok(parsed.map_err(convert::fault))
+    })?;
+    let parsed = parsed?;
+    let lines: Result<Vec<ReportLine>, Fault> = parsed.lines.into_iter().map(convert::report_line).collect();
+    Ok((lines?, parsed.carry))
 }
 
 /// Lets the adapter read a notification. A receipt from a call in which nothing was verified is refused.

@@ -16,6 +16,7 @@ use portolan_domain::operation::{Context, Fault, FaultKind, Input, KEYS, Kind, O
 use portolan_domain::ports::{
     Ambient, Channels, ContextRequest, Fill, Method, Notification, Receipt, Rejection, Step, Vault,
 };
+use portolan_domain::settlement::ReportLine;
 use portolan_egress::{Egress, Endpoint, Sent};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -310,6 +311,27 @@ impl Channels for Registry {
 
     fn forget_session(&self, channel: &ChannelId, name: &str) {
         self.vault.forget_session(channel, name);
+    }
+
+    fn parse_report(
+        &self,
+        channel: &ChannelId,
+        piece: &[u8],
+        carry: &[u8],
+        is_last: bool,
+    ) -> Result<(Vec<ReportLine>, Vec<u8>), Fault> {
+        let line = self.line(channel)?;
+        let operation = OperationId(self.ambient.uuid_v7());
+        let request = ContextRequest {
+            channel,
+            adapter: &line.adapter.digest,
+            operation,
+            card: None,
+            has_code: false,
+        };
+        let context = self.bare_context(line, request);
+        let scope = self.scope(line, operation, context.now_ms, context.entropy);
+        abi::parse_report(&line.adapter.prepared, scope, &context, (piece, carry, is_last))
     }
 
     fn receive(&self, channel: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection> {

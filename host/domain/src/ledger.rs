@@ -18,6 +18,8 @@ pub enum Account {
     MerchantAvailable(MerchantId),
     /// What the channel owes.
     ChannelReceivable(ChannelId),
+    /// What the channel has settled and a bank statement has not shown yet.
+    InTransit(ChannelId),
     /// What lies at the channel for the router to dispose of: an exchange's or a bank's account.
     ChannelPrefund(ChannelId),
     /// What the router has bought and not passed on, or sold and not yet got: nothing, once every exchange is closed.
@@ -38,6 +40,7 @@ impl fmt::Display for Account {
             Self::MerchantPending(merchant) => write!(f, "merchant:{merchant}:pending"),
             Self::MerchantAvailable(merchant) => write!(f, "merchant:{merchant}:available"),
             Self::ChannelReceivable(channel) => write!(f, "channel:{channel}:receivable"),
+            Self::InTransit(channel) => write!(f, "channel:{channel}:in_transit"),
             Self::ChannelPrefund(channel) => write!(f, "channel:{channel}:prefund"),
             Self::FxPosition => f.write_str("fx:position"),
             Self::FxSpread => f.write_str("fx:spread"),
@@ -130,6 +133,7 @@ impl Account {
         match self {
             Self::MerchantPending(merchant) | Self::MerchantAvailable(merchant) => Some(merchant),
             Self::ChannelReceivable(_)
+            | Self::InTransit(_)
             | Self::ChannelPrefund(_)
             | Self::FxPosition
             | Self::FxSpread

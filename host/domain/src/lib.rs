@@ -15,5 +15,6 @@ pub mod payment;
 pub mod ports;
 pub mod quote;
 pub mod routing;
+pub mod settlement;
 pub mod task;
 pub mod wire;

@@ -70,6 +70,9 @@ pub struct Payment {
     pub captured: Money,
     /// Given back.
     pub refunded: Money,
+    /// What of the captured the channel has settled.
+    #[serde(default)]
+    pub settled: Option<Money>,
     /// What the payer has to do.
     pub action: Option<Action>,
     /// Why it failed.
@@ -151,6 +154,9 @@ pub struct FollowUp {
     pub reference: Option<String>,
     /// Why it failed.
     pub failure: Option<String>,
+    /// What of a refund the channel has settled.
+    #[serde(default)]
+    pub settled: Option<Money>,
     /// What the books hold for it.
     pub hold: Option<Hold>,
 }
@@ -333,6 +339,19 @@ impl Payment {
                     return;
                 };
                 let lines = Movement::returned(&channel, &self.merchant).post(amount);
+                self.entry(change, event, None, lines);
+            }
+            Fact::Settled {
+                channel,
+                gross,
+                fee,
+                is_refund,
+                ..
+            } => {
+                // What was exchanged is the merchant's already, in another asset.
+                let is_exchanged = self.conversion.as_ref().is_some_and(|it| it.given.is_some());
+                let owner = Some(&self.merchant).filter(|_| !is_exchanged);
+                let lines = Movement::settled(channel, owner, (gross, fee), *is_refund);
                 self.entry(change, event, None, lines);
             }
             Fact::FollowUpFailed { operation, .. } => self.release_follow_up(change, event, *operation),
@@ -584,6 +603,23 @@ impl Payment {
 
     fn add_up(&mut self, fact: &Fact) {
         match fact {
+            Fact::Settled {
+                operation,
+                gross,
+                is_refund: true,
+                ..
+            } => {
+                if let Some(refund) = self.follow_up_mut(*operation) {
+                    refund.settled = Some(gross.clone());
+                }
+            }
+            Fact::Settled { gross, .. } => {
+                let before = self
+                    .settled
+                    .take()
+                    .unwrap_or_else(|| Money::zero(gross.asset().clone()));
+                self.settled = Some(before.plus(gross).unwrap_or(before));
+            }
             Fact::Authorized { amount, .. } => self.authorized = amount.clone(),
             Fact::Captured { amount, operation, .. } => {
                 if operation.is_none() {

@@ -9,6 +9,7 @@ use crate::ledger::{Balances, Entry};
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
 use crate::payment::fact::Event;
 use crate::quote::Quote;
+use crate::settlement::ReportLine;
 use crate::task::Task;
 use crate::wire::WireRequest;
 use async_trait::async_trait;
@@ -257,6 +258,14 @@ pub trait Channels: Send + Sync {
     async fn send(&self, operation: &Operation, request: &Request, card: Option<&Method>) -> Result<Answer, Fault>;
     /// Forgets a session that the provider no longer accepts.
     fn forget_session(&self, channel: &ChannelId, name: &str);
+    /// Lets the adapter read a piece of a report; what it carries from piece to piece comes back.
+    fn parse_report(
+        &self,
+        channel: &ChannelId,
+        piece: &[u8],
+        carry: &[u8],
+        is_last: bool,
+    ) -> Result<(Vec<ReportLine>, Vec<u8>), Fault>;
     /// Lets the adapter read a notification.
     fn receive(&self, channel: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection>;
 }

@@ -15,6 +15,7 @@ mod quote;
 mod recover;
 mod resume;
 mod run;
+mod settle;
 mod tasks;
 mod timers;
 mod update;
@@ -26,6 +27,7 @@ pub use notify::Notified;
 pub use payout::CreatePayout;
 pub use prune::Retention;
 pub use quote::{CreateQuote, QuotePolicy};
+pub use settle::Reconciled;
 pub use tasks::TaskError;
 
 use dashmap::DashMap;

@@ -57,7 +57,11 @@ impl Engine {
     }
 
     /// The operation of this channel that a notification is about: by our key, which says so itself, or by reference.
-    fn find_subject(&self, channel: &ChannelId, subject: &Subject) -> Result<Option<OperationId>, EngineError> {
+    pub(crate) fn find_subject(
+        &self,
+        channel: &ChannelId,
+        subject: &Subject,
+    ) -> Result<Option<OperationId>, EngineError> {
         let store = &self.ports.store;
         let by_key = subject
             .key

@@ -37,18 +37,28 @@ impl Client {
         self.send("POST", path, &body.to_string())
     }
 
+    /// Writes a file as it is.
+    pub fn post_bytes(&self, path: &str, body: &[u8]) -> anyhow::Result<Value> {
+        self.send_bytes("POST", path, body)
+    }
+
     fn send(&self, method: &str, path: &str, body: &str) -> anyhow::Result<Value> {
+        self.send_bytes(method, path, body.as_bytes())
+    }
+
+    fn send_bytes(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let mut stream = TcpStream::connect(self.address)
             .with_context(|| format!("no router answers on {} (server.admin)", self.address))?;
         stream.set_read_timeout(Some(WITHIN))?;
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+             content-length: {}\r\nconnection: close\r\n\r\n",
             self.address,
             self.token,
             body.len()
         )?;
+        stream.write_all(body)?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply)?;
         let (head, body) = reply.split_once("\r\n\r\n").context("the answer is cut short")?;

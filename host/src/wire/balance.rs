@@ -50,6 +50,7 @@ impl<'a> BalancesView<'a> {
                 }
                 Account::MerchantAvailable(_) => view.available = Minor(balance.to_give()),
                 Account::ChannelReceivable(_)
+                | Account::InTransit(_)
                 | Account::ChannelPrefund(_)
                 | Account::FxPosition
                 | Account::FxSpread

@@ -76,6 +76,7 @@ impl<'a> EventView<'a> {
             | Fact::FollowUpStarted { amount, .. }
             | Fact::Refunded { amount, .. }
             | Fact::Returned { amount, .. }
+            | Fact::Settled { gross: amount, .. }
             | Fact::RateLocked { owed: amount, .. }
             | Fact::Requoted { owed: amount, .. }
             | Fact::Converted { owed: amount, .. }
@@ -131,12 +132,13 @@ impl<'a> EventDetail<'a> {
                 by: Some(by),
                 ..nothing
             },
-            Fact::RateLocked { channel, .. } | Fact::Requoted { channel, .. } | Fact::Converted { channel, .. } => {
-                Self {
-                    channel: Some(channel.as_str()),
-                    ..nothing
-                }
-            }
+            Fact::Settled { channel, .. }
+            | Fact::RateLocked { channel, .. }
+            | Fact::Requoted { channel, .. }
+            | Fact::Converted { channel, .. } => Self {
+                channel: Some(channel.as_str()),
+                ..nothing
+            },
             Fact::ConversionHeld { why: reason }
             | Fact::Returned { reason, .. }
             | Fact::Canceled { reason }

@@ -4,6 +4,7 @@
 mod declines;
 mod describe;
 mod notify;
+mod settlements;
 
 use portolan_adapter::payments::{Accepted, Authorization, Finding, Instrument, Outcome, Standing, State, Waiting};
 use portolan_adapter::types::{Action, Fault, Money, Request, Response, Target};
@@ -16,7 +17,7 @@ use portolan_adapter::{
 pub struct Sandbox;
 
 #[cfg(feature = "export")]
-portolan_adapter::export_channel!(Sandbox: adapter, sessions, payments, actions, captures, refunds, reversals, notifications);
+portolan_adapter::export_channel!(Sandbox: adapter, sessions, payments, actions, captures, refunds, reversals, notifications, settlements);
 
 const ACQUIRER: &str = "acquirer";
 

@@ -57,6 +57,20 @@ pub fn from_major(text: &str, asset: &str, exponent: u8) -> Result<Money, Fault>
     })
 }
 
+/// How many decimals a currency has, for the few that have not two (ISO 4217); `None` if it is no currency's code.
+pub fn currency_exponent(code: &str) -> Option<u8> {
+    if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
+    Some(match code {
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "UYI" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        "CLF" | "UYW" => 4,
+        _ => 2,
+    })
+}
+
 /// Milliseconds since 1970-01-01 UTC of an ISO 8601 time: `2026-05-04T02:49:05+0000`, `…Z`, `….123+08:00`.
 pub fn epoch_ms(text: &str) -> Result<u64, Fault> {
     parse_time(text).ok_or_else(|| Fault::Protocol(format!("{text:?} is no time of ISO 8601")))

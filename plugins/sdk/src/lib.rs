@@ -17,7 +17,7 @@ mod request;
 #[cfg(not(target_family = "wasm"))]
 pub mod testkit;
 
-pub use amount::{Exact, epoch_ms, from_major, major};
+pub use amount::{Exact, currency_exponent, epoch_ms, from_major, major};
 pub use capability::*;
 pub use ctx::{Ctx, Progress, replay};
 pub use export::report_panics;

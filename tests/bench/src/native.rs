@@ -85,6 +85,16 @@ impl Channels for Native {
         self.0.forget_session(channel, name);
     }
 
+    fn parse_report(
+        &self,
+        channel: &ChannelId,
+        piece: &[u8],
+        carry: &[u8],
+        is_last: bool,
+    ) -> Result<(Vec<portolan_domain::settlement::ReportLine>, Vec<u8>), Fault> {
+        self.0.parse_report(channel, piece, carry, is_last)
+    }
+
     fn receive(&self, channel: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection> {
         self.0.receive(channel, notification)
     }

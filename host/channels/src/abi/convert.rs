@@ -1,7 +1,7 @@
 //! The contract's types and the domain's, in both directions. Amounts are checked here: exact, known asset, never
 //! negative.
 
-use super::exported::{captures, feeds, notifications, payments};
+use super::exported::{captures, feeds, notifications, payments, settlements};
 use super::portolan::channel::types as wit;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request};
 use portolan_domain::money::{Asset, Money};
@@ -11,6 +11,7 @@ use portolan_domain::operation::{
     Retry, Standing, State, Target,
 };
 use portolan_domain::ports::{Notification, Receipt, Rejection, Step};
+use portolan_domain::settlement::ReportLine;
 
 // === to the guest ===
 
@@ -338,6 +339,20 @@ pub(crate) fn feed_step(step: feeds::Step) -> Result<Step, Fault> {
         cursor: page.cursor,
         check_after_ms: page.check_after_ms,
     })))
+}
+
+pub(crate) fn report_line(line: settlements::Line) -> Result<ReportLine, Fault> {
+    let is_credit = line.gross.direction == settlements::Direction::Credit;
+    Ok(ReportLine {
+        kind: line.kind,
+        reference: line.reference,
+        key: line.key,
+        batch: line.batch.unwrap_or_default(),
+        is_credit,
+        gross: read_money(line.gross.amount)?,
+        fee: read_money(line.fee.amount)?,
+        net: read_money(line.net.amount)?,
+    })
 }
 
 pub(crate) fn receipt(receipt: notifications::Receipt) -> Receipt {

@@ -125,6 +125,35 @@ impl Movement {
         lines
     }
 
+    /// A channel's settlement: what it owed is on its way to the bank, less its fee; what the merchant was owed for it can be
+    /// paid out. Of a refund everything goes the other way, but the fee.
+    pub fn settled(
+        channel: &ChannelId,
+        merchant: Option<&MerchantId>,
+        (gross, fee): (&Money, &Money),
+        is_refund: bool,
+    ) -> Vec<Line> {
+        let transit = || Account::InTransit(channel.clone());
+        let receivable = Account::ChannelReceivable(channel.clone());
+        let turned = |debit, credit| {
+            if is_refund {
+                Self::between(credit, debit)
+            } else {
+                Self::between(debit, credit)
+            }
+        };
+        let mut lines = turned(transit(), receivable).post(gross);
+        if !fee.is_zero() {
+            lines.extend(Self::between(Account::FeesChannel, transit()).post(fee));
+        }
+        if let Some(merchant) = merchant {
+            let pending = Account::MerchantPending(merchant.clone());
+            let available = Account::MerchantAvailable(merchant.clone());
+            lines.extend(turned(pending, available).post(gross));
+        }
+        lines
+    }
+
     /// What a channel took for its work, out of what lies there.
     pub fn fee(channel: &ChannelId) -> Self {
         Self::between(Account::FeesChannel, Account::ChannelPrefund(channel.clone()))

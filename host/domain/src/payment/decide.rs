@@ -135,6 +135,7 @@ pub fn create(
         authorized: zero.clone(),
         captured: zero.clone(),
         refunded: zero,
+        settled: None,
         action: None,
         last_error: None,
         unknown: None,
@@ -376,6 +377,7 @@ pub fn begin_follow_up(
         status: super::status::FollowUpStatus::Pending,
         reference: None,
         failure: None,
+        settled: None,
         hold: None,
     });
     Ok(payment.record(

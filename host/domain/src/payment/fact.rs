@@ -51,6 +51,21 @@ pub enum Fact {
         /// Why.
         why: String,
     },
+    /// The channel settled what was taken, or what was given back.
+    Settled {
+        /// The authorization, capture or refund that the report names.
+        operation: OperationId,
+        /// The channel.
+        channel: ChannelId,
+        /// How much.
+        gross: Money,
+        /// What the channel took of it.
+        fee: Money,
+        /// Whether it is a refund.
+        is_refund: bool,
+        /// The channel's payout that it is part of.
+        batch: String,
+    },
     /// A payout came back.
     Returned {
         /// The attempt.
@@ -214,6 +229,8 @@ impl Fact {
             Self::Converted { .. } => "payment.converted",
             Self::ConversionHeld { .. } => "payment.conversion_held",
             Self::Returned { .. } => "payment.returned",
+            Self::Settled { is_refund: true, .. } => "refund.settled",
+            Self::Settled { .. } => "payment.settled",
             Self::MethodSet => "payment.method_set",
             Self::AttemptStarted { .. } => "attempt.started",
             Self::ActionRequired { .. } => "payment.requires_action",
@@ -266,6 +283,7 @@ impl Fact {
             | Self::Requoted { .. }
             | Self::Converted { .. }
             | Self::ConversionHeld { .. }
+            | Self::Settled { .. }
             | Self::MethodSet
             | Self::CodeRequired
             | Self::Failed { .. }
@@ -301,6 +319,7 @@ impl Fact {
             | Self::RateLocked { .. }
             | Self::Requoted { .. }
             | Self::ConversionHeld { .. }
+            | Self::Settled { .. }
             | Self::Returned { .. }
             | Self::Failed { .. }
             | Self::Canceled { .. }

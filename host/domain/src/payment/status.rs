@@ -102,6 +102,7 @@ impl PaymentStatus {
             (Fact::RateLocked { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(self),
             (Fact::Requoted { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
             (Fact::Converted { .. } | Fact::ConversionHeld { .. } | Fact::Returned { .. }, S::Succeeded) => Some(self),
+            (Fact::Settled { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
             (Fact::MethodSet, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(S::RequiresConfirmation),
             (Fact::AttemptStarted { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => {
                 Some(S::Processing)

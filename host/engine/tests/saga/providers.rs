@@ -11,6 +11,7 @@ use portolan_domain::operation::{
     Standing, State,
 };
 use portolan_domain::ports::{Channels, ContextRequest, Method, Notification, Receipt, Rejection, Step};
+use portolan_domain::settlement::ReportLine;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -401,6 +402,16 @@ impl Channels for Providers {
     }
 
     fn forget_session(&self, _: &ChannelId, _: &str) {}
+
+    fn parse_report(
+        &self,
+        _: &ChannelId,
+        _: &[u8],
+        _: &[u8],
+        _: bool,
+    ) -> Result<(Vec<ReportLine>, Vec<u8>), AdapterFault> {
+        Ok((vec![], vec![]))
+    }
 
     fn receive(&self, _: &ChannelId, _: &Notification) -> Result<Receipt, Rejection> {
         let fault = AdapterFault {

@@ -62,6 +62,17 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ),
         ("conversion held", Fact::ConversionHeld { why: String::new() }),
         (
+            "settled",
+            Fact::Settled {
+                operation,
+                channel: channel.clone(),
+                gross: amount.clone(),
+                fee: amount.clone(),
+                is_refund: false,
+                batch: String::new(),
+            },
+        ),
+        (
             "returned",
             Fact::Returned {
                 attempt,

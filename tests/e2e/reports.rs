@@ -1,0 +1,145 @@
+//! Reconciliation: an acquirer's report against the books, with lines that are missing, doubled, short and nobody's.
+
+use crate::cross_border::{balance, eur_to_hkd, pay, with_desks};
+use crate::payments::silent;
+use portolan_tests::{Reply, World, call};
+use serde_json::{Value, json};
+
+fn report(world: &World) -> String {
+    call(world.acquirer_at, "GET", "/settlement.csv", &[], None)
+        .unwrap()
+        .text
+}
+
+fn take(world: &World, report: &str) -> Reply {
+    let token = std::fs::read_to_string(world.folder.join("data/admin.token")).unwrap();
+    let bearer = format!("Bearer {}", token.trim());
+    let headers = [("authorization", bearer.as_str())];
+    call(world.admin, "POST", "/admin/reports/acquirer-a", &headers, Some(report)).unwrap()
+}
+
+fn breaks(reply: &Reply) -> Vec<String> {
+    let all = reply.body["breaks"].as_array().cloned().unwrap();
+    all.iter().map(|it| it["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_a_report_settles_can_be_paid_out() {
+    let world = World::start(silent()).unwrap();
+    let paid = world.pay("4242424242424242", 10_000).unwrap();
+    let other = world.pay("4242424242424242", 5_000).unwrap();
+    let refund = json!({ "payment": paid.text_at("/id"), "amount": 2_500 });
+    assert_eq!(
+        world.post("/v1/refunds", &refund).unwrap().text_at("/status"),
+        "succeeded"
+    );
+    assert_eq!(balance(&world, "EUR"), (0, 12_500, 0));
+    let report = report(&world);
+    let taken = take(&world, &report);
+    assert_eq!(
+        (taken.body["matched"].as_u64(), breaks(&taken).len()),
+        (Some(3), 0),
+        "{}",
+        taken.text
+    );
+    assert_eq!(balance(&world, "EUR"), (12_500, 0, 0));
+    let shown = world.get(&format!("/v1/payments/{}", other.text_at("/id"))).unwrap();
+    assert_eq!(shown.body["amount_settled"], 5_000);
+    // Taken again, it changes nothing.
+    let again = take(&world, &report);
+    assert_eq!(
+        (again.body["matched"].as_u64(), again.body["repeated"].as_u64()),
+        (Some(0), Some(3))
+    );
+    assert_eq!(balance(&world, "EUR"), (12_500, 0, 0));
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn what_does_not_fit_is_a_break_and_posts_nothing() {
+    let world = World::start(silent()).unwrap();
+    for amount in [10_000, 5_000, 7_000] {
+        world.pay("4242424242424242", amount).unwrap();
+    }
+    let report = report(&world);
+    let lines: Vec<&str> = report.lines().collect();
+    let [head, first, second, third] = lines.as_slice() else {
+        panic!("{report}");
+    };
+    let changed = |line: &str, at: usize, to: &str| {
+        let mut columns: Vec<&str> = line.split(',').collect();
+        columns[at] = to;
+        columns.join(",")
+    };
+    let gross = |line: &str| line.split(',').nth(5).unwrap().parse::<i64>().unwrap();
+    let fee = |line: &str| line.split(',').nth(6).unwrap().parse::<i64>().unwrap();
+    // Short by a hundred; one that is nobody's; one whose sum is wrong; the third line is missing.
+    let short = changed(first, 5, &(gross(first) - 100).to_string());
+    let short = changed(&short, 7, &(gross(first) - 100 - fee(first)).to_string());
+    let nobodys = changed(&changed(second, 2, "ch_unknown"), 3, "");
+    let wrong_sum = changed(second, 7, "1");
+    let text = [head, short.as_str(), nobodys.as_str(), wrong_sum.as_str()].join("\n");
+    let taken = take(&world, &text);
+    assert_eq!(
+        breaks(&taken),
+        ["amount_diff", "missing_internal", "fee_diff"],
+        "{}",
+        taken.text
+    );
+    assert_eq!(balance(&world, "EUR"), (0, 22_000, 0));
+    let unsettled = world.admin_call("GET", "/admin/unsettled", None).unwrap();
+    assert_eq!(
+        unsettled.body["unsettled"].as_array().unwrap().len(),
+        3,
+        "the missing one is among them"
+    );
+    // The whole report, with one line of it under another batch as well.
+    let doubled = format!("{report}{}\n", changed(third, 0, "batch-2"));
+    let taken = take(&world, &doubled);
+    assert_eq!(
+        (taken.body["matched"].as_u64(), breaks(&taken)),
+        (Some(3), vec!["duplicate".to_owned()]),
+        "{}",
+        taken.text
+    );
+    assert_eq!(balance(&world, "EUR"), (22_000, 0, 0));
+    let refused = take(&world, "not,a,report\n");
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    let acts = world.admin_call("GET", "/admin/audit/acts", None).unwrap();
+    let told = acts.body["acts"].as_array().cloned().unwrap();
+    let told = told.iter().filter(|act: &&Value| act["verb"] == "report.break").count();
+    assert_eq!(told, 4, "every break stands in the audit chain");
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn what_was_exchanged_is_not_owed_twice() {
+    let world = World::start(with_desks(&[&[]])).unwrap();
+    let paid = pay(&world, &eur_to_hkd(&world, 10_000), &json!({}));
+    assert_eq!(paid.text_at("/settlement/status"), "succeeded");
+    let taken = take(&world, &report(&world));
+    assert_eq!(taken.body["matched"], 1, "{}", taken.text);
+    assert_eq!(
+        (balance(&world, "EUR"), balance(&world, "HKD")),
+        ((0, 0, 0), (84_013, 0, 0))
+    );
+    world.assert_books().unwrap();
+}
+
+/// …904: charged, and a 500. The report says that it was; the router asks, and knows.
+#[test]
+fn a_report_ends_what_was_unknown() {
+    let mut options = silent();
+    options.policy = "check_first_ms = 600000".into();
+    let world = World::start(options).unwrap();
+    let unknown = world.pay("4242424242424242", 1_904).unwrap();
+    assert_eq!(unknown.text_at("/outcome"), "unknown", "{}", unknown.text);
+    let taken = take(&world, &report(&world));
+    assert_eq!(taken.body["matched"], 1, "{}", taken.text);
+    let shown = world.get(&format!("/v1/payments/{}", unknown.text_at("/id"))).unwrap();
+    assert_eq!(
+        (shown.text_at("/status"), shown.body["amount_settled"].as_u64()),
+        ("succeeded", Some(1_904))
+    );
+    world.assert_books().unwrap();
+}
