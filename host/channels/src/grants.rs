@@ -187,7 +187,8 @@ fn is_excluded(request: &Request, rule: &str) -> bool {
     }
 }
 
-/// The text of a top-level field that stands exactly once in a JSON object.
+/// The text of a top-level field that stands exactly once in a JSON object, in this spelling alone: some readers take
+/// `METHOD` for `method`.
 fn json_field(body: &[u8], field: &str) -> Option<String> {
     struct Pairs(Vec<(String, serde_json::Value)>);
     impl<'de> serde::Deserialize<'de> for Pairs {
@@ -210,9 +211,9 @@ fn json_field(body: &[u8], field: &str) -> Option<String> {
         }
     }
     let Pairs(pairs) = serde_json::from_slice(body).ok()?;
-    let mut found = pairs.into_iter().filter(|(name, _)| name == field);
+    let mut found = pairs.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case(field));
     match (found.next(), found.next()) {
-        (Some((_, serde_json::Value::String(text))), None) => Some(text),
+        (Some((name, serde_json::Value::String(text))), None) if name == field => Some(text),
         _ => None,
     }
 }
@@ -227,13 +228,13 @@ fn body_has(request: &Request, field: &str) -> bool {
     match content_type.map(|(_, value)| value.as_str()) {
         _ if body.is_empty() => false,
         Some("application/json") => match serde_json::from_slice(body) {
-            Ok(serde_json::Value::Object(fields)) => fields.contains_key(field),
+            Ok(serde_json::Value::Object(fields)) => fields.keys().any(|name| name.eq_ignore_ascii_case(field)),
             Ok(_) | Err(_) => true,
         },
         Some("application/x-www-form-urlencoded") => match std::str::from_utf8(body) {
             Ok(form) => form
                 .split('&')
-                .any(|pair| form_name(pair).is_none_or(|name| name == field)),
+                .any(|pair| form_name(pair).is_none_or(|name| name.eq_ignore_ascii_case(field))),
             Err(_) => true,
         },
         Some(_) | None => true,
@@ -355,6 +356,8 @@ mod tests {
             ("/v1/intents", form, "amount=1&confirm=true"),
             ("/v1/intents", form, "amount=1&%63onfirm=true"),
             ("/v1/intents", form, "amount=1&confirm%5B%5D=true"),
+            ("/v1/intents", form, "amount=1&Confirm=true"),
+            ("/v1/intents", json, r#"{"CONFIRM":true}"#),
             ("/v1/intents", form, r#"{"a":"&confirm=true&b="}"#),
             ("/v1/intents", json, r#"{"confirm":true}"#),
             ("/v1/intents", json, "amount=1"),
@@ -383,6 +386,8 @@ mod tests {
         for body in [
             r#"{"method":"eth_sendRawTransaction"}"#,
             r#"{"method":"eth_call","method":"eth_sendRawTransaction"}"#,
+            r#"{"method":"eth_call","METHOD":"eth_sendRawTransaction"}"#,
+            r#"{"Method":"eth_call"}"#,
             r#"[{"method":"eth_sendRawTransaction"}]"#,
             r#"{"method":["eth_call"]}"#,
             r#"{"params":[]}"#,

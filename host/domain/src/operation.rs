@@ -358,6 +358,28 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// Why an outcome cannot be this operation's, whoever says so: an exchange of other amounts than were agreed, more back
+    /// than went out.
+    pub fn contradiction(&self, outcome: &Outcome) -> Option<String> {
+        match (outcome, &self.input) {
+            (Outcome::Converted { sold, bought, .. }, Input::Convert(agreed)) => {
+                let keeps = *sold == agreed.sell && agreed.buy.fits_in(bought);
+                let why = || format!("{sold} for {bought}, agreed were {} for {}", agreed.sell, agreed.buy);
+                (!keeps).then(why)
+            }
+            (Outcome::Converted { .. }, _) => Some("an exchange that nobody asked for".into()),
+            (Outcome::Returned { amount, .. }, _) if amount.is_zero() || !amount.fits_in(&self.amount) => {
+                Some(format!("{amount} came back of {}", self.amount))
+            }
+            (Outcome::Done { amount, .. }, _) if !amount.fits_in(&self.amount) => {
+                Some(format!("{amount}, asked were {}", self.amount))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a decline allows next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Retry {
@@ -685,6 +707,13 @@ pub fn judge(ceiling: Certainty, heard: bool, asked: &Money, claim: Result<Outco
             Verdict::Unknown("a request left and its effect is not known".to_owned().into(), None)
         }
         (Certainty::Unknown, Err(fault)) => Verdict::Unknown(fault.to_string().into(), Some(fault)),
+        // Nothing left, so nothing was paid or exchanged, whatever was read.
+        (Certainty::NotSent, Ok(Outcome::Sent { .. } | Outcome::Converted { .. } | Outcome::Returned { .. })) => {
+            Verdict::NoEffect(fault(
+                FaultKind::ClaimsUnheard,
+                "success although nothing was sent".into(),
+            ))
+        }
         (Certainty::NotSent, Ok(Outcome::Unknown(why))) => Verdict::NoEffect(fault(FaultKind::Other, why.why)),
         (Certainty::Refused, Ok(_)) => {
             Verdict::NoEffect(fault(FaultKind::Misconfigured, "refused with 401 or 403".into()))

@@ -437,12 +437,13 @@ impl Payment {
             return;
         };
         let (movement, held) = match self.share_of_refund(amount) {
-            Some(share) => {
-                change.covers = Some((Account::MerchantAvailable(self.merchant.clone()), share.clone()));
-                (Movement::give_up(&self.merchant), share)
-            }
+            Some(share) => (Movement::give_up(&self.merchant), share),
             None => (self.refund_movement(&channel), amount.clone()),
         };
+        // What was exchanged, or came as a token, is the merchant's to pay out: a refund may find it gone.
+        if held.asset() != amount.asset() || self.is_settled_at_once() {
+            change.covers = Some((Account::MerchantAvailable(self.merchant.clone()), held.clone()));
+        }
         let entry = self.entry(change, event, None, movement.hold(&held));
         if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some()) {
             conversion.taken_back = conversion
@@ -455,7 +456,14 @@ impl Payment {
 
     /// The share of what the merchant got that belongs to one more refund; `None` where nothing was exchanged.
     fn share_of_refund(&self, amount: &Money) -> Option<Money> {
-        let conversion = self.conversion.as_ref().filter(|it| it.given.is_some())?;
+        let conversion = self.conversion.as_ref()?;
+        let given = conversion.given.as_ref()?;
+        // Where the exact share is out of range, the merchant gives up what is left: never another currency.
+        let rest = || given.minus(&conversion.taken_back).ok();
+        self.exact_share(conversion, amount).or_else(rest)
+    }
+
+    fn exact_share(&self, conversion: &Conversion, amount: &Money) -> Option<Money> {
         let mut in_flight = self.in_flight(Kind::Refund).filter(|it| it.hold.is_some());
         let before = in_flight.try_fold(self.refunded.clone(), |sum, it| sum.plus(&it.amount).ok())?;
         conversion.share_of_refund(&before.plus(amount).ok()?, &self.captured)
@@ -507,12 +515,23 @@ impl Payment {
         if let Some(hold) = &hold {
             lines.extend(movement.release(&hold.amount));
         }
+        lines.extend(self.fee_of_payout(id));
         self.entry(change, event, resolves, lines);
         let rest = hold
             .and_then(|hold| hold.amount.minus(amount).ok())
             .filter(|rest| !rest.is_zero());
         if let Some(rest) = rest.filter(|_| !is_final) {
             self.hold_for_attempt(change, event, id, &rest);
+        }
+    }
+
+    /// What the channel took for a payout comes out of what lies there, at the router's cost.
+    fn fee_of_payout(&self, id: AttemptId) -> Vec<Line> {
+        let channel = self.attempt(id).map(|attempt| &attempt.channel);
+        let fee = self.payout.as_ref().and_then(|payout| payout.fee.as_ref());
+        match (channel, fee.filter(|fee| !fee.is_zero())) {
+            (Some(channel), Some(fee)) => Movement::fee(channel).post(fee),
+            _ => vec![],
         }
     }
 
@@ -564,6 +583,7 @@ impl Payment {
     fn follow_legs(&mut self, fact: &Fact) {
         let follow_up = fact.follow_up().and_then(|id| self.follow_up(id));
         let now = follow_up.map(|it| (it.kind, it.status));
+        let is_back = self.refunded == self.captured;
         let Some(conversion) = &mut self.conversion else { return };
         let state = now.and_then(|(kind, status)| conversion::after(kind, status));
         conversion.state = state.unwrap_or(conversion.state);
@@ -575,7 +595,8 @@ impl Payment {
             (Fact::FollowUpFailed { .. }, Some((Kind::Convert, _))) => conversion.is_refused = true,
             (Fact::ConversionHeld { .. }, _) => conversion.state = LegState::Manual,
             (Fact::Failed { .. } | Fact::Canceled { .. }, _) => conversion.state = LegState::Compensated,
-            (Fact::Refunded { .. }, _) if conversion.state == LegState::Compensating => {
+            (Fact::FollowUpFailed { .. }, Some((Kind::Capture | Kind::Cancel, _))) => conversion.refusals += 1,
+            (Fact::Refunded { .. }, _) if conversion.state == LegState::Compensating && is_back => {
                 conversion.state = LegState::Compensated;
             }
             (Fact::FollowUpFailed { .. }, Some((Kind::Refund, _))) if conversion.state == LegState::Compensating => {

@@ -250,6 +250,10 @@ pub fn price(
     if quotation.buy.is_zero() || quotation.sell.is_zero() {
         return Err("it quoted nothing");
     }
+    // What is taken beside the amounts would be in no price that the merchant saw.
+    if quotation.fee.as_ref().is_some_and(|fee| !fee.is_zero()) {
+        return Err("it takes a fee beside the amounts");
+    }
     let owed = match &inquiry.fixed {
         Fixed::Buy(owed) => owed.clone(),
         Fixed::Sell(_) => less_bps(&quotation.buy, markup_bps).ok_or("the amount is out of range")?,

@@ -111,7 +111,7 @@ impl Walk {
         if let Some(method) = &self.method {
             set_method(payment, change, method)?;
         }
-        if payment.payout.is_some() && payment.attempts.is_empty() {
+        if payment.payout.is_some() {
             let account = Account::MerchantAvailable(payment.merchant.clone());
             change.covers = Some((account, payment.amount.clone()));
         }

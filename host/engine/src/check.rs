@@ -6,6 +6,7 @@ use crate::follow_up::Ask;
 use crate::run::{Intent, RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
+use portolan_domain::channel::ChannelFacts;
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned, task_uuid};
 use portolan_domain::exchange::{Effect, Exchange};
 use portolan_domain::ids::{OperationId, TaskId};
@@ -141,9 +142,10 @@ impl Engine {
             })),
             _ if is_late => Ok(()),
             Finding::Known(verdict) => self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop),
-            Finding::NotThere => self.send_again_or_close(base, operation, exchanges).await,
+            // Boxed: what goes out again runs a whole operation on this task's stack.
+            Finding::NotThere => Box::pin(self.send_again_or_close(base, operation, exchanges)).await,
             Finding::NotThereYet => self.still_unknown(base, operation, exchanges).await.map(drop),
-            Finding::Unknown(_) => self.still_unknown_or_reverse(base, operation, exchanges).await,
+            Finding::Unknown(_) => Box::pin(self.still_unknown_or_reverse(base, operation, exchanges)).await,
         }
     }
 
@@ -163,6 +165,9 @@ impl Engine {
             .now_ms()
             .saturating_sub(last_sent_ms.unwrap_or(operation.started_ms));
         let since_start_ms = self.ports.ambient.now_ms().saturating_sub(operation.started_ms);
+        if let Some(why) = operation.contradiction(&outcome) {
+            return Finding::Unknown(why);
+        }
         let is_on_its_way =
             since_start_ms < ON_ITS_WAY_MS && writes(exchanges).any(|exchange| exchange.answer.is_none());
         match outcome {
@@ -173,9 +178,6 @@ impl Engine {
             },
             Outcome::Unknown(doubt) => Finding::Unknown(doubt.why),
             Outcome::Waiting { .. } => Finding::Unknown("the provider is at it".into()),
-            Outcome::Done { amount, .. } if !amount.fits_in(&operation.amount) => {
-                Finding::Unknown(format!("the provider says {amount}, asked were {}", operation.amount))
-            }
             Outcome::Standing(standing)
                 if [&standing.authorized, &standing.captured]
                     .into_iter()
@@ -317,10 +319,20 @@ impl Engine {
             self.require_code(base, operation, exchanges).await
         } else if is_young && again && self.compare_with_journal(&operation, &exchanges, 0).is_ok() {
             self.send_again(base, operation, (method, exchanges)).await
+        } else if self.lives_on(&operation) {
+            self.still_unknown(base, operation, exchanges).await.map(drop)
         } else {
             let verdict = Verdict::Proven(Outcome::NotFound);
             self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
         }
+    }
+
+    /// Whether what was once sent can be executed at any time later, whoever refuses a copy of it: a signed transaction,
+    /// until another takes its number. Only the channel's own word about that number settles it.
+    fn lives_on(&self, operation: &Operation) -> bool {
+        let facts = self.ports.channels.facts();
+        let has_lane = |facts: &ChannelFacts| facts.id == operation.channel && facts.has_lane;
+        operation.kind == Kind::Pay && facts.iter().any(has_lane)
     }
 
     async fn send_again(
@@ -348,6 +360,10 @@ impl Engine {
         let prefix = until_write(&intent.before);
         let ran = self.run_on(&operation, method.as_ref(), &mut intent, prefix).await?;
         let exchanges = intent.with(ran.exchanges);
+        if let (Some(why), true) = (refusal(&ran.verdict), self.lives_on(&operation)) {
+            tracing::info!(operation = %operation.id, why, "the copy was refused, the first one may still be taken");
+            return self.still_unknown(intent.base, operation, exchanges).await.map(drop);
+        }
         self.apply(
             intent.base,
             operation,
@@ -471,6 +487,15 @@ impl Engine {
                 .channels
                 .capability(&operation.channel, Kind::Reverse)
                 .is_some()
+    }
+}
+
+/// Why a verdict says that nothing happened.
+fn refusal(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::NoEffect(fault) => Some(&fault.text),
+        Verdict::Proven(Outcome::Declined(decline)) => Some(&decline.reason),
+        Verdict::Proven(_) | Verdict::Unknown(..) => None,
     }
 }
 

@@ -103,7 +103,8 @@ impl Engine {
     /// A payment of that merchant; somebody else's does not exist.
     pub(crate) fn owned(&self, merchant: &MerchantId, mode: Mode, id: PaymentId) -> Result<Versioned, EngineError> {
         let found = self.load(id)?;
-        let is_theirs = found.payment.merchant == *merchant && found.payment.mode == mode;
+        let is_theirs =
+            found.payment.merchant == *merchant && found.payment.mode == mode && found.payment.payout.is_none();
         if is_theirs {
             Ok(found)
         } else {

@@ -25,7 +25,7 @@ impl Engine {
             }
             let id = base.payment.id;
             tracing::debug!(payment = %id, ?step, "the next leg");
-            base = match self.step_of(step, base).await {
+            base = match Box::pin(self.step_of(step, base)).await {
                 // Somebody else did it meanwhile, or the payment changed: look again.
                 Err(EngineError::Refused(refusal)) => {
                     tracing::info!(payment = %id, %refusal, "the next leg is done by somebody else");
@@ -81,10 +81,11 @@ impl Engine {
 
     async fn fresh_terms(&self, payment: &Payment) -> Option<Terms> {
         let lost = &payment.conversion.as_ref()?.terms;
+        let taken = Some(&payment.captured).filter(|it| !it.is_zero());
         let inquiry = Inquiry {
             sell: lost.sold.asset().clone(),
             buy: lost.owed.asset().clone(),
-            fixed: Fixed::Sell(lost.sold.clone()),
+            fixed: Fixed::Sell(taken.unwrap_or(&lost.sold).clone()),
             lock_s: self.pricing.requote_lock_s,
         };
         let (terms, _) = self.prices(&payment.merchant, payment.mode, &inquiry).await;

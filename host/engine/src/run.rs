@@ -168,6 +168,7 @@ impl Engine {
                 }
             }
         };
+        let claim = claim.and_then(|outcome| not_contradicted(operation, outcome));
         let heard = answers.iter().any(|answer| matches!(answer.reply, Reply::Response(_)));
         let verdict = judge(ceiling(&exchanges), heard, &operation.amount, claim);
         tracing::debug!(operation = %operation.id, kind = operation.kind.as_str(), ?verdict, "operation ran");
@@ -373,6 +374,17 @@ fn unsupported(text: &str) -> Fault {
     Fault {
         kind: FaultKind::Unsupported,
         text: text.into(),
+    }
+}
+
+/// A claim that cannot be this operation's is no claim.
+fn not_contradicted(operation: &Operation, outcome: Outcome) -> Result<Outcome, Fault> {
+    match operation.contradiction(&outcome) {
+        Some(text) => Err(Fault {
+            kind: FaultKind::Protocol,
+            text,
+        }),
+        None => Ok(outcome),
     }
 }
 

@@ -57,6 +57,8 @@ struct ConversionRequest<'a> {
 
 #[derive(Deserialize)]
 struct Booked {
+    #[serde(default)]
+    request_id: Option<String>,
     conversion_id: String,
     status: String,
     buy_currency: String,
@@ -148,12 +150,14 @@ async fn look_up(ctx: &Ctx, key: &str, exponents: Option<(u8, u8)>) -> Result<Ou
         Ok(response) => match response.status {
             200 => {
                 let found: Items<Booked> = response.read()?;
-                match found.items.first() {
+                // A list that was not filtered tells of others: that says nothing about this one.
+                match found.items.iter().find(|it| it.request_id.as_deref() == Some(key)) {
                     Some(booked) => {
                         let own = || (decimals(&booked.sell_amount), decimals(&booked.buy_amount));
                         outcome(booked, exponents.unwrap_or_else(own))
                     }
-                    None => Ok(Outcome::NotFound),
+                    None if found.items.is_empty() => Ok(Outcome::NotFound),
+                    None => Ok(Outcome::Unknown("the list tells of other conversions".into())),
                 }
             }
             401 => Err(Fault::StaleSession(SESSION.into())),

@@ -12,6 +12,8 @@ const LOOK_AGAIN_MS: u32 = 2_000;
 #[derive(Deserialize)]
 struct Transfer {
     id: String,
+    #[serde(default)]
+    request_id: Option<String>,
     status: String,
     transfer_currency: String,
     transfer_amount: Exact,
@@ -87,8 +89,13 @@ async fn look_up(ctx: &Ctx, key: &str, exponent: u8) -> Result<Outcome, Fault> {
         Ok(response) => match response.status {
             200 => {
                 let found: Items<Transfer> = response.read()?;
-                let first = found.items.first();
-                first.map_or(Ok(Outcome::NotFound), |transfer| outcome(transfer, exponent))
+                // A list that was not filtered tells of others: that says nothing about this one.
+                let own = found.items.iter().find(|it| it.request_id.as_deref() == Some(key));
+                match own {
+                    Some(transfer) => outcome(transfer, exponent),
+                    None if found.items.is_empty() => Ok(Outcome::NotFound),
+                    None => Ok(Outcome::Unknown("the list tells of other transfers".into())),
+                }
             }
             401 => Err(Fault::StaleSession(SESSION.into())),
             status => Ok(Outcome::Unknown(format!("status {status}"))),

@@ -55,6 +55,10 @@ async fn cancel(ctx: &Ctx, of: &Target) -> Result<Outcome, Fault> {
 
 /// Whether the payment is canceled now.
 async fn canceled(ctx: &Ctx, of: &Target) -> Result<Outcome, Fault> {
+    if of.reference.is_none() && of.parent_reference.is_none() {
+        // The keys are the cancel's own: the provider knows none of them.
+        return Ok(Outcome::Unknown("the payment has no id yet".into()));
+    }
     match call(ctx, "inquiryPayment", &by_either(of)?).await? {
         Called::Nothing(why) => Ok(Outcome::Unknown(why)),
         Called::Answer(answer, result) if result.result_status == "S" => {

@@ -75,10 +75,8 @@ impl Payouts for Token {
             Called::Refused(why) => {
                 let lower = why.to_lowercase();
                 match REFUSALS.iter().find(|(text, ..)| lower.contains(text)) {
-                    // This very transaction may have taken it, sent by an earlier try.
-                    Some((_, "number-taken", _)) => {
-                        not_mined(ctx, &hex::decode(&raw).unwrap_or_default(), hash).await?
-                    }
+                    // This very transaction may have taken it: only a deep block tells, and `status` reads it.
+                    Some((_, "number-taken", _)) => Outcome::Unknown(why),
                     Some((_, reason, retry)) => declined(reason, *retry, why),
                     // What no table knows may have been taken all the same.
                     None => Outcome::Unknown(why),
@@ -96,33 +94,33 @@ impl Payouts for Token {
             return Ok(Outcome::NotFound);
         };
         let hash = keccak256(&raw);
+        // The head first: what is deep below it stays deep, whatever is read after.
+        let head = match number(ctx, "eth_blockNumber", json!([])).await? {
+            Ok(head) => u64::try_from(head).unwrap_or(0),
+            Err(why) => return Ok(Outcome::Unknown(why)),
+        };
         let receipt = match ask(ctx, "eth_getTransactionReceipt", json!([hash])).await? {
             Ok(receipt) => receipt,
             Err(why) => return Ok(Outcome::Unknown(why)),
         };
         if receipt.is_null() {
-            return not_mined(ctx, &raw, hash).await;
+            let deep = head.saturating_sub(settings.confirmations);
+            return not_mined(ctx, (&raw, hash), deep).await;
         }
         let field = |name: &str| {
             receipt
                 .get(name)
                 .ok_or_else(|| Fault::Protocol(format!("a receipt without {name}")))
         };
-        if hex64(field("status")?)? == 0 {
-            return Ok(declined(
-                "reverted",
-                Retry::Never,
-                "the token refused the transfer".into(),
-            ));
-        }
         let block = hex64(field("blockNumber")?)?;
-        match number(ctx, "eth_blockNumber", json!([])).await? {
-            Ok(head) => {
-                let depth = u64::try_from(head).unwrap_or(0).saturating_add(1).saturating_sub(block);
-                Ok(sent(hash, depth >= settings.confirmations))
-            }
-            Err(why) => Ok(Outcome::Unknown(why)),
-        }
+        let is_deep = head.saturating_add(1).saturating_sub(block) >= settings.confirmations;
+        let is_reverted = hex64(field("status")?)? == 0;
+        // In another block it may end otherwise: a shallow revert is no answer.
+        Ok(if is_reverted && is_deep {
+            declined("reverted", Retry::Never, "the token refused the transfer".into())
+        } else {
+            sent(hash, is_deep)
+        })
     }
 }
 
@@ -214,8 +212,8 @@ fn raw_of(body: &str) -> Option<Vec<u8>> {
     hex::decode(body.pointer("/params/0")?.as_str()?).ok()
 }
 
-/// In no block: waiting, lost, or dead because another took its number.
-async fn not_mined(ctx: &Ctx, raw: &[u8], hash: B256) -> Result<Outcome, Fault> {
+/// In no block: waiting, lost, or dead because another took its number, in the block `deep` or before.
+async fn not_mined(ctx: &Ctx, (raw, hash): (&[u8], B256), deep: u64) -> Result<Outcome, Fault> {
     match ask(ctx, "eth_getTransactionByHash", json!([hash])).await? {
         Ok(Value::Null) => {}
         // Waiting, or mined meanwhile: the receipt says so the next time.
@@ -223,13 +221,19 @@ async fn not_mined(ctx: &Ctx, raw: &[u8], hash: B256) -> Result<Outcome, Fault> 
         Err(why) => return Ok(Outcome::Unknown(why)),
     }
     let decoded = TxEnvelope::decode_2718(&mut &*raw).map_err(|error| Fault::Other(format!("our own: {error}")))?;
-    let taken = number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, "latest"])).await?;
-    match taken {
-        Ok(next) if next > U256::from(decoded.nonce()) => {
+    let at = format!("0x{deep:x}");
+    match number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, at])).await? {
+        Ok(next) if next > U256::from(decoded.nonce()) => {}
+        Ok(_) => return Ok(Outcome::NotFound),
+        Err(why) => return Ok(Outcome::Unknown(why)),
+    }
+    // It may be the one that took it, mined since the receipt was asked for.
+    match ask(ctx, "eth_getTransactionReceipt", json!([hash])).await? {
+        Ok(Value::Null) => {
             let why = "another transaction took its number: it will never be mined";
             Ok(declined("number-taken", Retry::Later, why.into()))
         }
-        Ok(_) => Ok(Outcome::NotFound),
+        Ok(_) => Ok(sent(hash, false)),
         Err(why) => Ok(Outcome::Unknown(why)),
     }
 }

@@ -48,7 +48,7 @@ fn a_transaction_is_found_by_what_was_sent() {
         let target = target.clone();
         async move { <Token as Payouts>::status(&ctx, target).await }
     });
-    let asked: Value = serde_json_of(found[0]["send"]["body"].as_str().unwrap());
+    let asked: Value = serde_json_of(found[1]["send"]["body"].as_str().unwrap());
     assert_eq!(asked["method"], "eth_getTransactionReceipt");
     assert_eq!(asked["params"][0], hash);
 }

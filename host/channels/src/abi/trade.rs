@@ -167,15 +167,34 @@ pub(super) fn payout_step(step: payouts::Step) -> Result<Step, Fault> {
         payouts::Outcome::Returned(back) => Outcome::Returned {
             reference: back.reference,
             amount: read_money(back.amount)?,
-            reason: back.reason,
+            reason: code(back.reason),
         },
         payouts::Outcome::NotFound => Outcome::NotFound,
         payouts::Outcome::Unknown(why) => Outcome::Unknown(why.into()),
     }))
 }
 
+/// A provider's code for why money came back: a code, or nothing of it. Free text may name people.
+fn code(text: String) -> String {
+    const LONGEST: usize = 35;
+    let is_code = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_code) {
+        text
+    } else {
+        "unspecified".into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_reason_is_a_code() {
+        assert_eq!(super::code("AC04".into()), "AC04");
+        for text in ["", "the account of Jo Doe is closed", &"A".repeat(36)] {
+            assert_eq!(super::code(text.into()), "unspecified");
+        }
+    }
+
     use super::*;
 
     #[test]

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// How often a lost price is asked for anew before the payment's policy has the last word.
 pub const REQUOTES_MAX: u32 = 3;
+/// After so many refused captures or voids a human is asked.
+const REFUSALS_MAX: u32 = 2;
 
 /// What to do where the price was lost before the exchange was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -106,6 +108,9 @@ pub struct Conversion {
     pub is_stuck: bool,
     /// How often a fresh price was asked for.
     pub requotes: u32,
+    /// How often the channel refused to take the money or to let it go.
+    #[serde(default)]
+    pub refusals: u32,
     /// The exchange that was done.
     pub operation: Option<OperationId>,
     /// What the merchant got.
@@ -128,6 +133,7 @@ impl Conversion {
             is_refused: false,
             is_stuck: false,
             requotes: 0,
+            refusals: 0,
             operation: None,
             given: None,
         }
@@ -201,6 +207,7 @@ pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
     let may_requote = conversion.if_lost == IfLost::Requote && conversion.requotes < REQUOTES_MAX;
     match payment.status {
         PaymentStatus::RequiresCapture if payment.manual_capture => Step::Rest,
+        PaymentStatus::RequiresCapture if conversion.refusals >= REFUSALS_MAX => Step::Hold,
         PaymentStatus::RequiresCapture if holds || conversion.if_lost == IfLost::Hold => Step::Capture,
         PaymentStatus::RequiresCapture if may_requote => Step::Requote,
         PaymentStatus::RequiresCapture => Step::Void,

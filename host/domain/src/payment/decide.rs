@@ -190,9 +190,14 @@ pub fn requote(payment: &mut Payment, change: &mut Change, fresh: Option<Terms>)
 /// The exchange is left to a human.
 pub fn hold_conversion(payment: &mut Payment, change: &mut Change, why: &str) -> Result<(), Refusal> {
     payment.record(change, Fact::ConversionHeld { why: why.into() })?;
-    let attempt = payment.open_attempt().map(|attempt| attempt.operation);
-    if let Some(operation) = attempt {
-        change.open_task(payment, TaskKind::ConversionHeld, operation, payment.captured.clone());
+    let attempt = payment.open_attempt().or_else(|| payment.attempts.last());
+    if let Some(operation) = attempt.map(|attempt| attempt.operation) {
+        let held = if payment.captured.is_zero() {
+            &payment.authorized
+        } else {
+            &payment.captured
+        };
+        change.open_task(payment, TaskKind::ConversionHeld, operation, held.clone());
     }
     Ok(())
 }
@@ -207,17 +212,23 @@ pub fn begin_compensation(payment: &mut Payment) {
 /// A human's word on an exchange that was held: at this price, or not at all.
 pub fn settle_held(payment: &mut Payment, change: &mut Change, fresh: Option<Terms>) -> Result<(), Refusal> {
     let wrong = wrong_status(payment);
+    let to_sell = if payment.captured.is_zero() {
+        &payment.authorized
+    } else {
+        &payment.captured
+    };
     let Some(conversion) = payment.conversion.as_mut().filter(|it| it.state == LegState::Manual) else {
         return Err(wrong);
     };
     match fresh {
-        Some(fresh) if fresh.sold == payment.captured && payment.refunded.is_zero() => {
+        Some(fresh) if fresh.sold == *to_sell && payment.refunded.is_zero() => {
             let fact = Fact::Requoted {
                 channel: fresh.channel.clone(),
                 owed: fresh.owed.clone(),
             };
             conversion.terms = fresh;
             conversion.is_refused = false;
+            conversion.refusals = 0;
             conversion.state = LegState::Planned;
             Ok(payment.record(change, fact)?)
         }
@@ -312,6 +323,8 @@ pub fn may_refund(payment: &Payment, asked: Option<&Money>) -> Result<(AttemptId
     ) {
         return Err(wrong_status(payment));
     }
+    // What is being exchanged is not the payer's currency any more.
+    refuse_in_flight(payment, Kind::Convert)?;
     let has_money = |attempt: &&Attempt| {
         matches!(
             attempt.status,

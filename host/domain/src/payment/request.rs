@@ -278,6 +278,17 @@ fn check_quote_use(request: &PaymentRequest, manual: bool, errors: &mut Vec<Fiel
         }
         return None;
     };
+    if request
+        .payment_method_type
+        .as_deref()
+        .is_some_and(|it| it.starts_with("token:"))
+    {
+        bad(
+            "/payment_method_type",
+            "not_with_quote",
+            "a token is paid as it is: leave the quote out".into(),
+        );
+    }
     if manual {
         bad(
             "/capture_method",
