@@ -5,11 +5,13 @@ mod balance;
 mod event;
 mod payout;
 mod quote;
+mod statement;
 
 pub use balance::BalancesView;
 pub use event::EventView;
 pub use payout::PayoutView;
 pub use quote::QuoteView;
+pub use statement::{Holder, PostingView, StatementView, camt_053, csv};
 
 use portolan_domain::commit::StoredAnswer;
 use portolan_domain::ids::{CaptureId, Mode, OperationId, QuoteId, RefundId};

@@ -21,6 +21,7 @@ mod payouts;
 mod postgres;
 mod refusals;
 mod reports;
+mod statements;
 mod stripe;
 mod tokens;
 mod wallets;

@@ -6,6 +6,7 @@ use crate::peers;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ impl Chain {
     /// Starts it: a block for each transaction, and the token deployed.
     pub fn start() -> anyhow::Result<Self> {
         let at = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let program = peers::node_modules().join(".bin/anvil");
+        let program = anvil()?;
         let child = Command::new(&program)
             .args(["--port", &at.port().to_string(), "--silent", "--slots-in-an-epoch", "1"])
             .stdout(Stdio::null())
@@ -188,6 +189,17 @@ impl Drop for Chain {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The program itself, not npm's starter, which would leave it behind when it is killed.
+fn anvil() -> anyhow::Result<PathBuf> {
+    let folder = peers::node_modules().join("@foundry-rs");
+    let entries =
+        std::fs::read_dir(&folder).with_context(|| format!("{}: run cargo xtask test once", folder.display()))?;
+    let mut programs = entries.flatten().map(|entry| entry.path().join("bin/anvil"));
+    programs
+        .find(|path| path.exists())
+        .context("npm brought no anvil for this machine")
 }
 
 fn text(value: &Value, pointer: &str) -> anyhow::Result<String> {

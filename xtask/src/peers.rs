@@ -4,10 +4,12 @@ use anyhow::{Context, ensure};
 use portolan_tests::peers;
 use std::process::Command;
 
-/// From PyPI, with a module of each: a stateful Stripe server, and Antom's own SDK.
-const PACKAGES: [(&str, &str); 2] = [
+/// From PyPI, with a module of each: a stateful Stripe server, Antom's own SDK, and ISO 20022's messages as classes.
+const PACKAGES: [(&str, &str); 4] = [
     ("localstripe", "localstripe==1.15.10"),
     ("com.alipay.ams.api.tools", "global-open-sdk-python==1.7.1"),
+    ("xsdata", "xsdata==26.10"),
+    ("pyiso20022", "pyiso20022==1.6.2"),
 ];
 
 /// From npm: a real EVM node, and a token to put onto it.

@@ -103,6 +103,13 @@ pub struct Entry {
     pub lines: Vec<Line>,
 }
 
+impl Entry {
+    /// Whether a line of it stands on an account of that merchant.
+    pub fn touches(&self, merchant: &MerchantId) -> bool {
+        self.lines.iter().any(|line| line.account.merchant() == Some(merchant))
+    }
+}
+
 /// What an account holds in one asset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Balance {

@@ -16,5 +16,6 @@ pub mod ports;
 pub mod quote;
 pub mod routing;
 pub mod settlement;
+pub mod statement;
 pub mod task;
 pub mod wire;

@@ -172,6 +172,18 @@ pub struct Older {
     pub journals_ms: u64,
 }
 
+/// A merchant's books since some time.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct History {
+    /// Entries on the merchant's accounts, in order of writing, each with the event that caused it. Some may be a little older
+    /// than asked: commits wait for their turn.
+    pub entries: Vec<(Entry, Event)>,
+    /// The merchant's balances after all of them, at the same moment.
+    pub balances: Balances,
+    /// Whether there were more entries than the limit; then those that are here are of no use.
+    pub is_cut: bool,
+}
+
 /// The durable record, as lists, operators and auditors read it.
 pub trait Library: Send + Sync {
     /// A merchant's payments.
@@ -188,6 +200,8 @@ pub trait Library: Send + Sync {
     fn operations(&self, payment: PaymentId) -> Result<Vec<Journaled>, ReadError>;
     /// A payment's ledger entries.
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
+    /// A merchant's entries since that time and the balances after them, at one moment; at most `limit` entries.
+    fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError>;
     /// Open tasks, oldest first; `closed` too if asked.
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError>;
     /// Balances as the books keep them.

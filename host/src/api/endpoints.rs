@@ -2,8 +2,11 @@
 //! The router and the OpenAPI document are both made from it, so they cannot differ.
 
 use super::Api;
-use super::v1::{lists, methods, payments, payouts, quotes, refunds};
-use crate::wire::{BalancesView, EventView, ListView, MethodView, PaymentView, PayoutView, QuoteView, RefundView};
+use super::v1::{books, lists, methods, payments, payouts, quotes, refunds};
+use crate::wire::{
+    BalancesView, EventView, ListView, MethodView, PaymentView, PayoutView, PostingView, QuoteView, RefundView,
+    StatementView,
+};
 use axum::routing::{MethodRouter, get, post};
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Value, json};
@@ -279,7 +282,27 @@ fn on_the_rest() -> Vec<Endpoint> {
             ),
             &[],
             shows::<BalancesView<'_>>,
-            get(lists::balances),
+            get(books::balances),
+        ),
+        reads(
+            (
+                "/v1/postings",
+                "balances:read",
+                "Show what one payment or payout moved on the merchant's accounts",
+            ),
+            &["payment", "payout"],
+            shows::<ListView<PostingView<'_>>>,
+            get(books::list_postings),
+        ),
+        reads(
+            (
+                "/v1/statements",
+                "balances:read",
+                "Show what was booked in one currency in a time, as json, csv or camt.053",
+            ),
+            &["currency", "created[gte]", "created[lt]", "format"],
+            shows::<StatementView<'_>>,
+            get(books::show_statement),
         ),
     ]
 }

@@ -475,6 +475,21 @@ fn books_add_up_whoever_keeps_them() {
         let mut sum = portolan_domain::ledger::Balances::new();
         store.each_entry(&mut |entry| entry.add_to(&mut sum).unwrap()).unwrap();
         assert_eq!(sum, store.balances(Mode::Test, None).unwrap());
+
+        let history = |merchant: &MerchantId, limit| store.history(Mode::Test, merchant, 0, limit).unwrap();
+        let whole = history(&shop(), 9);
+        assert_eq!(whole.balances, balances);
+        let mut theirs = portolan_domain::ledger::Balances::new();
+        for (entry, event) in &whole.entries {
+            assert_eq!((entry.event, entry.payment), (event.id, event.payment));
+            entry.add_to(&mut theirs).unwrap();
+        }
+        theirs.retain(|(account, _), _| account.merchant() == Some(&shop()));
+        assert_eq!(theirs, balances);
+        assert!(history(&shop(), whole.entries.len() - 1).is_cut);
+        assert_eq!(history(&MerchantId::parse("other").unwrap(), 9).entries, []);
+        let live = store.history(Mode::Live, &shop(), 0, 9).unwrap();
+        assert_eq!(live, portolan_domain::ports::History::default());
     });
 }
 

@@ -10,7 +10,7 @@ use portolan_domain::ids::{
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::operation::{Kind, Progress};
 use portolan_domain::payment::fact::{Event, Fact};
-use portolan_domain::ports::{ApiKey, CommitError, KeyRing, Library, Method, Older, Page, ReadError, Store};
+use portolan_domain::ports::{ApiKey, CommitError, History, KeyRing, Library, Method, Older, Page, ReadError, Store};
 use portolan_domain::quote::Quote;
 use portolan_domain::task::Task;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -391,6 +391,24 @@ impl Library for MemoryStore {
             .filter(|entry| entry.payment == payment)
             .cloned()
             .collect())
+    }
+
+    fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError> {
+        let balances = self.balances(mode, Some(merchant))?;
+        let state = self.state();
+        let cause = |entry: &Entry| state.events.iter().find(|event| event.id == entry.event).cloned();
+        let of_owner = state.entries.iter().filter(|entry| entry.mode == mode);
+        let mut entries: Vec<(Entry, Event)> = of_owner
+            .filter(|entry| entry.at_ms >= since_ms && entry.touches(merchant))
+            .filter_map(|entry| Some((entry.clone(), cause(entry)?)))
+            .collect();
+        let is_cut = entries.len() > limit;
+        entries.truncate(limit);
+        Ok(History {
+            entries,
+            balances,
+            is_cut,
+        })
     }
 
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError> {

@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::v1::payments::payment_id;
-use crate::wire::{BalancesView, EventView, ListView, PaymentView, RefundView};
+use crate::wire::{EventView, ListView, PaymentView, RefundView};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use portolan_domain::commit::Versioned;
@@ -79,15 +79,9 @@ pub async fn events(State(api): State<Api>, caller: Caller, Query(pairs): Pairs)
 }
 
 /// A payout's id, as the payment that it is.
-fn payout_id(text: &str) -> Result<PaymentId, Problem> {
+pub(super) fn payout_id(text: &str) -> Result<PaymentId, Problem> {
     let id: Result<PayoutId, _> = text.parse();
     id.map(PayoutId::payment).map_err(|_| Problem::not_found("payout"))
-}
-
-/// `GET /v1/balances`.
-pub async fn balances(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
-    let balances = api.app.library.balances(caller.mode, Some(&caller.merchant))?;
-    Ok(axum::Json(BalancesView::of(&balances, caller.mode)).into_response())
 }
 
 pub(super) fn list<I, T: Serialize>(page: &Page<I>, data: Vec<T>) -> Response {

@@ -8,7 +8,7 @@ use portolan_domain::commit::{Act, Journaled, Versioned};
 use portolan_domain::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
-use portolan_domain::ports::{Library, Page, ReadError};
+use portolan_domain::ports::{History, Library, Page, ReadError};
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -112,6 +112,50 @@ fn events_of(connection: &Connection, page: &Page<EventId>, bounds: &Bounds) -> 
     }
     events.truncate(page.limit);
     Ok(bounds.newest_first(events))
+}
+
+fn balances_of(connection: &Connection, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances> {
+    let prefix = merchant
+        .map(|merchant| format!("merchant:{merchant}:"))
+        .unwrap_or_default();
+    let mut select = connection.prepare_cached(
+        "SELECT debit, credit, pending_debit, pending_credit, body FROM balance
+         WHERE mode = ? AND substr(account, 1, length(?2)) = ?2",
+    )?;
+    let mut found = select.query(params![mode_number(mode), prefix])?;
+    let mut balances = Balances::new();
+    while let Some(row) = found.next()? {
+        balances.insert(serde_json::from_str(&row.get::<_, String>(4)?)?, balance(row)?);
+    }
+    Ok(balances)
+}
+
+/// The entries on a merchant's accounts, back to that time, in order of writing; and whether there were more.
+fn entries_since(
+    connection: &Connection,
+    (mode, merchant): (Mode, &MerchantId),
+    since_ms: u64,
+    limit: usize,
+) -> Result<(Vec<(Entry, Event)>, bool)> {
+    let mut select =
+        connection.prepare_cached("SELECT id, body, NULL, NULL FROM journal WHERE owner = ? ORDER BY seq DESC")?;
+    let mut rows = select.query([owner(mode, merchant)])?;
+    let mut entries = vec![];
+    while let Some(row) = rows.next()? {
+        let body = Journal::read(row)?.body()?;
+        let is_before = |event: &Event| event.at_ms.saturating_add(LATE_MS) < since_ms;
+        if !body.events.is_empty() && body.events.iter().all(is_before) {
+            break;
+        }
+        let cause = |entry: &Entry| body.events.iter().find(|event| event.id == entry.event).cloned();
+        let of_row = body.entries.iter().rev().filter(|entry| entry.touches(merchant));
+        entries.extend(of_row.filter_map(|entry| Some((entry.clone(), cause(entry)?))));
+        if entries.len() > limit {
+            return Ok((vec![], true));
+        }
+    }
+    entries.reverse();
+    Ok((entries, false))
 }
 
 impl SqliteStore {
@@ -245,6 +289,20 @@ impl Library for SqliteStore {
         Ok(journal.into_iter().rev().flat_map(|body| body.entries).collect())
     }
 
+    fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError> {
+        self.read(|connection| {
+            // One snapshot: what was written between the two questions would be in one of them only.
+            let snapshot = connection.unchecked_transaction()?;
+            let balances = balances_of(&snapshot, mode, Some(merchant))?;
+            let (entries, is_cut) = entries_since(&snapshot, (mode, merchant), since_ms, limit)?;
+            Ok(History {
+                entries,
+                balances,
+                is_cut,
+            })
+        })
+    }
+
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError> {
         self.read(|connection| {
             let filter = if also_closed { "" } else { "WHERE is_closed = 0" };
@@ -255,21 +313,7 @@ impl Library for SqliteStore {
     }
 
     fn balances(&self, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances, ReadError> {
-        let prefix = merchant
-            .map(|merchant| format!("merchant:{merchant}:"))
-            .unwrap_or_default();
-        self.read(|connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT debit, credit, pending_debit, pending_credit, body FROM balance
-                 WHERE mode = ? AND substr(account, 1, length(?2)) = ?2",
-            )?;
-            let mut found = select.query(params![mode_number(mode), prefix])?;
-            let mut balances = Balances::new();
-            while let Some(row) = found.next()? {
-                balances.insert(serde_json::from_str(&row.get::<_, String>(4)?)?, balance(row)?);
-            }
-            Ok(balances)
-        })
+        self.read(|connection| balances_of(connection, mode, merchant))
     }
 
     fn each_entry(&self, visit: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {

@@ -1,0 +1,49 @@
+"""Checks a camt.053 document on stdin against ISO 20022's own definition of it, as the package pyiso20022 carries it:
+unknown and misplaced elements, required ones, lengths, patterns, digits. Prints the balances and the sums of the entries.
+"""
+import re
+import sys
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from enum import Enum
+
+from pyiso20022.camt.camt_053_001_08 import Document
+from xsdata.formats.dataclass.parsers import XmlParser
+from xsdata.formats.dataclass.parsers.config import ParserConfig
+
+
+def check(value, path):
+    """Every rule that the definition has for this element and those within it."""
+    if not is_dataclass(value):
+        return
+    for field in fields(value):
+        rules, at = field.metadata, f"{path}/{field.metadata.get('name', field.name)}"
+        inner = getattr(value, field.name)
+        assert inner is not None or not rules.get("required"), f"{at} is missing"
+        for one in inner if isinstance(inner, list) else [inner]:
+            if isinstance(one, str):
+                assert rules.get("min_length", 0) <= len(one) <= rules.get("max_length", 10**9), f"{at}: length of {one!r}"
+                assert re.fullmatch(rules.get("pattern", ".*"), one, re.S), f"{at}: form of {one!r}"
+            elif isinstance(one, Decimal):
+                digits = one.as_tuple()
+                assert len(digits.digits) <= rules.get("total_digits", 99), f"{at}: digits of {one}"
+                assert -digits.exponent <= rules.get("fraction_digits", 99), f"{at}: decimals of {one}"
+                assert one >= Decimal(str(rules.get("min_inclusive", one))), f"{at}: {one} is too small"
+            elif not isinstance(one, Enum):
+                check(one, at)
+        if isinstance(inner, list):
+            assert rules.get("min_occurs", 0) <= len(inner), f"{at}: too few"
+
+
+def signed(amount, direction):
+    return amount.value if direction.value == "CRDT" else -amount.value
+
+
+config = ParserConfig(fail_on_unknown_properties=True, fail_on_unknown_attributes=True, fail_on_converter_warnings=True)
+document = XmlParser(config=config).from_bytes(sys.stdin.buffer.read(), Document)
+check(document, "Document")
+for statement in document.bk_to_cstmr_stmt.stmt:
+    opening, closing = (signed(bal.amt, bal.cdt_dbt_ind) for bal in statement.bal)
+    moved = sum((signed(entry.amt, entry.cdt_dbt_ind) for entry in statement.ntry), Decimal(0))
+    assert opening + moved == closing, f"{opening} + {moved} != {closing}"
+    print(statement.acct.id.othr.id, opening, closing, len(statement.ntry))
