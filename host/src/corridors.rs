@@ -126,12 +126,13 @@ impl Corridor {
         if let (Some(purpose), Some(fields)) = (purpose, instance.as_object_mut()) {
             fields.insert("purpose".into(), purpose.into());
         }
+        // Masked: what stands in an account field is written into no error.
         let told = |error: jsonschema::ValidationError<'_>| {
             let pointer = error.instance_path().to_string();
             FieldError::new(
                 pointer,
                 "not_for_corridor",
-                format!("corridor {}: {error}", self.rules.id),
+                format!("corridor {}: {}", self.rules.id, error.masked()),
             )
         };
         let mut errors: Vec<FieldError> = self.validator.iter_errors(&instance).map(told).collect();

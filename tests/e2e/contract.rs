@@ -54,7 +54,7 @@ fn every_described_route_is_there_and_takes_the_fields_that_are_described() {
             assert_eq!(told, described, "{method} {path}");
         }
     }
-    assert_eq!(seen, 19);
+    assert_eq!(seen, 21);
     let elsewhere = call(world.api, "DELETE", "/v1/payments", &[], None).unwrap();
     assert_eq!(elsewhere.status, 405, "{}", elsewhere.text);
 }
@@ -126,6 +126,8 @@ fn answers_across_borders_are_as_described() {
         ("/v1/corridors", "/v1/corridors".into()),
         ("/v1/balances", "/v1/balances".into()),
         ("/v1/events", "/v1/events?limit=100".into()),
+        ("/v1/postings", format!("/v1/postings?payout={}", payout.text_at("/id"))),
+        ("/v1/statements", "/v1/statements?currency=HKD&created[gte]=0".into()),
     ] {
         let shown = world.get(&at).unwrap();
         assert_eq!(shown.status, 200, "{at}: {}", shown.text);

@@ -1,6 +1,9 @@
 //! The leak hunt: marked card numbers, secrets, tokens, names; then every file that the host wrote and its logs at trace
 //! level are searched in all encodings. A planted leak must be found.
 
+use crate::cross_border::{self, eur_to_hkd, with_desks};
+use crate::payouts::to_hong_kong;
+use portolan_tests::chain::{CODE, Chain};
 use portolan_tests::{Options, World};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -70,12 +73,12 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Where which value stands. The secrets' own files and the acquirer's record are where they belong.
+/// Where which value stands. The secrets' own files and the providers' records are where they belong.
 fn hunt(folder: &Path, values: &[&str]) -> Vec<String> {
     let mut hits = vec![];
     for path in files(folder) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.ends_with(".secret") || name == "acquirer.jsonl" || name == "keys.json" || name == "admin.token" {
+        if name.ends_with(".secret") || name.ends_with(".jsonl") || name == "keys.json" || name == "admin.token" {
             continue;
         }
         let content = std::fs::read(&path).unwrap();
@@ -157,4 +160,62 @@ fn nothing_secret_is_written_anywhere() {
         !hunt(&world.folder, &values).is_empty(),
         "the hunt does not see a planted leak"
     );
+}
+
+/// Beneficiaries, what opens a desk, what signs for a wallet provider and on a chain.
+#[test]
+fn nothing_of_a_beneficiary_or_a_channels_key_is_written_anywhere() {
+    const ACCOUNT: &str = "904711908822";
+    let chain = Chain::start().unwrap();
+    let mut world = World::start(Options {
+        env: vec![("PORTOLAN_LOG".to_owned(), "trace".to_owned())],
+        wallet: Some(vec![]),
+        more: chain.channel(3, ""),
+        ..with_desks(&[&[]])
+    })
+    .unwrap();
+    let exchanged = cross_border::pay(&world, &eur_to_hkd(&world, 100_000), &json!({}));
+    assert_eq!(
+        exchanged.text_at("/settlement/status"),
+        "succeeded",
+        "{}",
+        exchanged.text
+    );
+    // Paid; no answer; too little; the account is closed; sent back.
+    for amount in [20_000, 20_922, 20_925, 20_931, 20_932] {
+        let mut body = to_hong_kong(amount);
+        body["beneficiary"]["name"] = NAME.into();
+        body["beneficiary"]["account"]["account_number"] = ACCOUNT.into();
+        let sent = world.post("/v1/payouts", &body).unwrap();
+        assert_eq!(sent.status, 200, "{}", sent.text);
+        assert!(!sent.text.contains(ACCOUNT), "{}", sent.text);
+    }
+    let paid_by = |body| assert_eq!(world.post("/v1/payments", &body).unwrap().status, 200);
+    paid_by(json!({
+        "amount": 8_800, "currency": "CNY", "payment_method_type": "wallet:alipay-plus:ALIPAY_CN", "confirm": true,
+        "return_url": "https://shop.example/done", "payer": { "name": NAME, "email": MAIL },
+    }));
+    let token = format!("token:{CODE}");
+    paid_by(json!({ "amount": "1000000", "currency": CODE, "payment_method_type": token, "confirm": true }));
+    let mut refused = to_hong_kong(1);
+    refused["beneficiary"]["account"] = json!({ "bank_code": ACCOUNT, "account_number": ACCOUNT });
+    let reply = world.post("/v1/payouts", &refused).unwrap();
+    assert!(reply.status == 422 && !reply.text.contains(ACCOUNT), "{}", reply.text);
+    world.kill_host().unwrap();
+    world.start_host().unwrap();
+    world.stop_host().unwrap();
+
+    let keys = std::fs::read_to_string(portolan_tests::workspace().join("examples/wallet/keys/router.key")).unwrap();
+    let signing = keys.lines().nth(4).unwrap();
+    let seed = portolan_tests::chain::SEED;
+    let values = [
+        NAME,
+        MAIL,
+        ACCOUNT,
+        "desk-api-key",
+        "desk-webhook-secret",
+        signing,
+        seed,
+    ];
+    assert_eq!(hunt(&world.folder, &values), Vec::<String>::new());
 }

@@ -16,7 +16,7 @@ pub const CHAIN: u64 = 31_337;
 /// The token's code for the router.
 pub const CODE: &str = "USDC:eip155:31337";
 /// The seed of BIP 32's first test vector.
-const SEED: &str = "000102030405060708090a0b0c0d0e0f";
+pub const SEED: &str = "000102030405060708090a0b0c0d0e0f";
 /// The payout address: m/44'/60'/0'/0/0 of the seed, as another implementation of BIP 32 derives it (bip_utils, PyPI).
 pub const HOT: &str = "0x022b971dFF0C43305e691DEd7a14367AF19D6407";
 

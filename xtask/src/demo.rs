@@ -283,6 +283,9 @@ fn try_next(world: &World, payments: &[String]) -> anyhow::Result<()> {
     say(&format!(
         "curl 'http://{api}/v1/balances' -H 'authorization: Bearer {key}'"
     ))?;
+    say(&format!(
+        "curl -g 'http://{api}/v1/statements?currency=EUR&created[gte]=0&format=csv' -H 'authorization: Bearer {key}'"
+    ))?;
     let config = world.config();
     say(&format!(
         "target/debug/portolan --config {} payment {first}",

@@ -139,7 +139,7 @@ fn read_ask(pairs: Vec<(String, String)>, now_ms: u64, asset: impl Fn(&str) -> O
             _ => bad("unknown_field", "this parameter does not exist"),
         }
     }
-    let until_ms = until_ms.unwrap_or(now_ms);
+    let until_ms = until_ms.unwrap_or_else(|| now_ms.max(from_ms.unwrap_or(0)));
     let mut missing = |at: &str, how: &str| errors.push(FieldError::new(at, "missing", how));
     if currency.is_none() {
         missing("?currency", "a statement is of one currency");
