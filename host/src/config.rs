@@ -257,6 +257,12 @@ impl Config {
             }
             channels.push(channel);
         }
+        // As all paths are: beside the configuration, wherever the router was started.
+        for (_, _, place) in &mut secrets {
+            if let Some(file) = place.strip_prefix("file:") {
+                *place = format!("file:{}", base.join(file).display());
+            }
+        }
         let policy = raw.policy;
         if raw.pricing.markup_bps > MARKUP_MAX_BPS {
             return Err(format!(

@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod configuration;
 mod contract;
 mod cross_border;
 mod faults;
