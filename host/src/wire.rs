@@ -81,7 +81,7 @@ pub struct Minor(pub i128);
 impl Serialize for Minor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match i64::try_from(self.0) {
-            Ok(small) if small < (1 << 53) => serializer.serialize_i64(small),
+            Ok(small) if small.unsigned_abs() < (1 << 53) => serializer.serialize_i64(small),
             _ => serializer.collect_str(&self.0),
         }
     }

@@ -56,7 +56,7 @@ pub fn balance(world: &World, currency: &str) -> (i64, i64, i64) {
 }
 
 /// An account's posted balance: credit less debit.
-fn account(world: &World, name: &str, asset: &str) -> i64 {
+pub fn account(world: &World, name: &str, asset: &str) -> i64 {
     let books = world.admin_call("GET", "/admin/ledger/check", None).unwrap().body;
     let rows = books["balances"].as_array().cloned().unwrap_or_default();
     let row = rows
@@ -66,7 +66,7 @@ fn account(world: &World, name: &str, asset: &str) -> i64 {
     row.map_or(0, |row| number(&row, "credit") - number(&row, "debit"))
 }
 
-fn until_settled(world: &World, payment: &Reply, status: &str) -> Reply {
+pub fn until_settled(world: &World, payment: &Reply, status: &str) -> Reply {
     let id = payment.text_at("/id").to_owned();
     world
         .await_payment(&id, |reply| reply.text_at("/settlement/status") == status)

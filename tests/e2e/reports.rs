@@ -1,6 +1,6 @@
 //! Reconciliation: an acquirer's report against the books, with lines that are missing, doubled, short and nobody's.
 
-use crate::cross_border::{balance, eur_to_hkd, pay, with_desks};
+use crate::cross_border::{account, balance, eur_to_hkd, pay, until_settled, with_desks};
 use crate::payments::silent;
 use portolan_tests::{Reply, World, call};
 use serde_json::{Value, json};
@@ -141,5 +141,92 @@ fn a_report_ends_what_was_unknown() {
         (shown.text_at("/status"), shown.body["amount_settled"].as_u64()),
         ("succeeded", Some(1_904))
     );
+    world.assert_books().unwrap();
+}
+
+/// To an account that the desk pays out of what it has.
+fn to_germany(cents: u64) -> Value {
+    json!({
+        "amount": cents, "currency": "EUR", "reference": "invoice 4711",
+        "beneficiary": {
+            "type": "company", "name": "Lampen GmbH", "country": "DE",
+            "account": { "iban": "DE89370400440532013000" },
+        },
+    })
+}
+
+/// What is settled and paid out is gone: a refund of it is refused, not owed. What is still there is given back once.
+#[test]
+fn a_refund_of_what_is_settled_takes_what_is_available() {
+    let world = World::start(with_desks(&[&[]])).unwrap();
+    let paid = world.pay("4242424242424242", 10_000).unwrap();
+    assert_eq!(take(&world, &report(&world)).body["matched"], 1);
+    let out = world.post("/v1/payouts", &to_germany(9_000)).unwrap();
+    assert_eq!(out.status, 200, "{}", out.text);
+    let refund = |cents: u64| {
+        let body = json!({ "payment": paid.text_at("/id"), "amount": cents });
+        world.post("/v1/refunds", &body).unwrap()
+    };
+    let too_much = refund(2_000);
+    assert_eq!(
+        (too_much.status, too_much.text_at("/code")),
+        (409, "insufficient_balance"),
+        "{}",
+        too_much.text
+    );
+    let given = refund(400);
+    assert_eq!(given.text_at("/status"), "succeeded", "{}", given.text);
+    assert_eq!(balance(&world, "EUR").0, 600);
+    // The provider's line about the refund takes nothing from the shop a second time.
+    let taken = take(&world, &report(&world));
+    assert_eq!(
+        (taken.body["matched"].as_u64(), breaks(&taken).len()),
+        (Some(1), 0),
+        "{}",
+        taken.text
+    );
+    assert_eq!(balance(&world, "EUR").0, 600);
+    world.assert_books().unwrap();
+}
+
+/// The report comes while the exchange is held; then it is done, out of what is available now.
+#[test]
+fn what_is_settled_before_its_exchange_is_exchanged_once() {
+    let world = World::start(with_desks(&[&[]])).unwrap();
+    let quote = eur_to_hkd(&world, 20_921);
+    world.move_market(0, -100).unwrap();
+    let held = pay(&world, &quote, &json!({ "max_slippage_bps": 50 }));
+    assert_eq!(held.text_at("/settlement/status"), "manual", "{}", held.text);
+    assert_eq!(take(&world, &report(&world)).body["matched"], 1);
+    assert_eq!(balance(&world, "EUR"), (20_921, 0, 0));
+    let task = world.admin_call("GET", "/admin/tasks", None).unwrap();
+    let path = format!("/admin/tasks/{}/resolve", task.text_at("/tasks/0/id"));
+    let word = json!({ "resolution": "convert_now", "by": "ada", "reason": "the shop agreed" });
+    let resolved = world.admin_call("POST", &path, Some(&word)).unwrap();
+    assert_eq!(resolved.status, 200, "{}", resolved.text);
+    until_settled(&world, &held, "succeeded");
+    assert_eq!(balance(&world, "EUR"), (0, 0, 0));
+    assert_eq!(account(&world, "fx:position", "EUR"), 0);
+    world.assert_books().unwrap();
+}
+
+/// The same, but the shop paid it out meanwhile: nothing is exchanged that is not there, and a human is asked again.
+#[test]
+fn what_was_paid_out_is_not_exchanged() {
+    let world = World::start(with_desks(&[&[]])).unwrap();
+    let quote = eur_to_hkd(&world, 20_921);
+    world.move_market(0, -100).unwrap();
+    let held = pay(&world, &quote, &json!({ "max_slippage_bps": 50 }));
+    assert_eq!(take(&world, &report(&world)).body["matched"], 1);
+    assert_eq!(world.post("/v1/payouts", &to_germany(20_000)).unwrap().status, 200);
+    let task = world.admin_call("GET", "/admin/tasks", None).unwrap();
+    let path = format!("/admin/tasks/{}/resolve", task.text_at("/tasks/0/id"));
+    let word = json!({ "resolution": "convert_now", "by": "ada", "reason": "the shop agreed" });
+    world.admin_call("POST", &path, Some(&word)).unwrap();
+    until_settled(&world, &held, "manual");
+    assert_eq!(world.desk_records(0).unwrap()["conversions"], json!([]));
+    assert_eq!(balance(&world, "EUR").0, 921);
+    let tasks = world.admin_call("GET", "/admin/tasks", None).unwrap();
+    assert_eq!(tasks.text_at("/tasks/0/kind"), "conversion_held", "{}", tasks.text);
     world.assert_books().unwrap();
 }

@@ -1,7 +1,7 @@
 //! A stablecoin on a real chain: deposits with confirmations, a reorg, too little, too much, late; payouts, fifty at once,
 //! gas that is too dear.
 
-use crate::cross_border::{balance, with_desks};
+use crate::cross_border::{account, balance, with_desks};
 use portolan_tests::chain::{CHAIN, CODE, Chain, HOT};
 use portolan_tests::{Options, Reply, World};
 use serde_json::{Value, json};
@@ -123,6 +123,59 @@ fn too_much_too_little_and_too_late_belong_to_somebody() {
         .map(|(kind, units)| ((*kind).to_owned(), shown(*units)))
         .collect();
     assert_eq!(found, expected);
+    assert_eq!(available(&world), 3 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+fn await_tasks(world: &World, expected: &[(&str, u128)]) {
+    let shown = |(kind, units): &(&str, u128)| ((*kind).to_owned(), format!("{units}.000000000000000000 {CODE}"));
+    let expected: Vec<_> = expected.iter().map(shown).collect();
+    let started = std::time::Instant::now();
+    loop {
+        let mut found = tasks(world);
+        found.sort();
+        if found == expected {
+            return;
+        }
+        assert!(started.elapsed().as_secs() < 60, "{found:?}, not {expected:?}");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+}
+
+/// Everybody can pay to an address at any time: each deposit is booked once, and once it went back nothing is left.
+#[test]
+fn what_comes_after_the_money_is_booked_too_and_given_back_by_a_human() {
+    let chain = Chain::start().unwrap();
+    let world = with_chain(&chain, "action_ms = 4000", "");
+    let (paid, late) = (pay(&world, 3 * TOKEN), pay(&world, 3 * TOKEN));
+    let come = |payment: &Reply, tokens: u128| {
+        chain
+            .pay(payment.text_at("/next_action/value"), tokens * TOKEN)
+            .unwrap();
+        chain.mine(3).unwrap();
+    };
+    come(&paid, 3);
+    until(&world, &paid, "succeeded");
+    until(&world, &late, "canceled");
+    come(&paid, 2);
+    await_tasks(&world, &[("excess", 2)]);
+    come(&paid, 1);
+    await_tasks(&world, &[("excess", 3)]);
+    come(&late, 3);
+    await_tasks(&world, &[("excess", 3), ("late_success", 3)]);
+    come(&late, 1);
+    await_tasks(&world, &[("excess", 3), ("late_success", 4)]);
+    let suspended = || account(&world, "suspense:unmatched", CODE);
+    assert_eq!(i128::from(suspended()), 7 * i128::try_from(TOKEN).unwrap());
+    world.assert_books().unwrap();
+    let open = world.admin_call("GET", "/admin/tasks", None).unwrap();
+    for task in open.body["tasks"].as_array().unwrap() {
+        let path = format!("/admin/tasks/{}/resolve", task["id"].as_str().unwrap());
+        let word = json!({ "resolution": "refunded_outside", "by": "ann", "reason": "sent back by hand" });
+        let resolved = world.admin_call("POST", &path, Some(&word)).unwrap();
+        assert_eq!(resolved.status, 200, "{}", resolved.text);
+    }
+    assert_eq!((suspended(), tasks(&world)), (0, vec![]));
     assert_eq!(available(&world), 3 * TOKEN);
     world.assert_books().unwrap();
 }

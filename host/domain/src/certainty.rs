@@ -19,7 +19,7 @@ pub enum Certainty {
 }
 
 /// How one write ended.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Write {
     NotSent,
     Refused,
@@ -52,6 +52,13 @@ pub fn ceiling(exchanges: &[Exchange]) -> Certainty {
     } else {
         Certainty::Clear
     }
+}
+
+/// Whether the provider knew a write when it came: it took it, or said why not. What is then still unknown (a copy of what
+/// it has, say) does not become undone because it is not found.
+pub fn was_known(exchanges: &[Exchange]) -> bool {
+    let mut writes = exchanges.iter().filter(|it| it.request.effect == Effect::Write);
+    writes.any(|it| matches!(write_end(it), Write::Clear | Write::TurnedDown))
 }
 
 /// A read that got a whole, successful reply.

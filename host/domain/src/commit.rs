@@ -22,8 +22,10 @@ pub enum TimerKind {
     ActionExpiry,
     /// The authorization lapses.
     AuthorizationExpiry,
-    /// The next leg of the payment is to be done: by the payment's own id, not an operation's.
+    /// The payment's next leg is to be done, or its next attempt: by the payment's own id, not an operation's.
     Advance,
+    /// Somebody told of news about the operation, and it could not be asked about then.
+    Hint,
 }
 
 impl TimerKind {
@@ -34,6 +36,7 @@ impl TimerKind {
             Self::ActionExpiry => "action_expiry",
             Self::AuthorizationExpiry => "authorization_expiry",
             Self::Advance => "advance",
+            Self::Hint => "hint",
         }
     }
 
@@ -44,6 +47,7 @@ impl TimerKind {
             Self::ActionExpiry,
             Self::AuthorizationExpiry,
             Self::Advance,
+            Self::Hint,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == word)

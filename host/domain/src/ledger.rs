@@ -1,5 +1,5 @@
-//! Double entry: accounts, balanced entries with a pending and a posted layer, balances as sums of entries. Which event
-//! posts what is in [`rules`].
+//! Double entry: accounts, balanced entries with a pending and a posted layer, balances as sums of entries. From
+//! where to where money moves is in [`rules`], which fact posts what in [`crate::payment`].
 
 pub mod rules;
 

@@ -51,6 +51,11 @@ impl Kind {
         }
     }
 
+    /// Whether its being done means that this much was taken or given back: for the others the amount says nothing.
+    fn moves(self) -> bool {
+        matches!(self, Self::Capture | Self::Refund)
+    }
+
     /// Whether it is an attempt's own operation: it brings or pays the money. The others follow such a one, or price.
     pub fn is_attempt(self) -> bool {
         match self {
@@ -60,6 +65,11 @@ impl Kind {
             }
         }
     }
+}
+
+/// Whether a channel may take this for a payout: in the payout's asset, or in a currency.
+fn is_plain_fee(fee: &Money, paid: &Money) -> bool {
+    fee.asset() == paid.asset() || Asset::currency(fee.asset().code()).as_ref() == Some(fee.asset())
 }
 
 /// What the provider needs to know of a card, without the digits.
@@ -359,10 +369,18 @@ impl Operation {
 }
 
 impl Operation {
-    /// Why an outcome cannot be this operation's, whoever says so: an exchange of other amounts than were agreed, more back
-    /// than went out.
+    /// Why an outcome cannot be this operation's, whoever says so: more than was asked, an exchange of other amounts than
+    /// were agreed, more back than went out, another currency.
     pub fn contradiction(&self, outcome: &Outcome) -> Option<String> {
+        let asked = &self.amount;
         match (outcome, &self.input) {
+            (Outcome::Accepted { authorized, .. }, _) if !authorized.fits_in(asked) => {
+                Some(format!("{authorized} for the {asked} that were asked"))
+            }
+            (Outcome::Standing(standing), _) => self.misses(standing),
+            (Outcome::Sent { fee: Some(fee), .. }, _) if !is_plain_fee(fee, asked) => {
+                Some(format!("a fee of {fee} for {asked}"))
+            }
             (Outcome::Converted { sold, bought, .. }, Input::Convert(agreed)) => {
                 let keeps = *sold == agreed.sell && agreed.buy.fits_in(bought);
                 let why = || format!("{sold} for {bought}, agreed were {} for {}", agreed.sell, agreed.buy);
@@ -372,11 +390,29 @@ impl Operation {
             (Outcome::Returned { amount, .. }, _) if amount.is_zero() || !amount.fits_in(&self.amount) => {
                 Some(format!("{amount} came back of {}", self.amount))
             }
-            (Outcome::Done { amount, .. }, _) if !amount.fits_in(&self.amount) => {
-                Some(format!("{amount}, asked were {}", self.amount))
+            (Outcome::Done { amount, .. }, _) if !amount.fits_in(asked) => {
+                Some(format!("{amount}, asked were {asked}"))
+            }
+            (Outcome::Done { amount, .. }, _) if self.kind.moves() && amount.is_zero() && !asked.is_zero() => {
+                Some(format!("done, and nothing of the {asked}"))
             }
             _ => None,
         }
+    }
+
+    /// What a standing says beyond its authorization. What was taken may be more, and is booked as an excess.
+    fn misses(&self, standing: &Standing) -> Option<String> {
+        let totals = [&standing.authorized, &standing.captured, &standing.received];
+        let other = totals
+            .into_iter()
+            .flatten()
+            .find(|total| total.asset() != self.amount.asset());
+        if let Some(other) = other {
+            return Some(format!("the provider speaks of {other}, asked were {}", self.amount));
+        }
+        let authorized = standing.authorized.as_ref().filter(|_| self.kind.is_attempt())?;
+        let why = || format!("{authorized} authorized, asked were {}", self.amount);
+        (!authorized.fits_in(&self.amount)).then(why)
     }
 }
 
@@ -698,9 +734,9 @@ pub enum Verdict {
     Unknown(Doubt, Option<Fault>),
 }
 
-/// Puts the ceiling over the adapter's claim. `heard`: whether any request of the operation got a reply.
-pub fn judge(ceiling: Certainty, heard: bool, asked: &Money, claim: Result<Outcome, Fault>) -> Verdict {
-    let claim = claim.and_then(|outcome| check_claim(heard, asked, outcome));
+/// Puts the ceiling over the adapter's claim about an operation. `heard`: whether any of its requests got a reply.
+pub fn judge(operation: &Operation, (ceiling, heard): (Certainty, bool), claim: Result<Outcome, Fault>) -> Verdict {
+    let claim = claim.and_then(|outcome| check_claim(operation, heard, outcome));
     match (ceiling, claim) {
         (Certainty::Unknown, Ok(Outcome::Unknown(why))) => Verdict::Unknown(why, None),
         (Certainty::Unknown, Ok(_)) => {
@@ -736,12 +772,14 @@ fn fault(kind: FaultKind, text: String) -> Fault {
     Fault { kind, text }
 }
 
-fn check_claim(heard: bool, asked: &Money, outcome: Outcome) -> Result<Outcome, Fault> {
-    let claimed = match &outcome {
-        Outcome::Accepted { authorized, .. } => Some(authorized),
-        Outcome::Done { amount, .. } | Outcome::Returned { amount, .. } => Some(amount),
-        Outcome::Converted { sold, .. } => Some(sold),
-        Outcome::Sent { .. } => Some(asked),
+/// A claim that cannot be this operation's is no claim, and neither is success out of silence.
+fn check_claim(operation: &Operation, heard: bool, outcome: Outcome) -> Result<Outcome, Fault> {
+    let is_success = match &outcome {
+        Outcome::Accepted { .. }
+        | Outcome::Done { .. }
+        | Outcome::Returned { .. }
+        | Outcome::Converted { .. }
+        | Outcome::Sent { .. } => true,
         Outcome::Quoted(_)
         | Outcome::Expired
         | Outcome::Page(_)
@@ -749,18 +787,15 @@ fn check_claim(heard: bool, asked: &Money, outcome: Outcome) -> Result<Outcome, 
         | Outcome::Waiting { .. }
         | Outcome::Declined(_)
         | Outcome::NotFound
-        | Outcome::Unknown(_) => None,
+        | Outcome::Unknown(_) => false,
     };
-    match claimed {
-        Some(claimed) if !claimed.fits_in(asked) => Err(fault(
-            FaultKind::ClaimsMore,
-            format!("{claimed} for the {asked} that were asked"),
-        )),
-        Some(_) if !heard => Err(fault(
+    match operation.contradiction(&outcome) {
+        Some(why) => Err(fault(FaultKind::ClaimsMore, why)),
+        None if is_success && !heard => Err(fault(
             FaultKind::ClaimsUnheard,
             "success without any reply of the provider".into(),
         )),
-        Some(_) | None => Ok(outcome),
+        None => Ok(outcome),
     }
 }
 

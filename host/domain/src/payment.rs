@@ -4,14 +4,14 @@
 pub mod conversion;
 pub mod decide;
 pub mod fact;
+mod postings;
 pub mod request;
 pub mod status;
 
 use crate::beneficiary::PayoutTerms;
 use crate::commit::{Change, Timer, TimerKind};
 use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, RefundId};
-use crate::ledger::rules::Movement;
-use crate::ledger::{Account, Hold, Line};
+use crate::ledger::Hold;
 use crate::money::Money;
 use crate::operation::{Action, Instrument, Kind, Memo};
 use conversion::{Conversion, LegState, Step, next_step};
@@ -125,8 +125,12 @@ pub struct Attempt {
     pub memo: Option<Memo>,
     /// What the books hold for it.
     pub hold: Option<Hold>,
-    /// Whether it brought money after it was closed.
-    pub is_late: bool,
+    /// What it brought that nothing waited for: after it was closed, or more than was asked.
+    #[serde(default)]
+    pub late: Option<Money>,
+    /// What of that was given back outside.
+    #[serde(default)]
+    pub late_gone: Option<Money>,
 }
 
 /// A capture, cancel, refund or reversal: one operation each, by its id.
@@ -157,6 +161,9 @@ pub struct FollowUp {
     /// What of a refund the channel has settled.
     #[serde(default)]
     pub settled: Option<Money>,
+    /// Whether it takes from what the merchant has available: what was taken is settled, or was exchanged.
+    #[serde(default)]
+    pub is_from_available: bool,
     /// What the books hold for it.
     pub hold: Option<Hold>,
 }
@@ -278,307 +285,6 @@ impl Payment {
         Ok(())
     }
 
-    /// The table event → postings. Facts without money post nothing, and say so here.
-    fn post(&mut self, change: &mut Change, event: crate::ids::EventId, fact: &Fact) {
-        match fact {
-            Fact::AttemptStarted { attempt, .. } => {
-                let amount = self.amount.clone();
-                self.hold_for_attempt(change, event, *attempt, &amount);
-            }
-            Fact::AttemptDeclined { attempt, .. }
-            | Fact::AttemptNoEffect { attempt, .. }
-            | Fact::AttemptReleased { attempt, .. } => self.release_attempt(change, event, *attempt),
-            Fact::Authorized { attempt, amount } => {
-                let held = self.attempt(*attempt).and_then(|attempt| attempt.hold.as_ref());
-                if held.is_some_and(|hold| hold.amount != *amount) {
-                    self.release_attempt(change, event, *attempt);
-                    self.hold_for_attempt(change, event, *attempt, amount);
-                }
-            }
-            Fact::Captured {
-                attempt,
-                amount,
-                is_final,
-                ..
-            } => {
-                self.post_capture(change, event, *attempt, amount, *is_final);
-            }
-            Fact::FollowUpStarted {
-                operation,
-                kind: Kind::Refund,
-                amount,
-                attempt,
-                ..
-            } => self.hold_for_refund(change, event, (*operation, *attempt), amount),
-            Fact::FollowUpStarted {
-                operation,
-                kind: Kind::Convert,
-                amount,
-                ..
-            } => {
-                let lines = Movement::sell(&self.merchant).hold(amount);
-                let entry = self.entry(change, event, None, lines);
-                self.keep_hold(*operation, entry, amount.clone());
-            }
-            Fact::Converted {
-                operation,
-                channel,
-                sold,
-                bought,
-                owed,
-            } => {
-                let hold = self.follow_up_mut(*operation).and_then(|it| it.hold.take());
-                let mut lines = Movement::exchange(&self.merchant, channel, (sold, bought, owed));
-                if let Some(hold) = &hold {
-                    lines.extend(Movement::sell(&self.merchant).release(&hold.amount));
-                }
-                self.entry(change, event, hold.map(|hold| hold.entry), lines);
-            }
-            Fact::Returned { attempt, amount, .. } => {
-                let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else {
-                    return;
-                };
-                let lines = Movement::returned(&channel, &self.merchant).post(amount);
-                self.entry(change, event, None, lines);
-            }
-            Fact::Settled {
-                channel,
-                gross,
-                fee,
-                is_refund,
-                ..
-            } => {
-                // What was exchanged is the merchant's already, in another asset.
-                let is_exchanged = self.conversion.as_ref().is_some_and(|it| it.given.is_some());
-                let owner = Some(&self.merchant).filter(|_| !is_exchanged);
-                let lines = Movement::settled(channel, owner, (gross, fee), *is_refund);
-                self.entry(change, event, None, lines);
-            }
-            Fact::FollowUpFailed { operation, .. } => self.release_follow_up(change, event, *operation),
-            Fact::Refunded { operation, amount } => self.post_refund(change, event, *operation, amount),
-            Fact::LateSuccess { attempt, amount } => {
-                let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else {
-                    return;
-                };
-                let movement = match self.payout {
-                    Some(_) => Movement::unmatched_payout(&channel),
-                    None => Movement::unmatched(&channel),
-                };
-                self.entry(change, event, None, movement.post(amount));
-            }
-            Fact::LateSettled { attempt, amount } => {
-                let Some(channel) = self.attempt(*attempt).map(|attempt| attempt.channel.clone()) else {
-                    return;
-                };
-                self.entry(change, event, None, Movement::unmatched_gone(&channel).post(amount));
-            }
-            Fact::Created { .. }
-            | Fact::RateLocked { .. }
-            | Fact::Requoted { .. }
-            | Fact::ConversionHeld { .. }
-            | Fact::MethodSet
-            | Fact::ActionRequired { .. }
-            | Fact::Resumed { .. }
-            | Fact::AttemptPending { .. }
-            | Fact::OutcomeUnknown { .. }
-            | Fact::CodeRequired
-            | Fact::Failed { .. }
-            | Fact::Canceled { .. }
-            | Fact::RestReleased
-            | Fact::FollowUpStarted { .. }
-            | Fact::FollowUpUnknown { .. } => {}
-        }
-    }
-
-    fn entry(
-        &mut self,
-        change: &mut Change,
-        event: crate::ids::EventId,
-        resolves: Option<u32>,
-        lines: Vec<Line>,
-    ) -> u32 {
-        self.entries += 1;
-        change.entry(self, event, resolves, lines);
-        self.entries
-    }
-
-    fn collect_movement(&self, attempt: AttemptId) -> Option<Movement> {
-        let channel = &self.attempt(attempt)?.channel;
-        Some(match self.payout {
-            Some(_) => Movement::pay(channel, &self.merchant),
-            None if self.is_settled_at_once() => Movement::collect_settled(channel, &self.merchant),
-            None => Movement::collect(channel, &self.merchant),
-        })
-    }
-
-    /// A token that arrived is there: nobody has to settle it.
-    fn is_settled_at_once(&self) -> bool {
-        matches!(self.instrument, Some(Instrument::Token(_)))
-    }
-
-    fn refund_movement(&self, channel: &ChannelId) -> Movement {
-        if self.is_settled_at_once() {
-            Movement::pay(channel, &self.merchant)
-        } else {
-            Movement::refund(channel, &self.merchant)
-        }
-    }
-
-    /// Holds what a refund takes from the merchant: the payer's currency, or, once it was exchanged, the share of what the
-    /// merchant got for it. It must be there.
-    fn hold_for_refund(
-        &mut self,
-        change: &mut Change,
-        event: crate::ids::EventId,
-        (operation, attempt): (OperationId, AttemptId),
-        amount: &Money,
-    ) {
-        let Some(channel) = self.attempt(attempt).map(|attempt| attempt.channel.clone()) else {
-            return;
-        };
-        let (movement, held) = match self.share_of_refund(amount) {
-            Some(share) => (Movement::give_up(&self.merchant), share),
-            None => (self.refund_movement(&channel), amount.clone()),
-        };
-        // What was exchanged, or came as a token, is the merchant's to pay out: a refund may find it gone.
-        if held.asset() != amount.asset() || self.is_settled_at_once() {
-            change.covers = Some((Account::MerchantAvailable(self.merchant.clone()), held.clone()));
-        }
-        let entry = self.entry(change, event, None, movement.hold(&held));
-        if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some()) {
-            conversion.taken_back = conversion
-                .taken_back
-                .plus(&held)
-                .unwrap_or_else(|_| conversion.taken_back.clone());
-        }
-        self.keep_hold(operation, entry, held);
-    }
-
-    /// The share of what the merchant got that belongs to one more refund; `None` where nothing was exchanged.
-    fn share_of_refund(&self, amount: &Money) -> Option<Money> {
-        let conversion = self.conversion.as_ref()?;
-        let given = conversion.given.as_ref()?;
-        // Where the exact share is out of range, the merchant gives up what is left: never another currency.
-        let rest = || given.minus(&conversion.taken_back).ok();
-        self.exact_share(conversion, amount).or_else(rest)
-    }
-
-    fn exact_share(&self, conversion: &Conversion, amount: &Money) -> Option<Money> {
-        let mut in_flight = self.in_flight(Kind::Refund).filter(|it| it.hold.is_some());
-        let before = in_flight.try_fold(self.refunded.clone(), |sum, it| sum.plus(&it.amount).ok())?;
-        conversion.share_of_refund(&before.plus(amount).ok()?, &self.captured)
-    }
-
-    fn keep_hold(&mut self, operation: OperationId, entry: u32, amount: Money) {
-        if let Some(follow_up) = self.follow_up_mut(operation) {
-            follow_up.hold = Some(Hold { entry, amount });
-        }
-    }
-
-    fn hold_for_attempt(&mut self, change: &mut Change, event: crate::ids::EventId, id: AttemptId, amount: &Money) {
-        let Some(movement) = self.collect_movement(id) else {
-            return;
-        };
-        let entry = self.entry(change, event, None, movement.hold(amount));
-        if let Some(attempt) = self.attempt_mut(id) {
-            attempt.hold = Some(Hold {
-                entry,
-                amount: amount.clone(),
-            });
-        }
-    }
-
-    fn release_attempt(&mut self, change: &mut Change, event: crate::ids::EventId, id: AttemptId) {
-        let Some(movement) = self.collect_movement(id) else {
-            return;
-        };
-        if let Some(hold) = self.attempt_mut(id).and_then(|attempt| attempt.hold.take()) {
-            self.entry(change, event, Some(hold.entry), movement.release(&hold.amount));
-        }
-    }
-
-    /// Posts a capture and lets the hold go; what may still be captured is held anew, linked in the same commit.
-    fn post_capture(
-        &mut self,
-        change: &mut Change,
-        event: crate::ids::EventId,
-        id: AttemptId,
-        amount: &Money,
-        is_final: bool,
-    ) {
-        let Some(movement) = self.collect_movement(id) else {
-            return;
-        };
-        let hold = self.attempt_mut(id).and_then(|attempt| attempt.hold.take());
-        let mut lines = movement.post(amount);
-        let resolves = hold.as_ref().map(|hold| hold.entry);
-        if let Some(hold) = &hold {
-            lines.extend(movement.release(&hold.amount));
-        }
-        lines.extend(self.fee_of_payout(id));
-        self.entry(change, event, resolves, lines);
-        let rest = hold
-            .and_then(|hold| hold.amount.minus(amount).ok())
-            .filter(|rest| !rest.is_zero());
-        if let Some(rest) = rest.filter(|_| !is_final) {
-            self.hold_for_attempt(change, event, id, &rest);
-        }
-    }
-
-    /// What the channel took for a payout comes out of what lies there, at the router's cost.
-    fn fee_of_payout(&self, id: AttemptId) -> Vec<Line> {
-        let channel = self.attempt(id).map(|attempt| &attempt.channel);
-        let fee = self.payout.as_ref().and_then(|payout| payout.fee.as_ref());
-        match (channel, fee.filter(|fee| !fee.is_zero())) {
-            (Some(channel), Some(fee)) => Movement::fee(channel).post(fee),
-            _ => vec![],
-        }
-    }
-
-    /// The movement that a follow-up's hold stands for.
-    fn held_movement(&self, operation: OperationId) -> Option<Movement> {
-        let follow_up = self.follow_up(operation)?;
-        let hold = follow_up.hold.as_ref()?;
-        Some(match follow_up.kind {
-            Kind::Convert => Movement::sell(&self.merchant),
-            _ if hold.amount.asset() != self.amount.asset() => Movement::give_up(&self.merchant),
-            _ => self.refund_movement(&follow_up.channel),
-        })
-    }
-
-    /// A refund or an exchange that was certainly not done: what was held for it is free again.
-    fn release_follow_up(&mut self, change: &mut Change, event: crate::ids::EventId, id: OperationId) {
-        let Some(movement) = self.held_movement(id) else { return };
-        let Some(hold) = self.follow_up_mut(id).and_then(|it| it.hold.take()) else {
-            return;
-        };
-        self.entry(change, event, Some(hold.entry), movement.release(&hold.amount));
-        if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some()) {
-            conversion.taken_back = conversion
-                .taken_back
-                .minus(&hold.amount)
-                .unwrap_or_else(|_| conversion.taken_back.clone());
-        }
-    }
-
-    /// A refund that is done. At the original rate the merchant gives up the share that it got; the payer's currency comes
-    /// out of the router's position.
-    fn post_refund(&mut self, change: &mut Change, event: crate::ids::EventId, id: OperationId, amount: &Money) {
-        let Some(movement) = self.held_movement(id) else { return };
-        let found = self
-            .follow_up_mut(id)
-            .and_then(|it| Some((it.channel.clone(), it.hold.take()?)));
-        let Some((channel, hold)) = found else { return };
-        let mut lines = movement.release(&hold.amount);
-        if hold.amount.asset() == amount.asset() {
-            lines.extend(movement.post(amount));
-        } else {
-            lines.extend(movement.post(&hold.amount));
-            lines.extend(Movement::refund_from_position(&channel).post(amount));
-        }
-        self.entry(change, event, Some(hold.entry), lines);
-    }
-
     /// What a fact means for the convert leg.
     fn follow_legs(&mut self, fact: &Fact) {
         let follow_up = fact.follow_up().and_then(|id| self.follow_up(id));
@@ -596,8 +302,14 @@ impl Payment {
             (Fact::ConversionHeld { .. }, _) => conversion.state = LegState::Manual,
             (Fact::Failed { .. } | Fact::Canceled { .. }, _) => conversion.state = LegState::Compensated,
             (Fact::FollowUpFailed { .. }, Some((Kind::Capture | Kind::Cancel, _))) => conversion.refusals += 1,
-            (Fact::Refunded { .. }, _) if conversion.state == LegState::Compensating && is_back => {
-                conversion.state = LegState::Compensated;
+            (Fact::Refunded { .. }, _) if conversion.state == LegState::Compensating => {
+                conversion.state = if is_back {
+                    LegState::Compensated
+                } else {
+                    LegState::Planned
+                };
+                // Given back once, and not all of it: not again by itself.
+                conversion.is_stuck = !is_back;
             }
             (Fact::FollowUpFailed { .. }, Some((Kind::Refund, _))) if conversion.state == LegState::Compensating => {
                 conversion.state = LegState::Planned;
@@ -635,11 +347,17 @@ impl Payment {
                 }
             }
             Fact::Settled { gross, .. } => {
-                let before = self
-                    .settled
-                    .take()
-                    .unwrap_or_else(|| Money::zero(gross.asset().clone()));
-                self.settled = Some(before.plus(gross).unwrap_or(before));
+                self.settled = sum_of(self.settled.take(), gross);
+            }
+            Fact::LateSuccess { attempt, amount } => {
+                if let Some(attempt) = self.attempt_mut(*attempt) {
+                    attempt.late = sum_of(attempt.late.take(), amount);
+                }
+            }
+            Fact::LateSettled { attempt, amount } => {
+                if let Some(attempt) = self.attempt_mut(*attempt) {
+                    attempt.late_gone = sum_of(attempt.late_gone.take(), amount);
+                }
             }
             Fact::Authorized { amount, .. } => self.authorized = amount.clone(),
             Fact::Captured { amount, operation, .. } => {
@@ -676,5 +394,13 @@ impl Payment {
             operation,
             due_ms,
         }
+    }
+}
+
+/// One more, or the same where the sum is out of range.
+fn sum_of(before: Option<Money>, more: &Money) -> Option<Money> {
+    match before {
+        Some(before) => Some(before.plus(more).unwrap_or(before)),
+        None => Some(more.clone()),
     }
 }

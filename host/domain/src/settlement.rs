@@ -1,11 +1,11 @@
 //! Settlement: what a provider's report says of money that was taken or given back. It owns a report's line and the match
 //! of a line with a payment: what fits is posted, what does not is a break, told with its kind.
 
-use crate::ids::OperationId;
+use crate::ids::{ChannelId, OperationId};
 use crate::money::Money;
 use crate::operation::Kind;
-use crate::payment::Payment;
-use crate::payment::status::FollowUpStatus;
+use crate::payment::status::{AttemptStatus, FollowUpStatus};
+use crate::payment::{Attempt, Payment};
 use serde::{Deserialize, Serialize};
 
 /// One line of a provider's report.
@@ -40,6 +40,8 @@ pub enum BreakKind {
     FeeDiff,
     /// It was settled already.
     Duplicate,
+    /// What it is about is not concluded.
+    TooEarly,
 }
 
 impl BreakKind {
@@ -50,6 +52,7 @@ impl BreakKind {
             Self::AmountDiff => "amount_diff",
             Self::FeeDiff => "fee_diff",
             Self::Duplicate => "duplicate",
+            Self::TooEarly => "too_early",
         }
     }
 }
@@ -85,44 +88,79 @@ impl ReportLine {
     }
 }
 
-/// Whether a line about that operation fits the payment.
-pub fn fits(payment: &Payment, operation: OperationId, line: &ReportLine) -> Result<(), Break> {
+/// Whether a line of that channel about that operation fits the payment.
+pub fn fits(payment: &Payment, channel: &ChannelId, operation: OperationId, line: &ReportLine) -> Result<(), Break> {
     if !line.adds_up() {
         let why = format!("{} less {} is not {}", line.gross, line.fee, line.net);
         return Err(broken(BreakKind::FeeDiff, why));
     }
-    let follow_up = payment.follow_up(operation);
-    let is_refund = follow_up.is_some_and(|it| it.kind == Kind::Refund);
+    let (done, settled) = taken_by(payment, channel, operation)?;
+    let is_refund = payment.follow_up(operation).is_some_and(|it| it.kind == Kind::Refund);
     if is_refund == line.is_credit {
-        return Err(broken(
-            BreakKind::AmountDiff,
-            "it goes the other way than the books say",
-        ));
+        let why = "it goes the other way than the books say";
+        return Err(broken(BreakKind::AmountDiff, why));
     }
-    let (done, settled) = match follow_up.filter(|_| is_refund) {
-        Some(refund) if refund.status == FollowUpStatus::Succeeded => (refund.amount.clone(), refund.settled.clone()),
-        Some(_) => {
-            return Err(broken(
-                BreakKind::MissingInternal,
-                "the books do not know the refund as done",
-            ));
-        }
-        None => (payment.captured.clone(), payment.settled.clone()),
-    };
-    let left = match settled {
-        Some(settled) => done
-            .minus(&settled)
-            .unwrap_or_else(|_| Money::zero(done.asset().clone())),
-        None => done.clone(),
-    };
+    if payment.in_flight(Kind::Convert).next().is_some() {
+        let why = "it is being exchanged: take the report again once that is known";
+        return Err(broken(BreakKind::TooEarly, why));
+    }
+    let left = left_of(&done, settled.as_ref());
     if left.is_zero() && !done.is_zero() {
         Err(broken(BreakKind::Duplicate, format!("{done} are settled already")))
     } else if line.gross != left {
-        Err(broken(
-            BreakKind::AmountDiff,
-            format!("the report says {}, the books {left}", line.gross),
-        ))
+        let why = format!("the report says {}, the books {left}", line.gross);
+        Err(broken(BreakKind::AmountDiff, why))
     } else {
         Ok(())
     }
+}
+
+/// What of a payment a report may speak of: how much was taken, or given back, through that channel by that operation, and
+/// what of it is settled.
+fn taken_by(payment: &Payment, channel: &ChannelId, operation: OperationId) -> Result<(Money, Option<Money>), Break> {
+    let unknown = |why: &str| Err(broken(BreakKind::MissingInternal, why));
+    if payment.payout.is_some() || payment.is_settled_at_once() {
+        return unknown("the books wait for no settlement of it");
+    }
+    if let Some(refund) = payment.follow_up(operation).filter(|it| it.kind == Kind::Refund) {
+        return match refund.status {
+            _ if refund.channel != *channel => unknown("it went through another channel"),
+            FollowUpStatus::Succeeded => Ok((refund.amount.clone(), refund.settled.clone())),
+            _ => unknown("the books do not know the refund as done"),
+        };
+    }
+    let attempt = match payment.follow_up(operation) {
+        Some(capture) if capture.kind == Kind::Capture => payment.attempt(capture.attempt),
+        Some(_) => return unknown("the books wait for no settlement of it"),
+        None => payment.attempts.iter().find(|attempt| attempt.operation == operation),
+    };
+    match attempt {
+        Some(attempt) if attempt.channel == *channel && has_taken(attempt) => {
+            Ok((payment.captured.clone(), payment.settled.clone()))
+        }
+        Some(_) | None => unknown("the books do not know it as taken through this channel"),
+    }
+}
+
+fn has_taken(attempt: &Attempt) -> bool {
+    matches!(
+        attempt.status,
+        AttemptStatus::Captured | AttemptStatus::Authorized | AttemptStatus::Released
+    )
+}
+
+fn left_of(done: &Money, settled: Option<&Money>) -> Money {
+    let left = settled.map(|settled| done.minus(settled));
+    let nothing = || Money::zero(done.asset().clone());
+    left.map_or_else(|| done.clone(), |left| left.unwrap_or_else(|_| nothing()))
+}
+
+/// What was taken and no report has named yet, and through which attempt.
+pub fn unsettled(payment: &Payment) -> Option<(&Attempt, Money)> {
+    if payment.payout.is_some() || payment.is_settled_at_once() {
+        return None;
+    }
+    let left = left_of(&payment.captured, payment.settled.as_ref());
+    let attempt = payment.attempts.iter().rev().find(|attempt| has_taken(attempt))?;
+    (!left.is_zero()).then_some((attempt, left))
 }

@@ -62,7 +62,7 @@ impl TaskKind {
             ],
             Self::LateSuccess | Self::Excess => &[(
                 Resolution::RefundedOutside,
-                "debits suspense:unmatched, credits the channel's receivable",
+                "takes it out of suspense:unmatched again, where it lay with the channel",
             )],
         }
     }

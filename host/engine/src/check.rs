@@ -6,6 +6,7 @@ use crate::follow_up::Ask;
 use crate::run::{Intent, RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
+use portolan_domain::certainty::was_known;
 use portolan_domain::channel::ChannelFacts;
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned, task_uuid};
 use portolan_domain::exchange::{Effect, Exchange};
@@ -105,8 +106,7 @@ impl Engine {
         let found = self.ports.store.operation(id)?;
         let (operation, exchanges) = owned(found.ok_or(EngineError::NotFound("operation"))?);
         let base = self.load(operation.payment)?;
-        let is_late =
-            is_hinted && (is_closed_authorization(&base.payment, &operation) || is_paid_out(&base.payment, &operation));
+        let is_late = is_hinted && may_come_late(&base.payment, &operation);
         if is_settled(&base.payment, &operation) && !is_late {
             return self.close_check(base, &operation).await;
         }
@@ -125,14 +125,7 @@ impl Engine {
         self.ports.steps.reached("after_status");
         let exchanges = with_checks(exchanges, asked);
         match finding {
-            Finding::Known(Verdict::Proven(Outcome::Standing(standing)))
-                if is_late && matches!(standing.state, State::Captured | State::Authorized) =>
-            {
-                let verdict = Verdict::Proven(Outcome::Standing(standing));
-                self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
-            }
-            Finding::Known(Verdict::Proven(outcome)) if is_late && came_late(&outcome, &base.payment, &operation) => {
-                let verdict = Verdict::Proven(outcome);
+            Finding::Known(verdict) if is_late && came_late(&verdict, &base.payment, &operation) => {
                 self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
             }
             // Whoever hinted tells again: the money may have come.
@@ -178,14 +171,6 @@ impl Engine {
             },
             Outcome::Unknown(doubt) => Finding::Unknown(doubt.why),
             Outcome::Waiting { .. } => Finding::Unknown("the provider is at it".into()),
-            Outcome::Standing(standing)
-                if [&standing.authorized, &standing.captured]
-                    .into_iter()
-                    .flatten()
-                    .any(|amount| amount.asset() != operation.amount.asset()) =>
-            {
-                Finding::Unknown("the provider speaks of another currency".into())
-            }
             Outcome::Standing(standing) if standing.state == State::Waiting && !operation.kind.is_attempt() => {
                 Finding::Unknown("the provider is at it".into())
             }
@@ -315,11 +300,13 @@ impl Engine {
                 .as_ref()
                 .is_none_or(|method| !self.ports.vault.has_code(method.id, now_ms));
         let again = writes(&exchanges).filter(|exchange| exchange.run % 2 == 0).count() <= SENT_AGAIN_MAX;
-        if lacks_code {
+        // The provider knew it once: that it cannot find it now does not make it undone.
+        let was_known = operation.progress == Progress::Waiting || was_known(&exchanges);
+        if lacks_code && !was_known {
             self.require_code(base, operation, exchanges).await
-        } else if is_young && again && self.compare_with_journal(&operation, &exchanges, 0).is_ok() {
+        } else if is_young && again && !lacks_code && self.compare_with_journal(&operation, &exchanges, 0).is_ok() {
             self.send_again(base, operation, (method, exchanges)).await
-        } else if self.lives_on(&operation) {
+        } else if was_known || self.lives_on(&operation) {
             self.still_unknown(base, operation, exchanges).await.map(drop)
         } else {
             let verdict = Verdict::Proven(Outcome::NotFound);
@@ -360,8 +347,8 @@ impl Engine {
         let prefix = until_write(&intent.before);
         let ran = self.run_on(&operation, method.as_ref(), &mut intent, prefix).await?;
         let exchanges = intent.with(ran.exchanges);
-        if let (Some(why), true) = (refusal(&ran.verdict), self.lives_on(&operation)) {
-            tracing::info!(operation = %operation.id, why, "the copy was refused, the first one may still be taken");
+        if let Some(why) = proves_nothing(&ran.verdict, self.lives_on(&operation)) {
+            tracing::info!(operation = %operation.id, why, "what became of the copy does not settle the first one");
             return self.still_unknown(intent.base, operation, exchanges).await.map(drop);
         }
         self.apply(
@@ -490,11 +477,13 @@ impl Engine {
     }
 }
 
-/// Why a verdict says that nothing happened.
-fn refusal(verdict: &Verdict) -> Option<&str> {
+/// Why what became of a copy says nothing of what left before it: it did not get there, or it was refused where the first
+/// one stays good.
+fn proves_nothing(verdict: &Verdict, lives_on: bool) -> Option<&str> {
     match verdict {
         Verdict::NoEffect(fault) => Some(&fault.text),
-        Verdict::Proven(Outcome::Declined(decline)) => Some(&decline.reason),
+        Verdict::Proven(Outcome::NotFound) => Some("not found"),
+        Verdict::Proven(Outcome::Declined(decline)) if lives_on => Some(&decline.reason),
         Verdict::Proven(_) | Verdict::Unknown(..) => None,
     }
 }
@@ -535,19 +524,37 @@ fn is_open(payment: &Payment, operation: &Operation) -> bool {
     }
 }
 
-/// What comes late and counts: a payout that came back, or one that went out although its attempt was closed.
-fn came_late(outcome: &Outcome, payment: &Payment, operation: &Operation) -> bool {
+/// Whether something may still come of what the books have concluded.
+fn may_come_late(payment: &Payment, operation: &Operation) -> bool {
+    is_closed_authorization(payment, operation)
+        || is_paid_out(payment, operation)
+        || payment.is_settled_at_once() && is_captured(payment, operation)
+}
+
+/// What comes late and counts: money for a closed attempt, more of it than was asked where everybody can pay, a payout that
+/// came back, or one that went out although its attempt was closed.
+fn came_late(verdict: &Verdict, payment: &Payment, operation: &Operation) -> bool {
+    let Verdict::Proven(outcome) = verdict else {
+        return false;
+    };
     match outcome {
         Outcome::Returned { .. } | Outcome::Declined(_) => is_paid_out(payment, operation),
-        Outcome::Standing(standing) => standing.received.as_ref().is_some_and(|received| !received.is_zero()),
+        Outcome::Standing(standing) => {
+            matches!(standing.state, State::Captured | State::Authorized)
+                || standing.received.as_ref().is_some_and(|received| !received.is_zero())
+        }
         Outcome::Sent { is_final, .. } => *is_final && is_closed_authorization(payment, operation),
         _ => false,
     }
 }
 
 fn is_paid_out(payment: &Payment, operation: &Operation) -> bool {
+    operation.kind == Kind::Pay && is_captured(payment, operation)
+}
+
+fn is_captured(payment: &Payment, operation: &Operation) -> bool {
     let status = payment.attempt(operation.attempt).map(|attempt| attempt.status);
-    operation.kind == Kind::Pay && status == Some(AttemptStatus::Captured)
+    operation.kind.is_attempt() && status == Some(AttemptStatus::Captured)
 }
 
 fn is_closed_authorization(payment: &Payment, operation: &Operation) -> bool {

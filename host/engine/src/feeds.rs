@@ -14,8 +14,6 @@ use tokio::sync::watch;
 const AGAIN: Duration = Duration::from_secs(5);
 /// The shortest time between two polls of one feed.
 const AT_LEAST: Duration = Duration::from_millis(200);
-/// So often a page whose news cannot be dealt with is read again; then the rest of it goes on without them.
-const TRIES: u32 = 5;
 
 impl Engine {
     /// Reads every channel's feed until `stop` says so.
@@ -33,12 +31,11 @@ impl Engine {
     }
 
     async fn follow(self: Arc<Self>, facts: ChannelFacts, mut stop: watch::Receiver<bool>) {
-        let mut failures = 0_u32;
         while !*stop.borrow() {
-            let wait = match self.poll(&facts, &mut failures).await {
+            let wait = match self.poll(&facts).await {
                 Ok(wait) => wait.max(AT_LEAST),
                 Err(error) => {
-                    tracing::warn!(channel = %facts.id, %error, failures, "a feed could not be read");
+                    tracing::warn!(channel = %facts.id, %error, "a feed could not be read");
                     AGAIN
                 }
             };
@@ -49,9 +46,9 @@ impl Engine {
         }
     }
 
-    /// One page: what it tells of is dealt with before its place is noted. One subject that cannot be dealt with must not
-    /// hold up all that come after it: after `failures` of this page its operation's own timer is left to ask.
-    async fn poll(&self, facts: &ChannelFacts, failures: &mut u32) -> Result<Duration, EngineError> {
+    /// One page: what it tells of is dealt with, or on disk as a timer, before its place is noted. One subject that cannot be
+    /// dealt with holds up none that come after it.
+    async fn poll(&self, facts: &ChannelFacts) -> Result<Duration, EngineError> {
         let store = &self.ports.store;
         let before = store.cursor(&facts.id)?;
         let nobody = Name::parse("feed").ok_or(EngineError::NotFound("name"))?;
@@ -72,18 +69,11 @@ impl Engine {
             }
         };
         for subject in &page.subjects {
-            match self.deal_with(&facts.id, std::slice::from_ref(subject)).await {
-                Ok(()) => {}
-                Err(error) if *failures >= TRIES => {
-                    tracing::error!(channel = %facts.id, %error, ?subject, "a feed's news is passed over");
-                }
-                Err(error) => {
-                    *failures += 1;
-                    return Err(error);
-                }
+            if let Err(error) = self.deal_with(&facts.id, std::slice::from_ref(subject)).await {
+                tracing::warn!(channel = %facts.id, %error, event = subject.event, "a feed's news is asked about later");
+                self.ask_later(&facts.id, subject).await?;
             }
         }
-        *failures = 0;
         if page.cursor != before {
             store.put_cursor(&facts.id, page.cursor).await?;
         }

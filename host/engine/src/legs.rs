@@ -5,15 +5,21 @@
 use crate::follow_up::Ask;
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Versioned};
+use portolan_domain::ids::PaymentId;
 use portolan_domain::operation::{Fixed, Inquiry, Kind};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::conversion::{Step, next_step};
 use portolan_domain::payment::decide::{self, RATE_LOST, Refusal};
+use portolan_domain::ports::CommitError;
 use portolan_domain::quote::Terms;
 use portolan_domain::task::{Resolution, Task};
 
 /// The most steps in one go: capture, fresh prices, exchange, and what undoes them.
 const STEPS_MAX: usize = 12;
+/// Why an exchange is held: the merchant no longer has what it takes.
+const UNCOVERED: &str = "uncovered";
+/// Why an exchange is held: a backup cannot know whether it was done.
+const RESTORED: &str = "restored";
 
 impl Engine {
     /// Does what is next, and again, until nothing is.
@@ -35,6 +41,12 @@ impl Engine {
                     tracing::warn!(payment = %id, %fault, "the next leg cannot be begun now");
                     return self.load(id);
                 }
+                // What it takes was paid out meanwhile: asking again every few seconds does not bring it back.
+                Err(EngineError::Store(CommitError::Uncovered)) => {
+                    let base = self.load(id)?;
+                    let expected = next_step(&base.payment, self.ports.ambient.now_ms());
+                    self.hold(base, UNCOVERED, expected).await?
+                }
                 done => done?,
             };
             self.ports.steps.reached("after_leg");
@@ -50,7 +62,7 @@ impl Engine {
             Step::Convert => self.leg(base, Kind::Convert, None).await,
             Step::Requote => self.requote(base).await,
             Step::Refund => self.compensate(base).await,
-            Step::Hold => self.hold(base, RATE_LOST).await,
+            Step::Hold => self.hold(base, RATE_LOST, Step::Hold).await,
         }
     }
 
@@ -107,9 +119,10 @@ impl Engine {
         self.leg(base, Kind::Refund, Some(RATE_LOST)).await
     }
 
-    async fn hold(&self, base: Versioned, why: &str) -> Result<Versioned, EngineError> {
+    /// Asks a human, as long as `expected` is what would be done next.
+    async fn hold(&self, base: Versioned, why: &str, expected: Step) -> Result<Versioned, EngineError> {
         let hold = |payment: &mut Payment, change: &mut Change| {
-            if next_step(payment, change.now_ms) != Step::Hold {
+            if expected == Step::Rest || next_step(payment, change.now_ms) != expected {
                 return Err(Refusal::WrongStatus(payment.status.as_str()).into());
             }
             Ok(decide::hold_conversion(payment, change, why)?)
@@ -118,6 +131,24 @@ impl Engine {
             .update(&base, hold, |_: &mut Commit, _: &Payment, (): &()| {})
             .await?
             .0)
+    }
+
+    /// After a restore: an exchange that the backup does not know as begun was done since, perhaps. Only a human can
+    /// tell, from the provider's console; until then nothing goes on.
+    pub(crate) async fn hold_restored(&self, id: PaymentId) -> Result<(), EngineError> {
+        let base = self.load(id)?;
+        if !decide::may_hold_restored(&base.payment) {
+            return Ok(());
+        }
+        let hold = |payment: &mut Payment, change: &mut Change| {
+            if decide::may_hold_restored(payment) {
+                decide::hold_conversion(payment, change, RESTORED)?;
+            }
+            Ok(())
+        };
+        self.update(&base, hold, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await
+            .map(drop)
     }
 
     /// A human's word on an exchange that was held: today's price, or none.

@@ -2,10 +2,14 @@
 //! router ask.
 
 use crate::{Engine, EngineError};
-use portolan_domain::commit::{Commit, Seen};
+use portolan_domain::commit::{Change, Commit, Seen, TimerKind};
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::operation::Subject;
+use portolan_domain::payment::Payment;
 use portolan_domain::ports::{CommitError, Notification, Receipt, Rejection};
+
+/// News that could not be asked about are asked about again after this.
+pub(crate) const HINT_AGAIN_MS: u64 = 60_000;
 
 /// What became of a notification.
 #[derive(Debug)]
@@ -54,6 +58,28 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What cannot be asked about now is asked about later: that is on disk, and whoever told need not tell again.
+    pub(crate) async fn ask_later(&self, channel: &ChannelId, subject: &Subject) -> Result<(), EngineError> {
+        let Some(operation) = self.find_subject(channel, subject)? else {
+            return Ok(());
+        };
+        let seen = Seen {
+            channel: channel.clone(),
+            event: subject.event.clone(),
+        };
+        let base = self.load(operation.payment())?;
+        let remember = |payment: &mut Payment, change: &mut Change| {
+            let due = change.now_ms.saturating_add(HINT_AGAIN_MS);
+            change.timers_set.push(payment.timer(TimerKind::Hint, operation, due));
+            Ok(())
+        };
+        let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.seen = Some(seen.clone());
+        match self.update(&base, remember, complete).await {
+            Ok(_) | Err(EngineError::Store(CommitError::SeenBefore)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The operation of this channel that a notification is about: by our key, which says so itself, or by reference.

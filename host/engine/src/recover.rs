@@ -4,13 +4,23 @@
 use crate::run::{RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use portolan_domain::exchange::{Answer, Exchange, Reply};
-use portolan_domain::ids::OperationId;
+use portolan_domain::ids::{OperationId, PaymentId};
 use portolan_domain::operation::{Doubt, Operation, Outcome, Progress, Verdict};
 use portolan_domain::ports::Step;
+use std::collections::BTreeSet;
+
+/// After every timer; stores count in signed milliseconds.
+const END_OF_TIME_MS: u64 = i64::MAX as u64;
+/// More timers than a store has.
+const TIMERS_MAX: usize = 10_000_000;
 
 impl Engine {
     /// Takes up what the last run left; returns how many operations became unknown.
     pub async fn recover(&self) -> Result<usize, EngineError> {
+        let is_restored = self.ports.store.was_restored()?;
+        if is_restored {
+            self.hold_exchanges().await?;
+        }
         let mut found = 0;
         for id in self.ports.store.open_operations()? {
             match self.recover_one(id).await {
@@ -19,10 +29,21 @@ impl Engine {
                 Err(error) => tracing::error!(%id, %error, "an operation could not be taken up"),
             }
         }
-        if self.ports.store.was_restored()? {
+        if is_restored {
             self.ask_after_restore().await?;
         }
         Ok(found)
+    }
+
+    /// Before anything else may go on by itself: every exchange that the backup does not know as done.
+    async fn hold_exchanges(&self) -> Result<(), EngineError> {
+        // Whatever is not over has a timer.
+        let timers = self.ports.store.due_timers(END_OF_TIME_MS, TIMERS_MAX)?;
+        let payments: BTreeSet<PaymentId> = timers.iter().map(|timer| timer.operation.payment()).collect();
+        for payment in payments {
+            self.hold_restored(payment).await?;
+        }
+        Ok(())
     }
 
     /// A restored backup lost every later outcome. Whatever it knows as not final is asked about before anything else is

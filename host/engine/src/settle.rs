@@ -4,7 +4,7 @@
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Seen};
 use portolan_domain::ids::{ChannelId, OperationId};
-use portolan_domain::operation::Subject;
+use portolan_domain::operation::{Fault, FaultKind, Subject};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
@@ -51,7 +51,10 @@ impl Engine {
             lines.extend(more);
             carry = kept;
             if lines.len() > LINES_MAX {
-                return Err(EngineError::NotFound("report of so many lines"));
+                return Err(EngineError::Channel(Fault {
+                    kind: FaultKind::TooLarge,
+                    text: format!("a report may have at most {LINES_MAX} lines: take it in parts"),
+                }));
             }
         }
         Ok(lines)
@@ -77,7 +80,7 @@ impl Engine {
             return Ok(Err(Break { kind, why }));
         };
         let base = self.load(operation.payment())?;
-        if let Err(first) = fits(&base.payment, operation, line) {
+        if let Err(first) = fits(&base.payment, channel, operation, line) {
             if base.payment.unknown.is_none() {
                 return Ok(Err(first));
             }
@@ -96,7 +99,7 @@ impl Engine {
         let base = self.load(operation.payment())?;
         let mut broken = None;
         let post = |payment: &mut Payment, change: &mut Change| {
-            if let Err(found) = fits(payment, operation, line) {
+            if let Err(found) = fits(payment, channel, operation, line) {
                 broken = Some(found);
                 return Err(Refusal::WrongStatus(payment.status.as_str()).into());
             }
@@ -113,6 +116,10 @@ impl Engine {
         let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.seen = Some(seen.clone());
         let posted = self.update(&base, post, complete).await;
         match (posted, broken) {
+            // Another run was quicker with the same line.
+            (_, Some(broken)) if broken.kind == BreakKind::Duplicate && self.ports.store.was_seen(&seen)? => {
+                Ok(Ok(false))
+            }
             (_, Some(broken)) => Ok(Err(broken)),
             (Ok(_), None) => Ok(Ok(true)),
             (Err(EngineError::Store(CommitError::SeenBefore)), None) => Ok(Ok(false)),

@@ -1,10 +1,12 @@
 //! Durable timers: what must happen later, happens from here, also after a restart.
 
 use crate::follow_up::Ask;
+use crate::notify::HINT_AGAIN_MS;
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned};
 use portolan_domain::operation::Kind;
 use portolan_domain::payment::Payment;
+use portolan_domain::payment::conversion::{Step, next_step};
 use portolan_domain::payment::decide;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use std::sync::Arc;
@@ -53,12 +55,19 @@ impl Engine {
         let handled = match timer.kind {
             TimerKind::Check => self.check(timer.operation).await,
             TimerKind::Advance => self.advance_later(timer).await,
+            TimerKind::Hint => self.ask_hinted(timer).await,
             TimerKind::ActionExpiry => self.expire(timer, "action_expired").await,
             TimerKind::AuthorizationExpiry => self.expire(timer, "authorization_expired").await,
         };
         if let Err(error) = handled {
             tracing::warn!(%error, operation = %timer.operation, kind = timer.kind.as_str(), "a timer is tried again");
-            if let Err(error) = self.postpone(timer, AGAIN_MS).await {
+            let after_ms = match timer.kind {
+                TimerKind::Hint => HINT_AGAIN_MS,
+                TimerKind::Check | TimerKind::Advance | TimerKind::ActionExpiry | TimerKind::AuthorizationExpiry => {
+                    AGAIN_MS
+                }
+            };
+            if let Err(error) = self.postpone(timer, after_ms).await {
                 tracing::warn!(%error, "a timer could not be postponed");
             }
         }
@@ -97,11 +106,21 @@ impl Engine {
             return self.give_up_between(base).await;
         }
         let written = self.advance(base).await?;
-        let is_still_there = written.payment.timers.contains(&timer);
-        if is_still_there {
-            return self.postpone(timer, AGAIN_MS).await;
+        let is_rest = next_step(&written.payment, self.ports.ambient.now_ms()) == Step::Rest;
+        match written.payment.timers.contains(&timer) {
+            true if is_rest => self.clear(timer).await,
+            true => self.postpone(timer, AGAIN_MS).await,
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    /// News that somebody told of, and that could not be asked about then.
+    async fn ask_hinted(&self, timer: Timer) -> Result<(), EngineError> {
+        match self.check_hinted(timer.operation).await {
+            // Its journal was pruned: there is nothing left that could be asked.
+            Ok(()) | Err(EngineError::NotFound(_)) => self.clear(timer).await,
+            Err(error) => Err(error),
+        }
     }
 
     /// An attempt had no effect, and whoever was to try the next channel is gone.
@@ -118,7 +137,7 @@ impl Engine {
     }
 
     async fn clear(&self, timer: Timer) -> Result<(), EngineError> {
-        self.set_timers(timer, |change| change.timers_clear.push((timer.kind, timer.operation)))
+        self.set_timer(timer, |change| change.timers_clear.push((timer.kind, timer.operation)))
             .await
     }
 
@@ -127,13 +146,19 @@ impl Engine {
             let due_ms = change.now_ms.saturating_add(after_ms);
             change.timers_set.push(Timer { due_ms, ..timer });
         };
-        self.set_timers(timer, later).await
+        self.set_timer(timer, later).await
     }
 
-    async fn set_timers(&self, timer: Timer, set: impl Fn(&mut Change) + Send + Sync) -> Result<(), EngineError> {
+    /// Changes a timer, if the payment still has exactly this one: another hand may have set or cleared it meanwhile.
+    async fn set_timer(&self, timer: Timer, set: impl Fn(&mut Change) + Send + Sync) -> Result<(), EngineError> {
         let base = self.load(timer.operation.payment())?;
-        let change = |_: &mut Payment, change: &mut Change| {
-            set(change);
+        if !base.payment.timers.contains(&timer) {
+            return Ok(());
+        }
+        let change = |payment: &mut Payment, change: &mut Change| {
+            if payment.timers.contains(&timer) {
+                set(change);
+            }
             Ok(())
         };
         let nothing_else = |_: &mut Commit, _: &Payment, (): &()| {};
@@ -151,6 +176,6 @@ fn waits(payment: &Payment, timer: Timer) -> bool {
         TimerKind::AuthorizationExpiry => {
             status == Some(AttemptStatus::Authorized) && payment.status == PaymentStatus::RequiresCapture
         }
-        TimerKind::Check | TimerKind::Advance => false,
+        TimerKind::Check | TimerKind::Advance | TimerKind::Hint => false,
     }
 }

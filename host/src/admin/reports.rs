@@ -7,7 +7,8 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use portolan_domain::ids::Name;
-use portolan_domain::payment::status::AttemptStatus;
+use portolan_domain::ports::ReadError;
+use portolan_domain::settlement;
 use portolan_engine::EngineError;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 pub const REPORT_MAX: usize = 64 * 1024 * 1024;
 /// Breaks in one answer; all of them are in the audit chain.
 const BREAKS_SHOWN: usize = 1_000;
+/// Payments in one list of what is not settled.
+const UNSETTLED_SHOWN: usize = 1_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// `POST /admin/reports/{channel}`: the report's bytes. Taken again, it changes nothing.
@@ -56,19 +59,24 @@ pub async fn take(
 
 /// `GET /admin/unsettled`: what was taken and no report has named, the oldest first, with its age.
 pub async fn unsettled(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
+    // It reads every payment: not on a thread that serves others.
+    let listed = tokio::task::spawn_blocking(move || list_unsettled(&shared)).await;
+    let open = listed.map_err(failed)?.map_err(failed)?;
+    Ok(Json(json!({ "unsettled": open })))
+}
+
+fn list_unsettled(shared: &Shared) -> Result<Vec<Value>, ReadError> {
     let now_ms = shared.app.ambient.now_ms();
     let mut open = vec![];
-    let listed = shared.app.library.each_payment(&mut |found| {
+    shared.app.library.each_payment(&mut |found| {
         let payment = found.payment;
-        let taken = payment.attempts.iter().find(|it| it.status == AttemptStatus::Captured);
-        let is_settled = payment.settled.as_ref() == Some(&payment.captured);
-        if let Some(attempt) = taken.filter(|_| payment.payout.is_none() && !is_settled && open.len() < BREAKS_SHOWN) {
+        if let Some((attempt, left)) = settlement::unsettled(&payment).filter(|_| open.len() < UNSETTLED_SHOWN) {
             open.push(json!({
                 "payment": payment.id.to_string(), "channel": attempt.channel.as_str(), "reference": attempt.reference,
-                "captured": payment.captured.to_string(), "age_days": now_ms.saturating_sub(payment.created_ms) / DAY_MS,
+                "captured": payment.captured.to_string(), "unsettled": left.to_string(),
+                "age_days": now_ms.saturating_sub(payment.created_ms) / DAY_MS,
             }));
         }
-    });
-    listed.map_err(failed)?;
-    Ok(Json(json!({ "unsettled": open })))
+    })?;
+    Ok(open)
 }

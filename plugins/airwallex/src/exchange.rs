@@ -134,7 +134,12 @@ async fn refused(ctx: &Ctx, response: &Response, (key, exponents): (&str, (u8, u
     let problem = Problem::of(response);
     if problem.is_duplicate() {
         // The first one was taken: what became of it stands in the list.
-        look_up(ctx, key, Some(exponents)).await
+        match look_up(ctx, key, Some(exponents)).await? {
+            Outcome::NotFound => Ok(Outcome::Unknown(
+                "it was taken before, and is not in the list yet".into(),
+            )),
+            found => Ok(found),
+        }
     } else if problem.is_expired_quote() {
         Ok(Outcome::Expired)
     } else {

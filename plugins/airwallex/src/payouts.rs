@@ -37,6 +37,9 @@ struct Failure {
     message: String,
 }
 
+/// The first one was taken, says the provider: a list without it is a list that is late.
+const TAKEN_BEFORE: &str = "it was taken before, and is not in the list yet";
+
 impl Payouts for Airwallex {
     async fn pay(ctx: &Ctx, request: Payout) -> Result<Outcome, Fault> {
         let key = ctx.next_key()?;
@@ -50,7 +53,10 @@ impl Payouts for Airwallex {
                 400 | 404 | 422 => {
                     let problem = Problem::of(&response);
                     if problem.is_duplicate() {
-                        look_up(ctx, &key, request.amount.exponent).await
+                        match look_up(ctx, &key, request.amount.exponent).await? {
+                            Outcome::NotFound => Ok(Outcome::Unknown(TAKEN_BEFORE.into())),
+                            found => Ok(found),
+                        }
                     } else {
                         Ok(Outcome::Declined(declines::of(&problem)))
                     }

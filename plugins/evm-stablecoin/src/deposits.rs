@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 const LOOK_AGAIN_MS: u32 = 5_000;
 /// When a feed that has nothing new is read again.
 const FEED_MS: u32 = 500;
-/// Blocks in one page of the feed.
-const FEED_BLOCKS: u64 = 500;
+/// Blocks in one page of the feed; where a node refuses so many logs at once, fewer.
+const FEED_BLOCKS: [u64; 4] = [64, 16, 4, 1];
 /// The memo's format.
 const DEPOSIT: u16 = 1;
 
@@ -239,15 +239,38 @@ impl Feeds for Token {
         if deep <= read_to {
             return Ok(page(vec![], read_to));
         }
-        let to = deep.min(read_to.saturating_add(FEED_BLOCKS));
-        let filter = json!([{
-            "fromBlock": format!("{:#x}", read_to + 1), "toBlock": format!("{to:#x}"),
-            "address": settings.token, "topics": [transfer_topic()],
-        }]);
-        let logs = ask(ctx, "eth_getLogs", filter).await?.map_err(silent)?;
-        let logs = logs.as_array().cloned().unwrap_or_default();
-        let subjects: Result<Vec<Subject>, Fault> = logs.iter().map(subject).collect();
-        Ok(page(subjects?, to))
+        let mut refused = String::new();
+        for blocks in FEED_BLOCKS {
+            let to = deep.min(read_to.saturating_add(blocks));
+            match transfers(ctx, &settings, (read_to + 1, to)).await? {
+                Ok(subjects) => {
+                    let check_after_ms = if to < deep { 0 } else { FEED_MS };
+                    return Ok(Page {
+                        check_after_ms,
+                        ..page(subjects, to)
+                    });
+                }
+                Err(why) => refused = why,
+            }
+        }
+        Err(silent(refused))
+    }
+}
+
+/// Everybody's transfers in these blocks.
+async fn transfers(
+    ctx: &Ctx,
+    settings: &Settings,
+    (from, to): (u64, u64),
+) -> Result<Result<Vec<Subject>, String>, Fault> {
+    let filter = json!([{
+        "fromBlock": format!("{from:#x}"), "toBlock": format!("{to:#x}"),
+        "address": settings.token, "topics": [transfer_topic()],
+    }]);
+    match ask(ctx, "eth_getLogs", filter).await? {
+        Ok(Value::Array(logs)) => logs.iter().map(subject).collect::<Result<_, _>>().map(Ok),
+        Ok(other) => Err(Fault::Protocol(format!("eth_getLogs gave {other}"))),
+        Err(why) => Ok(Err(why)),
     }
 }
 

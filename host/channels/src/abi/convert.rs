@@ -13,6 +13,9 @@ use portolan_domain::operation::{
 use portolan_domain::ports::{Notification, Receipt, Rejection, Step};
 use portolan_domain::settlement::ReportLine;
 
+/// More minor units than any amount has: what books add up stays far below the largest number.
+const MINOR_MAX: i128 = 10_i128.pow(30);
+
 // === to the guest ===
 
 pub(crate) fn money(money: &Money) -> wit::Money {
@@ -173,6 +176,7 @@ pub(super) fn read_money(money: wit::Money) -> Result<Money, Fault> {
             .and_then(|factor| units.checked_div(factor)),
     };
     minor
+        .filter(|minor| *minor <= MINOR_MAX)
         .and_then(|minor| Money::new(minor, asset))
         .ok_or_else(|| bad("no whole number of minor units"))
 }

@@ -1,4 +1,5 @@
-//! Which lines an event posts. One function per movement of money; each returns balanced lines or none.
+//! From where to where money moves: one function per movement, each of balanced lines. Which fact makes which is in
+//! [`crate::payment`].
 
 use super::{Account, Layer, Line, Side};
 use crate::ids::{ChannelId, MerchantId};
@@ -25,10 +26,10 @@ impl Movement {
         Self::returned(channel, merchant)
     }
 
-    /// A merchant's money through a channel back to the payer.
-    pub fn refund(channel: &ChannelId, merchant: &MerchantId) -> Self {
+    /// A merchant's money through a channel back to the payer: of what the channel owes, or of what it has settled.
+    pub fn refund(channel: &ChannelId, merchant: &MerchantId, is_settled: bool) -> Self {
         Self {
-            debit: Account::MerchantPending(merchant.clone()),
+            debit: purse(merchant, is_settled),
             credit: Account::ChannelReceivable(channel.clone()),
         }
     }
@@ -57,10 +58,10 @@ impl Movement {
         }
     }
 
-    /// A merchant's collected money into the router's position: what an exchange takes.
-    pub fn sell(merchant: &MerchantId) -> Self {
+    /// A merchant's money into the router's position: what an exchange takes, of what is collected or settled.
+    pub fn sell(merchant: &MerchantId, is_settled: bool) -> Self {
         Self {
-            debit: Account::MerchantPending(merchant.clone()),
+            debit: purse(merchant, is_settled),
             credit: Account::FxPosition,
         }
     }
@@ -85,24 +86,27 @@ impl Movement {
         Self { debit, credit }
     }
 
-    /// Money that came and belongs to nothing.
-    pub fn unmatched(channel: &ChannelId) -> Self {
-        Self {
-            debit: Account::ChannelReceivable(channel.clone()),
-            credit: Account::SuspenseUnmatched,
-        }
+    /// Money that came and belongs to nothing: the channel owes it, or it lies there.
+    pub fn unmatched(channel: &ChannelId, is_settled: bool) -> Self {
+        let at = match is_settled {
+            true => Account::ChannelPrefund(channel.clone()),
+            false => Account::ChannelReceivable(channel.clone()),
+        };
+        Self::between(at, Account::SuspenseUnmatched)
     }
 
-    /// Such money gone back.
-    pub fn unmatched_gone(channel: &ChannelId) -> Self {
-        Self {
-            debit: Account::SuspenseUnmatched,
-            credit: Account::ChannelReceivable(channel.clone()),
-        }
+    /// What of a merchant's money is settled: it can be paid out.
+    pub fn free(merchant: &MerchantId) -> Self {
+        Self::between(purse(merchant, false), purse(merchant, true))
     }
 
-    /// An exchange, as linked transfers in one entry: what is sold goes through the position to the desk, what is bought
-    /// comes through it to the merchant, and what is left of it is the router's share, or its loss.
+    /// The same the other way.
+    pub fn turned(self) -> Self {
+        Self::between(self.credit, self.debit)
+    }
+
+    /// An exchange, as linked transfers of the entry that sells into the position: what is sold goes on to the desk, what is
+    /// bought comes through to the merchant, and what is left of it is the router's share, or its loss.
     pub fn exchange(
         merchant: &MerchantId,
         desk: &ChannelId,
@@ -110,8 +114,7 @@ impl Movement {
     ) -> Vec<Line> {
         let prefund = || Account::ChannelPrefund(desk.clone());
         let available = Account::MerchantAvailable(merchant.clone());
-        let mut lines = Self::sell(merchant).post(sold);
-        lines.extend(Self::between(Account::FxPosition, prefund()).post(sold));
+        let mut lines = Self::between(Account::FxPosition, prefund()).post(sold);
         lines.extend(Self::between(prefund(), Account::FxPosition).post(bought));
         lines.extend(Self::between(Account::FxPosition, available).post(owed));
         let share = bought.minus(owed).ok().filter(|share| !share.is_zero());
@@ -125,31 +128,14 @@ impl Movement {
         lines
     }
 
-    /// A channel's settlement: what it owed is on its way to the bank, less its fee; what the merchant was owed for it can be
-    /// paid out. Of a refund everything goes the other way, but the fee.
-    pub fn settled(
-        channel: &ChannelId,
-        merchant: Option<&MerchantId>,
-        (gross, fee): (&Money, &Money),
-        is_refund: bool,
-    ) -> Vec<Line> {
+    /// A channel's settlement: what it owed is on its way to the bank, less its fee. Of a refund everything goes the other
+    /// way, but the fee.
+    pub fn settled(channel: &ChannelId, (gross, fee): (&Money, &Money), is_refund: bool) -> Vec<Line> {
         let transit = || Account::InTransit(channel.clone());
-        let receivable = Account::ChannelReceivable(channel.clone());
-        let turned = |debit, credit| {
-            if is_refund {
-                Self::between(credit, debit)
-            } else {
-                Self::between(debit, credit)
-            }
-        };
-        let mut lines = turned(transit(), receivable).post(gross);
+        let comes = Self::between(transit(), Account::ChannelReceivable(channel.clone()));
+        let mut lines = if is_refund { comes.turned() } else { comes }.post(gross);
         if !fee.is_zero() {
             lines.extend(Self::between(Account::FeesChannel, transit()).post(fee));
-        }
-        if let Some(merchant) = merchant {
-            let pending = Account::MerchantPending(merchant.clone());
-            let available = Account::MerchantAvailable(merchant.clone());
-            lines.extend(turned(pending, available).post(gross));
         }
         lines
     }
@@ -182,5 +168,13 @@ impl Movement {
             amount: amount.clone(),
         };
         vec![line(&self.debit, Side::Debit), line(&self.credit, Side::Credit)]
+    }
+}
+
+/// Which of the merchant's accounts: what is settled can be paid out.
+fn purse(merchant: &MerchantId, is_settled: bool) -> Account {
+    match is_settled {
+        true => Account::MerchantAvailable(merchant.clone()),
+        false => Account::MerchantPending(merchant.clone()),
     }
 }

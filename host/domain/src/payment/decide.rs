@@ -187,17 +187,29 @@ pub fn requote(payment: &mut Payment, change: &mut Change, fresh: Option<Terms>)
     Ok(payment.record(change, fact)?)
 }
 
+/// Whether the exchange of a payment from a backup may have been done since.
+pub fn may_hold_restored(payment: &Payment) -> bool {
+    let is_begun = matches!(
+        payment.status,
+        PaymentStatus::RequiresAction
+            | PaymentStatus::Processing
+            | PaymentStatus::RequiresCapture
+            | PaymentStatus::Succeeded
+    );
+    // One that is in flight is asked about by its own check.
+    let is_known = payment.in_flight(Kind::Convert).next().is_some();
+    is_begun && !is_known && payment.conversion.as_ref().is_some_and(|it| !it.is_over())
+}
+
 /// The exchange is left to a human.
 pub fn hold_conversion(payment: &mut Payment, change: &mut Change, why: &str) -> Result<(), Refusal> {
     payment.record(change, Fact::ConversionHeld { why: why.into() })?;
     let attempt = payment.open_attempt().or_else(|| payment.attempts.last());
     if let Some(operation) = attempt.map(|attempt| attempt.operation) {
-        let held = if payment.captured.is_zero() {
-            &payment.authorized
-        } else {
-            &payment.captured
-        };
-        change.open_task(payment, TaskKind::ConversionHeld, operation, held.clone());
+        let amounts = [&payment.captured, &payment.authorized];
+        let held = amounts.into_iter().find(|amount| !amount.is_zero());
+        let exposure = held.unwrap_or(&payment.amount).clone();
+        change.open_task(payment, TaskKind::ConversionHeld, operation, exposure);
     }
     Ok(())
 }
@@ -217,10 +229,15 @@ pub fn settle_held(payment: &mut Payment, change: &mut Change, fresh: Option<Ter
     } else {
         &payment.captured
     };
-    let Some(conversion) = payment.conversion.as_mut().filter(|it| it.state == LegState::Manual) else {
+    let Some(conversion) = payment.conversion.as_mut() else {
         return Err(wrong);
     };
     match fresh {
+        _ if conversion.state != LegState::Manual => {
+            // It ended by itself meanwhile: nothing is left to exchange.
+            let is_moot = fresh.is_none() && conversion.is_over();
+            if is_moot { Ok(()) } else { Err(wrong) }
+        }
         Some(fresh) if fresh.sold == *to_sell && payment.refunded.is_zero() => {
             let fact = Fact::Requoted {
                 channel: fresh.channel.clone(),
@@ -268,7 +285,8 @@ pub fn begin_attempt(
         network_reference: None,
         memo: None,
         hold: None,
-        is_late: false,
+        late: None,
+        late_gone: None,
     });
     payment.last_error = None;
     authorization::not_between_attempts(payment, change);
@@ -391,6 +409,7 @@ pub fn begin_follow_up(
         reference: None,
         failure: None,
         settled: None,
+        is_from_available: false,
         hold: None,
     });
     Ok(payment.record(

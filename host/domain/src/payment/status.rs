@@ -100,7 +100,10 @@ impl PaymentStatus {
         let next = match (fact, self) {
             (Fact::Created { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(self),
             (Fact::RateLocked { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(self),
-            (Fact::Requoted { .. } | Fact::ConversionHeld { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
+            (Fact::Requoted { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
+            (Fact::ConversionHeld { .. }, S::RequiresAction | S::Processing | S::RequiresCapture | S::Succeeded) => {
+                Some(self)
+            }
             (Fact::Converted { .. } | Fact::Returned { .. }, S::Succeeded) => Some(self),
             (Fact::Settled { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
             (Fact::MethodSet, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(S::RequiresConfirmation),

@@ -220,11 +220,10 @@ fn accept(
         return late_success(payment, change, operation, amount);
     }
     if captured {
-        let excess = amount.minus(&payment.amount).ok().filter(|excess| !excess.is_zero());
-        let taken = if excess.is_some() {
-            payment.amount.clone()
+        let taken = if amount.fits_in(&payment.amount) {
+            amount.clone()
         } else {
-            amount
+            payment.amount.clone()
         };
         payment.record(
             change,
@@ -235,17 +234,7 @@ fn accept(
                 is_final: true,
             },
         )?;
-        if let Some(excess) = excess {
-            change.open_task(payment, TaskKind::Excess, operation.id, excess.clone());
-            payment.record(
-                change,
-                Fact::LateSuccess {
-                    attempt,
-                    amount: excess,
-                },
-            )?;
-        }
-        return Ok(());
+        return late_success(payment, change, operation, amount);
     }
     payment.record(change, Fact::Authorized { attempt, amount })?;
     let due = change.now_ms.saturating_add(policy.authorization_ms);
@@ -314,24 +303,42 @@ fn returned(
     )
 }
 
+/// Money that came although nothing waits for it any more, `total` of it in all: booked once, what is new of it each time, and
+/// somebody is asked whose it is.
 fn late_success(
     payment: &mut Payment,
     change: &mut Change,
     operation: &Operation,
-    amount: Money,
+    total: Money,
 ) -> Result<(), IllegalEvent> {
-    match payment.attempt_mut(operation.attempt) {
+    let Some(attempt) = payment.attempt(operation.attempt) else {
+        return Ok(());
+    };
+    let nothing = || Money::zero(total.asset().clone());
+    // What a closed attempt had taken before stays the payment's; no other attempt's money counts here.
+    let taken = match attempt.status {
+        AttemptStatus::Captured | AttemptStatus::Authorized | AttemptStatus::Released => payment.captured.clone(),
+        _ => nothing(),
+    };
+    let kind = match attempt.status.is_closed() {
+        true => TaskKind::LateSuccess,
+        false => TaskKind::Excess,
+    };
+    let booked = attempt.late.clone().unwrap_or_else(nothing);
+    let gone = attempt.late_gone.clone().unwrap_or_else(nothing);
+    let surplus = total.minus(&taken).and_then(|rest| rest.minus(&booked));
+    let Some(surplus) = surplus.ok().filter(|surplus| !surplus.is_zero()) else {
         // Told again: it is booked, and there is a task.
-        Some(attempt) if attempt.is_late => return Ok(()),
-        Some(attempt) => attempt.is_late = true,
-        None => {}
-    }
-    change.open_task(payment, TaskKind::LateSuccess, operation.id, amount.clone());
+        return Ok(());
+    };
+    let exposure = booked.plus(&surplus).and_then(|all| all.minus(&gone));
+    let exposure = exposure.unwrap_or_else(|_| surplus.clone());
+    change.open_task(payment, kind, operation.id, exposure);
     payment.record(
         change,
         Fact::LateSuccess {
             attempt: operation.attempt,
-            amount,
+            amount: surplus,
         },
     )
 }
@@ -531,7 +538,11 @@ fn conclude_standing(
             // Captured by a way that these books do not know: a restored backup, or the provider's own console.
             settle(change, operation.id, task, "captured elsewhere");
             let all = standing.captured.unwrap_or_else(|| operation.amount.clone());
-            if let Some(amount) = all.minus(&payment.captured).ok().filter(|amount| !amount.is_zero()) {
+            let held = payment.attempt(id).and_then(|attempt| attempt.hold.as_ref());
+            let held = held.map_or_else(|| operation.amount.clone(), |hold| hold.amount.clone());
+            let rest = all.minus(&payment.captured).ok().filter(|rest| !rest.is_zero());
+            if let Some(rest) = rest {
+                let amount = if rest.fits_in(&held) { rest } else { held };
                 change.timers_clear.push((TimerKind::AuthorizationExpiry, operation.id));
                 payment.record(
                     change,
@@ -542,10 +553,15 @@ fn conclude_standing(
                         is_final: true,
                     },
                 )?;
+                late_success(payment, change, operation, all)?;
             }
         }
         State::Authorized | State::Captured | State::Disputed if is_settled => {
             settle(change, operation.id, task, "known already");
+            // More may have come to where everybody can pay.
+            if let Some(received) = standing.received.filter(|_| status == Some(AttemptStatus::Captured)) {
+                late_success(payment, change, operation, received)?;
+            }
         }
         State::Authorized => {
             settle(change, operation.id, task, "authorized");
