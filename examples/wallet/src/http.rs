@@ -193,7 +193,7 @@ async fn pay(State(wallet): Shared, uri: Uri, headers: HeaderMap, body: Bytes) -
     let new: Pay = open(&wallet, &uri, &headers, &body)?;
     check(&new).map_err(|why| signed(&wallet, &uri, &failed("PARAM_ILLEGAL", why)))?;
     let fault = fault::of_amount(&new.payment_amount.value);
-    let payment = made(&wallet, new, fault).map_err(|refused| signed(&wallet, &uri, &refused))?;
+    let payment = made(&wallet, new).map_err(|refused| signed(&wallet, &uri, &refused))?;
     match fault {
         Fault::TimeoutThenMade => {
             tokio::time::sleep(NEVER).await;
@@ -238,7 +238,7 @@ fn check(new: &Pay) -> Result<(), &'static str> {
     }
 }
 
-fn made(wallet: &Wallet, new: Pay, _fault: Fault) -> Result<Payment, Value> {
+fn made(wallet: &Wallet, new: Pay) -> Result<Payment, Value> {
     let mut book = wallet.book();
     if let Some(known) = book.payments.get(&new.payment_request_id) {
         let same = known.amount == new.payment_amount && known.wallet == new.payment_method.payment_method_type;

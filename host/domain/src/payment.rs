@@ -62,7 +62,7 @@ pub struct Payment {
     pub status: PaymentStatus,
     /// The tries, in order; at most one succeeds.
     pub attempts: Vec<Attempt>,
-    /// Captures, cancels, refunds and reversals, in order.
+    /// Captures, cancels, refunds, reversals and exchanges, in order.
     pub follow_ups: Vec<FollowUp>,
     /// Authorized by the attempt that counts.
     pub authorized: Money,
@@ -133,7 +133,7 @@ pub struct Attempt {
     pub late_gone: Option<Money>,
 }
 
-/// A capture, cancel, refund or reversal: one operation each, by its id.
+/// A capture, cancel, refund, reversal or exchange: one operation each, by its id.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FollowUp {
     /// The operation.

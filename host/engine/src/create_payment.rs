@@ -41,7 +41,7 @@ pub struct ConfirmPayment {
 }
 
 impl Engine {
-    /// Creates a payment, and confirms it where asked.
+    /// Creates a payment, and confirms it where asked. One with a beneficiary goes out, and is always confirmed.
     pub async fn create_payment(&self, command: CreatePayment) -> Result<Answered, EngineError> {
         let _in_use = match self.claim(&command.claim)? {
             Claimed::Replay(answered) => return Ok(answered),

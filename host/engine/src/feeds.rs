@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 /// A feed that cannot be read is tried again after this.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The longest time between two polls of one feed.
+const AT_MOST: Duration = Duration::from_secs(60 * 60);
 /// The shortest time between two polls of one feed.
 const AT_LEAST: Duration = Duration::from_millis(200);
 
@@ -33,7 +35,7 @@ impl Engine {
     async fn follow(self: Arc<Self>, facts: ChannelFacts, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let wait = match self.poll(&facts).await {
-                Ok(wait) => wait.max(AT_LEAST),
+                Ok(wait) => wait.clamp(AT_LEAST, AT_MOST),
                 Err(error) => {
                     tracing::warn!(channel = %facts.id, %error, "a feed could not be read");
                     AGAIN

@@ -9,6 +9,7 @@ use portolan_domain::channel::ChannelFacts;
 use portolan_domain::ids::{MerchantId, Mode, QuoteId};
 use portolan_domain::operation::{Input, Inquiry, Kind, Outcome};
 use portolan_domain::payment::conversion::Conversion;
+use portolan_domain::payment::decide::fault_error;
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::quote::{Quote, QuoteRefusal, Terms, Unavailable, best_first, price, with_markup};
 use std::time::Duration;
@@ -130,7 +131,12 @@ impl Engine {
         };
         let answer = tokio::time::timeout(self.pricing.deadline, self.ask_channel(question)).await;
         let outcome = answer.map_err(|_| "it did not answer in time".to_owned())?;
-        match outcome.map_err(|fault| fault.to_string())? {
+        // What a merchant reads is what payments say of a fault, not the adapter's own text.
+        let outcome = outcome.map_err(|fault| {
+            tracing::info!(channel = %facts.id, %fault, "no price");
+            fault_error(&fault).1
+        })?;
+        match outcome {
             Outcome::Quoted(quotation) => {
                 let now_ms = self.ports.ambient.now_ms();
                 price(inquiry, &facts.id, quotation, (markup_bps, now_ms)).map_err(str::to_owned)

@@ -737,6 +737,7 @@ fn a_full_disk_refuses_new_money_and_takes_outcomes() {
         let (_, mut commit) = new_payment(&ambient, 1);
         commit.is_new_money = true;
         assert_eq!(store.commit(&commit).await, Err(CommitError::DiskFloor));
+        assert_eq!(store.put_quote(a_quote()).await, Err(CommitError::DiskFloor));
         commit.is_new_money = false;
         store.commit(&commit).await.unwrap();
     });

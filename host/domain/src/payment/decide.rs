@@ -68,6 +68,14 @@ impl Policy {
     }
 }
 
+/// An adapter may ask for a question this much later, and no more.
+const CHECK_AFTER_MAX_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// When to ask again, as an adapter says it: never so late that nobody would look.
+fn asked_for(check_after_ms: u32) -> u64 {
+    u64::from(check_after_ms).min(CHECK_AFTER_MAX_MS)
+}
+
 /// What an authorization's verdict leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {

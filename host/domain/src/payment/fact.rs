@@ -171,7 +171,7 @@ pub enum Fact {
     },
     /// After partial captures the rest was let go: the payment is done.
     RestReleased,
-    /// Intent of a capture, cancel, refund or reversal.
+    /// Intent of a capture, cancel, refund, reversal or exchange.
     FollowUpStarted {
         /// The attempt.
         attempt: AttemptId,
@@ -296,7 +296,7 @@ impl Fact {
         }
     }
 
-    /// The capture, cancel, refund or reversal that it happened to.
+    /// The capture, cancel, refund, reversal or exchange that it happened to.
     pub fn follow_up(&self) -> Option<OperationId> {
         match self {
             Self::FollowUpStarted { operation, .. }

@@ -3,7 +3,7 @@
 
 use super::Payout;
 use super::conversion::IfLost;
-use crate::beneficiary::{self, PayoutTerms};
+use crate::beneficiary::{self, PayoutAccount, PayoutTerms};
 use crate::ids::{MethodId, QuoteId};
 use crate::money::{Asset, Money};
 use crate::operation::Instrument;
@@ -339,6 +339,9 @@ pub fn validate_payout(
     check_text("/reference", Some(&terms.remittance), 140, &mut errors);
     check_text("/purpose", terms.purpose.as_deref(), 35, &mut errors);
     check_metadata(&metadata, &mut errors);
+    if let Some(amount) = &amount {
+        check_chain(&terms.beneficiary.account, amount, &mut errors);
+    }
     match amount {
         Some(amount) if errors.is_empty() => Ok(ValidPayment {
             amount,
@@ -361,6 +364,17 @@ pub fn validate_payout(
             payer_email: None,
         }),
         Some(_) | None => Err(errors),
+    }
+}
+
+/// A token lives on one chain: its code says which, and an address on another would lose it.
+fn check_chain(account: &PayoutAccount, amount: &Money, errors: &mut Vec<FieldError>) {
+    let code = amount.asset().code();
+    if let (PayoutAccount::Chain(network, _), Some((_, of_token))) = (account, code.split_once(':'))
+        && network != of_token
+    {
+        let how = format!("{code} is on {of_token}; an address on {network} cannot receive it");
+        errors.push(FieldError::new("/beneficiary/account/network", "other_chain", how));
     }
 }
 

@@ -1,5 +1,5 @@
-//! The three state machines: payment, attempt, follow-up (capture, cancel, refund, reversal). Each is one function from
-//! status and fact to status; nothing else sets a status.
+//! The three state machines: payment, attempt, follow-up (capture, cancel, refund, reversal, exchange). Each is one function
+//! from status and fact to status; nothing else sets a status.
 
 use super::fact::Fact;
 use serde::{Deserialize, Serialize};

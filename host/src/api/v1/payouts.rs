@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use portolan_domain::beneficiary::{Bearer, Beneficiary, PartyKind, PayoutAccount, PayoutTerms};
 use portolan_domain::ids::{PaymentId, PayoutId};
 use portolan_domain::payment::request::{FieldError, ValidPayment, validate_payout};
-use portolan_engine::CreatePayout;
+use portolan_engine::CreatePayment;
 use serde_json::{Map, Value, json};
 
 /// `POST /v1/payouts`.
@@ -26,13 +26,18 @@ pub async fn create(
     let (claim, mut fields) = payments::open(&api, &caller, &headers, body, "POST /v1/payouts").await?;
     let checked = read(&api, &mut fields);
     let valid = fields.finish(checked)?;
-    let command = CreatePayout {
+    let command = CreatePayment {
         merchant: caller.merchant,
         mode: caller.mode,
         claim: claim.clone(),
         valid,
     };
-    payments::run(&api, claim, |engine| async move { engine.create_payout(command).await }).await
+    payments::run(
+        &api,
+        claim,
+        |engine| async move { engine.create_payment(command).await },
+    )
+    .await
 }
 
 fn read(api: &Api, fields: &mut Fields) -> Result<ValidPayment, Vec<FieldError>> {
@@ -67,24 +72,12 @@ fn read(api: &Api, fields: &mut Fields) -> Result<ValidPayment, Vec<FieldError>>
                 }
                 Err(error) => errors.push(error),
             }
-            on_another_chain(&account, &valid, &mut errors);
             if errors.is_empty() { Ok(valid) } else { Err(errors) }
         }
         Err(more) => {
             errors.extend(more);
             Err(errors)
         }
-    }
-}
-
-/// A token lives on one chain: its code says which, and an address on another would lose it.
-fn on_another_chain(account: &PayoutAccount, valid: &ValidPayment, errors: &mut Vec<FieldError>) {
-    let code = valid.amount.asset().code();
-    if let (PayoutAccount::Chain(network, _), Some((_, of_token))) = (account, code.split_once(':'))
-        && network != of_token
-    {
-        let how = format!("{code} is on {of_token}; an address on {network} cannot receive it");
-        errors.push(FieldError::new("/beneficiary/account/network", "other_chain", how));
     }
 }
 

@@ -186,6 +186,8 @@ impl Disk {
             Unit::Method(method, key, sealed) => Ok(statements::method(connection, method, key, sealed)?),
             Unit::Count(name) => Ok(statements::count(connection, name)?),
             Unit::Cursor(channel, cursor) => Ok(statements::cursor(connection, channel, cursor)?),
+            // A price leads to nothing but new money.
+            Unit::Quote(_) if is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
             Unit::Quote(row) => Ok(statements::quote(connection, row)?),
             Unit::Act(row) => Ok(statements::append(connection, &mut self.books, row)?).map(|()| 1),
             Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),

@@ -56,7 +56,15 @@ pub fn conclude_authorization(
         }) => {
             note(payment, id, reference, memo);
             settled(change, "waiting");
-            wait(payment, change, operation, action, u64::from(check_after_ms), policy).map(|()| Next::Rest)
+            wait(
+                payment,
+                change,
+                operation,
+                action,
+                super::asked_for(check_after_ms),
+                policy,
+            )
+            .map(|()| Next::Rest)
         }
         Verdict::Proven(Outcome::Sent {
             reference,
@@ -258,7 +266,7 @@ fn sent(
     }
     let is_known = operation.progress == crate::operation::Progress::Waiting;
     settle(change, operation.id, task, "on its way");
-    let after_ms = u64::from(check_after_ms).max(policy.backoff_ms(operation.checks));
+    let after_ms = super::asked_for(check_after_ms).max(policy.backoff_ms(operation.checks));
     if is_known {
         let due = change.now_ms.saturating_add(after_ms);
         change

@@ -1,4 +1,4 @@
-//! What the verdict of a capture, cancel, refund or reversal leads to.
+//! What the verdict of a capture, cancel, refund, reversal or exchange leads to.
 
 use super::Policy;
 use super::authorization::{await_check, note, release, settle};
@@ -12,7 +12,7 @@ use crate::payment::fact::Fact;
 use crate::payment::status::IllegalEvent;
 use crate::task::Task;
 
-/// Applies the verdict of a capture, cancel, refund or reversal.
+/// Applies the verdict of a capture, cancel, refund, reversal or exchange.
 pub fn conclude_follow_up(
     payment: &mut Payment,
     change: &mut Change,
@@ -66,7 +66,7 @@ pub fn conclude_follow_up(
         Verdict::Proven(Outcome::Waiting { check_after_ms, .. }) => {
             let due = change
                 .now_ms
-                .saturating_add(u64::from(check_after_ms).max(policy.backoff_ms(operation.checks)));
+                .saturating_add(super::asked_for(check_after_ms).max(policy.backoff_ms(operation.checks)));
             change.timers_set.push(payment.timer(TimerKind::Check, id, due));
             Ok(())
         }
