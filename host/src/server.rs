@@ -58,6 +58,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     let unknown = app.engine.recover().await.context("taking up what the last run left")?;
     let timers = tokio::spawn(app.engine.clone().run_timers(stopped.clone()));
     let feeds = tokio::spawn(app.engine.clone().run_feeds(stopped.clone()));
+    let inbox = tokio::spawn(app.engine.clone().run_inbox(stopped.clone()));
     let pruning = tokio::spawn(app.engine.clone().run_pruning(app.config.retention, stopped.clone()));
     let api_task = tokio::spawn(listen(
         public,
@@ -77,7 +78,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     tracing::info!("stopping: draining");
     stop.send(true)?;
     let drained = async {
-        let _ = tokio::join!(api_task, timers, feeds, pruning);
+        let _ = tokio::join!(api_task, timers, feeds, inbox, pruning);
     };
     tokio::select! {
         () = drained => tracing::info!("drained"),

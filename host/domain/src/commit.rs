@@ -4,7 +4,7 @@ use crate::exchange::Exchange;
 use crate::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId, TaskId};
 use crate::ledger::{Account, Entry, Line};
 use crate::money::Money;
-use crate::operation::{Operation, Progress};
+use crate::operation::{Operation, Progress, Subject};
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
 use crate::ports::Ambient;
@@ -126,6 +126,17 @@ pub struct Seen {
     pub event: String,
 }
 
+/// What a provider told of, verified, and nothing matches yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct News {
+    /// The channel.
+    pub channel: crate::ids::ChannelId,
+    /// What it is about.
+    pub subject: Subject,
+    /// When it was told.
+    pub at_ms: u64,
+}
+
 /// What an operator did: it stands in the same chain as the events.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Act {
@@ -172,7 +183,7 @@ pub struct Commit {
     pub quote: Option<QuoteId>,
     /// What must lie on an account of the merchant's, besides what is held there already.
     pub covers: Option<(Account, Money)>,
-    /// A notification that is dealt with by this commit.
+    /// A notification that is dealt with by this commit, and so no longer news.
     pub seen: Option<Seen>,
     /// New money: refused when the disk is nearly full, so that outcomes of money in flight still fit.
     pub is_new_money: bool,

@@ -2,7 +2,7 @@
 //! implementation in the tree.
 
 use crate::channel::{Capability, ChannelFacts};
-use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, Versioned};
+use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use crate::exchange::{Answer, Request, Word};
 use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
 use crate::ledger::{Balances, Entry};
@@ -154,11 +154,15 @@ pub trait Store: Send + Sync {
     async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError>;
     /// Whether a notification was dealt with already.
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError>;
+    /// Keeps news until they are dealt with; told again, they are the same. `false`: there are [`NEWS_MAX`] already.
+    async fn put_news(&self, news: News) -> Result<bool, CommitError>;
+    /// News with a number above `after`, in order of coming, at most `limit`.
+    fn news(&self, after: u64, limit: usize) -> Result<Vec<(u64, News)>, ReadError>;
     /// Finds the operation behind a provider's reference on a channel.
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError>;
     /// Writes down what an operator did.
     async fn record(&self, act: Act) -> Result<(), CommitError>;
-    /// Forgets answers of idempotency keys and journals that are older than told; returns how many rows it touched, at
+    /// Forgets answers of idempotency keys, journals and news that are older than told; returns how many rows it touched, at
     /// most `limit`.
     async fn prune(&self, older: Older, limit: usize) -> Result<usize, CommitError>;
 }
@@ -170,7 +174,12 @@ pub struct Older {
     pub answers_ms: u64,
     /// Operations with their exchanges from before this time.
     pub journals_ms: u64,
+    /// News that nothing matched, from before this time.
+    pub news_ms: u64,
 }
+
+/// The most news that a store keeps: an account that others use too tells of much that is not ours.
+pub const NEWS_MAX: usize = 10_000;
 
 /// A merchant's books since some time.
 #[derive(Clone, PartialEq, Debug, Default)]

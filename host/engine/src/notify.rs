@@ -2,14 +2,22 @@
 //! router ask.
 
 use crate::{Engine, EngineError};
-use portolan_domain::commit::{Change, Commit, Seen, TimerKind};
+use portolan_domain::commit::{Change, Commit, News, Seen, TimerKind};
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::operation::Subject;
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::{CommitError, Notification, Receipt, Rejection};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// News that could not be asked about are asked about again after this.
 pub(crate) const HINT_AGAIN_MS: u64 = 60_000;
+
+/// How often the inbox is looked through.
+const INBOX_EVERY: Duration = Duration::from_secs(10);
+/// Kept news that are looked at in one go.
+const INBOX_PAGE: usize = 500;
 
 /// What became of a notification.
 #[derive(Debug)]
@@ -27,12 +35,68 @@ impl Engine {
             Ok(receipt) => receipt,
             Err(rejection) => return Ok(Notified::Rejected(rejection)),
         };
-        self.deal_with(channel, &receipt.subjects).await?;
+        for subject in self.deal_with(channel, &receipt.subjects).await? {
+            self.keep(channel, subject).await?;
+        }
         Ok(Notified::Taken(receipt))
     }
 
-    /// Asks about everything that somebody told of, once each.
-    pub(crate) async fn deal_with(&self, channel: &ChannelId, subjects: &[Subject]) -> Result<(), EngineError> {
+    /// Keeps what nothing matches yet: a provider may be quicker than its own answer.
+    async fn keep(&self, channel: &ChannelId, subject: &Subject) -> Result<(), EngineError> {
+        if subject.key.is_none() && subject.reference.is_none() {
+            return Ok(());
+        }
+        let news = News {
+            channel: channel.clone(),
+            subject: subject.clone(),
+            at_ms: self.ports.ambient.now_ms(),
+        };
+        if !self.ports.store.put_news(news).await? {
+            tracing::warn!(%channel, event = subject.event, "too many news that match nothing: these are not kept");
+        }
+        Ok(())
+    }
+
+    /// Looks again and again for what kept news are about, until `stop` says so.
+    pub async fn run_inbox(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            if let Err(error) = self.look_through_inbox().await {
+                tracing::warn!(%error, "the inbox could not be looked through");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(INBOX_EVERY) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    /// Deals with the kept news that match something now.
+    pub async fn look_through_inbox(&self) -> Result<(), EngineError> {
+        let mut after = 0;
+        loop {
+            let page = self.ports.store.news(after, INBOX_PAGE)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(());
+            };
+            after = *last;
+            for (_, news) in &page {
+                let subject = std::slice::from_ref(&news.subject);
+                if let Err(error) = self.deal_with(&news.channel, subject).await {
+                    tracing::warn!(channel = %news.channel, %error, "kept news are asked about later");
+                    self.ask_later(&news.channel, &news.subject).await?;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Asks about everything that somebody told of, once each; what matches nothing comes back.
+    pub(crate) async fn deal_with<'a>(
+        &self,
+        channel: &ChannelId,
+        subjects: &'a [Subject],
+    ) -> Result<Vec<&'a Subject>, EngineError> {
+        let mut unmatched = vec![];
         for subject in subjects {
             let seen = Seen {
                 channel: channel.clone(),
@@ -43,7 +107,8 @@ impl Engine {
                 continue;
             }
             let Some(operation) = self.find_subject(channel, subject)? else {
-                tracing::info!(%channel, event = subject.event, "a notification about nothing known");
+                tracing::debug!(%channel, event = subject.event, "news about nothing known");
+                unmatched.push(subject);
                 continue;
             };
             // Asked first, then dealt with: what is asked twice does no harm, what is forgotten does.
@@ -57,7 +122,7 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(unmatched)
     }
 
     /// What cannot be asked about now is asked about later: that is on disk, and whoever told need not tell again.

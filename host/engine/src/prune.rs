@@ -1,4 +1,4 @@
-//! Forgetting what is old: answers of idempotency keys, and operations with their exchanges. Events and entries stay.
+//! Forgetting what is old: answers of idempotency keys, operations with their exchanges, news that nothing matched. Events and entries stay.
 
 use crate::Engine;
 use portolan_domain::ports::Older;
@@ -8,6 +8,8 @@ use tokio::sync::watch;
 
 /// How often something is forgotten.
 const EVERY: Duration = Duration::from_secs(60 * 60);
+/// News that nothing matched are kept for 72 hours.
+const NEWS_MS: u64 = 72 * 60 * 60 * 1_000;
 /// Rows in one transaction: payments go on in between.
 const AT_ONCE: usize = 500;
 
@@ -37,6 +39,7 @@ impl Engine {
         let older = Older {
             answers_ms: now_ms.saturating_sub(retention.answers_ms),
             journals_ms: now_ms.saturating_sub(retention.journals_ms),
+            news_ms: now_ms.saturating_sub(NEWS_MS),
         };
         while !*stop.borrow() {
             match self.ports.store.prune(older, AT_ONCE).await {

@@ -8,12 +8,16 @@
 )]
 
 use crate::{MemoryStore, SqliteConfig, SqliteStore};
-use portolan_domain::commit::{Act, Change, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, TimerKind};
+use portolan_domain::commit::{
+    Act, Change, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, TimerKind,
+};
 use portolan_domain::ids::{AttemptId, EventId, MerchantId, Mode, Name, OperationId, PaymentId, QuoteId, RefundId};
 use portolan_domain::ledger::rules::Movement;
 use portolan_domain::ledger::{Account, Entry};
 use portolan_domain::money::{Asset, Money};
-use portolan_domain::operation::{Context, Fixed, Input, Inquiry, Kind, Operation, Progress, Quotation, Target};
+use portolan_domain::operation::{
+    Context, Fixed, Input, Inquiry, Kind, Operation, Progress, Quotation, Subject, Target,
+};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
@@ -193,6 +197,48 @@ fn a_refused_commit_leaves_nothing_behind() {
         };
         store.commit(&dealt_with).await.unwrap();
         assert_eq!(store.commit(&dealt_with).await, Err(CommitError::SeenBefore));
+    });
+}
+
+/// News wait in order, are the same when told again, and go with the commit that deals with them, or with time.
+#[test]
+fn news_wait_until_they_are_dealt_with() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let news = |event: &str, at_ms| News {
+            channel: shop(),
+            subject: Subject {
+                key: None,
+                reference: Some(format!("ref-{event}")),
+                event: event.into(),
+            },
+            at_ms,
+        };
+        for (event, at_ms) in [("a", 10), ("b", 20), ("a", 30), ("c", 40)] {
+            assert!(store.put_news(news(event, at_ms)).await.unwrap());
+        }
+        let waiting = |after, limit| store.news(after, limit).unwrap();
+        let all = waiting(0, 10);
+        let events: Vec<_> = all.iter().map(|(_, it)| it.clone()).collect();
+        assert_eq!(events, [news("a", 10), news("b", 20), news("c", 40)]);
+        assert_eq!(waiting(all[0].0, 1), all[1..2]);
+        let dealt_with = Commit {
+            row: ambient.uuid_v7(),
+            seen: Some(Seen {
+                channel: shop(),
+                event: "b".into(),
+            }),
+            ..Commit::default()
+        };
+        store.commit(&dealt_with).await.unwrap();
+        let older = Older {
+            answers_ms: 0,
+            journals_ms: 0,
+            news_ms: 40,
+        };
+        store.prune(older, 100).await.unwrap();
+        let left: Vec<_> = waiting(0, 10).into_iter().map(|(_, it)| it).collect();
+        assert_eq!(left, [news("c", 40)]);
     });
 }
 
@@ -687,12 +733,14 @@ fn what_is_pruned_is_gone_and_the_rest_stays() {
         let long_ago = Older {
             answers_ms: 1,
             journals_ms: 1,
+            news_ms: 1,
         };
         assert_eq!(store.prune(long_ago, 10).await.unwrap(), 0);
         assert!(store.claim(&name).unwrap().unwrap().answer.is_some());
         let today = Older {
             answers_ms: 1_800_000_100_000,
             journals_ms: 1,
+            news_ms: 1,
         };
         assert!(store.prune(today, 10).await.unwrap() > 0);
         assert_eq!(store.claim(&name).unwrap().unwrap().answer, None);

@@ -3,14 +3,16 @@
 
 use crate::chain;
 use async_trait::async_trait;
-use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, Seen, Timer, Versioned, in_flight};
+use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, Timer, Versioned, in_flight};
 use portolan_domain::ids::{
     ChannelId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId, RefundId, TaskId,
 };
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::operation::{Kind, Progress};
 use portolan_domain::payment::fact::{Event, Fact};
-use portolan_domain::ports::{ApiKey, CommitError, History, KeyRing, Library, Method, Older, Page, ReadError, Store};
+use portolan_domain::ports::{
+    ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Store,
+};
 use portolan_domain::quote::Quote;
 use portolan_domain::task::Task;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -33,6 +35,8 @@ struct State {
     quotes: HashMap<QuoteId, Quote>,
     counters: HashMap<ChannelId, u64>,
     cursors: HashMap<ChannelId, Vec<u8>>,
+    news: Vec<(u64, News)>,
+    last_news: u64,
     keys: Vec<ApiKey>,
     acts: Vec<Act>,
 }
@@ -99,6 +103,10 @@ impl State {
         let in_flight = in_flight(&commit.in_flight, &commit.operations);
         if let Some(claim) = commit.claim {
             self.claims.insert(claim.name.clone(), claim);
+        }
+        if let Some(seen) = &commit.seen {
+            self.news
+                .retain(|(_, it)| it.channel != seen.channel || it.subject.event != seen.event);
         }
         self.seen.extend(commit.seen);
         for operation in commit.operations {
@@ -239,6 +247,27 @@ impl Store for MemoryStore {
         Ok(self.state().seen.contains(seen))
     }
 
+    async fn put_news(&self, news: News) -> Result<bool, CommitError> {
+        let mut state = self.state();
+        let is_same = |(_, it): &(u64, News)| it.channel == news.channel && it.subject.event == news.subject.event;
+        if state.news.iter().any(is_same) {
+            return Ok(true);
+        }
+        if state.news.len() >= NEWS_MAX {
+            return Ok(false);
+        }
+        state.last_news += 1;
+        let number = state.last_news;
+        state.news.push((number, news));
+        Ok(true)
+    }
+
+    fn news(&self, after: u64, limit: usize) -> Result<Vec<(u64, News)>, ReadError> {
+        let state = self.state();
+        let later = state.news.iter().filter(|(number, _)| *number > after);
+        Ok(later.take(limit).cloned().collect())
+    }
+
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
         let state = self.state();
         let mut payments = state.payments.values();
@@ -252,6 +281,7 @@ impl Store for MemoryStore {
 
     async fn prune(&self, older: Older, limit: usize) -> Result<usize, CommitError> {
         let mut state = self.state();
+        state.news.retain(|(_, it)| it.at_ms >= older.news_ms);
         let is_old = |claim: &&mut Claim| claim.at_ms < older.answers_ms && claim.answer.is_some();
         let claims = state.claims.values_mut().filter(is_old).take(limit);
         let mut touched = claims.map(|claim| claim.answer = None).count();

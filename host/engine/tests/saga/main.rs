@@ -11,7 +11,8 @@
 mod providers;
 mod world;
 
-use portolan_domain::ids::{MerchantId, Mode, Name, PaymentId};
+use portolan_domain::commit::Seen;
+use portolan_domain::ids::{ChannelId, MerchantId, Mode, Name, PaymentId};
 use portolan_domain::ledger::Account;
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Fixed, Inquiry, Instrument, Kind};
@@ -19,8 +20,8 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::conversion::{IfLost, LegState};
 use portolan_domain::payment::request::{QuoteUse, ValidPayment};
 use portolan_domain::payment::status::PaymentStatus;
-use portolan_domain::ports::Library;
-use portolan_engine::{ClaimRequest, CreatePayment, CreateQuote, Engine};
+use portolan_domain::ports::{Library, Notification, Store};
+use portolan_engine::{ClaimRequest, CreatePayment, CreateQuote, Engine, Notified};
 use providers::{Fault, Providers, Script};
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,5 +252,54 @@ fn a_payment_that_is_exchanged_costs_two_commits_a_leg() {
             is_lost: false,
         };
         assert_eq!(run(script, IfLost::Requote, 0).await, 6);
+    });
+}
+
+/// A provider may be quicker than its own answer: what it tells of a reference that is on no disk yet is kept, and dealt
+/// with once the reference is there.
+#[test]
+fn news_that_match_nothing_yet_are_kept_until_they_do() {
+    let script = Script {
+        kind: Kind::Authorize,
+        fault: Fault::None,
+        is_lost: false,
+    };
+    let tell = |reference: &str| Notification {
+        method: "POST".into(),
+        path: format!("event of {reference}"),
+        query: String::new(),
+        headers: vec![],
+        body: reference.as_bytes().to_vec(),
+    };
+    simulate(async {
+        let channel: ChannelId = Name::parse("wallet").unwrap();
+        let providers = Arc::new(Providers::new(script));
+        // A router that has the payment, and one over a store that does not have it yet.
+        let (later, sooner) = (Arc::new(CrashStore::new(0)), Arc::new(CrashStore::new(0)));
+        let (knows, waits) = (
+            engine(later.clone(), providers.clone()),
+            engine(sooner.clone(), providers),
+        );
+        let command = command(&knows, IfLost::Requote).await;
+        knows.create_payment(command).await.unwrap();
+        let payment = the_payment(&later).unwrap();
+        let reference = payment.attempts.first().unwrap().reference.clone().unwrap();
+        for reference in [reference.as_str(), "ref-nobody", "ref-nobody"] {
+            let told = waits.notified(&channel, &tell(reference)).await.unwrap();
+            assert!(matches!(told, Notified::Taken(_)));
+        }
+        waits.look_through_inbox().await.unwrap();
+        let kept = sooner.news(0, 10).unwrap();
+        assert_eq!(kept.len(), 2, "nothing matches, and told twice is told once");
+        // Now the payment is there.
+        for (_, news) in kept {
+            assert!(later.put_news(news).await.unwrap());
+        }
+        knows.look_through_inbox().await.unwrap();
+        let left = later.news(0, 10).unwrap();
+        let left: Vec<_> = left.into_iter().filter_map(|(_, it)| it.subject.reference).collect();
+        assert_eq!(left, ["ref-nobody"]);
+        let event = tell(&reference).path;
+        assert!(later.was_seen(&Seen { channel, event }).unwrap());
     });
 }

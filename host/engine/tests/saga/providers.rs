@@ -7,8 +7,8 @@ use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request, Response};
 use portolan_domain::ids::{ChannelId, Name, OperationId};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{
-    Context, Decline, Fault as AdapterFault, FaultKind, Fixed, Input, Kind, Operation, Outcome, Quotation, Retry,
-    Standing, State,
+    Context, Decline, Fault as AdapterFault, Fixed, Input, Kind, Operation, Outcome, Quotation, Retry, Standing, State,
+    Subject,
 };
 use portolan_domain::ports::{Channels, ContextRequest, Method, Notification, Receipt, Rejection, Step};
 use portolan_domain::settlement::ReportLine;
@@ -413,11 +413,17 @@ impl Channels for Providers {
         Ok((vec![], vec![]))
     }
 
-    fn receive(&self, _: &ChannelId, _: &Notification) -> Result<Receipt, Rejection> {
-        let fault = AdapterFault {
-            kind: FaultKind::Unsupported,
-            text: "no notifications".into(),
+    /// The body is the reference, the path names the event.
+    fn receive(&self, _: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection> {
+        let subject = Subject {
+            key: None,
+            reference: Some(String::from_utf8_lossy(&notification.body).into_owned()),
+            event: notification.path.clone(),
         };
-        Err(Rejection("unsupported", fault.text))
+        Ok(Receipt {
+            subjects: vec![subject],
+            status: 200,
+            body: vec![],
+        })
     }
 }

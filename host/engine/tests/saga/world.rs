@@ -2,7 +2,7 @@
 
 use crate::providers::Providers;
 use async_trait::async_trait;
-use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, Versioned};
+use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::{ChannelId, MethodId, OperationId, PaymentId, QuoteId, TaskId};
 use portolan_domain::operation::Fault;
@@ -135,6 +135,12 @@ impl Store for CrashStore {
     }
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         self.inner.was_seen(seen)
+    }
+    async fn put_news(&self, news: News) -> Result<bool, CommitError> {
+        self.inner.put_news(news).await
+    }
+    fn news(&self, after: u64, limit: usize) -> Result<Vec<(u64, News)>, ReadError> {
+        self.inner.news(after, limit)
     }
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
         self.inner.find_operation(channel, reference)

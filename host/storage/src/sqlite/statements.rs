@@ -3,11 +3,11 @@
 
 use crate::chain;
 use crate::rows::{ClaimRow, JournalRow, PaymentRow, QuoteRow, Rows, mode_number};
-use portolan_domain::commit::Seen;
+use portolan_domain::commit::{News, Seen};
 use portolan_domain::ids::{Mode, QuoteId};
 use portolan_domain::ledger::{Account, Balance, Balances};
 use portolan_domain::money::Asset;
-use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
+use portolan_domain::ports::{ApiKey, CommitError, Method, NEWS_MAX, Older};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap};
 
@@ -282,6 +282,8 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
     if let Some(seen) = &rows.seen {
         let mut insert = connection.prepare_cached("INSERT INTO seen (channel, event) VALUES (?,?)")?;
         insert.execute(params![seen.channel.as_str(), seen.event])?;
+        let mut delete = connection.prepare_cached("DELETE FROM inbox WHERE channel = ? AND event = ?")?;
+        delete.execute(params![seen.channel.as_str(), seen.event])?;
     }
     Ok(())
 }
@@ -326,6 +328,32 @@ pub(super) fn cursor(connection: &Connection, channel: &str, cursor: &[u8]) -> r
     upsert.execute(params![channel, cursor])
 }
 
+/// Keeps news; how many of these there are then: one, or none if there are too many.
+pub(super) fn news(connection: &Connection, news: &News) -> rusqlite::Result<usize> {
+    let (channel, subject) = (news.channel.as_str(), &news.subject);
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO inbox (channel, event, key, reference, at_ms) SELECT ?,?,?,?,? \
+         WHERE (SELECT count(*) FROM inbox) < ?",
+    )?;
+    insert.execute(params![
+        channel,
+        subject.event,
+        subject.key,
+        subject.reference,
+        news.at_ms,
+        NEWS_MAX
+    ])?;
+    let mut count = connection.prepare_cached("SELECT count(*) FROM inbox WHERE channel = ? AND event = ?")?;
+    count.query_row(params![channel, subject.event], |row| row.get(0))
+}
+
+fn prune_news(connection: &Connection, before_ms: u64, limit: usize) -> rusqlite::Result<usize> {
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM inbox WHERE number IN (SELECT number FROM inbox WHERE at_ms < ? ORDER BY number LIMIT ?)",
+    )?;
+    delete.execute(params![before_ms, limit])
+}
+
 pub(super) fn api_key(connection: &Connection, key: &ApiKey) -> rusqlite::Result<usize> {
     let mut upsert = connection.prepare_cached(
         "INSERT OR REPLACE INTO api_key (hash, id, merchant, mode, scopes, created_ms, revoked_ms) VALUES (?,?,?,?,?,?,?)",
@@ -352,6 +380,7 @@ fn prune_quotes(connection: &Connection, before_ms: u64, limit: usize) -> rusqli
 /// Empties one column of the journal's oldest rows, in order, and remembers how far.
 pub(super) fn prune(connection: &Connection, older: Older, limit: usize) -> rusqlite::Result<usize> {
     let mut touched = prune_quotes(connection, older.answers_ms, limit)?;
+    touched += prune_news(connection, older.news_ms, limit)?;
     for (column, before_ms) in [("answer", older.answers_ms), ("operations", older.journals_ms)] {
         let from: Option<i64> = connection
             .query_row("SELECT seq FROM pruned WHERE what = ?", [column], |row| row.get(0))

@@ -6,10 +6,10 @@ use super::writer::Unit;
 use crate::rows::{self, RowError, answer_place, claim_hash, mode_from, open, operations_place, unpack_answer};
 use async_trait::async_trait;
 use portolan_domain::commit::{
-    Act, Claim, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, TimerKind, Versioned,
+    Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, TimerKind, Versioned,
 };
 use portolan_domain::ids::{ChannelId, MethodId, Name, OperationId, PaymentId, QuoteId, TaskId};
-use portolan_domain::operation::Progress;
+use portolan_domain::operation::{Progress, Subject};
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::quote::Quote;
 use portolan_domain::task::Task;
@@ -271,6 +271,35 @@ impl Store for SqliteStore {
         self.read(|connection| {
             let mut select = connection.prepare_cached("SELECT 1 FROM seen WHERE channel = ? AND event = ?")?;
             Ok(select.exists(params![seen.channel.as_str(), seen.event])?)
+        })
+    }
+
+    async fn put_news(&self, news: News) -> Result<bool, CommitError> {
+        let kept = self.writer.write(Unit::News(Box::new(news))).await?;
+        Ok(kept > 0)
+    }
+
+    fn news(&self, after: u64, limit: usize) -> Result<Vec<(u64, News)>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT number, channel, event, key, reference, at_ms FROM inbox WHERE number > ? ORDER BY number LIMIT ?",
+            )?;
+            let mut rows = select.query(params![after, limit])?;
+            let mut all = vec![];
+            while let Some(row) = rows.next()? {
+                let channel: String = row.get(1)?;
+                let news = News {
+                    channel: Name::parse(&channel).ok_or_else(|| RowError(format!("{channel:?} is no name")))?,
+                    subject: Subject {
+                        event: row.get(2)?,
+                        key: row.get(3)?,
+                        reference: row.get(4)?,
+                    },
+                    at_ms: row.get(5)?,
+                };
+                all.push((row.get(0)?, news));
+            }
+            Ok(all)
         })
     }
 

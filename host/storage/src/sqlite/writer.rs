@@ -5,6 +5,7 @@
 use super::SqliteConfig;
 use super::statements::{self, Books, UnitError};
 use crate::rows::{JournalRow, QuoteRow, Rows};
+use portolan_domain::commit::News;
 use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
 use rusqlite::{Connection, ErrorCode};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -29,6 +30,7 @@ pub(crate) enum Unit {
     Quote(Box<QuoteRow>),
     Count(String),
     Cursor(String, Vec<u8>),
+    News(Box<News>),
     ApiKey(Box<ApiKey>),
     Act(Box<JournalRow>),
     AskedAfterRestore,
@@ -186,6 +188,7 @@ impl Disk {
             Unit::Method(method, key, sealed) => Ok(statements::method(connection, method, key, sealed)?),
             Unit::Count(name) => Ok(statements::count(connection, name)?),
             Unit::Cursor(channel, cursor) => Ok(statements::cursor(connection, channel, cursor)?),
+            Unit::News(news) => Ok(statements::news(connection, news)?),
             // A price leads to nothing but new money.
             Unit::Quote(_) if is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
             Unit::Quote(row) => Ok(statements::quote(connection, row)?),
