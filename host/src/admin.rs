@@ -90,6 +90,9 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
             post(reports::take).layer(DefaultBodyLimit::max(reports::REPORT_MAX)),
         )
         .route("/admin/unsettled", get(reports::unsettled))
+        .route("/admin/breaks", get(reports::breaks))
+        .route("/admin/breaks/{number}/give", post(reports::give))
+        .route("/admin/breaks/{number}/close", post(reports::close))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
             let wanted = format!("Bearer {token}");

@@ -133,6 +133,30 @@ enum ReportVerb {
     },
     /// What was taken and no report has named yet.
     Unsettled,
+    /// Lines that do not fit the books, with age and owner.
+    Breaks,
+    /// Give a break to somebody.
+    Give {
+        /// As `breaks` shows it.
+        id: u64,
+        /// Who looks after it.
+        #[arg(long)]
+        owner: String,
+        /// Who says so.
+        #[arg(long)]
+        by: String,
+    },
+    /// Close a break that is settled by another way.
+    Close {
+        /// As `breaks` shows it.
+        id: u64,
+        /// Who decides.
+        #[arg(long)]
+        by: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -207,6 +231,21 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
             let bytes = std::fs::read(&file).with_context(|| file.display().to_string())?;
             (client.post_bytes(&format!("/admin/reports/{channel}"), &bytes)?, None)
         }
+        Verb::Report(ReportVerb::Breaks) => (client.get("/admin/breaks")?, None),
+        Verb::Report(ReportVerb::Give { id, owner, by }) => (
+            client.post(
+                &format!("/admin/breaks/{id}/give"),
+                &json!({ "owner": owner, "by": by }),
+            )?,
+            None,
+        ),
+        Verb::Report(ReportVerb::Close { id, by, reason }) => (
+            client.post(
+                &format!("/admin/breaks/{id}/close"),
+                &json!({ "by": by, "reason": reason }),
+            )?,
+            None,
+        ),
         Verb::Report(ReportVerb::Unsettled) => (client.get("/admin/unsettled")?, None),
         Verb::Audit(AuditVerb::Verify) => (client.get("/admin/audit/verify")?, Some("intact")),
         Verb::Audit(AuditVerb::Acts) => (client.get("/admin/audit/acts")?, None),

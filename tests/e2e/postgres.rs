@@ -126,8 +126,9 @@ fn embedded_columns() -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("sqlite3 (Debian: apt-get install sqlite3)");
-    let list =
-        "SELECT m.name || ' ' || c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table';";
+    // Names that begin so are SQLite's own.
+    let list = "SELECT m.name || ' ' || c.name FROM sqlite_master m, pragma_table_info(m.name) c \
+                WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\';";
     let mut input = sqlite.stdin.take().unwrap();
     write!(input, "{}\n{list}", schema("sqlite")).unwrap();
     drop(input);

@@ -93,6 +93,25 @@ fn what_does_not_fit_is_a_break_and_posts_nothing() {
         3,
         "the missing one is among them"
     );
+    // They are listed until their lines fit, with whoever looks after them.
+    let open = |world: &World| {
+        let listed = world.admin_call("GET", "/admin/breaks", None).unwrap();
+        let all = listed.body["breaks"].as_array().cloned().unwrap();
+        let kind_of = |it: &Value| {
+            (
+                it["kind"].as_str().unwrap().to_owned(),
+                it["owner"].clone(),
+                it["id"].clone(),
+            )
+        };
+        all.iter().map(kind_of).collect::<Vec<_>>()
+    };
+    let [(_, _, short), (_, _, nobodys), (_, _, _)] = open(&world).try_into().unwrap();
+    let give = json!({ "owner": "ada", "by": "bob" });
+    let given = world.admin_call("POST", &format!("/admin/breaks/{short}/give"), Some(&give));
+    assert_eq!(given.unwrap().status, 200);
+    let owners: Vec<_> = open(&world).into_iter().map(|(_, owner, _)| owner).collect();
+    assert_eq!(owners, [json!("ada"), Value::Null, Value::Null]);
     // The whole report, with one line of it under another batch as well.
     let doubled = format!("{report}{}\n", changed(third, 0, "batch-2"));
     let taken = take(&world, &doubled);
@@ -103,6 +122,15 @@ fn what_does_not_fit_is_a_break_and_posts_nothing() {
         taken.text
     );
     assert_eq!(balance(&world, "EUR"), (22_000, 0, 0));
+    let left: Vec<_> = open(&world).into_iter().map(|(kind, ..)| kind).collect();
+    assert_eq!(left, ["missing_internal", "duplicate"], "the others fit now");
+    let why = |reason: &str| json!({ "by": "ada", "reason": reason });
+    let close = format!("/admin/breaks/{nobodys}/close");
+    let closed = |reason: &str| world.admin_call("POST", &close, Some(&why(reason))).unwrap().status;
+    assert_eq!(
+        (closed(" "), closed("another router's"), closed("again")),
+        (422, 200, 404)
+    );
     let refused = take(&world, "not,a,report\n");
     assert_eq!(refused.status, 422, "{}", refused.text);
     let acts = world.admin_call("GET", "/admin/audit/acts", None).unwrap();

@@ -183,7 +183,7 @@ pub struct Commit {
     pub quote: Option<QuoteId>,
     /// What must lie on an account of the merchant's, besides what is held there already.
     pub covers: Option<(Account, Money)>,
-    /// A notification that is dealt with by this commit, and so no longer news.
+    /// A notification or a report's line that is dealt with by this commit, and so no longer news or a break.
     pub seen: Option<Seen>,
     /// New money: refused when the disk is nearly full, so that outcomes of money in flight still fit.
     pub is_new_money: bool,

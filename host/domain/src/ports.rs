@@ -9,7 +9,7 @@ use crate::ledger::{Balances, Entry};
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
 use crate::payment::fact::Event;
 use crate::quote::Quote;
-use crate::settlement::ReportLine;
+use crate::settlement::{OpenBreak, ReportLine};
 use crate::task::Task;
 use crate::wire::WireRequest;
 use async_trait::async_trait;
@@ -158,6 +158,12 @@ pub trait Store: Send + Sync {
     async fn put_news(&self, news: News) -> Result<bool, CommitError>;
     /// News with a number above `after`, in order of coming, at most `limit`.
     fn news(&self, after: u64, limit: usize) -> Result<Vec<(u64, News)>, ReadError>;
+    /// Keeps a break until its line is dealt with or it is closed; found again, its age and owner stay.
+    async fn put_break(&self, found: OpenBreak) -> Result<(), CommitError>;
+    /// Gives the break of that number to somebody; `false`: there is none.
+    async fn give_break(&self, number: u64, owner: &str) -> Result<bool, CommitError>;
+    /// Closes the break of that number; `false`: there is none.
+    async fn close_break(&self, number: u64) -> Result<bool, CommitError>;
     /// Finds the operation behind a provider's reference on a channel.
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError>;
     /// Writes down what an operator did.
@@ -211,6 +217,8 @@ pub trait Library: Send + Sync {
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
     /// A merchant's entries since that time and the balances after them, at one moment; at most `limit` entries.
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError>;
+    /// Open breaks with their numbers, oldest first, at most `limit`.
+    fn breaks(&self, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError>;
     /// Open tasks, oldest first; `closed` too if asked.
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError>;
     /// Balances as the books keep them.

@@ -9,7 +9,7 @@ use crate::payment::{Attempt, Payment};
 use serde::{Deserialize, Serialize};
 
 /// One line of a provider's report.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ReportLine {
     /// The provider's word: `charge`, `refund`, …
     pub kind: String,
@@ -55,6 +55,34 @@ impl BreakKind {
             Self::TooEarly => "too_early",
         }
     }
+
+    /// The kind of that word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [
+            Self::MissingInternal,
+            Self::AmountDiff,
+            Self::FeeDiff,
+            Self::Duplicate,
+            Self::TooEarly,
+        ]
+        .into_iter()
+        .find(|kind| kind.as_str() == word)
+    }
+}
+
+/// A break that nobody has closed: the same line again is the same break.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OpenBreak {
+    /// Whose report.
+    pub channel: ChannelId,
+    /// The line.
+    pub line: ReportLine,
+    /// What does not fit, as last seen.
+    pub found: Break,
+    /// Since when.
+    pub opened_ms: u64,
+    /// Who looks after it.
+    pub owner: Option<String>,
 }
 
 /// A line that does not fit, and why.

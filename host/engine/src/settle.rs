@@ -9,7 +9,7 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::ports::CommitError;
-use portolan_domain::settlement::{Break, BreakKind, ReportLine, fits};
+use portolan_domain::settlement::{Break, BreakKind, OpenBreak, ReportLine, fits};
 
 /// A report goes to its adapter in pieces of this size.
 const PIECE: usize = 256 * 1024;
@@ -35,7 +35,17 @@ impl Engine {
             match self.settle_line(channel, &line).await? {
                 Ok(true) => reconciled.matched += 1,
                 Ok(false) => reconciled.repeated += 1,
-                Err(broken) => reconciled.breaks.push((line, broken)),
+                Err(broken) => {
+                    let found = OpenBreak {
+                        channel: channel.clone(),
+                        line: line.clone(),
+                        found: broken.clone(),
+                        opened_ms: self.ports.ambient.now_ms(),
+                        owner: None,
+                    };
+                    self.ports.store.put_break(found).await?;
+                    reconciled.breaks.push((line, broken));
+                }
             }
         }
         Ok(reconciled)

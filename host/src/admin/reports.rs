@@ -1,4 +1,4 @@
-//! Providers' reports, and what no report has settled yet.
+//! Providers' reports, their breaks, and what no report has settled yet.
 
 use super::{OPERATOR, Refusal, failed, note, refuse};
 use crate::server::Shared;
@@ -8,14 +8,15 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use portolan_domain::ids::Name;
 use portolan_domain::ports::ReadError;
-use portolan_domain::settlement;
+use portolan_domain::settlement::{self, Break, ReportLine};
 use portolan_engine::EngineError;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The largest report.
 pub const REPORT_MAX: usize = 64 * 1024 * 1024;
-/// Breaks in one answer; all of them are in the audit chain.
+/// Breaks in one answer; all that were ever found are in the audit chain.
 const BREAKS_SHOWN: usize = 1_000;
 /// Payments in one list of what is not settled.
 const UNSETTLED_SHOWN: usize = 1_000;
@@ -37,12 +38,7 @@ pub async fn take(
     let breaks: Vec<Value> = reconciled
         .breaks
         .iter()
-        .map(|(line, broken)| {
-            json!({
-                "kind": broken.kind.as_str(), "why": broken.why, "line": line.kind, "reference": line.reference,
-                "key": line.key, "batch": line.batch, "gross": line.gross.to_string(),
-            })
-        })
+        .map(|(line, broken)| break_json(line, broken))
         .collect();
     for broken in &breaks {
         let reference = broken.get("reference").and_then(Value::as_str).unwrap_or_default();
@@ -55,6 +51,89 @@ pub async fn take(
     Ok(Json(
         json!({ "matched": matched, "repeated": repeated, "breaks": shown }),
     ))
+}
+
+fn break_json(line: &ReportLine, broken: &Break) -> Value {
+    json!({
+        "kind": broken.kind.as_str(), "why": broken.why, "line": line.kind, "reference": line.reference,
+        "key": line.key, "batch": line.batch, "gross": line.gross.to_string(),
+    })
+}
+
+/// `GET /admin/breaks`: what no report has mended and nobody has closed, the oldest first, with its age and owner.
+pub async fn breaks(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
+    let now_ms = shared.app.ambient.now_ms();
+    let open = shared.app.library.breaks(BREAKS_SHOWN).map_err(failed)?;
+    let shown = open.iter().map(|(number, open)| {
+        let mut shown = break_json(&open.line, &open.found);
+        if let Some(fields) = shown.as_object_mut() {
+            fields.insert("id".into(), json!(number));
+            fields.insert("channel".into(), json!(open.channel.as_str()));
+            fields.insert("owner".into(), json!(open.owner));
+            fields.insert("age_s".into(), json!(now_ms.saturating_sub(open.opened_ms) / 1_000));
+        }
+        shown
+    });
+    Ok(Json(json!({ "breaks": shown.collect::<Vec<_>>() })))
+}
+
+/// Who does something about a break, and what or why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Give {
+    owner: String,
+    by: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Close {
+    by: String,
+    reason: String,
+}
+
+fn words<'a, T: Deserialize<'a>>(body: &'a [u8], of: impl Fn(&T) -> [&str; 2]) -> Result<T, Refusal> {
+    let bad = |error: &dyn std::fmt::Display| refuse(StatusCode::UNPROCESSABLE_ENTITY, error);
+    let read: T = serde_json::from_slice(body).map_err(|error| bad(&error))?;
+    if of(&read).iter().any(|word| word.trim().is_empty()) {
+        return Err(bad(&"say who does it, and for whom or why"));
+    }
+    Ok(read)
+}
+
+/// `POST /admin/breaks/{id}/give`: somebody looks after it from now on.
+pub async fn give(
+    State(shared): State<Arc<Shared>>,
+    Path(number): Path<u64>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let ask: Give = words(&body, |ask: &Give| [&ask.owner, &ask.by])?;
+    let given = shared.app.store.give_break(number, &ask.owner).await.map_err(failed)?;
+    done(&shared, given, (&ask.by, "break.give", &ask.owner), number).await
+}
+
+/// `POST /admin/breaks/{id}/close`: it is settled by another way, or was none.
+pub async fn close(
+    State(shared): State<Arc<Shared>>,
+    Path(number): Path<u64>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let ask: Close = words(&body, |ask: &Close| [&ask.reason, &ask.by])?;
+    let closed = shared.app.store.close_break(number).await.map_err(failed)?;
+    done(&shared, closed, (&ask.by, "break.close", &ask.reason), number).await
+}
+
+async fn done(
+    shared: &Shared,
+    is_done: bool,
+    (by, verb, why): (&str, &str, &str),
+    number: u64,
+) -> Result<Json<Value>, Refusal> {
+    if !is_done {
+        return Err(refuse(StatusCode::NOT_FOUND, format!("no open break {number}")));
+    }
+    note(&shared.app, by, (verb, &number.to_string()), why).await?;
+    Ok(Json(json!({ "break": number })))
 }
 
 /// `GET /admin/unsettled`: what was taken and no report has named, the oldest first, with its age.

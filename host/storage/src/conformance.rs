@@ -24,6 +24,7 @@ use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store};
 use portolan_domain::quote::{self, Quote};
+use portolan_domain::settlement::{Break, BreakKind, OpenBreak, ReportLine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
@@ -239,6 +240,54 @@ fn news_wait_until_they_are_dealt_with() {
         store.prune(older, 100).await.unwrap();
         let left: Vec<_> = waiting(0, 10).into_iter().map(|(_, it)| it).collect();
         assert_eq!(left, [news("c", 40)]);
+    });
+}
+
+/// A break keeps its age and owner when it is found again, and goes with the commit that settles its line, or by hand.
+#[test]
+fn breaks_stay_until_their_line_is_settled_or_somebody_closes_them() {
+    each_store(|store| async move {
+        let found = |reference: &str, kind, opened_ms| OpenBreak {
+            channel: shop(),
+            line: ReportLine {
+                kind: "charge".into(),
+                reference: Some(reference.into()),
+                key: None,
+                batch: "b1".into(),
+                is_credit: true,
+                gross: eur(100),
+                fee: eur(3),
+                net: eur(97),
+            },
+            found: Break { kind, why: "x".into() },
+            opened_ms,
+            owner: None,
+        };
+        store.put_break(found("a", BreakKind::TooEarly, 5)).await.unwrap();
+        store.put_break(found("b", BreakKind::FeeDiff, 6)).await.unwrap();
+        let first = store.breaks(10).unwrap()[0].0;
+        assert!(store.give_break(first, "ada").await.unwrap());
+        store.put_break(found("a", BreakKind::AmountDiff, 7)).await.unwrap();
+        let of_ada = OpenBreak {
+            owner: Some("ada".into()),
+            ..found("a", BreakKind::AmountDiff, 5)
+        };
+        let open = || -> Vec<_> { store.breaks(10).unwrap().into_iter().map(|(_, it)| it).collect() };
+        assert_eq!(open(), [of_ada.clone(), found("b", BreakKind::FeeDiff, 6)]);
+        let settled = Commit {
+            seen: Some(Seen {
+                channel: shop(),
+                event: of_ada.line.event(),
+            }),
+            ..Commit::default()
+        };
+        store.commit(&settled).await.unwrap();
+        assert_eq!(open(), [found("b", BreakKind::FeeDiff, 6)]);
+        let second = store.breaks(1).unwrap()[0].0;
+        assert!(store.close_break(second).await.unwrap());
+        assert!(!store.close_break(second).await.unwrap());
+        assert!(!store.give_break(second, "ada").await.unwrap());
+        assert_eq!(open(), []);
     });
 }
 

@@ -14,6 +14,7 @@ use portolan_domain::ports::{
     ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Store,
 };
 use portolan_domain::quote::Quote;
+use portolan_domain::settlement::OpenBreak;
 use portolan_domain::task::Task;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,8 @@ struct State {
     cursors: HashMap<ChannelId, Vec<u8>>,
     news: Vec<(u64, News)>,
     last_news: u64,
+    breaks: Vec<(u64, OpenBreak)>,
+    last_break: u64,
     keys: Vec<ApiKey>,
     acts: Vec<Act>,
 }
@@ -107,6 +110,8 @@ impl State {
         if let Some(seen) = &commit.seen {
             self.news
                 .retain(|(_, it)| it.channel != seen.channel || it.subject.event != seen.event);
+            self.breaks
+                .retain(|(_, it)| it.channel != seen.channel || it.line.event() != seen.event);
         }
         self.seen.extend(commit.seen);
         for operation in commit.operations {
@@ -266,6 +271,33 @@ impl Store for MemoryStore {
         let state = self.state();
         let later = state.news.iter().filter(|(number, _)| *number > after);
         Ok(later.take(limit).cloned().collect())
+    }
+
+    async fn put_break(&self, found: OpenBreak) -> Result<(), CommitError> {
+        let mut state = self.state();
+        let is_same =
+            |(_, it): &&mut (u64, OpenBreak)| it.channel == found.channel && it.line.event() == found.line.event();
+        if let Some((_, known)) = state.breaks.iter_mut().find(is_same) {
+            (known.line, known.found) = (found.line, found.found);
+            return Ok(());
+        }
+        state.last_break += 1;
+        let number = state.last_break;
+        state.breaks.push((number, found));
+        Ok(())
+    }
+
+    async fn give_break(&self, number: u64, owner: &str) -> Result<bool, CommitError> {
+        let mut state = self.state();
+        let found = state.breaks.iter_mut().find(|(known, _)| *known == number);
+        Ok(found.map(|(_, it)| it.owner = Some(owner.to_owned())).is_some())
+    }
+
+    async fn close_break(&self, number: u64) -> Result<bool, CommitError> {
+        let mut state = self.state();
+        let before = state.breaks.len();
+        state.breaks.retain(|(known, _)| *known != number);
+        Ok(state.breaks.len() < before)
     }
 
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
@@ -439,6 +471,10 @@ impl Library for MemoryStore {
             balances,
             is_cut,
         })
+    }
+
+    fn breaks(&self, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError> {
+        Ok(self.state().breaks.iter().take(limit).cloned().collect())
     }
 
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError> {

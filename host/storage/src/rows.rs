@@ -2,7 +2,7 @@
 //! thread, so that the one writer only writes.
 
 use portolan_domain::commit::{Act, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, in_flight};
-use portolan_domain::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
+use portolan_domain::ids::{ChannelId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId};
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::money::Money;
 use portolan_domain::operation::{CardFacts, Kind, Operation, Progress};
@@ -10,6 +10,7 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{CommitError, Method, ReadError, Sealed, Sealer};
 use portolan_domain::quote::Quote;
+use portolan_domain::settlement::{Break, BreakKind, OpenBreak};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -381,4 +382,41 @@ pub(crate) fn mode_number(mode: Mode) -> i64 {
 
 pub(crate) fn mode_from(number: i64) -> Mode {
     if number == 1 { Mode::Live } else { Mode::Test }
+}
+
+/// A break as it is stored.
+pub(crate) struct BreakRow {
+    pub channel: String,
+    pub event: String,
+    pub kind: &'static str,
+    pub why: String,
+    pub line: String,
+    pub opened_ms: u64,
+    pub owner: Option<String>,
+}
+
+pub(crate) fn break_row(found: OpenBreak) -> Result<BreakRow, RowError> {
+    Ok(BreakRow {
+        channel: found.channel.to_string(),
+        event: found.line.event(),
+        kind: found.found.kind.as_str(),
+        line: serde_json::to_string(&found.line).map_err(|error| RowError(error.to_string()))?,
+        why: found.found.why,
+        opened_ms: found.opened_ms,
+        owner: found.owner,
+    })
+}
+
+pub(crate) fn read_break(channel: &str, (kind, why): (&str, String), line: &str) -> Result<OpenBreak, RowError> {
+    let bad = |what: &str| RowError(format!("{what:?} of a break is none"));
+    Ok(OpenBreak {
+        channel: Name::parse(channel).ok_or_else(|| bad(channel))?,
+        line: serde_json::from_str(line).map_err(|error| RowError(error.to_string()))?,
+        found: Break {
+            kind: BreakKind::parse(kind).ok_or_else(|| bad(kind))?,
+            why,
+        },
+        opened_ms: 0,
+        owner: None,
+    })
 }

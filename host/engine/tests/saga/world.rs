@@ -10,6 +10,7 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
 use portolan_domain::ports::{Ambient, CommitError, Fill, Method, Older, ReadError, Render, Steps, Store, Vault};
 use portolan_domain::quote::Quote;
+use portolan_domain::settlement::OpenBreak;
 use portolan_domain::task::Task;
 use portolan_domain::wire::{WireBytes, WireRequest};
 use portolan_engine::{Engine, Ports, QuotePolicy};
@@ -141,6 +142,15 @@ impl Store for CrashStore {
     }
     fn news(&self, after: u64, limit: usize) -> Result<Vec<(u64, News)>, ReadError> {
         self.inner.news(after, limit)
+    }
+    async fn put_break(&self, found: OpenBreak) -> Result<(), CommitError> {
+        self.inner.put_break(found).await
+    }
+    async fn give_break(&self, number: u64, owner: &str) -> Result<bool, CommitError> {
+        self.inner.give_break(number, owner).await
+    }
+    async fn close_break(&self, number: u64) -> Result<bool, CommitError> {
+        self.inner.close_break(number).await
     }
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
         self.inner.find_operation(channel, reference)

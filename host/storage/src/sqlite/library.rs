@@ -3,12 +3,13 @@
 use super::SqliteStore;
 use super::reader::{Journal, PAYMENT, Result, balance, first_id_at, id, journal_of};
 use crate::chain;
-use crate::rows::{Body, OPERATORS, RowError, mode_number, owner, payouts_of};
+use crate::rows::{self, Body, OPERATORS, RowError, mode_number, owner, payouts_of};
 use portolan_domain::commit::{Act, Journaled, Versioned};
 use portolan_domain::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
 use portolan_domain::ports::{History, Library, Page, ReadError};
+use portolan_domain::settlement::OpenBreak;
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -300,6 +301,27 @@ impl Library for SqliteStore {
                 balances,
                 is_cut,
             })
+        })
+    }
+
+    fn breaks(&self, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT number, channel, kind, why, line, opened_ms, owner FROM break ORDER BY number LIMIT ?",
+            )?;
+            let mut rows = select.query([limit])?;
+            let mut all = vec![];
+            while let Some(row) = rows.next()? {
+                let (channel, kind, line): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(4)?);
+                let found = rows::read_break(&channel, (&kind, row.get(3)?), &line)?;
+                let found = OpenBreak {
+                    opened_ms: row.get(5)?,
+                    owner: row.get(6)?,
+                    ..found
+                };
+                all.push((row.get(0)?, found));
+            }
+            Ok(all)
         })
     }
 

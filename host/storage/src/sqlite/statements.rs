@@ -2,7 +2,7 @@
 //! wrote (the chain's end, balances). Guards come first: a refused unit has written nothing.
 
 use crate::chain;
-use crate::rows::{ClaimRow, JournalRow, PaymentRow, QuoteRow, Rows, mode_number};
+use crate::rows::{BreakRow, ClaimRow, JournalRow, PaymentRow, QuoteRow, Rows, mode_number};
 use portolan_domain::commit::{News, Seen};
 use portolan_domain::ids::{Mode, QuoteId};
 use portolan_domain::ledger::{Account, Balance, Balances};
@@ -284,6 +284,8 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
         insert.execute(params![seen.channel.as_str(), seen.event])?;
         let mut delete = connection.prepare_cached("DELETE FROM inbox WHERE channel = ? AND event = ?")?;
         delete.execute(params![seen.channel.as_str(), seen.event])?;
+        let mut delete = connection.prepare_cached("DELETE FROM break WHERE channel = ? AND event = ?")?;
+        delete.execute(params![seen.channel.as_str(), seen.event])?;
     }
     Ok(())
 }
@@ -345,6 +347,33 @@ pub(super) fn news(connection: &Connection, news: &News) -> rusqlite::Result<usi
     ])?;
     let mut count = connection.prepare_cached("SELECT count(*) FROM inbox WHERE channel = ? AND event = ?")?;
     count.query_row(params![channel, subject.event], |row| row.get(0))
+}
+
+/// Found again, a break keeps its age and its owner.
+pub(super) fn put_break(connection: &Connection, row: &BreakRow) -> rusqlite::Result<usize> {
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO break (channel, event, kind, why, line, opened_ms, owner) VALUES (?,?,?,?,?,?,?) \
+         ON CONFLICT (channel, event) DO UPDATE SET kind = excluded.kind, why = excluded.why, line = excluded.line",
+    )?;
+    upsert.execute(params![
+        row.channel,
+        row.event,
+        row.kind,
+        row.why,
+        row.line,
+        row.opened_ms,
+        row.owner
+    ])
+}
+
+pub(super) fn give_break(connection: &Connection, number: u64, owner: &str) -> rusqlite::Result<usize> {
+    let mut update = connection.prepare_cached("UPDATE break SET owner = ? WHERE number = ?")?;
+    update.execute(params![owner, number])
+}
+
+pub(super) fn close_break(connection: &Connection, number: u64) -> rusqlite::Result<usize> {
+    let mut delete = connection.prepare_cached("DELETE FROM break WHERE number = ?")?;
+    delete.execute([number])
 }
 
 fn prune_news(connection: &Connection, before_ms: u64, limit: usize) -> rusqlite::Result<usize> {

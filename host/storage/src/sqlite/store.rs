@@ -12,6 +12,7 @@ use portolan_domain::ids::{ChannelId, MethodId, Name, OperationId, PaymentId, Qu
 use portolan_domain::operation::{Progress, Subject};
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::quote::Quote;
+use portolan_domain::settlement::OpenBreak;
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
@@ -301,6 +302,20 @@ impl Store for SqliteStore {
             }
             Ok(all)
         })
+    }
+
+    async fn put_break(&self, found: OpenBreak) -> Result<(), CommitError> {
+        let row = rows::break_row(found)?;
+        self.writer.write(Unit::Break(Box::new(row))).await.map(drop)
+    }
+
+    async fn give_break(&self, number: u64, owner: &str) -> Result<bool, CommitError> {
+        let unit = Unit::GiveBreak(number, owner.to_owned());
+        Ok(self.writer.write(unit).await? > 0)
+    }
+
+    async fn close_break(&self, number: u64) -> Result<bool, CommitError> {
+        Ok(self.writer.write(Unit::CloseBreak(number)).await? > 0)
     }
 
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {

@@ -4,7 +4,7 @@
 
 use super::SqliteConfig;
 use super::statements::{self, Books, UnitError};
-use crate::rows::{JournalRow, QuoteRow, Rows};
+use crate::rows::{BreakRow, JournalRow, QuoteRow, Rows};
 use portolan_domain::commit::News;
 use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
 use rusqlite::{Connection, ErrorCode};
@@ -31,6 +31,9 @@ pub(crate) enum Unit {
     Count(String),
     Cursor(String, Vec<u8>),
     News(Box<News>),
+    Break(Box<BreakRow>),
+    GiveBreak(u64, String),
+    CloseBreak(u64),
     ApiKey(Box<ApiKey>),
     Act(Box<JournalRow>),
     AskedAfterRestore,
@@ -189,6 +192,9 @@ impl Disk {
             Unit::Count(name) => Ok(statements::count(connection, name)?),
             Unit::Cursor(channel, cursor) => Ok(statements::cursor(connection, channel, cursor)?),
             Unit::News(news) => Ok(statements::news(connection, news)?),
+            Unit::Break(row) => Ok(statements::put_break(connection, row)?),
+            Unit::GiveBreak(number, owner) => Ok(statements::give_break(connection, *number, owner)?),
+            Unit::CloseBreak(number) => Ok(statements::close_break(connection, *number)?),
             // A price leads to nothing but new money.
             Unit::Quote(_) if is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
             Unit::Quote(row) => Ok(statements::quote(connection, row)?),
