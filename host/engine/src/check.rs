@@ -1,29 +1,21 @@
-//! Finding out what an operation did: status with back-off, the same key again, reversal, a human. Nothing here decides
-//! that an unknown one failed.
+//! Finding out what an operation did: status with back-off, reversal, a human; the same key again is in `send_again.rs`.
+//! Nothing here decides that an unknown one failed.
 
-use crate::attempt::{LOOK_AFTER_MS, journaled, progress_of};
+use crate::attempt::{journaled, progress_of};
 use crate::follow_up::Ask;
-use crate::run::{Intent, RUN_OF_CHECKS, Ran, owned};
+use crate::run::{RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
-use async_trait::async_trait;
-use portolan_domain::certainty::was_known;
-use portolan_domain::channel::ChannelFacts;
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned, task_uuid};
 use portolan_domain::exchange::{Effect, Exchange};
 use portolan_domain::ids::{OperationId, TaskId};
-use portolan_domain::operation::{Fault, FaultKind, Input, Kind, Operation, Outcome, Progress, State, Verdict};
+use portolan_domain::operation::{Fault, FaultKind, Kind, Operation, Outcome, Progress, State, Verdict};
 use portolan_domain::payment::Payment;
-use portolan_domain::payment::decide::{self, Next, Refusal};
-use portolan_domain::payment::fact::Fact;
+use portolan_domain::payment::decide::{self, Next};
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
-use portolan_domain::ports::Method;
 use portolan_domain::task::{Task, TaskKind};
-use std::sync::Arc;
 
 /// How many exchanges of status queries are kept with an operation.
 const KEPT_CHECKS: usize = 8;
-/// How often a request that never got there goes out again.
-const SENT_AGAIN_MAX: usize = 3;
 /// A request without an answer counts as on its way for so long: longer than any call takes.
 const ON_ITS_WAY_MS: u64 = 10 * 60 * 1_000;
 
@@ -37,57 +29,6 @@ enum Finding {
     NotThereYet,
     /// Still nobody knows.
     Unknown(String),
-}
-
-/// The intent of sending once more: the same operation, the same keys, and on disk before it leaves, like every write.
-struct SendAgain {
-    base: Versioned,
-    before: Vec<Exchange>,
-    first_run: u8,
-}
-
-#[async_trait]
-impl Intent for SendAgain {
-    async fn write(
-        &mut self,
-        engine: &Engine,
-        operation: &Operation,
-        exchanges: &[Exchange],
-    ) -> Result<(), EngineError> {
-        let again = |payment: &mut Payment, change: &mut Change| {
-            if is_open(payment, operation) {
-                // Whoever is in flight is looked after, whatever became of earlier timers.
-                let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
-                change
-                    .timers_set
-                    .push(payment.timer(TimerKind::Check, operation.id, due));
-                Ok(())
-            } else {
-                Err(Refusal::WrongStatus(payment.status.as_str()).into())
-            }
-        };
-        let all = self.with(exchanges.to_vec());
-        // Open again: a restart takes it up as one whose request may be on its way.
-        let open = Operation {
-            progress: Progress::Open,
-            ..operation.clone()
-        };
-        let open = Arc::new((open, all));
-        let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.operations.push(open.clone());
-        self.base = engine.update(&self.base, again, complete).await?.0;
-        Ok(())
-    }
-}
-
-impl SendAgain {
-    /// What was there before, and the new exchanges under their own run.
-    fn with(&self, exchanges: Vec<Exchange>) -> Vec<Exchange> {
-        let renumbered = exchanges.into_iter().map(|it| Exchange {
-            run: it.run.saturating_add(self.first_run),
-            ..it
-        });
-        self.before.iter().cloned().chain(renumbered).collect()
-    }
 }
 
 impl Engine {
@@ -271,137 +212,8 @@ impl Engine {
         self.update(&base, close, complete).await.map(drop)
     }
 
-    /// The provider never saw it. Inside the key's lifetime the same request goes out again with the same key; else the
-    /// operation ends without effect.
-    async fn send_again_or_close(
-        &self,
-        base: Versioned,
-        operation: Operation,
-        exchanges: Vec<Exchange>,
-    ) -> Result<(), EngineError> {
-        let method = match &operation.input {
-            Input::Authorize(authorization) => match authorization.instrument.method() {
-                Some(method) => self.ports.store.method(method)?,
-                None => None,
-            },
-            _ => None,
-        };
-        let now_ms = self.ports.ambient.now_ms();
-        let capability = self
-            .ports
-            .channels
-            .capability(&operation.channel, operation.kind)
-            .unwrap_or_default();
-        let is_young = capability
-            .idempotent_for_ms
-            .is_some_and(|lives_ms| now_ms.saturating_sub(operation.started_ms) < lives_ms);
-        let lacks_code = operation.context.card_code.is_some()
-            && method
-                .as_ref()
-                .is_none_or(|method| !self.ports.vault.has_code(method.id, now_ms));
-        let again = writes(&exchanges).filter(|exchange| exchange.run % 2 == 0).count() <= SENT_AGAIN_MAX;
-        // The provider knew it once: that it cannot find it now does not make it undone.
-        let was_known = operation.progress == Progress::Waiting || was_known(&exchanges);
-        if lacks_code && !was_known {
-            self.require_code(base, operation, exchanges).await
-        } else if is_young && again && !lacks_code && self.compare_with_journal(&operation, &exchanges, 0).is_ok() {
-            self.send_again(base, operation, (method, exchanges)).await
-        } else if was_known || self.lives_on(&operation) {
-            self.still_unknown(base, operation, exchanges).await.map(drop)
-        } else {
-            let verdict = Verdict::Proven(Outcome::NotFound);
-            self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
-        }
-    }
-
-    /// Whether what was once sent can be executed at any time later, whoever refuses a copy of it: a signed transaction,
-    /// until another takes its number. Only the channel's own word about that number settles it.
-    fn lives_on(&self, operation: &Operation) -> bool {
-        let facts = self.ports.channels.facts();
-        let has_lane = |facts: &ChannelFacts| facts.id == operation.channel && facts.has_lane;
-        operation.kind == Kind::Pay && facts.iter().any(has_lane)
-    }
-
-    async fn send_again(
-        &self,
-        base: Versioned,
-        operation: Operation,
-        (method, before): (Option<Method>, Vec<Exchange>),
-    ) -> Result<(), EngineError> {
-        tracing::info!(operation = %operation.id, "the provider never saw it: the same request with the same key");
-        let last_run = before
-            .iter()
-            .map(|exchange| exchange.run)
-            .filter(|run| *run != RUN_OF_CHECKS)
-            .max();
-        let first_run = last_run.map_or(0, |run| run / 2 * 2 + 2);
-        let operation = Operation {
-            checks: operation.checks.saturating_add(1),
-            ..operation
-        };
-        let mut intent = SendAgain {
-            base,
-            before,
-            first_run,
-        };
-        let prefix = until_write(&intent.before);
-        let ran = self.run_on(&operation, method.as_ref(), &mut intent, prefix).await?;
-        let exchanges = intent.with(ran.exchanges);
-        if let Some(why) = proves_nothing(&ran.verdict, self.lives_on(&operation)) {
-            tracing::info!(operation = %operation.id, why, "what became of the copy does not settle the first one");
-            return self.still_unknown(intent.base, operation, exchanges).await.map(drop);
-        }
-        self.apply(
-            intent.base,
-            operation,
-            Ran {
-                verdict: ran.verdict,
-                exchanges,
-            },
-        )
-        .await
-        .map(drop)
-    }
-
-    /// The request would have to go out again, but its security code was never written down and is gone.
-    async fn require_code(
-        &self,
-        base: Versioned,
-        operation: Operation,
-        exchanges: Vec<Exchange>,
-    ) -> Result<(), EngineError> {
-        let task = self.open_task(operation.id)?;
-        let require = |payment: &mut Payment, change: &mut Change| {
-            if !is_open(payment, &operation) {
-                return Ok(());
-            }
-            change.timers_clear.push((TimerKind::Check, operation.id));
-            if let Some(task) = task.clone() {
-                change.close_task(task, "router", "not found, finally; the security code is gone");
-            }
-            payment.record(
-                change,
-                Fact::AttemptNoEffect {
-                    attempt: operation.attempt,
-                    why: "not_found".into(),
-                },
-            )?;
-            payment.last_error = Some(portolan_domain::payment::LastError {
-                code: "security_code_required".into(),
-                message: "nothing was charged; confirm again with the security code".into(),
-                ..Default::default()
-            });
-            Ok(payment.record(change, Fact::CodeRequired)?)
-        };
-        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            let concluded = journaled(&operation, Progress::Concluded, &exchanges);
-            commit.operations.push(concluded);
-        };
-        self.update(&base, require, complete).await.map(drop)
-    }
-
     /// Asks again later; after some vain queries a human is asked.
-    async fn still_unknown(
+    pub(crate) async fn still_unknown(
         &self,
         base: Versioned,
         operation: Operation,
@@ -477,17 +289,6 @@ impl Engine {
     }
 }
 
-/// Why what became of a copy says nothing of what left before it: it did not get there, or it was refused where the first
-/// one stays good.
-fn proves_nothing(verdict: &Verdict, lives_on: bool) -> Option<&str> {
-    match verdict {
-        Verdict::NoEffect(fault) => Some(&fault.text),
-        Verdict::Proven(Outcome::NotFound) => Some("not found"),
-        Verdict::Proven(Outcome::Declined(decline)) if lives_on => Some(&decline.reason),
-        Verdict::Proven(_) | Verdict::Unknown(..) => None,
-    }
-}
-
 /// Whether nothing is to be found out about an operation any more.
 fn is_settled(payment: &Payment, operation: &Operation) -> bool {
     match operation.kind {
@@ -508,7 +309,7 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
 }
 
 /// Whether the books still wait for what the operation did.
-fn is_open(payment: &Payment, operation: &Operation) -> bool {
+pub(crate) fn is_open(payment: &Payment, operation: &Operation) -> bool {
     match operation.kind {
         Kind::Authorize | Kind::Resume | Kind::Pay => payment.attempt(operation.attempt).is_some_and(|attempt| {
             matches!(
@@ -572,14 +373,7 @@ fn is_being_reversed(payment: &Payment, operation: &Operation) -> bool {
             .any(|it| it.attempt == operation.attempt)
 }
 
-/// The first run's exchanges up to its first write: what the adapter knew when it made that request.
-fn until_write(exchanges: &[Exchange]) -> Vec<Exchange> {
-    let of_first_run = exchanges.iter().filter(|it| it.run == 0);
-    let before = of_first_run.take_while(|it| it.request.effect != Effect::Write);
-    before.filter(|it| it.answer.is_some()).cloned().collect()
-}
-
-fn writes(exchanges: &[Exchange]) -> impl Iterator<Item = &Exchange> {
+pub(crate) fn writes(exchanges: &[Exchange]) -> impl Iterator<Item = &Exchange> {
     exchanges
         .iter()
         .filter(|exchange| exchange.request.effect == Effect::Write)

@@ -14,6 +14,7 @@ mod quote;
 mod recover;
 mod resume;
 mod run;
+mod send_again;
 mod settle;
 mod tasks;
 mod timers;

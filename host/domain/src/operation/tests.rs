@@ -1,6 +1,7 @@
 //! The judgement: every ceiling against every kind of claim. Nothing that an adapter says raises the ceiling.
 
 use super::*;
+use crate::certainty::Certainty;
 use crate::money::Asset;
 
 fn eur(minor: i128) -> Money {
