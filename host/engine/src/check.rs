@@ -2,7 +2,7 @@
 //! Nothing here decides that an unknown one failed.
 
 use crate::attempt::{journaled, progress_of};
-use crate::follow_up::Ask;
+use crate::follow_up::{Ask, has_reversal};
 use crate::run::{RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned, task_uuid};
@@ -271,13 +271,9 @@ impl Engine {
     }
 
     fn may_reverse(&self, payment: &Payment, operation: &Operation) -> bool {
-        let has_reversed = payment
-            .follow_ups
-            .iter()
-            .any(|it| it.kind == Kind::Reverse && it.attempt == operation.attempt);
         operation.kind == Kind::Authorize
             && operation.checks >= self.policy.checks_before_reversal
-            && !has_reversed
+            && !has_reversal(payment, operation.attempt)
             && payment
                 .attempt(operation.attempt)
                 .is_some_and(|attempt| attempt.status == AttemptStatus::Unknown)

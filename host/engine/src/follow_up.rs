@@ -378,7 +378,7 @@ impl Engine {
     }
 }
 
-fn has_reversal(payment: &Payment, attempt: AttemptId) -> bool {
+pub(crate) fn has_reversal(payment: &Payment, attempt: AttemptId) -> bool {
     payment
         .follow_ups
         .iter()

@@ -4,6 +4,7 @@
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::certainty::{Certainty, ceiling};
+use portolan_domain::channel::ChannelFacts;
 use portolan_domain::commit::Journaled;
 use portolan_domain::exchange::{Answer, Effect, Exchange, Reply};
 use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId};
@@ -174,14 +175,19 @@ impl Engine {
         Ok(Ran { verdict, exchanges })
     }
 
+    /// Whether what the operation sends takes a number of its channel's. It can then be executed at any time later, whoever
+    /// refuses a copy of it: a signed transaction, until another takes its number. Only the channel's own word about that
+    /// number settles it.
+    pub(crate) fn is_in_a_lane(&self, operation: &Operation) -> bool {
+        let facts = self.ports.channels.facts();
+        let has_lane = |facts: &ChannelFacts| facts.id == operation.channel && facts.has_lane;
+        operation.kind == Kind::Pay && facts.iter().any(has_lane)
+    }
+
     /// Where a channel numbers its payouts itself, they go one at a time: from the first read, which learns the number, to
     /// the answer of the write, which takes it.
     async fn lane_of(&self, operation: &Operation) -> Option<tokio::sync::OwnedMutexGuard<()>> {
-        let facts = self.ports.channels.facts();
-        let has_lane = facts
-            .iter()
-            .any(|facts| facts.id == operation.channel && facts.has_lane);
-        if operation.kind != Kind::Pay || !has_lane {
+        if !self.is_in_a_lane(operation) {
             return None;
         }
         let lane = self.lanes.entry(operation.channel.clone()).or_default().clone();

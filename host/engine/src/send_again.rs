@@ -7,10 +7,9 @@ use crate::run::{Intent, RUN_OF_CHECKS, Ran};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::certainty::was_known;
-use portolan_domain::channel::ChannelFacts;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::{Effect, Exchange};
-use portolan_domain::operation::{Input, Kind, Operation, Outcome, Progress, Verdict};
+use portolan_domain::operation::{Input, Operation, Outcome, Progress, Verdict};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
@@ -106,20 +105,12 @@ impl Engine {
             self.require_code(base, operation, exchanges).await
         } else if is_young && again && !lacks_code && self.compare_with_journal(&operation, &exchanges, 0).is_ok() {
             self.send_again(base, operation, (method, exchanges)).await
-        } else if was_known || self.lives_on(&operation) {
+        } else if was_known || self.is_in_a_lane(&operation) {
             self.still_unknown(base, operation, exchanges).await.map(drop)
         } else {
             let verdict = Verdict::Proven(Outcome::NotFound);
             self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop)
         }
-    }
-
-    /// Whether what was once sent can be executed at any time later, whoever refuses a copy of it: a signed transaction,
-    /// until another takes its number. Only the channel's own word about that number settles it.
-    fn lives_on(&self, operation: &Operation) -> bool {
-        let facts = self.ports.channels.facts();
-        let has_lane = |facts: &ChannelFacts| facts.id == operation.channel && facts.has_lane;
-        operation.kind == Kind::Pay && facts.iter().any(has_lane)
     }
 
     async fn send_again(
@@ -147,7 +138,7 @@ impl Engine {
         let prefix = until_write(&intent.before);
         let ran = self.run_on(&operation, method.as_ref(), &mut intent, prefix).await?;
         let exchanges = intent.with(ran.exchanges);
-        if let Some(why) = proves_nothing(&ran.verdict, self.lives_on(&operation)) {
+        if let Some(why) = proves_nothing(&ran.verdict, self.is_in_a_lane(&operation)) {
             tracing::info!(operation = %operation.id, why, "what became of the copy does not settle the first one");
             return self.still_unknown(intent.base, operation, exchanges).await.map(drop);
         }
