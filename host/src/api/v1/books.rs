@@ -140,7 +140,12 @@ fn read_ask(pairs: Vec<(String, String)>, now_ms: u64, asset: impl Fn(&str) -> O
         }
     }
     let until_ms = until_ms.unwrap_or_else(|| now_ms.max(from_ms.unwrap_or(0)));
-    let mut missing = |at: &str, how: &str| errors.push(FieldError::new(at, "missing", how));
+    // What is there and wrong is not missing as well.
+    let mut missing = |at: &str, how: &str| {
+        if errors.iter().all(|error| error.pointer != at) {
+            errors.push(FieldError::new(at, "missing", how));
+        }
+    };
     if currency.is_none() {
         missing("?currency", "a statement is of one currency");
     }
