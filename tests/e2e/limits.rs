@@ -1,5 +1,7 @@
 //! Limits and stopping: large, slow and many; a full disk; a graceful stop.
 
+use crate::cross_border::{eur_to_hkd, pay, until_settled, with_desks};
+use crate::flows::browse;
 use crate::payments::silent;
 use portolan_tests::{Options, World, call};
 use serde_json::json;
@@ -97,6 +99,64 @@ fn health_readiness_and_metrics() {
     assert!(metrics.contains("portolan_operations_open 0"), "{metrics}");
 }
 
+fn back_up(world: &World) -> std::path::PathBuf {
+    let copy = world.folder.join("copy.db");
+    let backup = world
+        .admin_call("POST", "/admin/backup", Some(&json!({ "to": copy })))
+        .unwrap();
+    assert_eq!(backup.status, 200, "{}", backup.text);
+    copy
+}
+
+/// The disk is gone, and the backup takes its place.
+fn lose_the_disk(world: &mut World, copy: &std::path::Path) {
+    world.stop_host().unwrap();
+    for name in ["portolan.db", "portolan.db-wal", "portolan.db-shm"] {
+        let _ = std::fs::remove_file(world.folder.join("data").join(name));
+    }
+    let restore = std::process::Command::new(portolan_tests::binary("portolan"))
+        .arg("--config")
+        .arg(world.config())
+        .arg("restore")
+        .arg(copy)
+        .output()
+        .unwrap();
+    assert!(restore.status.success(), "{}", String::from_utf8_lossy(&restore.stderr));
+    world.start_host().unwrap();
+}
+
+/// What was exchanged after the backup is not exchanged again: a human is asked first.
+#[test]
+fn a_restored_backup_exchanges_nothing_by_itself() {
+    let mut world = World::start(with_desks(&[&[]])).unwrap();
+    let card = world.store_card("4000000000003220").unwrap();
+    let more = json!({ "payment_method": card, "return_url": "https://shop.example/done" });
+    let waiting = pay(&world, &eur_to_hkd(&world, 10_000), &more);
+    assert_eq!(waiting.text_at("/status"), "requires_action", "{}", waiting.text);
+    let copy = back_up(&world);
+    browse(waiting.text_at("/next_action/url"));
+    until_settled(&world, &waiting, "succeeded");
+    lose_the_disk(&mut world, &copy);
+    let held = until_settled(&world, &waiting, "manual");
+    let id = waiting.text_at("/id");
+    let held = match held.text_at("/status") {
+        "succeeded" => held,
+        _ => world
+            .await_payment(id, |reply| reply.text_at("/status") == "succeeded")
+            .unwrap(),
+    };
+    assert_eq!(held.text_at("/settlement/status"), "manual", "{}", held.text);
+    let conversions = world.desk_records(0).unwrap()["conversions"].clone();
+    assert_eq!(
+        conversions.as_array().unwrap().len(),
+        1,
+        "the one before the disk was lost"
+    );
+    let tasks = world.admin_call("GET", "/admin/tasks", None).unwrap();
+    assert_eq!(tasks.text_at("/tasks/0/kind"), "conversion_held", "{}", tasks.text);
+    world.assert_books().unwrap();
+}
+
 #[test]
 fn a_restored_backup_asks_before_it_writes() {
     let mut world = World::start(silent()).unwrap();
@@ -106,27 +166,11 @@ fn a_restored_backup_asks_before_it_writes() {
     });
     let held = world.post("/v1/payments", &body).unwrap();
     let id = held.text_at("/id").to_owned();
-    let copy = world.folder.join("copy.db");
-    let backup = world
-        .admin_call("POST", "/admin/backup", Some(&json!({ "to": copy })))
-        .unwrap();
-    assert_eq!(backup.status, 200, "{}", backup.text);
+    let copy = back_up(&world);
     let captured = world.post(&format!("/v1/payments/{id}/capture"), &json!({})).unwrap();
     assert_eq!(captured.text_at("/status"), "succeeded");
-    world.stop_host().unwrap();
-    // The disk is gone; the backup knows nothing of the capture.
-    for name in ["portolan.db", "portolan.db-wal", "portolan.db-shm"] {
-        let _ = std::fs::remove_file(world.folder.join("data").join(name));
-    }
-    let restore = std::process::Command::new(portolan_tests::binary("portolan"))
-        .arg("--config")
-        .arg(world.config())
-        .arg("restore")
-        .arg(&copy)
-        .output()
-        .unwrap();
-    assert!(restore.status.success(), "{}", String::from_utf8_lossy(&restore.stderr));
-    world.start_host().unwrap();
+    // The backup knows nothing of the capture.
+    lose_the_disk(&mut world, &copy);
     let shown = world.get(&format!("/v1/payments/{id}")).unwrap();
     assert_eq!(
         (shown.text_at("/status"), &shown.body["amount_captured"]),
