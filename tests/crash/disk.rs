@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Whichever of them the store's SQLite was built with.
+const SYNC: &str = "fdatasync,fsync";
+
 fn quiet() -> Options {
     Options {
         acquirer: vec!["--silent".into(), "--no-sync".into()],
@@ -64,7 +67,12 @@ fn payments_under(world: &mut World, method: &str, inject: &str, most: usize) ->
             let key = world.fresh_key();
             let told = pay(world, method, &key);
             keys.push(key);
-            if told.is_none() || world.host_ended().unwrap().is_some() {
+            if told.is_none() {
+                // It died under the request; whoever traces it needs a moment to see that.
+                await_end(world);
+                break;
+            }
+            if world.host_ended().unwrap().is_some() {
                 break;
             }
         }
@@ -72,12 +80,19 @@ fn payments_under(world: &mut World, method: &str, inject: &str, most: usize) ->
     keys
 }
 
+fn await_end(world: &mut World) {
+    let started = Instant::now();
+    while world.host_ended().unwrap().is_none() && started.elapsed() < Duration::from_secs(2) {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_kill_at_every_nth_system_call() {
     let mut world = World::start(quiet()).unwrap();
     let method = method(&world);
     let mut killed = 0;
-    for call in ["pwrite64", "fdatasync", "sendto,write,writev", "recvfrom,read"] {
+    for call in ["pwrite64", SYNC, "sendto,write,writev", "recvfrom,read"] {
         // Later ones in larger strides: the walk repeats itself from payment to payment.
         for n in [1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 45] {
             let keys = payments_under(&mut world, &method, &format!("{call}:signal=SIGKILL:when={n}"), 25);
@@ -93,7 +108,7 @@ fn a_kill_at_every_nth_system_call() {
 fn every_reported_disk_error_is_refused_or_ends_the_process_within_a_second() {
     let mut world = World::start(quiet()).unwrap();
     let method = method(&world);
-    for call in ["pwrite64", "fdatasync"] {
+    for call in ["pwrite64", SYNC] {
         for error in ["EIO", "ENOSPC"] {
             for n in 1..=6 {
                 let what = format!("{error} at {call} {n}");

@@ -127,6 +127,8 @@ pub struct World {
     pub folder: PathBuf,
     _temporary: Option<tempfile::TempDir>,
     options: Options,
+    /// Whether the host runs without a wrapper.
+    is_host_alone: bool,
     acquirer: Option<Child>,
     others: Vec<Child>,
     host: Option<Child>,
@@ -147,12 +149,21 @@ pub struct World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        let _ = self.kill_host();
         let others = self.others.iter_mut();
-        for child in [&mut self.host, &mut self.acquirer].into_iter().flatten().chain(others) {
+        for child in self.acquirer.iter_mut().chain(others) {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
+}
+
+/// The processes that a process has started.
+fn children(of: &Child) -> Vec<rustix::process::Pid> {
+    let list = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", of.id()));
+    let list = list.unwrap_or_default();
+    let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.filter_map(rustix::process::Pid::from_raw).collect()
 }
 
 /// A port that nobody has. Below the range from which the kernel hands out ports by itself, so that no connection of
@@ -185,6 +196,7 @@ impl World {
         let mut world = Self {
             folder,
             _temporary: None,
+            is_host_alone: true,
             acquirer: None,
             others: vec![],
             host: None,
@@ -427,6 +439,7 @@ keys.notify = "file:{folder}/notify.secret"
                 .open(self.folder.join("host.log"))?;
             command.stdout(log.try_clone()?).stderr(log);
         }
+        self.is_host_alone = self.options.wrapper.is_empty();
         self.host = Some(
             command
                 .spawn()
@@ -462,8 +475,13 @@ keys.notify = "file:{folder}/notify.secret"
     /// Kills the host as the kernel would, and waits for its end.
     pub fn kill_host(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.host.take() {
+            // What wraps the host does not take it along when it is killed.
+            let wrapped = if self.is_host_alone { vec![] } else { children(&child) };
             let _ = child.kill();
             child.wait()?;
+            for pid in wrapped {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
         }
         Ok(())
     }
