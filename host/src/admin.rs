@@ -60,17 +60,21 @@ fn failed(error: impl std::fmt::Display) -> Refusal {
     refuse(StatusCode::INTERNAL_SERVER_ERROR, error)
 }
 
-/// Writes down what an operator did. It stands in the chain before the operator is told.
-async fn note(app: &crate::app::App, by: &str, (verb, about): (&str, &str), note: &str) -> Result<(), Refusal> {
-    let act = Act {
+/// What an operator did, now.
+fn act(app: &crate::app::App, by: &str, (verb, about): (&str, &str), note: &str) -> Act {
+    Act {
         id: EventId(app.ambient.uuid_v7()),
         at_ms: app.ambient.now_ms(),
         by: by.to_owned(),
         verb: verb.to_owned(),
         about: about.to_owned(),
         note: note.to_owned(),
-    };
-    app.store.record(act).await.map_err(failed)
+    }
+}
+
+/// Writes down what an operator did. It stands in the chain before the operator is told.
+async fn note(app: &crate::app::App, by: &str, about: (&str, &str), note: &str) -> Result<(), Refusal> {
+    app.store.record(act(app, by, about, note)).await.map_err(failed)
 }
 
 /// Every route. Health and metrics need no token.

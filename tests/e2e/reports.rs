@@ -135,6 +135,11 @@ fn what_does_not_fit_is_a_break_and_posts_nothing() {
     assert_eq!(refused.status, 422, "{}", refused.text);
     let acts = world.admin_call("GET", "/admin/audit/acts", None).unwrap();
     let told = acts.body["acts"].as_array().cloned().unwrap();
+    let closing = told.iter().find(|act| act["verb"] == "break.close").unwrap();
+    assert_eq!(
+        closing["about"], "acquirer-a settled batch-1 charge ch_unknown",
+        "which one, not only its number"
+    );
     let told = told.iter().filter(|act: &&Value| act["verb"] == "report.break").count();
     assert_eq!(told, 4, "every break stands in the audit chain");
     world.assert_books().unwrap();

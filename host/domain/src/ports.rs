@@ -154,16 +154,17 @@ pub trait Store: Send + Sync {
     async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError>;
     /// Whether a notification was dealt with already.
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError>;
-    /// Keeps news until they are dealt with; told again, they are the same. `false`: there are [`NEWS_MAX`] already.
+    /// Keeps news until they are dealt with; told again, they are the same. `false`: their channel has [`NEWS_MAX`] already,
+    /// or the disk is nearly full.
     async fn put_news(&self, news: News) -> Result<bool, CommitError>;
     /// News with a number above `after`, in order of coming, at most `limit`.
     fn news(&self, after: u64, limit: usize) -> Result<Vec<(u64, News)>, ReadError>;
     /// Keeps a break until its line is dealt with or it is closed; found again, its age and owner stay.
     async fn put_break(&self, found: OpenBreak) -> Result<(), CommitError>;
-    /// Gives the break of that number to somebody; `false`: there is none.
-    async fn give_break(&self, number: u64, owner: &str) -> Result<bool, CommitError>;
-    /// Closes the break of that number; `false`: there is none.
-    async fn close_break(&self, number: u64) -> Result<bool, CommitError>;
+    /// Gives the break of that number to somebody, and writes down that it was done; `false`: there is none.
+    async fn give_break(&self, number: u64, owner: &str, act: Act) -> Result<bool, CommitError>;
+    /// Closes the break of that number, and writes down that it was done; `false`: there is none.
+    async fn close_break(&self, number: u64, act: Act) -> Result<bool, CommitError>;
     /// Finds the operation behind a provider's reference on a channel.
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError>;
     /// Writes down what an operator did.
@@ -184,7 +185,7 @@ pub struct Older {
     pub news_ms: u64,
 }
 
-/// The most news that a store keeps: an account that others use too tells of much that is not ours.
+/// The most news that a store keeps of one channel: an account that others use too tells of much that is not ours.
 pub const NEWS_MAX: usize = 10_000;
 
 /// A merchant's books since some time.
@@ -217,8 +218,8 @@ pub trait Library: Send + Sync {
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
     /// A merchant's entries since that time and the balances after them, at one moment; at most `limit` entries.
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError>;
-    /// Open breaks with their numbers, oldest first, at most `limit`.
-    fn breaks(&self, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError>;
+    /// Open breaks with their numbers, from that number on, oldest first, at most `limit`.
+    fn breaks(&self, from: u64, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError>;
     /// Open tasks, oldest first; `closed` too if asked.
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError>;
     /// Balances as the books keep them.

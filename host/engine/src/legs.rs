@@ -45,7 +45,10 @@ impl Engine {
                 Err(EngineError::Store(CommitError::Uncovered)) => {
                     let base = self.load(id)?;
                     let expected = next_step(&base.payment, self.ports.ambient.now_ms());
-                    self.hold(base, UNCOVERED, expected).await?
+                    match self.hold(base, UNCOVERED, expected).await {
+                        Err(EngineError::Refused(_)) => return self.load(id),
+                        held => held?,
+                    }
                 }
                 done => done?,
             };

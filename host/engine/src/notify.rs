@@ -16,6 +16,8 @@ pub(crate) const HINT_AGAIN_MS: u64 = 60_000;
 
 /// How often the inbox is looked through.
 const INBOX_EVERY: Duration = Duration::from_secs(10);
+/// The longest key, reference or event of kept news, in bytes.
+const NEWS_TEXT_MAX: usize = 256;
 /// Kept news that are looked at in one go.
 const INBOX_PAGE: usize = 500;
 
@@ -43,7 +45,19 @@ impl Engine {
 
     /// Keeps what nothing matches yet: a provider may be quicker than its own answer.
     async fn keep(&self, channel: &ChannelId, subject: &Subject) -> Result<(), EngineError> {
-        if subject.key.is_none() && subject.reference.is_none() {
+        let texts = [subject.key.as_ref(), subject.reference.as_ref()];
+        if texts.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        // An adapter's word: one that verifies nothing must not let anybody fill the disk.
+        let is_long = |text: &&String| text.len() > NEWS_TEXT_MAX;
+        if texts
+            .into_iter()
+            .flatten()
+            .chain([&subject.event])
+            .any(|text| is_long(&text))
+        {
+            tracing::warn!(%channel, "news with texts above {NEWS_TEXT_MAX} bytes are not kept");
             return Ok(());
         }
         let news = News {
@@ -52,7 +66,7 @@ impl Engine {
             at_ms: self.ports.ambient.now_ms(),
         };
         if !self.ports.store.put_news(news).await? {
-            tracing::warn!(%channel, event = subject.event, "too many news that match nothing: these are not kept");
+            tracing::warn!(%channel, event = subject.event, "too many news that match nothing, or no room for them: these are not kept");
         }
         Ok(())
     }

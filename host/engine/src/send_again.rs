@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 /// How often a request that never got there goes out again.
 const SENT_AGAIN_MAX: usize = 3;
+
 /// The intent of sending once more: the same operation, the same keys, and on disk before it leaves, like every write.
 struct SendAgain {
     base: Versioned,

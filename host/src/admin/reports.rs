@@ -1,6 +1,6 @@
 //! Providers' reports, their breaks, and what no report has settled yet.
 
-use super::{OPERATOR, Refusal, failed, note, refuse};
+use super::{OPERATOR, Refusal, act, failed, note, refuse};
 use crate::server::Shared;
 use axum::Json;
 use axum::body::Bytes;
@@ -63,7 +63,7 @@ fn break_json(line: &ReportLine, broken: &Break) -> Value {
 /// `GET /admin/breaks`: what no report has mended and nobody has closed, the oldest first, with its age and owner.
 pub async fn breaks(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
     let now_ms = shared.app.ambient.now_ms();
-    let open = shared.app.library.breaks(BREAKS_SHOWN).map_err(failed)?;
+    let open = shared.app.library.breaks(0, BREAKS_SHOWN).map_err(failed)?;
     let shown = open.iter().map(|(number, open)| {
         let mut shown = break_json(&open.line, &open.found);
         if let Some(fields) = shown.as_object_mut() {
@@ -108,8 +108,10 @@ pub async fn give(
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
     let ask: Give = words(&body, |ask: &Give| [&ask.owner, &ask.by])?;
-    let given = shared.app.store.give_break(number, &ask.owner).await.map_err(failed)?;
-    done(&shared, given, (&ask.by, "break.give", &ask.owner), number).await
+    let line = line_of(&shared, number)?;
+    let act = act(&shared.app, &ask.by, ("break.give", &line), &ask.owner);
+    let given = shared.app.store.give_break(number, &ask.owner, act).await;
+    done(given.map_err(failed)?, number)
 }
 
 /// `POST /admin/breaks/{id}/close`: it is settled by another way, or was none.
@@ -119,21 +121,30 @@ pub async fn close(
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
     let ask: Close = words(&body, |ask: &Close| [&ask.reason, &ask.by])?;
-    let closed = shared.app.store.close_break(number).await.map_err(failed)?;
-    done(&shared, closed, (&ask.by, "break.close", &ask.reason), number).await
+    let line = line_of(&shared, number)?;
+    let act = act(&shared.app, &ask.by, ("break.close", &line), &ask.reason);
+    let closed = shared.app.store.close_break(number, act).await;
+    done(closed.map_err(failed)?, number)
 }
 
-async fn done(
-    shared: &Shared,
-    is_done: bool,
-    (by, verb, why): (&str, &str, &str),
-    number: u64,
-) -> Result<Json<Value>, Refusal> {
-    if !is_done {
-        return Err(refuse(StatusCode::NOT_FOUND, format!("no open break {number}")));
+/// The line that the break is about, for the audit chain: its number says nothing once it is closed.
+fn line_of(shared: &Shared, number: u64) -> Result<String, Refusal> {
+    let found = shared.app.library.breaks(number, 1).map_err(failed)?;
+    let found = found.into_iter().find(|(known, _)| *known == number);
+    let (_, found) = found.ok_or_else(|| no_break(number))?;
+    Ok(format!("{} {}", found.channel, found.line.event()))
+}
+
+fn no_break(number: u64) -> Refusal {
+    refuse(StatusCode::NOT_FOUND, format!("no open break {number}"))
+}
+
+fn done(is_done: bool, number: u64) -> Result<Json<Value>, Refusal> {
+    match is_done {
+        true => Ok(Json(json!({ "break": number }))),
+        // Another hand was quicker.
+        false => Err(no_break(number)),
     }
-    note(&shared.app, by, (verb, &number.to_string()), why).await?;
-    Ok(Json(json!({ "break": number })))
 }
 
 /// `GET /admin/unsettled`: what was taken and no report has named, the oldest first, with its age.

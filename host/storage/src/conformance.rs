@@ -263,16 +263,25 @@ fn breaks_stay_until_their_line_is_settled_or_somebody_closes_them() {
             opened_ms,
             owner: None,
         };
+        let ambient = Manual(AtomicU64::new(1));
+        let act = |n: u8| Act {
+            id: EventId(ambient.uuid_v7()),
+            at_ms: 1,
+            by: "bob".into(),
+            verb: "break".into(),
+            about: "a".into(),
+            note: n.to_string(),
+        };
         store.put_break(found("a", BreakKind::TooEarly, 5)).await.unwrap();
         store.put_break(found("b", BreakKind::FeeDiff, 6)).await.unwrap();
-        let first = store.breaks(10).unwrap()[0].0;
-        assert!(store.give_break(first, "ada").await.unwrap());
+        let first = store.breaks(0, 10).unwrap()[0].0;
+        assert!(store.give_break(first, "ada", act(1)).await.unwrap());
         store.put_break(found("a", BreakKind::AmountDiff, 7)).await.unwrap();
         let of_ada = OpenBreak {
             owner: Some("ada".into()),
             ..found("a", BreakKind::AmountDiff, 5)
         };
-        let open = || -> Vec<_> { store.breaks(10).unwrap().into_iter().map(|(_, it)| it).collect() };
+        let open = || -> Vec<_> { store.breaks(0, 10).unwrap().into_iter().map(|(_, it)| it).collect() };
         assert_eq!(open(), [of_ada.clone(), found("b", BreakKind::FeeDiff, 6)]);
         let settled = Commit {
             seen: Some(Seen {
@@ -283,11 +292,13 @@ fn breaks_stay_until_their_line_is_settled_or_somebody_closes_them() {
         };
         store.commit(&settled).await.unwrap();
         assert_eq!(open(), [found("b", BreakKind::FeeDiff, 6)]);
-        let second = store.breaks(1).unwrap()[0].0;
-        assert!(store.close_break(second).await.unwrap());
-        assert!(!store.close_break(second).await.unwrap());
-        assert!(!store.give_break(second, "ada").await.unwrap());
+        let second = store.breaks(first + 1, 1).unwrap()[0].0;
+        assert!(store.close_break(second, act(2)).await.unwrap());
+        assert!(!store.close_break(second, act(3)).await.unwrap());
+        assert!(!store.give_break(second, "ada", act(4)).await.unwrap());
         assert_eq!(open(), []);
+        let told: Vec<_> = store.acts(10).unwrap().into_iter().map(|act| act.note).collect();
+        assert_eq!(told, ["2", "1"], "what was done stands in the chain, and nothing else");
     });
 }
 

@@ -258,7 +258,8 @@ impl Store for MemoryStore {
         if state.news.iter().any(is_same) {
             return Ok(true);
         }
-        if state.news.len() >= NEWS_MAX {
+        let of_channel = state.news.iter().filter(|(_, it)| it.channel == news.channel);
+        if of_channel.count() >= NEWS_MAX {
             return Ok(false);
         }
         state.last_news += 1;
@@ -287,17 +288,24 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn give_break(&self, number: u64, owner: &str) -> Result<bool, CommitError> {
+    async fn give_break(&self, number: u64, owner: &str, act: Act) -> Result<bool, CommitError> {
         let mut state = self.state();
-        let found = state.breaks.iter_mut().find(|(known, _)| *known == number);
-        Ok(found.map(|(_, it)| it.owner = Some(owner.to_owned())).is_some())
+        let Some((_, found)) = state.breaks.iter_mut().find(|(known, _)| *known == number) else {
+            return Ok(false);
+        };
+        found.owner = Some(owner.to_owned());
+        state.acts.push(act);
+        Ok(true)
     }
 
-    async fn close_break(&self, number: u64) -> Result<bool, CommitError> {
+    async fn close_break(&self, number: u64, act: Act) -> Result<bool, CommitError> {
         let mut state = self.state();
-        let before = state.breaks.len();
-        state.breaks.retain(|(known, _)| *known != number);
-        Ok(state.breaks.len() < before)
+        let Some(at) = state.breaks.iter().position(|(known, _)| *known == number) else {
+            return Ok(false);
+        };
+        state.breaks.remove(at);
+        state.acts.push(act);
+        Ok(true)
     }
 
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
@@ -473,8 +481,10 @@ impl Library for MemoryStore {
         })
     }
 
-    fn breaks(&self, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError> {
-        Ok(self.state().breaks.iter().take(limit).cloned().collect())
+    fn breaks(&self, from: u64, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError> {
+        let state = self.state();
+        let later = state.breaks.iter().filter(|(number, _)| *number >= from);
+        Ok(later.take(limit).cloned().collect())
     }
 
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError> {

@@ -146,11 +146,11 @@ impl Store for CrashStore {
     async fn put_break(&self, found: OpenBreak) -> Result<(), CommitError> {
         self.inner.put_break(found).await
     }
-    async fn give_break(&self, number: u64, owner: &str) -> Result<bool, CommitError> {
-        self.inner.give_break(number, owner).await
+    async fn give_break(&self, number: u64, owner: &str, act: Act) -> Result<bool, CommitError> {
+        self.inner.give_break(number, owner, act).await
     }
-    async fn close_break(&self, number: u64) -> Result<bool, CommitError> {
-        self.inner.close_break(number).await
+    async fn close_break(&self, number: u64, act: Act) -> Result<bool, CommitError> {
+        self.inner.close_break(number, act).await
     }
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
         self.inner.find_operation(channel, reference)

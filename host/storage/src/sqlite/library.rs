@@ -304,12 +304,12 @@ impl Library for SqliteStore {
         })
     }
 
-    fn breaks(&self, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError> {
+    fn breaks(&self, from: u64, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError> {
         self.read(|connection| {
             let mut select = connection.prepare_cached(
-                "SELECT number, channel, kind, why, line, opened_ms, owner FROM break ORDER BY number LIMIT ?",
+                "SELECT number, channel, kind, why, line, opened_ms, owner FROM break WHERE number >= ? ORDER BY number LIMIT ?",
             )?;
-            let mut rows = select.query([limit])?;
+            let mut rows = select.query(params![from, limit])?;
             let mut all = vec![];
             while let Some(row) = rows.next()? {
                 let (channel, kind, line): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(4)?);

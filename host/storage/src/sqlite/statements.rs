@@ -335,7 +335,7 @@ pub(super) fn news(connection: &Connection, news: &News) -> rusqlite::Result<usi
     let (channel, subject) = (news.channel.as_str(), &news.subject);
     let mut insert = connection.prepare_cached(
         "INSERT OR IGNORE INTO inbox (channel, event, key, reference, at_ms) SELECT ?,?,?,?,? \
-         WHERE (SELECT count(*) FROM inbox) < ?",
+         WHERE (SELECT count(*) FROM inbox WHERE channel = ?1) < ?",
     )?;
     insert.execute(params![
         channel,

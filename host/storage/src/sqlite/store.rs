@@ -309,13 +309,14 @@ impl Store for SqliteStore {
         self.writer.write(Unit::Break(Box::new(row))).await.map(drop)
     }
 
-    async fn give_break(&self, number: u64, owner: &str) -> Result<bool, CommitError> {
-        let unit = Unit::GiveBreak(number, owner.to_owned());
+    async fn give_break(&self, number: u64, owner: &str, act: Act) -> Result<bool, CommitError> {
+        let unit = Unit::GiveBreak(number, owner.to_owned(), Box::new(rows::act_row(&act)?));
         Ok(self.writer.write(unit).await? > 0)
     }
 
-    async fn close_break(&self, number: u64) -> Result<bool, CommitError> {
-        Ok(self.writer.write(Unit::CloseBreak(number)).await? > 0)
+    async fn close_break(&self, number: u64, act: Act) -> Result<bool, CommitError> {
+        let unit = Unit::CloseBreak(number, Box::new(rows::act_row(&act)?));
+        Ok(self.writer.write(unit).await? > 0)
     }
 
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {

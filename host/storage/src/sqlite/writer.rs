@@ -32,8 +32,8 @@ pub(crate) enum Unit {
     Cursor(String, Vec<u8>),
     News(Box<News>),
     Break(Box<BreakRow>),
-    GiveBreak(u64, String),
-    CloseBreak(u64),
+    GiveBreak(u64, String, Box<JournalRow>),
+    CloseBreak(u64, Box<JournalRow>),
     ApiKey(Box<ApiKey>),
     Act(Box<JournalRow>),
     AskedAfterRestore,
@@ -191,10 +191,23 @@ impl Disk {
             Unit::Method(method, key, sealed) => Ok(statements::method(connection, method, key, sealed)?),
             Unit::Count(name) => Ok(statements::count(connection, name)?),
             Unit::Cursor(channel, cursor) => Ok(statements::cursor(connection, channel, cursor)?),
+            Unit::News(_) if is_low => Ok(0),
             Unit::News(news) => Ok(statements::news(connection, news)?),
             Unit::Break(row) => Ok(statements::put_break(connection, row)?),
-            Unit::GiveBreak(number, owner) => Ok(statements::give_break(connection, *number, owner)?),
-            Unit::CloseBreak(number) => Ok(statements::close_break(connection, *number)?),
+            Unit::GiveBreak(number, owner, act) => {
+                let given = statements::give_break(connection, *number, owner)?;
+                if given > 0 {
+                    statements::append(connection, &mut self.books, act)?;
+                }
+                Ok(given)
+            }
+            Unit::CloseBreak(number, act) => {
+                let closed = statements::close_break(connection, *number)?;
+                if closed > 0 {
+                    statements::append(connection, &mut self.books, act)?;
+                }
+                Ok(closed)
+            }
             // A price leads to nothing but new money.
             Unit::Quote(_) if is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
             Unit::Quote(row) => Ok(statements::quote(connection, row)?),
