@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod banks;
 mod configuration;
 mod contract;
 mod cross_border;

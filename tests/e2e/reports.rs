@@ -5,21 +5,29 @@ use crate::payments::silent;
 use portolan_tests::{Reply, World, call};
 use serde_json::{Value, json};
 
-fn report(world: &World) -> String {
+/// The acquirer's report.
+pub fn report(world: &World) -> String {
     call(world.acquirer_at, "GET", "/settlement.csv", &[], None)
         .unwrap()
         .text
 }
 
 fn take(world: &World, report: &str) -> Reply {
+    take_at(world, "acquirer-a", report)
+}
+
+/// Takes that channel's report.
+pub fn take_at(world: &World, channel: &str, report: &str) -> Reply {
     let token = std::fs::read_to_string(world.folder.join("data/admin.token")).unwrap();
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str())];
-    call(world.admin, "POST", "/admin/reports/acquirer-a", &headers, Some(report)).unwrap()
+    let path = format!("/admin/reports/{channel}");
+    call(world.admin, "POST", &path, &headers, Some(report)).unwrap()
 }
 
-fn breaks(reply: &Reply) -> Vec<String> {
-    let all = reply.body["breaks"].as_array().cloned().unwrap();
+/// The kinds of what does not fit.
+pub fn breaks(reply: &Reply) -> Vec<String> {
+    let all = reply.body["breaks"].as_array().cloned().unwrap_or_default();
     all.iter().map(|it| it["kind"].as_str().unwrap().to_owned()).collect()
 }
 

@@ -109,7 +109,8 @@ fn the_standards_own_definition_accepts_camt_053() {
         .unwrap();
     assert_eq!(reply.header("content-type"), Some("application/xml"));
     let mut check = Command::new(peers::python())
-        .arg(workspace().join("tests/e2e/statement_check.py"))
+        .arg(workspace().join("tests/e2e/iso20022_check.py"))
+        .arg("camt.053.001.08")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -68,6 +68,8 @@ pub struct Options {
     pub desks: Vec<Vec<String>>,
     /// A wallet provider, `wallet-a`: more arguments for it.
     pub wallet: Option<Vec<String>>,
+    /// A bank, `bank-a`: more arguments for it.
+    pub bank: Option<Vec<String>>,
     /// Lines put into the sandbox channel's table: `disabled = true` and the like.
     pub channel: String,
     /// Put in front of the host's command: `strace` and the like.
@@ -90,6 +92,7 @@ impl Default for Options {
             more: String::new(),
             desks: vec![],
             wallet: None,
+            bank: None,
             channel: String::new(),
             wrapper: vec![],
             program: "portolan",
@@ -138,6 +141,8 @@ pub struct World {
     pub desks_at: Vec<SocketAddr>,
     /// Where the wallet provider listens.
     pub wallet_at: Option<SocketAddr>,
+    /// Where the bank listens.
+    pub bank_at: Option<SocketAddr>,
     /// Where merchants call.
     pub api: SocketAddr,
     /// Where operators call.
@@ -203,6 +208,7 @@ impl World {
             acquirer_at: SocketAddr::from(([127, 0, 0, 1], 0)),
             desks_at: vec![],
             wallet_at: None,
+            bank_at: None,
             api: free_port()?,
             admin: free_port()?,
             key: String::new(),
@@ -212,6 +218,7 @@ impl World {
         world.start_acquirer()?;
         world.start_desks()?;
         world.start_wallet()?;
+        world.start_bank()?;
         world.write_config()?;
         world.start_host()?;
         world.key = world.new_key("shop")?;
@@ -319,6 +326,84 @@ keys.provider = "file:{keys}/provider.pub"
         )
     }
 
+    fn start_bank(&mut self) -> anyhow::Result<()> {
+        let Some(more) = self.options.bank.clone() else {
+            return Ok(());
+        };
+        let certificate = workspace().join("examples/bank/keys/router.crt");
+        let mut arguments = vec!["--client-certificate".to_owned(), certificate.display().to_string()];
+        arguments.extend(more);
+        let record = self.folder.join("bank.jsonl");
+        let (child, at) = simulator("portolan-bank", "127.0.0.1:0", &record, &arguments)?;
+        self.others.push(child);
+        self.bank_at = Some(at);
+        Ok(())
+    }
+
+    /// The bank's channel, as configuration.
+    fn bank_channel(&self) -> anyhow::Result<String> {
+        let Some(at) = self.bank_at else {
+            return Ok(String::new());
+        };
+        std::fs::write(self.folder.join("bank-token.secret"), "bank-access-token")?;
+        std::fs::write(self.folder.join("bank-consent.secret"), "bank-consent")?;
+        let keys = workspace().join("examples/bank/keys");
+        let pem = std::fs::read_to_string(keys.join("router.crt"))?;
+        let certificate: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        Ok(format!(
+            r#"
+[[adapter]]
+name = "iso20022-bank"
+file = "{guest}"
+
+[[channel]]
+id = "bank-a"
+mode = "test"
+adapter = "iso20022-bank"
+endpoints.api = {{ url = "http://{at}", allow_private = true }}
+secrets.access_token = "file:{folder}/bank-token.secret"
+secrets.consent = "file:{folder}/bank-consent.secret"
+keys.signing = "file:{keys}/router.key"
+[channel.settings]
+account = "acc-1"
+debtor_name = "Portolan Ltd"
+debtor_iban = "DE89370400440532013000"
+debtor_bic = "COBADEFFXXX"
+certificate = "{certificate}"
+key_id = "SN=1,CA=CN=Portolan"
+psu_ip = "192.0.2.1"
+timeout_ms = {timeout_ms}
+poll_ms = 100
+"#,
+            guest = guest("portolan_iso20022_bank_adapter").display(),
+            keys = keys.display(),
+            folder = self.folder.display(),
+            timeout_ms = self.options.timeout_ms,
+        ))
+    }
+
+    /// What the bank really did.
+    pub fn bank_records(&self) -> anyhow::Result<Value> {
+        let at = self.bank_at.context("no bank")?;
+        Ok(call(at, "GET", "/records", &[], None)?.body)
+    }
+
+    /// The account's statement at the bank, camt.053.
+    pub fn bank_statement(&self) -> anyhow::Result<String> {
+        let at = self.bank_at.context("no bank")?;
+        Ok(call(at, "GET", "/statement", &[], None)?.text)
+    }
+
+    /// Money comes in at the bank.
+    pub fn bank_receives(&self, amount: &str, text: &str) -> anyhow::Result<()> {
+        let at = self.bank_at.context("no bank")?;
+        let body = json!({ "currency": "EUR", "amount": amount, "text": text }).to_string();
+        let headers = [("content-type", "application/json")];
+        let reply = call(at, "POST", "/incoming", &headers, Some(&body))?;
+        anyhow::ensure!(reply.status == 200, "money at the bank: {}", reply.text);
+        Ok(())
+    }
+
     /// What the wallet provider really did.
     pub fn wallet_records(&self) -> anyhow::Result<Value> {
         let at = self.wallet_at.context("no wallet")?;
@@ -396,10 +481,12 @@ keys.signing = "file:{folder}/signing.secret"
 keys.notify = "file:{folder}/notify.secret"
 {desks}
 {wallet}
+{bank}
 {more}
 "#,
             desks = self.desk_channels(),
             wallet = self.wallet_channel(),
+            bank = self.bank_channel()?,
             api = self.api,
             admin = self.admin,
             guest = guest("portolan_sandbox_adapter").display(),

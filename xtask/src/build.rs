@@ -19,6 +19,8 @@ pub fn all(profile: &str) -> anyhow::Result<()> {
         "portolan-desk",
         "-p",
         "portolan-wallet",
+        "-p",
+        "portolan-bank",
     ])
 }
 
@@ -35,6 +37,7 @@ pub fn guests() -> anyhow::Result<()> {
     guest("portolan-airwallex-adapter", "target/guests")?;
     guest("portolan-alipay-plus-adapter", "target/guests")?;
     guest("portolan-evm-stablecoin-adapter", "target/guests")?;
+    guest("portolan-iso20022-bank-adapter", "target/guests")?;
     // It is built on the sandbox adapter, whose component it would overwrite.
     guest("portolan-misbehaving-adapter", "target/guests-misbehaving")
 }

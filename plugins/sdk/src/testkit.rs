@@ -134,9 +134,11 @@ pub fn context() -> Context {
         entropy: vec![7; 32],
         settings: r#"{"client_id":"CLIENT_1"}"#.into(),
         secrets: [
+            "access_token",
             "api_key",
             "client_id",
             "client_secret",
+            "consent",
             "session:acquirer",
             "session:airwallex",
         ]

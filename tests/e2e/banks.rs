@@ -1,0 +1,160 @@
+//! A bank by ISO 20022: payouts as pain.001, what became of them, money that comes back, and the account's statement against
+//! the books. What is sent is held against the standard's own schema, what the bank says against its own definition.
+
+use crate::cross_border::balance;
+use crate::reports::{breaks, report, take_at};
+use portolan_tests::peers;
+use portolan_tests::world::{Options, workspace};
+use portolan_tests::{Reply, World};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn with_bank(arguments: &[&str]) -> Options {
+    Options {
+        acquirer: vec!["--silent".into()],
+        bank: Some(arguments.iter().map(|word| (*word).to_owned()).collect()),
+        ..Options::default()
+    }
+}
+
+/// A world whose shop has EUR available: paid by card, and settled.
+fn with_money(arguments: &[&str], cents: u64) -> World {
+    let world = World::start(with_bank(arguments)).unwrap();
+    let paid = world.pay("4242424242424242", cents).unwrap();
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    let taken = take_at(&world, "acquirer-a", &report(&world));
+    assert_eq!(breaks(&taken), [""; 0], "{}", taken.text);
+    world
+}
+
+fn to_france(amount: u64) -> Value {
+    json!({
+        "amount": amount, "currency": "EUR", "reference": "invoice 4711",
+        "beneficiary": {
+            "type": "company", "name": "Lampes & Fils SARL", "country": "FR",
+            "account": { "iban": "FR1420041010050500013M02606" },
+            "address": { "line1": "3 rue de la Paix", "city": "Paris", "postcode": "75002" },
+        },
+    })
+}
+
+fn pay_out(world: &World, amount: u64) -> Reply {
+    let reply = world.post("/v1/payouts", &to_france(amount)).unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply
+}
+
+fn await_payout(world: &World, payout: &Reply, is_there: impl Fn(&Reply) -> bool) -> Reply {
+    let started = std::time::Instant::now();
+    loop {
+        let reply = world.get(&format!("/v1/payouts/{}", payout.text_at("/id"))).unwrap();
+        if is_there(&reply) {
+            return reply;
+        }
+        assert!(started.elapsed().as_secs() < 60, "it never happened: {}", reply.text);
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+}
+
+fn transfers(world: &World) -> Vec<Value> {
+    world.bank_records().unwrap()["transfers"].as_array().cloned().unwrap()
+}
+
+/// Holds a message against the standard; fails with what is wrong.
+fn hold_against_standard(message: &str, xml: &str) -> String {
+    let mut check = Command::new(peers::python())
+        .arg(workspace().join("tests/e2e/iso20022_check.py"))
+        .arg(message)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    check.stdin.take().unwrap().write_all(xml.as_bytes()).unwrap();
+    let out = check.wait_with_output().unwrap();
+    assert!(
+        out.status.success(),
+        "{message}: {}\n{xml}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+#[test]
+fn a_payout_goes_out_as_pain_001_and_is_paid() {
+    let world = with_money(&[], 100_000);
+    let before = balance(&world, "EUR").0;
+    let sent = pay_out(&world, 20_000);
+    let paid = await_payout(&world, &sent, |reply| reply.text_at("/status") == "paid");
+    assert_eq!(paid.text_at("/iso_status"), "ACSC");
+    assert_eq!(balance(&world, "EUR"), (before - 20_000, 0, 0));
+    let [at_the_bank] = transfers(&world).try_into().unwrap();
+    assert_eq!(at_the_bank["uetr"], paid.body["uetr"]);
+    assert_eq!(at_the_bank["amount"], "200.00");
+    let xml = at_the_bank["xml"].as_str().unwrap();
+    assert!(xml.contains("<Nm>Lampes &amp; Fils SARL</Nm>"), "{xml}");
+    hold_against_standard("pain.001.001.09", xml);
+    hold_against_standard("camt.053.001.08", &world.bank_statement().unwrap());
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn across_borders_a_bank_wants_a_town() {
+    let world = with_money(&[], 100_000);
+    let mut payout = to_france(10_000);
+    payout["charge_bearer"] = json!("originator");
+    payout["beneficiary"]["address"] = json!({ "line1": "3 rue de la Paix" });
+    let refused = world.post("/v1/payouts", &payout).unwrap();
+    let refused = await_payout(&world, &refused, |reply| reply.text_at("/status") == "failed");
+    assert!(refused.text.contains("beneficiary.address.city"), "{}", refused.text);
+    payout["beneficiary"]["address"] = json!({ "line1": "3 rue de la Paix", "city": "Paris", "postcode": "75002" });
+    let sent = world.post("/v1/payouts", &payout).unwrap();
+    await_payout(&world, &sent, |reply| reply.text_at("/status") == "paid");
+    let [at_the_bank] = transfers(&world).try_into().unwrap();
+    assert_eq!(at_the_bank["product"], "pain.001-cross-border-credit-transfers");
+    hold_against_standard("pain.001.001.09", at_the_bank["xml"].as_str().unwrap());
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn what_a_bank_does_when_things_go_wrong() {
+    let world = with_money(&[], 1_000_000);
+    // Taken, and no answer; taken, and a 500: found on the account, paid once.
+    for amount in [10_922, 10_923] {
+        let sent = pay_out(&world, amount);
+        let paid = await_payout(&world, &sent, |reply| reply.text_at("/status") == "paid");
+        assert_eq!(paid.text_at("/iso_status"), "ACSC", "{}", paid.text);
+    }
+    for (amount, reason) in [(10_925, "insufficient-prefund"), (10_931, "account-closed")] {
+        let sent = pay_out(&world, amount);
+        let failed = await_payout(&world, &sent, |reply| reply.text_at("/status") == "failed");
+        assert!(failed.text.contains(reason), "{}", failed.text);
+    }
+    assert_eq!(transfers(&world).len(), 4);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_return_is_heard_from_the_account_alone() {
+    let world = with_money(&[], 100_000);
+    let before = balance(&world, "EUR").0;
+    let sent = pay_out(&world, 10_932);
+    await_payout(&world, &sent, |reply| reply.text_at("/status") == "paid");
+    let back = await_payout(&world, &sent, |reply| reply.text_at("/status") == "returned");
+    assert!(back.text.contains("AC04"), "{}", back.text);
+    assert_eq!(balance(&world, "EUR"), (before, 0, 0));
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_router_that_the_bank_does_not_know_moves_nothing() {
+    let world = with_money(&["--access-token", "another"], 100_000);
+    let before = balance(&world, "EUR").0;
+    let refused = world.post("/v1/payouts", &to_france(10_000)).unwrap();
+    let refused = await_payout(&world, &refused, |reply| reply.text_at("/status") == "failed");
+    assert!(!refused.text.contains("bank-access-token"), "{}", refused.text);
+    assert_eq!(balance(&world, "EUR"), (before, 0, 0));
+    assert!(transfers(&world).is_empty());
+    world.assert_books().unwrap();
+}
