@@ -94,6 +94,7 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
             post(reports::take).layer(DefaultBodyLimit::max(reports::REPORT_MAX)),
         )
         .route("/admin/unsettled", get(reports::unsettled))
+        .route("/admin/transit", get(reports::transit))
         .route("/admin/breaks", get(reports::breaks))
         .route("/admin/breaks/{number}/give", post(reports::give))
         .route("/admin/breaks/{number}/close", post(reports::close))

@@ -131,6 +131,8 @@ enum ReportVerb {
         /// The file, as the provider made it.
         file: PathBuf,
     },
+    /// What channels settled and no bank's statement has shown yet, batch by batch.
+    Transit,
     /// What was taken and no report has named yet.
     Unsettled,
     /// Lines that do not fit the books, with age and owner.
@@ -247,6 +249,7 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
             None,
         ),
         Verb::Report(ReportVerb::Unsettled) => (client.get("/admin/unsettled")?, None),
+        Verb::Report(ReportVerb::Transit) => (client.get("/admin/transit")?, None),
         Verb::Audit(AuditVerb::Verify) => (client.get("/admin/audit/verify")?, Some("intact")),
         Verb::Audit(AuditVerb::Acts) => (client.get("/admin/audit/acts")?, None),
         Verb::Backup { to } => {

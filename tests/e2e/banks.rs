@@ -1,7 +1,7 @@
 //! A bank by ISO 20022: payouts as pain.001, what became of them, money that comes back, and the account's statement against
 //! the books. What is sent is held against the standard's own schema, what the bank says against its own definition.
 
-use crate::cross_border::balance;
+use crate::cross_border::{account, balance};
 use crate::reports::{breaks, report, take_at};
 use portolan_tests::peers;
 use portolan_tests::world::{Options, workspace};
@@ -157,4 +157,173 @@ fn a_router_that_the_bank_does_not_know_moves_nothing() {
     assert_eq!(balance(&world, "EUR"), (before, 0, 0));
     assert!(transfers(&world).is_empty());
     world.assert_books().unwrap();
+}
+
+/// The acquirer's report with each charge in a batch of its own: `batch-1`, `batch-2`, …
+fn report_in_batches(world: &World) -> (String, Vec<i64>) {
+    let whole = report(world);
+    let mut lines = whole.lines();
+    let mut text = format!("{}\n", lines.next().unwrap());
+    let mut nets = vec![];
+    for (at, line) in lines.enumerate() {
+        let (_, rest) = line.split_once(',').unwrap();
+        nets.push(line.split(',').nth(7).unwrap().parse().unwrap());
+        text.push_str(&format!("batch-{},{rest}\n", at + 1));
+    }
+    (text, nets)
+}
+
+fn euros(cents: i64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
+/// Batches on their way: name and amount.
+fn in_transit(world: &World) -> Vec<(String, String)> {
+    let listed = world.admin_call("GET", "/admin/transit", None).unwrap();
+    let all = listed.body["batches"].as_array().cloned().unwrap();
+    let text = |it: &Value, name: &str| it[name].as_str().unwrap().to_owned();
+    all.iter().map(|it| (text(it, "batch"), text(it, "amount"))).collect()
+}
+
+#[test]
+fn one_entry_at_the_bank_is_one_batch() {
+    let world = World::start(with_bank(&[])).unwrap();
+    for amount in [10_000, 5_000, 7_000, 3_000] {
+        world.pay("4242424242424242", amount).unwrap();
+    }
+    let (text, nets) = report_in_batches(&world);
+    let [first, second, third, fourth] = nets.as_slice() else {
+        panic!("{text}")
+    };
+    assert_eq!(breaks(&take_at(&world, "acquirer-a", &text)), [""; 0]);
+    assert_eq!(in_transit(&world).len(), 4);
+    let transit = || account(&world, "channel:acquirer-a:in_transit", "EUR");
+    let at_the_bank = || account(&world, "channel:bank-a:prefund", "EUR");
+    assert_eq!(-transit(), nets.iter().sum::<i64>());
+    // One as it should be, two in one entry, one short, one that nobody told of; the last one is missing at first.
+    world.bank_receives(&euros(*first), "ACQUIRER PAYOUT batch-1").unwrap();
+    world
+        .bank_receives(&euros(second + third), "batch-2/batch-3 by Ada Lovelace")
+        .unwrap();
+    world.bank_receives(&euros(fourth - 100), "batch-4").unwrap();
+    world.bank_receives("12.00", "refund from a supplier").unwrap();
+    let statement = world.bank_statement().unwrap();
+    hold_against_standard("camt.053.001.08", &statement);
+    let taken = take_at(&world, "bank-a", &statement);
+    assert_eq!(
+        (taken.body["matched"].as_u64(), breaks(&taken)),
+        (Some(2), vec!["amount_diff".into(), "missing_internal".into()]),
+        "{}",
+        taken.text
+    );
+    assert!(!taken.text.contains("Lovelace"), "{}", taken.text);
+    assert_eq!(
+        in_transit(&world),
+        [("batch-4".to_owned(), format!("{} EUR", euros(*fourth)))]
+    );
+    assert_eq!((-transit(), -at_the_bank()), (*fourth, first + second + third));
+    // The missing one comes, and the first one twice.
+    world.bank_receives(&euros(*fourth), "batch-4").unwrap();
+    world.bank_receives(&euros(*first), "batch-1").unwrap();
+    let taken = take_at(&world, "bank-a", &world.bank_statement().unwrap());
+    assert_eq!(
+        (taken.body["matched"].as_u64(), taken.body["repeated"].as_u64()),
+        (Some(1), Some(2)),
+        "{}",
+        taken.text
+    );
+    assert_eq!(
+        breaks(&taken),
+        ["amount_diff", "missing_internal", "duplicate"],
+        "{}",
+        taken.text
+    );
+    assert_eq!((transit(), -at_the_bank()), (0, nets.iter().sum::<i64>()));
+    let listed = world.admin_call("GET", "/admin/breaks", None).unwrap();
+    assert!(!listed.text.contains("Lovelace"), "{}", listed.text);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn the_statement_shows_payouts_their_fees_and_returns() {
+    let world = with_money(&[], 200_000);
+    let before = balance(&world, "EUR").0;
+    let paid = pay_out(&world, 20_000);
+    let charged = pay_out(&world, 20_934);
+    let back = pay_out(&world, 20_932);
+    await_payout(&world, &paid, |reply| reply.text_at("/status") == "paid");
+    await_payout(&world, &charged, |reply| reply.text_at("/status") == "paid");
+    await_payout(&world, &back, |reply| reply.text_at("/status") == "returned");
+    let fees = || account(&world, "fees:channel", "EUR");
+    let before_fees = fees();
+    let statement = world.bank_statement().unwrap();
+    let taken = take_at(&world, "bank-a", &statement);
+    assert_eq!(
+        (taken.body["matched"].as_u64(), breaks(&taken)),
+        (Some(4), vec![]),
+        "{}",
+        taken.text
+    );
+    let again = take_at(&world, "bank-a", &statement);
+    assert_eq!(again.body["repeated"].as_u64(), Some(4), "{}", again.text);
+    // The bank kept 1.50 that it had not told of: the router's cost, not the shop's.
+    assert_eq!(fees() - before_fees, -150);
+    assert_eq!(balance(&world, "EUR").0, before - 20_000 - 20_934);
+    let shown = world.get(&format!("/v1/payouts/{}", charged.text_at("/id"))).unwrap();
+    assert_eq!(shown.body["fee"]["amount"], 150, "{}", shown.text);
+    // Another bank's entry about a transfer of ours, and one of another amount.
+    let wrong = statement.replace("200.00", "199.00").replace(">D-", ">X-");
+    let taken = take_at(&world, "bank-a", &wrong);
+    assert_eq!(
+        breaks(&taken),
+        ["duplicate", "duplicate", "duplicate"],
+        "{}",
+        taken.text
+    );
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_statement_settles_what_nobody_knew() {
+    let mut options = with_bank(&[]);
+    // The router asks so late that the statement is first.
+    options.policy = "check_first_ms = 600000\ncheck_max_ms = 600000".into();
+    let world = World::start(options).unwrap();
+    world.pay("4242424242424242", 100_000).unwrap();
+    take_at(&world, "acquirer-a", &report(&world));
+    let sent = pay_out(&world, 10_923);
+    let unknown = await_payout(&world, &sent, |reply| reply.text_at("/outcome") == "unknown");
+    assert_eq!(unknown.text_at("/status"), "processing");
+    let started = std::time::Instant::now();
+    loop {
+        let taken = take_at(&world, "bank-a", &world.bank_statement().unwrap());
+        if taken.body["matched"] == 1 {
+            break;
+        }
+        assert!(started.elapsed().as_secs() < 60, "{}", taken.text);
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    let paid = world.get(&format!("/v1/payouts/{}", sent.text_at("/id"))).unwrap();
+    assert_eq!(paid.text_at("/status"), "paid", "{}", paid.text);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_statement_that_is_none_changes_nothing() {
+    let world = with_money(&[], 100_000);
+    let statement = world.bank_statement().unwrap();
+    let half = &statement[..statement.len() / 2];
+    for wrong in [
+        "",
+        "not,a,statement",
+        half,
+        "<Document><BkToCstmrDbtCdtNtfctn/></Document>",
+    ] {
+        let refused = take_at(&world, "bank-a", wrong);
+        assert!(
+            refused.status == 422 || refused.status == 400,
+            "{wrong}: {}",
+            refused.text
+        );
+    }
 }

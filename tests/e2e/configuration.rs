@@ -10,10 +10,14 @@ fn the_example_is_good_from_anywhere() {
     // Beside it lies what it names; only the guests stay where they were built.
     let text = text.replace("../target/", &format!("{}/", workspace().join("target").display()));
     std::fs::write(folder.path().join("portolan.toml"), text).unwrap();
-    let keys = folder.path().join("wallet/keys");
-    std::fs::create_dir_all(&keys).unwrap();
-    for name in ["router.key", "provider.pub"] {
-        std::fs::copy(workspace().join("examples/wallet/keys").join(name), keys.join(name)).unwrap();
+    for key in [
+        "wallet/keys/router.key",
+        "wallet/keys/provider.pub",
+        "bank/keys/router.key",
+    ] {
+        let to = folder.path().join(key);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(workspace().join("examples").join(key), to).unwrap();
     }
     let secrets = [
         "ACQUIRER_CLIENT_SECRET",
@@ -22,6 +26,8 @@ fn the_example_is_good_from_anywhere() {
         "DESK_CLIENT_ID",
         "DESK_API_KEY",
         "DESK_WEBHOOK_SECRET",
+        "BANK_ACCESS_TOKEN",
+        "BANK_CONSENT",
         "USDC_SEED",
     ];
     let check = |secrets: &[&str]| {

@@ -360,6 +360,7 @@ file = "{guest}"
 id = "bank-a"
 mode = "test"
 adapter = "iso20022-bank"
+currencies = ["EUR"]
 endpoints.api = {{ url = "http://{at}", allow_private = true }}
 secrets.access_token = "file:{folder}/bank-token.secret"
 secrets.consent = "file:{folder}/bank-consent.secret"
@@ -479,9 +480,9 @@ endpoints.acquirer = {{ url = "http://{acquirer}", allow_private = true }}
 secrets.client_secret = "file:{folder}/client.secret"
 keys.signing = "file:{folder}/signing.secret"
 keys.notify = "file:{folder}/notify.secret"
+{bank}
 {desks}
 {wallet}
-{bank}
 {more}
 "#,
             desks = self.desk_channels(),

@@ -1,6 +1,7 @@
 //! The demo: one story over the real binaries, told payment by payment, with the three records at its end. Everything
 //! that it prints it has just seen.
 
+mod banks;
 mod borders;
 mod tokens;
 
@@ -23,6 +24,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
         timeout_ms: 1_500,
         desks: vec![vec![], vec!["--spread-bps".into(), "90".into()]],
         wallet: Some(vec![]),
+        bank: Some(vec![]),
         ..Options::default()
     })?;
     say(&format!(
@@ -37,6 +39,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     }
     say("— the books, and the providers' own records —")?;
     proof(&world, &payments, &abroad)?;
+    banks::story(&world)?;
     ensure!(refused == 1, "one key made {refused} charges");
     try_next(&world, &payments)?;
     if once {

@@ -8,6 +8,7 @@ use crate::operation::{Operation, Progress, Subject};
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
 use crate::ports::Ambient;
+use crate::settlement::BatchLine;
 use crate::task::{Closed, Task, TaskKind};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -185,6 +186,8 @@ pub struct Commit {
     pub covers: Option<(Account, Money)>,
     /// A notification or a report's line that is dealt with by this commit, and so no longer news or a break.
     pub seen: Option<Seen>,
+    /// What a channel's report settled, or a bank's statement shows of it.
+    pub batch_line: Option<BatchLine>,
     /// New money: refused when the disk is nearly full, so that outcomes of money in flight still fit.
     pub is_new_money: bool,
 }

@@ -100,6 +100,12 @@ pub struct Payout {
     pub returned: Option<(Money, String)>,
     /// What the channel took for it.
     pub fee: Option<Money>,
+    /// What of it the bank's statement shows.
+    #[serde(default)]
+    pub booked: Option<Money>,
+    /// What of its return the statement shows.
+    #[serde(default)]
+    pub return_booked: Option<Money>,
 }
 
 /// One try to execute a payment through one channel.
@@ -344,6 +350,22 @@ impl Payment {
             } => {
                 if let Some(refund) = self.follow_up_mut(*operation) {
                     refund.settled = Some(gross.clone());
+                }
+            }
+            Fact::Booked {
+                amount, fee, is_return, ..
+            } => {
+                if let Some(payout) = &mut self.payout {
+                    let shown = if *is_return {
+                        &mut payout.return_booked
+                    } else {
+                        &mut payout.booked
+                    };
+                    *shown = Some(amount.clone());
+                    let is_more = payout.fee.as_ref().is_none_or(|told| told.fits_in(fee));
+                    if is_more && !fee.is_zero() {
+                        payout.fee = Some(fee.clone());
+                    }
                 }
             }
             Fact::Settled { gross, .. } => {

@@ -9,7 +9,7 @@ use crate::ledger::{Balances, Entry};
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
 use crate::payment::fact::Event;
 use crate::quote::Quote;
-use crate::settlement::{OpenBreak, ReportLine};
+use crate::settlement::{BatchLine, OpenBreak, ReportLine};
 use crate::task::Task;
 use crate::wire::WireRequest;
 use async_trait::async_trait;
@@ -165,6 +165,8 @@ pub trait Store: Send + Sync {
     async fn give_break(&self, number: u64, owner: &str, act: Act) -> Result<bool, CommitError>;
     /// Closes the break of that number, and writes down that it was done; `false`: there is none.
     async fn close_break(&self, number: u64, act: Act) -> Result<bool, CommitError>;
+    /// What channels settled in batches of that name, at most `limit` lines.
+    fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError>;
     /// Finds the operation behind a provider's reference on a channel.
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError>;
     /// Writes down what an operator did.
@@ -220,6 +222,8 @@ pub trait Library: Send + Sync {
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError>;
     /// Open breaks with their numbers, from that number on, oldest first, at most `limit`.
     fn breaks(&self, from: u64, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError>;
+    /// What channels settled and no bank's statement has shown, oldest first, at most `limit` lines.
+    fn in_transit(&self, limit: usize) -> Result<Vec<BatchLine>, ReadError>;
     /// Open tasks, oldest first; `closed` too if asked.
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError>;
     /// Balances as the books keep them.

@@ -27,6 +27,79 @@ pub struct ReportLine {
     pub fee: Money,
     /// What is left: gross less fee for a credit.
     pub net: Money,
+    /// What the other side wrote, where the line is of a bank's statement. It may name people: it is compared, never kept.
+    #[serde(skip)]
+    pub text: String,
+}
+
+/// What a channel settled of one payment, as part of one of its payouts to the bank: a batch is one entry there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchLine {
+    /// The channel that settled it.
+    pub channel: ChannelId,
+    /// The name under which the report's line was dealt with.
+    pub event: String,
+    /// The channel's payout.
+    pub batch: String,
+    /// What the line was about.
+    pub operation: OperationId,
+    /// How much of the payout it is.
+    pub net: Money,
+    /// Whether it comes: otherwise the channel takes it.
+    pub is_credit: bool,
+    /// When it was settled.
+    pub at_ms: u64,
+    /// The bank whose statement shows it; `None`: on its way.
+    pub bank: Option<ChannelId>,
+}
+
+/// What of a batch, or of several, a bank's entry should be: one asset, and which way it goes.
+pub fn sum_of(lines: &[BatchLine]) -> Option<(Money, bool)> {
+    let asset = lines.first()?.net.asset().clone();
+    let (mut comes, mut goes) = (Money::zero(asset.clone()), Money::zero(asset));
+    for line in lines {
+        let sum = if line.is_credit { &mut comes } else { &mut goes };
+        *sum = sum.plus(&line.net).ok()?;
+    }
+    match comes.minus(&goes) {
+        Ok(rest) => Some((rest, true)),
+        Err(_) => goes.minus(&comes).ok().map(|rest| (rest, false)),
+    }
+}
+
+/// Which batches a bank's entry is, of those that it names: all of them together, or the only one that has its amount. One
+/// that lies at the bank already is not shown again.
+pub fn batches_of(line: &ReportLine, named: &[Vec<BatchLine>]) -> Result<Vec<BatchLine>, Break> {
+    let is_open = |batch: &&Vec<BatchLine>| batch.iter().any(|it| it.bank.is_none());
+    let open: Vec<&Vec<BatchLine>> = named.iter().filter(is_open).collect();
+    let fits = |sum: Option<(Money, bool)>| sum == Some((line.net.clone(), line.is_credit));
+    let all: Vec<BatchLine> = open.iter().flat_map(|batch| batch.iter().cloned()).collect();
+    if open.is_empty() {
+        let (kind, why) = match named {
+            [] => (
+                BreakKind::MissingInternal,
+                "it names no batch that a channel's report told of",
+            ),
+            _ => (BreakKind::Duplicate, "the batch that it names lies at the bank already"),
+        };
+        return Err(broken(kind, why));
+    }
+    if fits(sum_of(&all)) {
+        return Ok(all);
+    }
+    let mut single = open.iter().filter(|batch| fits(sum_of(batch)));
+    if let (Some(only), None) = (single.next(), single.next()) {
+        return Ok((*only).clone());
+    }
+    let told = sum_of(&all).map_or_else(
+        || "amounts that cannot be added".to_owned(),
+        |(sum, is_credit)| format!("{sum} {}", if is_credit { "in" } else { "out" }),
+    );
+    let says = format!("{} {}", line.net, if line.is_credit { "in" } else { "out" });
+    let names: std::collections::BTreeSet<&str> = all.iter().map(|it| it.batch.as_str()).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let why = format!("the bank says {says}, the reports of {names} {told}");
+    Err(broken(BreakKind::AmountDiff, why))
 }
 
 /// Why a line does not fit.
@@ -122,6 +195,9 @@ pub fn fits(payment: &Payment, channel: &ChannelId, operation: OperationId, line
         let why = format!("{} less {} is not {}", line.gross, line.fee, line.net);
         return Err(broken(BreakKind::FeeDiff, why));
     }
+    if payment.payout.is_some() {
+        return fits_payout(payment, channel, operation, line);
+    }
     let (done, settled) = taken_by(payment, channel, operation)?;
     let is_refund = payment.follow_up(operation).is_some_and(|it| it.kind == Kind::Refund);
     if is_refund == line.is_credit {
@@ -143,11 +219,40 @@ pub fn fits(payment: &Payment, channel: &ChannelId, operation: OperationId, line
     }
 }
 
+/// A bank's entry about a payout: it went out, or it came back.
+fn fits_payout(payment: &Payment, bank: &ChannelId, operation: OperationId, line: &ReportLine) -> Result<(), Break> {
+    let attempt = payment.attempts.iter().find(|it| it.operation == operation);
+    let (Some(payout), Some(attempt)) = (&payment.payout, attempt.filter(|it| it.channel == *bank)) else {
+        return Err(broken(BreakKind::MissingInternal, "it went through another channel"));
+    };
+    let returned = payout.returned.as_ref().map(|(amount, _)| amount);
+    let (known, shown) = match line.is_credit {
+        true => (returned, &payout.return_booked),
+        false => (
+            Some(&payment.captured).filter(|_| attempt.status == AttemptStatus::Captured),
+            &payout.booked,
+        ),
+    };
+    match (known, shown) {
+        (Some(_), Some(shown)) => Err(broken(BreakKind::Duplicate, format!("{shown} are shown already"))),
+        (Some(known), None) if *known == line.gross => Ok(()),
+        (Some(known), None) => {
+            let why = format!("the statement says {}, the books {known}", line.gross);
+            Err(broken(BreakKind::AmountDiff, why))
+        }
+        (None, _) if line.is_credit => Err(broken(
+            BreakKind::MissingInternal,
+            "the books do not know that it came back",
+        )),
+        (None, _) => Err(broken(BreakKind::MissingInternal, "the books do not know it as paid")),
+    }
+}
+
 /// What of a payment a report may speak of: how much was taken, or given back, through that channel by that operation, and
 /// what of it is settled.
 fn taken_by(payment: &Payment, channel: &ChannelId, operation: OperationId) -> Result<(Money, Option<Money>), Break> {
     let unknown = |why: &str| Err(broken(BreakKind::MissingInternal, why));
-    if payment.payout.is_some() || payment.is_settled_at_once() {
+    if payment.is_settled_at_once() {
         return unknown("the books wait for no settlement of it");
     }
     if let Some(refund) = payment.follow_up(operation).filter(|it| it.kind == Kind::Refund) {

@@ -9,12 +9,15 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::ports::CommitError;
-use portolan_domain::settlement::{Break, BreakKind, OpenBreak, ReportLine, fits};
+use portolan_domain::settlement::{BatchLine, Break, BreakKind, OpenBreak, ReportLine, batches_of, fits};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A report goes to its adapter in pieces of this size.
 const PIECE: usize = 256 * 1024;
 /// The most lines of one report.
 const LINES_MAX: usize = 200_000;
+/// The most words of a bank's entry that are looked at as names of batches.
+const WORDS_MAX: usize = 64;
 
 /// What came of a report.
 #[derive(Debug, Default)]
@@ -38,7 +41,10 @@ impl Engine {
                 Err(broken) => {
                     let found = OpenBreak {
                         channel: channel.clone(),
-                        line: line.clone(),
+                        line: ReportLine {
+                            text: String::new(),
+                            ..line.clone()
+                        },
                         found: broken.clone(),
                         opened_ms: self.ports.ambient.now_ms(),
                         owner: None,
@@ -52,6 +58,12 @@ impl Engine {
     }
 
     fn lines_of(&self, channel: &ChannelId, report: &[u8]) -> Result<Vec<ReportLine>, EngineError> {
+        if report.is_empty() {
+            return Err(EngineError::Channel(Fault {
+                kind: FaultKind::Protocol,
+                text: "it is empty".into(),
+            }));
+        }
         let (mut lines, mut carry) = (vec![], vec![]);
         let mut pieces = report.chunks(PIECE).peekable();
         while let Some(piece) = pieces.next() {
@@ -85,13 +97,17 @@ impl Engine {
             return Ok(Ok(false));
         }
         let Some(operation) = self.find_subject(channel, &subject)? else {
+            if !line.text.is_empty() && line.key.is_none() {
+                return self.bank_batches(channel, line, seen).await;
+            }
             let why = "the books have no operation with this reference or key".to_owned();
             let kind = BreakKind::MissingInternal;
             return Ok(Err(Break { kind, why }));
         };
         let base = self.load(operation.payment())?;
         if let Err(first) = fits(&base.payment, channel, operation, line) {
-            if base.payment.unknown.is_none() {
+            let is_news = base.payment.payout.is_some() && first.kind == BreakKind::MissingInternal;
+            if base.payment.unknown.is_none() && !is_news {
                 return Ok(Err(first));
             }
             // The report knows more than the books: ask, and look again.
@@ -113,17 +129,21 @@ impl Engine {
                 broken = Some(found);
                 return Err(Refusal::WrongStatus(payment.status.as_str()).into());
             }
-            let fact = Fact::Settled {
-                operation,
-                channel: channel.clone(),
-                gross: line.gross.clone(),
-                fee: line.fee.clone(),
-                is_refund: !line.is_credit,
-                batch: line.batch.clone(),
-            };
-            Ok(payment.record(change, fact)?)
+            Ok(payment.record(change, fact_of(payment, channel, operation, line))?)
         };
-        let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.seen = Some(seen.clone());
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            commit.seen = Some(seen.clone());
+            commit.batch_line = payment.payout.is_none().then(|| BatchLine {
+                channel: channel.clone(),
+                event: line.event(),
+                batch: line.batch.clone(),
+                operation,
+                net: line.net.clone(),
+                is_credit: line.is_credit,
+                at_ms: self.ports.ambient.now_ms(),
+                bank: None,
+            });
+        };
         let posted = self.update(&base, post, complete).await;
         match (posted, broken) {
             // Another run was quicker with the same line.
@@ -135,5 +155,92 @@ impl Engine {
             (Err(EngineError::Store(CommitError::SeenBefore)), None) => Ok(Ok(false)),
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Money at the bank that is no payout of ours: the batches that its text names, one entry for one or for several.
+    async fn bank_batches(
+        &self,
+        bank: &ChannelId,
+        line: &ReportLine,
+        seen: Seen,
+    ) -> Result<Result<bool, Break>, EngineError> {
+        let named = self.batches_named(&line.text)?;
+        let shown = match batches_of(line, &named) {
+            Ok(shown) => shown,
+            Err(broken) => return Ok(Err(broken)),
+        };
+        // Killed in the middle, it goes on with those that are left when the statement is taken again.
+        let open: Vec<BatchLine> = shown.into_iter().filter(|it| it.bank.is_none()).collect();
+        let last = open.len().saturating_sub(1);
+        for (at, settled) in open.iter().enumerate() {
+            let seen = (at == last).then(|| seen.clone());
+            self.bank_one(bank, settled, seen).await?;
+        }
+        Ok(Ok(true))
+    }
+
+    /// The batches of each name and channel that the text has as a word.
+    fn batches_named(&self, text: &str) -> Result<Vec<Vec<BatchLine>>, EngineError> {
+        let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let words = text.split(|c| !is_of_name(c)).filter(|word| !word.is_empty());
+        let words: BTreeSet<&str> = words.take(WORDS_MAX).collect();
+        let mut named = vec![];
+        for word in words {
+            let mut by_channel: BTreeMap<ChannelId, Vec<BatchLine>> = BTreeMap::new();
+            for line in self.ports.store.batch(word, LINES_MAX)? {
+                by_channel.entry(line.channel.clone()).or_default().push(line);
+            }
+            named.extend(by_channel.into_values());
+        }
+        Ok(named)
+    }
+
+    /// One payment's part of a batch lies at the bank.
+    async fn bank_one(&self, bank: &ChannelId, settled: &BatchLine, last: Option<Seen>) -> Result<(), EngineError> {
+        let base = self.load(settled.operation.payment())?;
+        let post = |payment: &mut Payment, change: &mut Change| {
+            let fact = Fact::Banked {
+                operation: settled.operation,
+                channel: settled.channel.clone(),
+                bank: bank.clone(),
+                net: settled.net.clone(),
+                is_credit: settled.is_credit,
+                batch: settled.batch.clone(),
+            };
+            Ok(payment.record(change, fact)?)
+        };
+        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
+            commit.seen.clone_from(&last);
+            commit.batch_line = Some(BatchLine {
+                bank: Some(bank.clone()),
+                ..settled.clone()
+            });
+        };
+        match self.update(&base, post, complete).await {
+            // Another run was quicker with the same line.
+            Ok(_) | Err(EngineError::Store(CommitError::SeenBefore)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What a line that fits means for the payment.
+fn fact_of(payment: &Payment, channel: &ChannelId, operation: OperationId, line: &ReportLine) -> Fact {
+    match payment.payout {
+        Some(_) => Fact::Booked {
+            operation,
+            bank: channel.clone(),
+            amount: line.gross.clone(),
+            fee: line.fee.clone(),
+            is_return: line.is_credit,
+        },
+        None => Fact::Settled {
+            operation,
+            channel: channel.clone(),
+            gross: line.gross.clone(),
+            fee: line.fee.clone(),
+            is_refund: !line.is_credit,
+            batch: line.batch.clone(),
+        },
     }
 }

@@ -6,12 +6,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use portolan_domain::ids::Name;
+use portolan_domain::ids::{ChannelId, Name};
 use portolan_domain::ports::ReadError;
-use portolan_domain::settlement::{self, Break, ReportLine};
+use portolan_domain::settlement::{self, BatchLine, Break, ReportLine};
 use portolan_engine::EngineError;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The largest report.
@@ -20,6 +21,8 @@ pub const REPORT_MAX: usize = 64 * 1024 * 1024;
 const BREAKS_SHOWN: usize = 1_000;
 /// Payments in one list of what is not settled.
 const UNSETTLED_SHOWN: usize = 1_000;
+/// Lines of batches that are on their way, in one answer.
+const TRANSIT_LINES: usize = 10_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// `POST /admin/reports/{channel}`: the report's bytes. Taken again, it changes nothing.
@@ -169,4 +172,29 @@ fn list_unsettled(shared: &Shared) -> Result<Vec<Value>, ReadError> {
         }
     })?;
     Ok(open)
+}
+
+/// `GET /admin/transit`: batches that channels settled and no bank's statement has shown, the oldest first, with their age.
+pub async fn transit(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, Refusal> {
+    let now_ms = shared.app.ambient.now_ms();
+    let lines = shared.app.library.in_transit(TRANSIT_LINES).map_err(failed)?;
+    let is_cut = lines.len() == TRANSIT_LINES;
+    let mut batches: BTreeMap<(ChannelId, String), Vec<BatchLine>> = BTreeMap::new();
+    for line in lines {
+        let of = (line.channel.clone(), line.batch.clone());
+        batches.entry(of).or_default().push(line);
+    }
+    let mut batches: Vec<Vec<BatchLine>> = batches.into_values().collect();
+    let since = |of: &Vec<BatchLine>| of.first().map_or(0, |line| line.at_ms);
+    batches.sort_by_key(since);
+    let shown = batches.iter().filter_map(|of| {
+        let first = of.first()?;
+        let sum = settlement::sum_of(of).map(|(sum, is_credit)| (sum.to_string(), is_credit));
+        let (amount, is_credit) = sum.unwrap_or_default();
+        Some(json!({
+            "channel": first.channel.as_str(), "batch": first.batch, "lines": of.len(), "amount": amount,
+            "comes": is_credit, "age_days": now_ms.saturating_sub(first.at_ms) / DAY_MS,
+        }))
+    });
+    Ok(Json(json!({ "batches": shown.collect::<Vec<_>>(), "is_cut": is_cut })))
 }

@@ -77,6 +77,8 @@ impl<'a> EventView<'a> {
             | Fact::Refunded { amount, .. }
             | Fact::Returned { amount, .. }
             | Fact::Settled { gross: amount, .. }
+            | Fact::Banked { net: amount, .. }
+            | Fact::Booked { amount, .. }
             | Fact::RateLocked { owed: amount, .. }
             | Fact::Requoted { owed: amount, .. }
             | Fact::Converted { owed: amount, .. }
@@ -133,6 +135,8 @@ impl<'a> EventDetail<'a> {
                 ..nothing
             },
             Fact::Settled { channel, .. }
+            | Fact::Banked { bank: channel, .. }
+            | Fact::Booked { bank: channel, .. }
             | Fact::RateLocked { channel, .. }
             | Fact::Requoted { channel, .. }
             | Fact::Converted { channel, .. } => Self {

@@ -24,7 +24,7 @@ use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store};
 use portolan_domain::quote::{self, Quote};
-use portolan_domain::settlement::{Break, BreakKind, OpenBreak, ReportLine};
+use portolan_domain::settlement::{BatchLine, Break, BreakKind, OpenBreak, ReportLine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
@@ -258,6 +258,7 @@ fn breaks_stay_until_their_line_is_settled_or_somebody_closes_them() {
                 gross: eur(100),
                 fee: eur(3),
                 net: eur(97),
+                text: String::new(),
             },
             found: Break { kind, why: "x".into() },
             opened_ms,
@@ -299,6 +300,51 @@ fn breaks_stay_until_their_line_is_settled_or_somebody_closes_them() {
         assert_eq!(open(), []);
         let told: Vec<_> = store.acts(10).unwrap().into_iter().map(|act| act.note).collect();
         assert_eq!(told, ["2", "1"], "what was done stands in the chain, and nothing else");
+    });
+}
+
+#[test]
+fn a_batch_lies_at_the_bank_once() {
+    each_store(|store| async move {
+        let line = |event: &str, batch: &str, at_ms| BatchLine {
+            channel: shop(),
+            event: event.into(),
+            batch: batch.into(),
+            operation: OperationId(Uuid::from_u128(9)),
+            net: eur(97),
+            is_credit: event != "refund",
+            at_ms,
+            bank: None,
+        };
+        let write = |line: BatchLine| {
+            let commit = Commit {
+                batch_line: Some(line),
+                ..Commit::default()
+            };
+            let store = &store;
+            async move { store.commit(&commit).await }
+        };
+        for line in [line("b", "b1", 3), line("refund", "b1", 1), line("c", "b2", 2)] {
+            write(line).await.unwrap();
+        }
+        assert_eq!(
+            store.batch("b1", 10).unwrap(),
+            [line("b", "b1", 3), line("refund", "b1", 1)]
+        );
+        assert_eq!(store.batch("b1", 1).unwrap().len(), 1);
+        assert_eq!(store.batch("b", 10).unwrap(), []);
+        assert_eq!(
+            store.in_transit(2).unwrap(),
+            [line("refund", "b1", 1), line("c", "b2", 2)]
+        );
+        let banked = BatchLine {
+            bank: Name::parse("bank"),
+            ..line("c", "b2", 2)
+        };
+        write(banked.clone()).await.unwrap();
+        assert_eq!(write(banked.clone()).await, Err(CommitError::SeenBefore));
+        assert_eq!(store.batch("b2", 10).unwrap(), [banked]);
+        assert_eq!(store.in_transit(10).unwrap().len(), 2);
     });
 }
 

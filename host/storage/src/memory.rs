@@ -14,7 +14,7 @@ use portolan_domain::ports::{
     ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Store,
 };
 use portolan_domain::quote::Quote;
-use portolan_domain::settlement::OpenBreak;
+use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,6 +38,7 @@ struct State {
     cursors: HashMap<ChannelId, Vec<u8>>,
     news: Vec<(u64, News)>,
     last_news: u64,
+    batch_lines: Vec<BatchLine>,
     breaks: Vec<(u64, OpenBreak)>,
     last_break: u64,
     keys: Vec<ApiKey>,
@@ -64,6 +65,14 @@ impl State {
             return Err(CommitError::ClaimTaken);
         }
         if commit.seen.as_ref().is_some_and(|seen| self.seen.contains(seen)) {
+            return Err(CommitError::SeenBefore);
+        }
+        let is_same = |it: &BatchLine, line: &BatchLine| {
+            (&it.channel, &it.event, true) == (&line.channel, &line.event, it.bank.is_some())
+        };
+        if let Some(line) = &commit.batch_line
+            && self.batch_lines.iter().any(|it| is_same(it, line))
+        {
             return Err(CommitError::SeenBefore);
         }
         if let Some(quote) = &commit.quote
@@ -114,6 +123,11 @@ impl State {
                 .retain(|(_, it)| it.channel != seen.channel || it.line.event() != seen.event);
         }
         self.seen.extend(commit.seen);
+        if let Some(line) = commit.batch_line {
+            let is_other = |it: &BatchLine| it.channel != line.channel || it.event != line.event;
+            self.batch_lines.retain(is_other);
+            self.batch_lines.push(line);
+        }
         for operation in commit.operations {
             self.operations.insert(operation.0.id.0, operation);
         }
@@ -250,6 +264,19 @@ impl Store for MemoryStore {
 
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         Ok(self.state().seen.contains(seen))
+    }
+
+    fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError> {
+        let state = self.state();
+        let mut lines: Vec<BatchLine> = state
+            .batch_lines
+            .iter()
+            .filter(|it| it.batch == name)
+            .cloned()
+            .collect();
+        lines.sort_by(|a, b| (&a.channel, &a.event).cmp(&(&b.channel, &b.event)));
+        lines.truncate(limit);
+        Ok(lines)
     }
 
     async fn put_news(&self, news: News) -> Result<bool, CommitError> {
@@ -485,6 +512,19 @@ impl Library for MemoryStore {
         let state = self.state();
         let later = state.breaks.iter().filter(|(number, _)| *number >= from);
         Ok(later.take(limit).cloned().collect())
+    }
+
+    fn in_transit(&self, limit: usize) -> Result<Vec<BatchLine>, ReadError> {
+        let state = self.state();
+        let mut lines: Vec<BatchLine> = state
+            .batch_lines
+            .iter()
+            .filter(|it| it.bank.is_none())
+            .cloned()
+            .collect();
+        lines.sort_by_key(|it| it.at_ms);
+        lines.truncate(limit);
+        Ok(lines)
     }
 
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError> {

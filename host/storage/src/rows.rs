@@ -10,7 +10,7 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{CommitError, Method, ReadError, Sealed, Sealer};
 use portolan_domain::quote::Quote;
-use portolan_domain::settlement::{Break, BreakKind, OpenBreak};
+use portolan_domain::settlement::{BatchLine, Break, BreakKind, OpenBreak};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -88,6 +88,7 @@ pub(crate) struct Rows {
     pub quote: Option<QuoteId>,
     pub covers: Option<(Account, Money)>,
     pub seen: Option<Seen>,
+    pub batch_line: Option<BatchLineRow>,
 }
 
 /// What a commit added, in clear.
@@ -229,6 +230,7 @@ pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seal
         tasks: closed.collect::<Result<_, RowError>>()?,
         claim,
         seen: commit.seen.clone(),
+        batch_line: commit.batch_line.as_ref().map(batch_line_row).transpose()?,
     })
 }
 
@@ -418,5 +420,38 @@ pub(crate) fn read_break(channel: &str, (kind, why): (&str, String), line: &str)
         },
         opened_ms: 0,
         owner: None,
+    })
+}
+
+/// A batch's line as it is stored.
+pub(crate) struct BatchLineRow {
+    pub line: BatchLine,
+    pub net: String,
+}
+
+fn batch_line_row(line: &BatchLine) -> Result<BatchLineRow, RowError> {
+    Ok(BatchLineRow {
+        line: line.clone(),
+        net: serde_json::to_string(&line.net)?,
+    })
+}
+
+/// A batch's line as it was stored: names, operation, amount.
+pub(crate) fn read_batch_line(
+    (channel, bank): (&str, Option<&str>),
+    operation: &[u8],
+    net: &str,
+) -> Result<BatchLine, RowError> {
+    let bad = |what: &str| RowError(format!("{what:?} of a batch's line is none"));
+    let named = |name: &str| Name::parse(name).ok_or_else(|| bad(name));
+    Ok(BatchLine {
+        channel: named(channel)?,
+        event: String::new(),
+        batch: String::new(),
+        operation: OperationId(Uuid::from_slice(operation).map_err(|_| bad("the operation"))?),
+        net: serde_json::from_str(net).map_err(|error| RowError(error.to_string()))?,
+        is_credit: false,
+        at_ms: 0,
+        bank: bank.map(named).transpose()?,
     })
 }

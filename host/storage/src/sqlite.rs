@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0003_channels.sql"),
     include_str!("../migrations/sqlite/0004_inbox.sql"),
     include_str!("../migrations/sqlite/0005_breaks.sql"),
+    include_str!("../migrations/sqlite/0006_batches.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

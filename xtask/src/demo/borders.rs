@@ -146,7 +146,7 @@ fn suppliers(world: &World) -> anyhow::Result<i128> {
     Ok(30_000)
 }
 
-fn until(world: &World, payout: &str, status: &str) -> anyhow::Result<()> {
+pub(super) fn until(world: &World, payout: &str, status: &str) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         let reply = world.get(&format!("/v1/payouts/{payout}"))?;

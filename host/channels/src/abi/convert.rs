@@ -356,6 +356,12 @@ pub(crate) fn report_line(line: settlements::Line) -> Result<ReportLine, Fault> 
         gross: read_money(line.gross.amount)?,
         fee: read_money(line.fee.amount)?,
         net: read_money(line.net.amount)?,
+        text: line
+            .extra
+            .into_iter()
+            .find(|(name, _)| name == "text")
+            .map(|(_, text)| text)
+            .unwrap_or_default(),
     })
 }
 

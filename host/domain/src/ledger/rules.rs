@@ -140,6 +140,14 @@ impl Movement {
         lines
     }
 
+    /// What a channel had settled lies at the bank now.
+    pub fn banked(channel: &ChannelId, bank: &ChannelId) -> Self {
+        Self::between(
+            Account::ChannelPrefund(bank.clone()),
+            Account::InTransit(channel.clone()),
+        )
+    }
+
     /// What a channel took for its work, out of what lies there.
     pub fn fee(channel: &ChannelId) -> Self {
         Self::between(Account::FeesChannel, Account::ChannelPrefund(channel.clone()))

@@ -66,6 +66,34 @@ pub enum Fact {
         /// The channel's payout that it is part of.
         batch: String,
     },
+    /// The bank's statement shows what a channel had settled: it is no longer on its way.
+    Banked {
+        /// The authorization, capture or refund that the channel's report named.
+        operation: OperationId,
+        /// The channel.
+        channel: ChannelId,
+        /// The bank.
+        bank: ChannelId,
+        /// How much of the statement's entry is this payment's.
+        net: Money,
+        /// Whether it came: otherwise the channel took it.
+        is_credit: bool,
+        /// The channel's payout that the entry is.
+        batch: String,
+    },
+    /// The bank's statement shows the payout, or that it came back.
+    Booked {
+        /// The payout's operation.
+        operation: OperationId,
+        /// The bank.
+        bank: ChannelId,
+        /// How much.
+        amount: Money,
+        /// What the bank kept besides.
+        fee: Money,
+        /// Whether it came back.
+        is_return: bool,
+    },
     /// A payout came back.
     Returned {
         /// The attempt.
@@ -231,6 +259,9 @@ impl Fact {
             Self::Returned { .. } => "payment.returned",
             Self::Settled { is_refund: true, .. } => "refund.settled",
             Self::Settled { .. } => "payment.settled",
+            Self::Banked { .. } => "payment.banked",
+            Self::Booked { is_return: true, .. } => "payment.return_booked",
+            Self::Booked { .. } => "payment.booked",
             Self::MethodSet => "payment.method_set",
             Self::AttemptStarted { .. } => "attempt.started",
             Self::ActionRequired { .. } => "payment.requires_action",
@@ -284,6 +315,8 @@ impl Fact {
             | Self::Converted { .. }
             | Self::ConversionHeld { .. }
             | Self::Settled { .. }
+            | Self::Banked { .. }
+            | Self::Booked { .. }
             | Self::MethodSet
             | Self::CodeRequired
             | Self::Failed { .. }
@@ -320,6 +353,8 @@ impl Fact {
             | Self::Requoted { .. }
             | Self::ConversionHeld { .. }
             | Self::Settled { .. }
+            | Self::Banked { .. }
+            | Self::Booked { .. }
             | Self::Returned { .. }
             | Self::Failed { .. }
             | Self::Canceled { .. }

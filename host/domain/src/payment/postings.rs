@@ -100,6 +100,23 @@ impl Payment {
                     self.draw_on_available(change, event);
                 }
             }
+            Fact::Banked {
+                channel,
+                bank,
+                net,
+                is_credit,
+                ..
+            } => {
+                let comes = Movement::banked(channel, bank);
+                let lines = if *is_credit { comes } else { comes.turned() }.post(net);
+                self.entry(change, event, None, lines);
+            }
+            Fact::Booked { bank, fee, .. } => {
+                let lines = self.fee_not_told(bank, fee);
+                if !lines.is_empty() {
+                    self.entry(change, event, None, lines);
+                }
+            }
             Fact::FollowUpFailed { operation, .. } => self.release_follow_up(change, event, *operation),
             Fact::Refunded { operation, amount } => self.post_refund(change, event, *operation, amount),
             Fact::LateSuccess { attempt, amount } => {
@@ -343,6 +360,18 @@ impl Payment {
             (Some(channel), Some(fee)) => Movement::fee(channel).post(fee),
             _ => vec![],
         }
+    }
+
+    /// What a statement shows that the bank kept, beyond what it had told of.
+    fn fee_not_told(&self, bank: &ChannelId, fee: &Money) -> Vec<Line> {
+        let told = self.payout.as_ref().and_then(|payout| payout.fee.as_ref());
+        let more = match told.filter(|told| told.asset() == fee.asset()) {
+            Some(told) => fee.minus(told).ok(),
+            None => Some(fee.clone()),
+        };
+        more.filter(|more| !more.is_zero())
+            .map(|more| Movement::fee(bank).post(&more))
+            .unwrap_or_default()
     }
 
     /// The movement that a follow-up's hold stands for.

@@ -354,6 +354,8 @@ pub fn validate_payout(
                 iso_status: None,
                 returned: None,
                 fee: None,
+                booked: None,
+                return_booked: None,
             }),
             confirm: true,
             description,

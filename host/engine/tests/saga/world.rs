@@ -10,7 +10,7 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
 use portolan_domain::ports::{Ambient, CommitError, Fill, Method, Older, ReadError, Render, Steps, Store, Vault};
 use portolan_domain::quote::Quote;
-use portolan_domain::settlement::OpenBreak;
+use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use portolan_domain::wire::{WireBytes, WireRequest};
 use portolan_engine::{Engine, Ports, QuotePolicy};
@@ -136,6 +136,9 @@ impl Store for CrashStore {
     }
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         self.inner.was_seen(seen)
+    }
+    fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError> {
+        self.inner.batch(name, limit)
     }
     async fn put_news(&self, news: News) -> Result<bool, CommitError> {
         self.inner.put_news(news).await

@@ -1,7 +1,7 @@
 //! The Library: lists, and what operators and auditors read.
 
 use super::SqliteStore;
-use super::reader::{Journal, PAYMENT, Result, balance, first_id_at, id, journal_of};
+use super::reader::{Journal, PAYMENT, Result, balance, batch_lines, first_id_at, id, journal_of};
 use crate::chain;
 use crate::rows::{self, Body, OPERATORS, RowError, mode_number, owner, payouts_of};
 use portolan_domain::commit::{Act, Journaled, Versioned};
@@ -9,7 +9,7 @@ use portolan_domain::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, Re
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
 use portolan_domain::ports::{History, Library, Page, ReadError};
-use portolan_domain::settlement::OpenBreak;
+use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -323,6 +323,10 @@ impl Library for SqliteStore {
             }
             Ok(all)
         })
+    }
+
+    fn in_transit(&self, limit: usize) -> Result<Vec<BatchLine>, ReadError> {
+        self.read(|connection| batch_lines(connection, "bank IS NULL AND ?1 = '' ORDER BY at_ms", "", limit))
     }
 
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError> {

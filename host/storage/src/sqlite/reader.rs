@@ -1,13 +1,14 @@
 //! Reading: connections of their own, and the shapes that the Store's look-ups and the Library's lists share.
 
 use super::SqliteStore;
-use crate::rows::{Body, RowError, open, payment_place};
+use crate::rows::{self, Body, RowError, open, payment_place};
 use portolan_domain::commit::{Journaled, Versioned};
 use portolan_domain::ids::PaymentId;
 use portolan_domain::ledger::Balance;
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::ReadError;
-use rusqlite::{Connection, Row};
+use portolan_domain::settlement::BatchLine;
+use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 /// Read connections kept open.
@@ -135,4 +136,26 @@ pub(super) fn journal_of<'a>(
         let mut select = connection.prepare_cached("SELECT id, body, answer, operations FROM journal WHERE seq = ?")?;
         Ok(select.query_row([seq], Journal::read)?)
     })
+}
+
+/// Lines of batches, by a condition on one text.
+pub(super) fn batch_lines(connection: &Connection, which: &str, text: &str, limit: usize) -> Result<Vec<BatchLine>> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT channel, event, batch, operation, net, is_credit, at_ms, bank FROM batch_line WHERE {which} LIMIT ?2"
+    ))?;
+    let mut rows = select.query(params![text, limit])?;
+    let mut all = vec![];
+    while let Some(row) = rows.next()? {
+        let (channel, operation, net): (String, Vec<u8>, String) = (row.get(0)?, row.get(3)?, row.get(4)?);
+        let bank: Option<String> = row.get(7)?;
+        let read = rows::read_batch_line((&channel, bank.as_deref()), &operation, &net)?;
+        all.push(BatchLine {
+            event: row.get(1)?,
+            batch: row.get(2)?,
+            is_credit: row.get(5)?,
+            at_ms: row.get(6)?,
+            ..read
+        });
+    }
+    Ok(all)
 }

@@ -2,7 +2,7 @@
 //! wrote (the chain's end, balances). Guards come first: a refused unit has written nothing.
 
 use crate::chain;
-use crate::rows::{BreakRow, ClaimRow, JournalRow, PaymentRow, QuoteRow, Rows, mode_number};
+use crate::rows::{BatchLineRow, BreakRow, ClaimRow, JournalRow, PaymentRow, QuoteRow, Rows, mode_number};
 use portolan_domain::commit::{News, Seen};
 use portolan_domain::ids::{Mode, QuoteId};
 use portolan_domain::ledger::{Account, Balance, Balances};
@@ -127,6 +127,9 @@ pub(super) fn commit(connection: &Connection, books: &mut Books, rows: &Rows) ->
     if let Some(seen) = &rows.seen {
         refuse_seen(connection, seen)?;
     }
+    if let Some(row) = &rows.batch_line {
+        refuse_banked(connection, row)?;
+    }
     if let Some(quote) = &rows.quote {
         refuse_used(connection, *quote)?;
     }
@@ -173,6 +176,16 @@ fn refuse_used(connection: &Connection, quote: QuoteId) -> Result<(), UnitError>
 fn refuse_seen(connection: &Connection, seen: &Seen) -> Result<(), UnitError> {
     let mut insert = connection.prepare_cached("SELECT 1 FROM seen WHERE channel = ? AND event = ?")?;
     match insert.exists(params![seen.channel.as_str(), seen.event])? {
+        true => Err(UnitError::Refused(CommitError::SeenBefore)),
+        false => Ok(()),
+    }
+}
+
+/// What lies at the bank already is not shown again.
+fn refuse_banked(connection: &Connection, row: &BatchLineRow) -> Result<(), UnitError> {
+    let mut select =
+        connection.prepare_cached("SELECT 1 FROM batch_line WHERE channel = ? AND event = ? AND bank IS NOT NULL")?;
+    match select.exists(params![row.line.channel.as_str(), row.line.event])? {
         true => Err(UnitError::Refused(CommitError::SeenBefore)),
         false => Ok(()),
     }
@@ -278,6 +291,22 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
             let mut insert = connection.prepare_cached("INSERT INTO refund (id, owner, at_ms) VALUES (?,?,?)")?;
             insert.execute(params![refund.0.as_bytes().as_slice(), payment.owner, at_ms])?;
         }
+    }
+    if let Some(BatchLineRow { line, net }) = &rows.batch_line {
+        let mut upsert = connection.prepare_cached(
+            "INSERT OR REPLACE INTO batch_line (channel, event, batch, operation, net, is_credit, at_ms, bank)
+             VALUES (?,?,?,?,?,?,?,?)",
+        )?;
+        upsert.execute(params![
+            line.channel.as_str(),
+            line.event,
+            line.batch,
+            line.operation.0.as_bytes().as_slice(),
+            net,
+            line.is_credit,
+            line.at_ms,
+            line.bank.as_ref().map(portolan_domain::ids::Name::as_str)
+        ])?;
     }
     if let Some(seen) = &rows.seen {
         let mut insert = connection.prepare_cached("INSERT INTO seen (channel, event) VALUES (?,?)")?;

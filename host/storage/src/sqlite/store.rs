@@ -1,7 +1,7 @@
 //! The Store: commits go to the writer, look-ups to the readers.
 
 use super::SqliteStore;
-use super::reader::{Found, PAYMENT, Result, id, journal_of};
+use super::reader::{Found, PAYMENT, Result, batch_lines, id, journal_of};
 use super::writer::Unit;
 use crate::rows::{self, RowError, answer_place, claim_hash, mode_from, open, operations_place, unpack_answer};
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use portolan_domain::ids::{ChannelId, MethodId, Name, OperationId, PaymentId, Qu
 use portolan_domain::operation::{Progress, Subject};
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::quote::Quote;
-use portolan_domain::settlement::OpenBreak;
+use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
@@ -273,6 +273,10 @@ impl Store for SqliteStore {
             let mut select = connection.prepare_cached("SELECT 1 FROM seen WHERE channel = ? AND event = ?")?;
             Ok(select.exists(params![seen.channel.as_str(), seen.event])?)
         })
+    }
+
+    fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError> {
+        self.read(|connection| batch_lines(connection, "batch = ?1 ORDER BY channel, event", name, limit))
     }
 
     async fn put_news(&self, news: News) -> Result<bool, CommitError> {

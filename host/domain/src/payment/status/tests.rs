@@ -73,6 +73,27 @@ fn facts() -> Vec<(&'static str, Fact)> {
             },
         ),
         (
+            "banked",
+            Fact::Banked {
+                operation,
+                channel: channel.clone(),
+                bank: channel.clone(),
+                net: amount.clone(),
+                is_credit: true,
+                batch: String::new(),
+            },
+        ),
+        (
+            "booked",
+            Fact::Booked {
+                operation,
+                bank: channel.clone(),
+                amount: amount.clone(),
+                fee: amount.clone(),
+                is_return: false,
+            },
+        ),
+        (
             "returned",
             Fact::Returned {
                 attempt,
