@@ -2,12 +2,14 @@
 //! the API's: each view names its fields once, for the answer and for the OpenAPI document.
 
 mod balance;
+mod dispute;
 mod event;
 mod payout;
 mod quote;
 mod statement;
 
 pub use balance::BalancesView;
+pub use dispute::DisputeView;
 pub use event::EventView;
 pub use payout::PayoutView;
 pub use quote::QuoteView;
@@ -118,6 +120,8 @@ pub struct PaymentView<'a> {
     amount_refunded: Minor,
     /// What of the captured the channel has settled.
     amount_settled: Minor,
+    /// What of the captured channels keep for disputes.
+    amount_disputed: Minor,
     capture_method: &'static str,
     #[serde(serialize_with = "text_or_null")]
     #[schemars(with = "Option<String>")]
@@ -173,6 +177,7 @@ impl<'a> PaymentView<'a> {
             amount_captured: Minor(payment.captured.minor()),
             amount_refunded: Minor(payment.refunded.minor()),
             amount_settled: Minor(payment.settled.as_ref().map_or(0, Money::minor)),
+            amount_disputed: Minor(payment.disputed().minor()),
             capture_method: if payment.manual_capture { "manual" } else { "automatic" },
             payment_method: payment.method(),
             payment_method_type: payment.instrument.as_ref().map(method_type),

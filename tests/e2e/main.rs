@@ -12,6 +12,7 @@ mod banks;
 mod configuration;
 mod contract;
 mod cross_border;
+mod disputes;
 mod faults;
 mod flows;
 mod hostile;

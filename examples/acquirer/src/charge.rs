@@ -69,6 +69,28 @@ pub struct Charge {
     pub decline: Option<Decline>,
     /// Hidden from status queries until then (milliseconds since 1970): a success that comes late.
     pub visible_ms: u64,
+    /// What the payer's bank wants back of it.
+    #[serde(default)]
+    pub disputes: Vec<Dispute>,
+}
+
+/// The payer's bank wants money back.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Dispute {
+    /// `dp_…`.
+    pub id: String,
+    /// Minor units.
+    pub amount: u64,
+    /// Why.
+    pub reason: String,
+    /// The network's code.
+    pub network_code: String,
+    /// `inquiry`, `needs_response`, `under_review`, `won` or `lost`.
+    pub status: String,
+    /// Until when it may be answered.
+    pub due_ms: u64,
+    /// Whether the money was ever taken.
+    pub was_taken: bool,
 }
 
 /// A decline.

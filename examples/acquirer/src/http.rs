@@ -9,7 +9,7 @@
 use crate::charge::{Charge, Decline, FollowUp, NewCharge, issuer};
 use crate::fault::{self, Fault};
 use crate::record::Record;
-use crate::{Options, notify};
+use crate::{Options, disputes, notify};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -55,11 +55,16 @@ impl Acquirer {
         }
     }
 
-    fn record(&self) -> MutexGuard<'_, Record> {
+    /// Where notifications are signed with; `None`: none are sent.
+    pub fn notify_key(&self) -> Option<String> {
+        (!self.options.silent).then(|| self.options.notify_key.clone())
+    }
+
+    pub fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn id(&self, prefix: &str) -> String {
+    pub fn id(&self, prefix: &str) -> String {
         format!("{prefix}_{}_{}", now_ms(), self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
@@ -88,11 +93,11 @@ impl Acquirer {
     }
 }
 
-fn problem(status: StatusCode, field: &str, message: &str) -> Response {
+pub fn problem(status: StatusCode, field: &str, message: &str) -> Response {
     (status, axum::Json(json!({ "field": field, "message": message }))).into_response()
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Response> {
+pub fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Response> {
     serde_json::from_slice(body).map_err(|error| problem(StatusCode::BAD_REQUEST, "body", &error.to_string()))
 }
 
@@ -108,7 +113,7 @@ fn key_of(headers: &HeaderMap) -> Result<String, Response> {
     }
 }
 
-type Shared = State<Arc<Acquirer>>;
+pub type Shared = State<Arc<Acquirer>>;
 
 /// Every route.
 pub fn routes(acquirer: Arc<Acquirer>) -> Router {
@@ -121,6 +126,8 @@ pub fn routes(acquirer: Arc<Acquirer>) -> Router {
         .route("/v1/reversals", post(reverse))
         .route("/v1/operations", get(operation_by_key))
         .route("/3ds/{id}", get(payer_page))
+        .route("/disputes", post(disputes::open))
+        .route("/disputes/{id}", post(disputes::change))
         .route("/settlement.csv", get(settlement))
         .route("/records", get(records))
         .with_state(acquirer)
@@ -215,6 +222,7 @@ fn decide(acquirer: &Acquirer, key: String, new: NewCharge, fault: Fault) -> Cha
         notify_url: new.notify_url,
         action_token: None,
         decline: None,
+        disputes: vec![],
         visible_ms: if fault == Fault::LateSuccess {
             now_ms().saturating_add(LATE_MS)
         } else {
@@ -320,10 +328,11 @@ fn cut(body: &str, pause: Duration) -> Response {
 
 fn view(acquirer: &Acquirer, charge: &Charge) -> Value {
     let redirect = (charge.status == "action_required").then(|| format!("{}/3ds/{}", acquirer.base, charge.id));
+    let shown = charge.disputes.iter().filter(|it| !it.status.starts_with("hidden"));
     json!({
         "id": charge.id, "status": charge.status, "amount": charge.amount, "currency": charge.currency,
         "captured": charge.captured, "refunded": charge.refunded, "decline": charge.decline,
-        "network_reference": format!("net-{}", charge.id), "redirect_url": redirect,
+        "network_reference": format!("net-{}", charge.id), "redirect_url": redirect, "disputes": shown.collect::<Vec<_>>(),
     })
 }
 
@@ -564,6 +573,7 @@ async fn settlement(State(acquirer): Shared) -> Response {
             refund.id, refund.key, refund.currency, refund.amount, refund.amount
         ));
     }
+    report.push_str(&disputes::report(&record));
     ([(header::CONTENT_TYPE, "text/csv")], report).into_response()
 }
 

@@ -2,6 +2,7 @@
 //! scripted faults. It refuses unknown fields, bad sessions and bad signatures: a simulator that forgives proves nothing.
 
 mod charge;
+mod disputes;
 mod fault;
 mod http;
 mod notify;

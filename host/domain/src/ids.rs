@@ -59,6 +59,8 @@ ids! {
     QuoteId = "qt";
     /// Money to a beneficiary: a payment that goes out, under its merchants' name.
     PayoutId = "po";
+    /// A payer's bank wants money back.
+    DisputeId = "dp";
 }
 
 /// How many of an operation's last bytes are its own; the others are its payment's.
@@ -85,6 +87,21 @@ impl OperationId {
 }
 
 impl RefundId {
+    /// The payment that it belongs to.
+    pub fn payment(self) -> PaymentId {
+        PaymentId(with_part(self.0, 0))
+    }
+}
+
+impl DisputeId {
+    /// The `nth` dispute of a payment: the payment's id with its number in the last bytes, from 0.
+    pub fn of(payment: PaymentId, nth: usize) -> Self {
+        Self(with_part(
+            payment.0,
+            u32::try_from(nth).map_or(u32::MAX, |nth| nth.saturating_add(1)),
+        ))
+    }
+
     /// The payment that it belongs to.
     pub fn payment(self) -> PaymentId {
         PaymentId(with_part(self.0, 0))

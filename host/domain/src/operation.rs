@@ -4,6 +4,7 @@
 use crate::beneficiary::PayoutTerms;
 use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId};
 use crate::money::{Asset, Money};
+use crate::payment::dispute::DisputeNews;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -413,6 +414,10 @@ impl Operation {
         if let Some(other) = other {
             return Some(format!("the provider speaks of {other}, asked were {}", self.amount));
         }
+        let mut disputed = standing.disputes.iter().map(|it| &it.amount);
+        if let Some(other) = disputed.find(|it| it.is_zero() || !it.fits_in(&self.amount)) {
+            return Some(format!("{other} are disputed of {}", self.amount));
+        }
         let authorized = standing.authorized.as_ref().filter(|_| self.kind.is_attempt())?;
         let why = || format!("{authorized} authorized, asked were {}", self.amount);
         (!authorized.fits_in(&self.amount)).then(why)
@@ -501,6 +506,25 @@ pub struct Subject {
     pub event: String,
 }
 
+/// Stands before the event id of news about a dispute: what is captured is asked about for these alone.
+const DISPUTE_EVENT: &str = "dispute:";
+
+impl Subject {
+    /// The same news, about a dispute.
+    #[must_use]
+    pub fn about_dispute(self) -> Self {
+        Self {
+            event: format!("{DISPUTE_EVENT}{}", self.event),
+            ..self
+        }
+    }
+
+    /// Whether it is about a dispute.
+    pub fn is_dispute(&self) -> bool {
+        self.event.starts_with(DISPUTE_EVENT)
+    }
+}
+
 /// The provider's word on an authorization, in its own totals.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Standing {
@@ -519,6 +543,9 @@ pub struct Standing {
     pub received: Option<Money>,
     /// Why it failed.
     pub declined: Option<Decline>,
+    /// What payers' banks want back of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disputes: Vec<DisputeNews>,
 }
 
 /// Where an authorization stands at the provider.

@@ -3,6 +3,7 @@
 
 pub mod conversion;
 pub mod decide;
+pub mod dispute;
 pub mod fact;
 mod postings;
 pub mod request;
@@ -15,6 +16,7 @@ use crate::ledger::Hold;
 use crate::money::Money;
 use crate::operation::{Action, Instrument, Kind, Memo};
 use conversion::{Conversion, LegState, Step, next_step};
+use dispute::Dispute;
 use fact::Fact;
 use serde::{Deserialize, Serialize};
 use status::{AttemptStatus, FollowUpStatus, IllegalEvent, PaymentStatus};
@@ -87,6 +89,9 @@ pub struct Payment {
     pub entries: u32,
     /// Its timers that are set.
     pub timers: Vec<Timer>,
+    /// What payers' banks want back of it, in order of hearing.
+    #[serde(default)]
+    pub disputes: Vec<Dispute>,
 }
 
 /// A payment that goes out: to whom, and what the rail says of it.
@@ -236,9 +241,14 @@ impl Payment {
                 .iter()
                 .find(|it| is_reference(&it.reference) && it.channel == *channel)
         };
+        let disputed = || {
+            let dispute = self.disputes.iter().find(|it| it.is_of(channel, reference))?;
+            self.attempt(dispute.attempt).map(|attempt| attempt.operation)
+        };
         attempt
             .map(|attempt| attempt.operation)
             .or_else(|| follow_up().map(|it| it.operation))
+            .or_else(disputed)
     }
 
     /// The attempt whose money this payment has or waits for: the last one that is not closed.
@@ -253,9 +263,13 @@ impl Payment {
         })
     }
 
-    /// What may still be refunded: captured, less what is given back and what is reserved for refunds in flight.
+    /// What may still be refunded: captured, less what is given back, what channels keep for disputes, and what is reserved for
+    /// refunds in flight.
     pub fn refundable(&self) -> Option<Money> {
+        let zero = Money::zero(self.captured.asset().clone());
         let mut rest = self.captured.minus(&self.refunded).ok()?;
+        // A refund and a dispute of the same money are both the merchant's loss: nothing is left then.
+        rest = rest.minus(&self.disputed()).unwrap_or(zero);
         for refund in self.in_flight(Kind::Refund) {
             rest = rest.minus(&refund.amount).ok()?;
         }
@@ -281,6 +295,11 @@ impl Payment {
         }
         if let Some(follow_up) = fact.follow_up().and_then(|id| self.follow_up_mut(id)) {
             follow_up.status = follow_up.status.next(&fact)?;
+        }
+        if let Fact::DisputeMoved { dispute, state, due_ms } = &fact
+            && let Some(dispute) = self.dispute_mut(*dispute)
+        {
+            (dispute.state, dispute.due_ms) = (*state, *due_ms);
         }
         self.events += 1;
         let event = change.event(self, fact.clone());

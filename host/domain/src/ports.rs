@@ -4,7 +4,7 @@
 use crate::channel::{Capability, ChannelFacts};
 use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use crate::exchange::{Answer, Request, Word};
-use crate::ids::{ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
+use crate::ids::{ChannelId, DisputeId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
 use crate::ledger::{Balances, Entry};
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
 use crate::payment::fact::Event;
@@ -212,6 +212,8 @@ pub trait Library: Send + Sync {
     fn events(&self, page: &Page<crate::ids::EventId>, payment: Option<PaymentId>) -> Result<Vec<Event>, ReadError>;
     /// A merchant's refunds, newest first, as the payments that hold them.
     fn refunds(&self, page: &Page<crate::ids::RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError>;
+    /// A merchant's disputes, newest first, as the payments that hold them.
+    fn disputes(&self, page: &Page<DisputeId>) -> Result<Vec<(Versioned, DisputeId)>, ReadError>;
     /// The payment of a refund.
     fn refund(&self, id: crate::ids::RefundId) -> Result<Option<Versioned>, ReadError>;
     /// A payment's operations with their exchanges.

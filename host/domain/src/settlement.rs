@@ -4,9 +4,14 @@
 use crate::ids::{ChannelId, OperationId};
 use crate::money::Money;
 use crate::operation::Kind;
+use crate::payment::dispute::{DisputeNews, DisputeState, Funds};
 use crate::payment::status::{AttemptStatus, FollowUpStatus};
 use crate::payment::{Attempt, Payment};
 use serde::{Deserialize, Serialize};
+
+/// What a report calls money that a channel took for a dispute, and what it gave back.
+const CHARGEBACK: &str = "chargeback";
+const CHARGEBACK_REVERSAL: &str = "chargeback_reversal";
 
 /// One line of a provider's report.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -178,6 +183,30 @@ impl ReportLine {
         format!("settled {} {} {reference}", self.batch, self.kind)
     }
 
+    /// Whether it is about a dispute, by the words that adapters use.
+    pub fn is_about_dispute(&self) -> bool {
+        self.kind == CHARGEBACK || self.is_return_of_dispute()
+    }
+
+    fn is_return_of_dispute(&self) -> bool {
+        self.kind == CHARGEBACK_REVERSAL
+    }
+
+    /// What the line itself says of the dispute, where the provider tells of it no other way.
+    pub fn dispute_news(&self) -> Option<DisputeNews> {
+        Some(DisputeNews {
+            reference: self.reference.clone().filter(|_| self.is_about_dispute())?,
+            state: match self.is_return_of_dispute() {
+                true => DisputeState::Won,
+                false => DisputeState::NeedsResponse,
+            },
+            amount: self.gross.clone(),
+            reason: "unspecified".into(),
+            network_code: None,
+            due_ms: None,
+        })
+    }
+
     /// Gross is fee and net.
     fn adds_up(&self) -> bool {
         let sum = if self.is_credit {
@@ -194,6 +223,9 @@ pub fn fits(payment: &Payment, channel: &ChannelId, operation: OperationId, line
     if !line.adds_up() {
         let why = format!("{} less {} is not {}", line.gross, line.fee, line.net);
         return Err(broken(BreakKind::FeeDiff, why));
+    }
+    if line.is_about_dispute() {
+        return fits_dispute(payment, channel, line);
     }
     if payment.payout.is_some() {
         return fits_payout(payment, channel, operation, line);
@@ -214,6 +246,39 @@ pub fn fits(payment: &Payment, channel: &ChannelId, operation: OperationId, line
     } else if line.gross != left {
         let why = format!("the report says {}, the books {left}", line.gross);
         Err(broken(BreakKind::AmountDiff, why))
+    } else {
+        Ok(())
+    }
+}
+
+/// A line about a dispute: the channel took the money, or gave it back.
+fn fits_dispute(payment: &Payment, channel: &ChannelId, line: &ReportLine) -> Result<(), Break> {
+    let reference = line.reference.as_deref().unwrap_or_default();
+    let found = payment.disputes.iter().find(|it| it.is_of(channel, reference));
+    let unknown = |why: &str| Err(broken(BreakKind::MissingInternal, why));
+    let Some(dispute) = found else {
+        return unknown("the books know no such dispute");
+    };
+    if line.is_credit != line.is_return_of_dispute() {
+        let why = "it goes the other way than its kind says";
+        return Err(broken(BreakKind::AmountDiff, why));
+    }
+    let is_settled = match line.is_credit {
+        true => dispute.settled_back,
+        false => dispute.settled_out,
+    };
+    if is_settled {
+        Err(broken(
+            BreakKind::Duplicate,
+            format!("{} are settled already", dispute.amount),
+        ))
+    } else if line.gross != dispute.amount {
+        let why = format!("the report says {}, the books {}", line.gross, dispute.amount);
+        Err(broken(BreakKind::AmountDiff, why))
+    } else if line.is_credit && !matches!(dispute.funds, Funds::Back { .. }) {
+        unknown("the books do not know that it was won")
+    } else if !line.is_credit && dispute.funds == Funds::Untouched {
+        unknown("the books do not know that the money was taken")
     } else {
         Ok(())
     }

@@ -19,6 +19,17 @@ const KEPT_CHECKS: usize = 8;
 /// A request without an answer counts as on its way for so long: longer than any call takes.
 const ON_ITS_WAY_MS: u64 = 10 * 60 * 1_000;
 
+/// What somebody else told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hint {
+    /// Nothing.
+    None,
+    /// That something happened.
+    Something,
+    /// That a payer's bank wants money back.
+    Dispute,
+}
+
 /// What a status query leads to.
 enum Finding {
     /// The provider said what became of it.
@@ -34,20 +45,21 @@ enum Finding {
 impl Engine {
     /// Asks what became of an operation and applies the answer.
     pub async fn check(&self, id: OperationId) -> Result<(), EngineError> {
-        self.ask(id, false).await
+        self.ask(id, Hint::None).await
     }
 
     /// Asks because somebody else said that something happened: also about what the books have closed, where money may
-    /// have come late.
-    pub async fn check_hinted(&self, id: OperationId) -> Result<(), EngineError> {
-        self.ask(id, true).await
+    /// have come late; and about what is captured, if they told of a dispute.
+    pub async fn check_hinted(&self, id: OperationId, is_dispute: bool) -> Result<(), EngineError> {
+        self.ask(id, if is_dispute { Hint::Dispute } else { Hint::Something })
+            .await
     }
 
-    async fn ask(&self, id: OperationId, is_hinted: bool) -> Result<(), EngineError> {
+    async fn ask(&self, id: OperationId, hint: Hint) -> Result<(), EngineError> {
         let found = self.ports.store.operation(id)?;
         let (operation, exchanges) = owned(found.ok_or(EngineError::NotFound("operation"))?);
         let base = self.load(operation.payment)?;
-        let is_late = is_hinted && may_come_late(&base.payment, &operation);
+        let is_late = hint != Hint::None && may_come_late(&base.payment, &operation, hint);
         if is_settled(&base.payment, &operation) && !is_late {
             return self.close_check(base, &operation).await;
         }
@@ -322,7 +334,10 @@ pub(crate) fn is_open(payment: &Payment, operation: &Operation) -> bool {
 }
 
 /// Whether something may still come of what the books have concluded.
-fn may_come_late(payment: &Payment, operation: &Operation) -> bool {
+fn may_come_late(payment: &Payment, operation: &Operation, hint: Hint) -> bool {
+    if hint == Hint::Dispute && operation.kind.is_attempt() && !payment.captured.is_zero() {
+        return true;
+    }
     is_closed_authorization(payment, operation)
         || is_paid_out(payment, operation)
         || payment.is_settled_at_once() && is_captured(payment, operation)
@@ -337,7 +352,8 @@ fn came_late(verdict: &Verdict, payment: &Payment, operation: &Operation) -> boo
     match outcome {
         Outcome::Returned { .. } | Outcome::Declined(_) => is_paid_out(payment, operation),
         Outcome::Standing(standing) => {
-            matches!(standing.state, State::Captured | State::Authorized)
+            matches!(standing.state, State::Captured | State::Authorized | State::Disputed)
+                || !standing.disputes.is_empty()
                 || standing.received.as_ref().is_some_and(|received| !received.is_zero())
         }
         Outcome::Sent { is_final, .. } => *is_final && is_closed_authorization(payment, operation),

@@ -126,7 +126,7 @@ impl Engine {
                 continue;
             };
             // Asked first, then dealt with: what is asked twice does no harm, what is forgotten does.
-            self.check_hinted(operation).await?;
+            self.check_hinted(operation, subject.is_dispute()).await?;
             let dealt_with = Commit {
                 seen: Some(seen),
                 ..Commit::default()

@@ -7,6 +7,7 @@ use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::operation::{Fault, FaultKind, Subject};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
+use portolan_domain::payment::dispute::{self, DisputeNews};
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::ports::CommitError;
 use portolan_domain::settlement::{BatchLine, Break, BreakKind, OpenBreak, ReportLine, batches_of, fits};
@@ -106,12 +107,13 @@ impl Engine {
         };
         let base = self.load(operation.payment())?;
         if let Err(first) = fits(&base.payment, channel, operation, line) {
-            let is_news = base.payment.payout.is_some() && first.kind == BreakKind::MissingInternal;
+            let may_be_told = base.payment.payout.is_some() || line.is_about_dispute();
+            let is_news = may_be_told && first.kind == BreakKind::MissingInternal;
             if base.payment.unknown.is_none() && !is_news {
                 return Ok(Err(first));
             }
             // The report knows more than the books: ask, and look again.
-            self.check_hinted(operation).await?;
+            self.check_hinted(operation, line.is_about_dispute()).await?;
         }
         self.post_line(operation, line, (channel, seen)).await
     }
@@ -125,6 +127,12 @@ impl Engine {
         let base = self.load(operation.payment())?;
         let mut broken = None;
         let post = |payment: &mut Payment, change: &mut Change| {
+            if let Some(news) = unheard(payment, channel, operation, line) {
+                let attempt = payment.attempts.iter().find(|it| it.operation == operation);
+                if let Some(attempt) = attempt.map(|attempt| attempt.id) {
+                    dispute::hear(payment, change, (attempt, channel), &news)?;
+                }
+            }
             if let Err(found) = fits(payment, channel, operation, line) {
                 broken = Some(found);
                 return Err(Refusal::WrongStatus(payment.status.as_str()).into());
@@ -224,17 +232,35 @@ impl Engine {
     }
 }
 
+/// What a line says of a dispute that the provider, asked, did not tell of.
+fn unheard(payment: &Payment, channel: &ChannelId, operation: OperationId, line: &ReportLine) -> Option<DisputeNews> {
+    let news = line.dispute_news()?;
+    let is_missing =
+        matches!(fits(payment, channel, operation, line), Err(broken) if broken.kind == BreakKind::MissingInternal);
+    (is_missing && news.amount.fits_in(&payment.captured)).then_some(news)
+}
+
 /// What a line that fits means for the payment.
 fn fact_of(payment: &Payment, channel: &ChannelId, operation: OperationId, line: &ReportLine) -> Fact {
-    match payment.payout {
-        Some(_) => Fact::Booked {
+    let reference = line.reference.as_deref().unwrap_or_default();
+    let disputed = payment.disputes.iter().find(|it| it.is_of(channel, reference));
+    match (disputed.filter(|_| line.is_about_dispute()), &payment.payout) {
+        (Some(dispute), _) => Fact::DisputeSettled {
+            dispute: dispute.id,
+            channel: channel.clone(),
+            gross: line.gross.clone(),
+            fee: line.fee.clone(),
+            is_return: line.is_credit,
+            batch: line.batch.clone(),
+        },
+        (None, Some(_)) => Fact::Booked {
             operation,
             bank: channel.clone(),
             amount: line.gross.clone(),
             fee: line.fee.clone(),
             is_return: line.is_credit,
         },
-        None => Fact::Settled {
+        (None, None) => Fact::Settled {
             operation,
             channel: channel.clone(),
             gross: line.gross.clone(),

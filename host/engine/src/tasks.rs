@@ -50,7 +50,7 @@ impl Engine {
         }
         tracing::warn!(task = %id, resolution = resolution.as_str(), by, why, "a human decided");
         match resolution {
-            Resolution::CheckAgain => Ok(self.check_hinted(task.operation).await?),
+            Resolution::CheckAgain => Ok(self.check_hinted(task.operation, true).await?),
             Resolution::RefundedOutside => Ok(self.settle_late(task, by, why).await?),
             Resolution::ConvertNow | Resolution::KeepCurrency => {
                 Ok(self.decide_conversion(task, resolution, by, why).await?)

@@ -116,7 +116,7 @@ impl Engine {
 
     /// News that somebody told of, and that could not be asked about then.
     async fn ask_hinted(&self, timer: Timer) -> Result<(), EngineError> {
-        match self.check_hinted(timer.operation).await {
+        match self.check_hinted(timer.operation, true).await {
             // Its journal was pruned: there is nothing left that could be asked.
             Ok(()) | Err(EngineError::NotFound(_)) => self.clear(timer).await,
             Err(error) => Err(error),

@@ -4,8 +4,8 @@
 use super::Api;
 use super::v1::{books, lists, methods, payments, payouts, quotes, refunds};
 use crate::wire::{
-    BalancesView, EventView, ListView, MethodView, PaymentView, PayoutView, PostingView, QuoteView, RefundView,
-    StatementView,
+    BalancesView, DisputeView, EventView, ListView, MethodView, PaymentView, PayoutView, PostingView, QuoteView,
+    RefundView, StatementView,
 };
 use axum::routing::{MethodRouter, get, post};
 use schemars::{Schema, SchemaGenerator};
@@ -244,6 +244,22 @@ fn on_the_rest() -> Vec<Endpoint> {
             &[],
             shows::<RefundView<'_>>,
             get(lists::refund),
+        ),
+        reads(
+            ("/v1/disputes", "payments:read", "List disputes, the newest first"),
+            LIST,
+            shows::<ListView<DisputeView<'_>>>,
+            get(lists::disputes),
+        ),
+        reads(
+            (
+                "/v1/disputes/{id}",
+                "payments:read",
+                "Show a dispute, with what the router can say for the merchant",
+            ),
+            &[],
+            shows::<DisputeView<'_>>,
+            get(lists::dispute),
         ),
         Endpoint {
             is_idempotent: false,

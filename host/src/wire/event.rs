@@ -1,7 +1,7 @@
 //! A fact for merchants. It holds no personal data, so it shows what changed, not the whole payment.
 
 use super::{Minor, seconds, text, text_or_null};
-use portolan_domain::ids::{AttemptId, EventId, Mode, OperationId, PaymentId, PayoutId};
+use portolan_domain::ids::{AttemptId, DisputeId, EventId, Mode, OperationId, PaymentId, PayoutId};
 use portolan_domain::payment::fact::{Event, Fact};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -40,6 +40,9 @@ struct EventData<'a> {
     #[serde(serialize_with = "text_or_null")]
     #[schemars(with = "Option<String>")]
     operation: Option<OperationId>,
+    #[serde(serialize_with = "text_or_null", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    dispute: Option<DisputeId>,
     amount: Option<Minor>,
     currency: Option<&'a str>,
     detail: EventDetail<'a>,
@@ -77,6 +80,8 @@ impl<'a> EventView<'a> {
             | Fact::Refunded { amount, .. }
             | Fact::Returned { amount, .. }
             | Fact::Settled { gross: amount, .. }
+            | Fact::DisputeOpened { amount, .. }
+            | Fact::DisputeSettled { gross: amount, .. }
             | Fact::Banked { net: amount, .. }
             | Fact::Booked { amount, .. }
             | Fact::RateLocked { owed: amount, .. }
@@ -98,6 +103,7 @@ impl<'a> EventView<'a> {
                 payout: Some(PayoutId(event.payment.0)).filter(|_| event.is_payout),
                 attempt: event.fact.attempt(),
                 operation: event.fact.follow_up(),
+                dispute: event.fact.dispute(),
                 amount: money.map(|money| Minor(money.minor())),
                 currency: money.map(|money| money.asset().code()),
                 detail: EventDetail::of(&event.fact),
@@ -135,12 +141,18 @@ impl<'a> EventDetail<'a> {
                 ..nothing
             },
             Fact::Settled { channel, .. }
+            | Fact::DisputeSettled { channel, .. }
             | Fact::Banked { bank: channel, .. }
             | Fact::Booked { bank: channel, .. }
             | Fact::RateLocked { channel, .. }
             | Fact::Requoted { channel, .. }
             | Fact::Converted { channel, .. } => Self {
                 channel: Some(channel.as_str()),
+                ..nothing
+            },
+            Fact::DisputeOpened { channel, reason, .. } => Self {
+                channel: Some(channel.as_str()),
+                reason: Some(reason),
                 ..nothing
             },
             Fact::ConversionHeld { why: reason }

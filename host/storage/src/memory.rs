@@ -5,7 +5,7 @@ use crate::chain;
 use async_trait::async_trait;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, Timer, Versioned, in_flight};
 use portolan_domain::ids::{
-    ChannelId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId, RefundId, TaskId,
+    ChannelId, DisputeId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId, RefundId, TaskId,
 };
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::operation::{Kind, Progress};
@@ -38,6 +38,7 @@ struct State {
     cursors: HashMap<ChannelId, Vec<u8>>,
     news: Vec<(u64, News)>,
     last_news: u64,
+    disputes: Vec<(DisputeId, u64)>,
     batch_lines: Vec<BatchLine>,
     breaks: Vec<(u64, OpenBreak)>,
     last_break: u64,
@@ -107,6 +108,37 @@ impl State {
         Ok(balances)
     }
 
+    /// A page of a list by order of coming, the newest first, with the payments.
+    fn listed<I>(
+        &self,
+        all: impl Iterator<Item = (Uuid, u64)>,
+        wanted: &Page<I>,
+        uuid: impl Fn(&I) -> Uuid,
+    ) -> Vec<(Versioned, Uuid)> {
+        let payment_of = |id: Uuid| self.payments.get(&OperationId(id).payment().0);
+        let theirs = |(id, at_ms): &(Uuid, u64)| {
+            wanted.created_gte_ms.is_none_or(|since| *at_ms >= since)
+                && payment_of(*id)
+                    .is_some_and(|it| it.payment.merchant == wanted.merchant && it.payment.mode == wanted.mode)
+        };
+        let ids: Vec<Uuid> = all.filter(theirs).map(|(id, _)| id).collect();
+        let place = |id: &Option<I>| {
+            id.as_ref()
+                .and_then(|id| ids.iter().position(|known| *known == uuid(id)))
+        };
+        let (older_than, newer_than) = (place(&wanted.after), place(&wanted.before));
+        let from = newer_than.map_or(0, |at| at + 1);
+        let until = older_than.unwrap_or(ids.len());
+        let mut shown: Vec<Uuid> = ids.iter().take(until).skip(from).copied().collect();
+        if newer_than.is_some() && older_than.is_none() {
+            shown.truncate(wanted.limit);
+        }
+        shown.reverse();
+        shown.truncate(wanted.limit);
+        let with_payment = |id: Uuid| Some((payment_of(id)?.clone(), id));
+        shown.into_iter().filter_map(with_payment).collect()
+    }
+
     fn apply(&mut self, commit: Commit) {
         let used = commit.quote.and_then(|id| self.quotes.get_mut(&id));
         if let (Some(quote), Some((payment, _))) = (used, &commit.payment) {
@@ -141,6 +173,7 @@ impl State {
                 self.refunds.push((*operation, event.at_ms));
             }
         }
+        self.disputes.extend(crate::rows::disputes(&commit.events));
         self.events.extend(commit.events);
         self.entries.extend(commit.entries);
         self.timers.retain(|timer| !commit.timers_clear.contains(timer));
@@ -441,29 +474,18 @@ impl Library for MemoryStore {
 
     fn refunds(&self, wanted: &Page<RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError> {
         let state = self.state();
-        let payment_of = |id: OperationId| state.payments.get(&id.payment().0);
-        let theirs = |(id, at_ms): &&(OperationId, u64)| {
-            let found = payment_of(*id);
-            wanted.created_gte_ms.is_none_or(|since| *at_ms >= since)
-                && found.is_some_and(|it| it.payment.merchant == wanted.merchant && it.payment.mode == wanted.mode)
-        };
-        let ids: Vec<OperationId> = state.refunds.iter().filter(theirs).map(|(id, _)| *id).collect();
-        let place = |id: Option<RefundId>| id.and_then(|id| ids.iter().position(|known| known.0 == id.0));
-        let (older_than, newer_than) = (place(wanted.after), place(wanted.before));
-        let from = newer_than.map_or(0, |at| at + 1);
-        let mut shown: Vec<OperationId> = ids
-            .iter()
-            .take(older_than.unwrap_or(ids.len()))
-            .skip(from)
-            .copied()
-            .collect();
-        if newer_than.is_some() && older_than.is_none() {
-            shown.truncate(wanted.limit);
-        }
-        shown.reverse();
-        shown.truncate(wanted.limit);
-        let with_payment = |id: OperationId| Some((payment_of(id)?.clone(), id));
-        Ok(shown.into_iter().filter_map(with_payment).collect())
+        let all = state.refunds.iter().map(|(id, at_ms)| (id.0, *at_ms));
+        let found = state.listed(all, wanted, |id| id.0);
+        let with_payment = |(payment, id)| (payment, OperationId(id));
+        Ok(found.into_iter().map(with_payment).collect())
+    }
+
+    fn disputes(&self, wanted: &Page<DisputeId>) -> Result<Vec<(Versioned, DisputeId)>, ReadError> {
+        let state = self.state();
+        let all = state.disputes.iter().map(|(id, at_ms)| (id.0, *at_ms));
+        let found = state.listed(all, wanted, |id| id.0);
+        let with_payment = |(payment, id)| (payment, DisputeId(id));
+        Ok(found.into_iter().map(with_payment).collect())
     }
 
     fn refund(&self, id: RefundId) -> Result<Option<Versioned>, ReadError> {

@@ -2,7 +2,7 @@
 //! thread, so that the one writer only writes.
 
 use portolan_domain::commit::{Act, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, in_flight};
-use portolan_domain::ids::{ChannelId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId};
+use portolan_domain::ids::{ChannelId, DisputeId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId};
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::money::Money;
 use portolan_domain::operation::{CardFacts, Kind, Operation, Progress};
@@ -85,6 +85,7 @@ pub(crate) struct Rows {
     pub tasks: Vec<(Uuid, bool, String)>,
     pub references: Vec<i64>,
     pub refunds: Vec<(OperationId, u64)>,
+    pub disputes: Vec<(DisputeId, u64)>,
     pub quote: Option<QuoteId>,
     pub covers: Option<(Account, Money)>,
     pub seen: Option<Seen>,
@@ -220,6 +221,7 @@ pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seal
         mode: payment.map(|(payment, _)| payment.mode),
         references: payment.map_or_else(Vec::new, |(payment, _)| references(payment, &commit.operations)),
         refunds: refunds(&commit.events),
+        disputes: disputes(&commit.events),
         quote: commit.quote,
         covers: commit.covers.clone(),
         journal: journal_row(commit, &key, sealer)?,
@@ -306,9 +308,11 @@ fn references(payment: &Payment, operations: &[Journaled]) -> Vec<i64> {
             payment.follow_up(operation.id)?.reference.clone()
         }
     };
+    let disputes = payment.disputes.iter();
     operations
         .iter()
         .filter_map(|it| Some(reference_hash(&it.0.channel, &of(&it.0)?)))
+        .chain(disputes.map(|it| reference_hash(&it.channel, &it.reference)))
         .collect()
 }
 
@@ -322,6 +326,14 @@ fn refunds(events: &[Event]) -> Vec<(OperationId, u64)> {
         _ => None,
     });
     started.collect()
+}
+
+pub(crate) fn disputes(events: &[Event]) -> Vec<(DisputeId, u64)> {
+    let opened = events.iter().filter_map(|event| match &event.fact {
+        Fact::DisputeOpened { dispute, .. } => Some((*dispute, event.at_ms)),
+        _ => None,
+    });
+    opened.collect()
 }
 
 /// A method's row: the facts sealed under a data key of its own, the number as the vault sealed it.

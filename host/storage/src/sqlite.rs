@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0004_inbox.sql"),
     include_str!("../migrations/sqlite/0005_breaks.sql"),
     include_str!("../migrations/sqlite/0006_batches.sql"),
+    include_str!("../migrations/sqlite/0007_disputes.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

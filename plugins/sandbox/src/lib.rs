@@ -9,8 +9,8 @@ mod settlements;
 use portolan_adapter::payments::{Accepted, Authorization, Finding, Instrument, Outcome, Standing, State, Waiting};
 use portolan_adapter::types::{Action, Fault, Money, Request, Response, Target};
 use portolan_adapter::{
-    Actions, Captures, Ctx, Payments, Refunds, ReplyExt, RequestExt, Reversals, Sessions, Value, captures, get, json,
-    keys, post, sessions,
+    Actions, Captures, Ctx, Dispute, DisputeState, Payments, Refunds, ReplyExt, RequestExt, Reversals, Sessions, Value,
+    captures, get, json, keys, post, sessions,
 };
 
 /// The adapter.
@@ -295,8 +295,35 @@ fn standing(charge: &Value, of: &Target) -> Result<Standing, Fault> {
         progress: Some(status.to_owned()),
         check_after_ms: 1_000,
         memo: None,
-        extra: vec![],
+        extra: disputes(charge)?,
     })
+}
+
+/// What payers' banks want back of a charge.
+fn disputes(charge: &Value) -> Result<Vec<(String, String)>, Fault> {
+    let all = charge.get("disputes").and_then(Value::as_array);
+    let dispute = |it: &Value| {
+        let units = it.get("amount").and_then(Value::as_u64);
+        let dispute = Dispute {
+            reference: text(it, "id")?.to_owned(),
+            state: match text(it, "status")? {
+                "inquiry" => DisputeState::Inquiry,
+                "needs_response" => DisputeState::NeedsResponse,
+                "under_review" => DisputeState::UnderReview,
+                "won" => DisputeState::Won,
+                "lost" => DisputeState::Lost,
+                other => return Err(Fault::Protocol(format!("dispute status {other:?}"))),
+            },
+            units: units
+                .ok_or_else(|| Fault::Protocol("a dispute without amount".into()))?
+                .to_string(),
+            reason: text(it, "reason")?.to_owned(),
+            network_code: it.get("network_code").and_then(Value::as_str).map(str::to_owned),
+            due_ms: it.get("due_ms").and_then(Value::as_u64),
+        };
+        Ok(dispute.extra())
+    };
+    all.into_iter().flatten().map(dispute).collect()
 }
 
 async fn follow_up(ctx: &Ctx, path: &str, body: &Value, asked: &Money) -> Result<captures::Outcome, Fault> {

@@ -4,7 +4,7 @@
 use crate::Sandbox;
 use portolan_adapter::notifications::{Notification, Receipt, Rejection, Subject};
 use portolan_adapter::types::Response;
-use portolan_adapter::{Ctx, Notifications, Value, keys};
+use portolan_adapter::{Ctx, Notifications, Value, about_dispute, keys};
 
 impl Notifications for Sandbox {
     async fn receive(_ctx: &Ctx, notification: Notification) -> Result<Receipt, Rejection> {
@@ -25,12 +25,17 @@ impl Notifications for Sandbox {
             serde_json::from_slice(&notification.body).map_err(|e| Rejection::Malformed(e.to_string()))?;
         let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
         let event = text("event_id").ok_or_else(|| Rejection::Malformed("no event_id".into()))?;
+        let is_dispute = body.get("dispute").and_then(Value::as_str).is_some();
         let subject = Subject {
             key: text("key"),
             reference: text("charge"),
             event,
             says: None,
             extra: vec![],
+        };
+        let subject = match is_dispute {
+            true => about_dispute(subject),
+            false => subject,
         };
         Ok(Receipt {
             subjects: vec![subject],

@@ -3,6 +3,7 @@
 
 mod declines;
 mod describe;
+mod disputes;
 mod notify;
 
 use portolan_adapter::payments::{
@@ -72,7 +73,14 @@ impl Payments for Stripe {
                     if is_unconfirmed && !has_failed(&intent) {
                         return Ok(Finding::NotFound);
                     }
-                    Ok(Finding::Standing(standing(&intent, &of)?))
+                    let mut standing = standing(&intent, &of)?;
+                    if disputes::is_disputed(&intent) {
+                        match disputes::of(ctx, reference).await? {
+                            Ok(told) => standing.extra.extend(told),
+                            Err(nothing) => return Ok(Finding::Unknown(nothing)),
+                        }
+                    }
+                    Ok(Finding::Standing(standing))
                 }
                 404 => Ok(Finding::NotFound),
                 status => Ok(Finding::Unknown(format!("status {status}"))),

@@ -4,7 +4,7 @@
 use crate::Stripe;
 use portolan_adapter::notifications::{Notification, Receipt, Rejection, Subject};
 use portolan_adapter::types::Response;
-use portolan_adapter::{Ctx, Notifications, Value, keys};
+use portolan_adapter::{Ctx, Notifications, Value, about_dispute, keys};
 
 /// The tolerance that Stripe's own libraries have.
 const TOLERANCE_S: u64 = 300;
@@ -56,6 +56,10 @@ fn receipt(body: &[u8]) -> Result<Receipt, Rejection> {
         event: id,
         says: None,
         extra: vec![],
+    };
+    let subject = match kind.starts_with("charge.dispute.") {
+        true => about_dispute(subject),
+        false => subject,
     };
     Ok(Receipt {
         subjects: vec![subject],

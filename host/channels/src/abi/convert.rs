@@ -3,6 +3,7 @@
 
 use super::exported::{captures, feeds, notifications, payments, settlements};
 use super::portolan::channel::types as wit;
+use super::trade::code;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::Subject;
@@ -10,11 +11,14 @@ use portolan_domain::operation::{
     Action, Authorization, Context, Decline, Doubt, Fault, FaultKind, FeedPage, Instrument, Memo, Operation, Outcome,
     Retry, Standing, State, Target,
 };
+use portolan_domain::payment::dispute::{DISPUTES_MAX, DisputeNews, DisputeState};
 use portolan_domain::ports::{Notification, Receipt, Rejection, Step};
 use portolan_domain::settlement::ReportLine;
 
 /// More minor units than any amount has: what books add up stays far below the largest number.
 const MINOR_MAX: i128 = 10_i128.pow(30);
+/// The longest reference of a dispute.
+const REFERENCE_MAX: usize = 128;
 
 // === to the guest ===
 
@@ -281,24 +285,30 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
     Ok(Step::Done(match finding {
         payments::Finding::NotFound => Outcome::NotFound,
         payments::Finding::Unknown(why) => Outcome::Unknown(why.into()),
-        payments::Finding::Standing(standing) => Outcome::Standing(Standing {
-            reference: standing.reference,
-            state: match standing.state {
-                payments::State::Waiting => State::Waiting,
-                payments::State::Authorized => State::Authorized,
-                payments::State::Captured => State::Captured,
-                payments::State::Failed => State::Failed,
-                payments::State::Canceled => State::Canceled,
-                payments::State::Expired => State::Expired,
-                payments::State::Reversed => State::Reversed,
-                payments::State::Disputed => State::Disputed,
-            },
-            authorized: standing.authorized.map(read_money).transpose()?,
-            captured: standing.captured.map(read_money).transpose()?,
-            refunded: standing.refunded.map(read_money).transpose()?,
-            received: standing.received.map(read_money).transpose()?,
-            declined: standing.declined.map(decline),
-        }),
+        payments::Finding::Standing(standing) => {
+            let captured = standing.captured.map(read_money).transpose()?;
+            let authorized = standing.authorized.map(read_money).transpose()?;
+            let disputes = disputes(standing.extra, captured.as_ref().or(authorized.as_ref()))?;
+            Outcome::Standing(Standing {
+                reference: standing.reference,
+                state: match standing.state {
+                    payments::State::Waiting => State::Waiting,
+                    payments::State::Authorized => State::Authorized,
+                    payments::State::Captured => State::Captured,
+                    payments::State::Failed => State::Failed,
+                    payments::State::Canceled => State::Canceled,
+                    payments::State::Expired => State::Expired,
+                    payments::State::Reversed => State::Reversed,
+                    payments::State::Disputed => State::Disputed,
+                },
+                authorized,
+                captured,
+                refunded: standing.refunded.map(read_money).transpose()?,
+                received: standing.received.map(read_money).transpose()?,
+                declined: standing.declined.map(decline),
+                disputes,
+            })
+        }
     }))
 }
 
@@ -326,11 +336,53 @@ pub(crate) fn capture_step(step: captures::Step) -> Result<Step, Fault> {
 }
 
 fn subject(it: wit::Subject) -> Subject {
-    Subject {
+    let is_dispute = it.extra.iter().any(|(name, what)| name == "about" && what == "dispute");
+    let subject = Subject {
         key: it.key,
         reference: it.reference,
         event: it.event,
-    }
+    };
+    if is_dispute { subject.about_dispute() } else { subject }
+}
+
+/// What a standing's `extra` says of disputes, one JSON object each; the contract's README has its form.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Disputed {
+    reference: String,
+    state: String,
+    units: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    network_code: Option<String>,
+    #[serde(default)]
+    due_ms: Option<u64>,
+}
+
+/// `like`: an amount of the same standing, for asset and decimals.
+fn disputes(extra: Vec<(String, String)>, like: Option<&Money>) -> Result<Vec<DisputeNews>, Fault> {
+    let bad = |why: String| protocol(format!("what the adapter says of a dispute: {why}"));
+    let told = extra.into_iter().filter(|(name, _)| name == "dispute");
+    let read = |(_, text): (String, String)| {
+        let it: Disputed = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+        let like = like.ok_or_else(|| bad("nothing says in which currency".into()))?;
+        let units: i128 = it.units.parse().map_err(|_| bad(format!("{:?} units", it.units)))?;
+        let is_reference = (1..=REFERENCE_MAX).contains(&it.reference.len());
+        Ok(DisputeNews {
+            state: DisputeState::parse(&it.state).ok_or_else(|| bad(format!("the state {:?}", it.state)))?,
+            reference: Some(it.reference)
+                .filter(|_| is_reference)
+                .ok_or_else(|| bad("the reference".into()))?,
+            amount: Money::new(units, like.asset().clone())
+                .filter(|_| units <= MINOR_MAX)
+                .ok_or_else(|| bad(format!("{units} units")))?,
+            reason: code(it.reason),
+            network_code: it.network_code.map(code),
+            due_ms: it.due_ms,
+        })
+    };
+    told.take(DISPUTES_MAX).map(read).collect()
 }
 
 pub(crate) fn feed_step(step: feeds::Step) -> Result<Step, Fault> {

@@ -175,7 +175,7 @@ pub(super) fn payout_step(step: payouts::Step) -> Result<Step, Fault> {
 }
 
 /// A provider's code for why money came back: a code, or nothing of it. Free text may name people.
-fn code(text: String) -> String {
+pub(super) fn code(text: String) -> String {
     const LONGEST: usize = 35;
     let is_code = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     if !text.is_empty() && text.len() <= LONGEST && text.bytes().all(is_code) {

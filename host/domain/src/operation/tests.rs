@@ -145,6 +145,7 @@ fn what_cannot_be_this_operations_is_a_contradiction() {
             refunded: None,
             received: None,
             declined: None,
+            disputes: vec![],
         })
     };
     let sent = |fee: Money| Outcome::Sent {

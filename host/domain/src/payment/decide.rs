@@ -151,6 +151,7 @@ pub fn create(
         events: 0,
         entries: 0,
         timers: vec![],
+        disputes: vec![],
     };
     payment.record(
         change,

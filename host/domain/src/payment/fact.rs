@@ -1,7 +1,8 @@
 //! The facts that happen to a payment. Append-only; they hold no personal data, so they stay when a payment's data key
 //! is erased.
 
-use crate::ids::{AttemptId, ChannelId, EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId};
+use super::dispute::DisputeState;
+use crate::ids::{AttemptId, ChannelId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId};
 use crate::money::Money;
 use crate::operation::Kind;
 use serde::{Deserialize, Serialize};
@@ -93,6 +94,45 @@ pub enum Fact {
         fee: Money,
         /// Whether it came back.
         is_return: bool,
+    },
+    /// A payer's bank wants money back, or asks.
+    DisputeOpened {
+        /// The dispute.
+        dispute: DisputeId,
+        /// The channel.
+        channel: ChannelId,
+        /// How much.
+        amount: Money,
+        /// Why, as a code.
+        reason: String,
+        /// Where it stands.
+        state: DisputeState,
+        /// Until when the merchant may answer.
+        due_ms: Option<u64>,
+    },
+    /// A dispute went on.
+    DisputeMoved {
+        /// The dispute.
+        dispute: DisputeId,
+        /// Where it stands now.
+        state: DisputeState,
+        /// Until when the merchant may answer.
+        due_ms: Option<u64>,
+    },
+    /// The channel's report shows that it took disputed money, or gave it back.
+    DisputeSettled {
+        /// The dispute.
+        dispute: DisputeId,
+        /// The channel.
+        channel: ChannelId,
+        /// How much.
+        gross: Money,
+        /// What the channel takes for it.
+        fee: Money,
+        /// Whether it gave it back.
+        is_return: bool,
+        /// The channel's payout that it is part of.
+        batch: String,
     },
     /// A payout came back.
     Returned {
@@ -259,6 +299,15 @@ impl Fact {
             Self::Returned { .. } => "payment.returned",
             Self::Settled { is_refund: true, .. } => "refund.settled",
             Self::Settled { .. } => "payment.settled",
+            Self::DisputeOpened { .. } => "dispute.opened",
+            Self::DisputeMoved { state, .. } => match state {
+                DisputeState::Inquiry => "dispute.inquiry",
+                DisputeState::NeedsResponse => "dispute.needs_response",
+                DisputeState::UnderReview => "dispute.under_review",
+                DisputeState::Won => "dispute.won",
+                DisputeState::Lost => "dispute.lost",
+            },
+            Self::DisputeSettled { .. } => "dispute.settled",
             Self::Banked { .. } => "payment.banked",
             Self::Booked { is_return: true, .. } => "payment.return_booked",
             Self::Booked { .. } => "payment.booked",
@@ -315,6 +364,9 @@ impl Fact {
             | Self::Converted { .. }
             | Self::ConversionHeld { .. }
             | Self::Settled { .. }
+            | Self::DisputeOpened { .. }
+            | Self::DisputeMoved { .. }
+            | Self::DisputeSettled { .. }
             | Self::Banked { .. }
             | Self::Booked { .. }
             | Self::MethodSet
@@ -326,6 +378,16 @@ impl Fact {
             | Self::FollowUpUnknown { .. }
             | Self::FollowUpFailed { .. }
             | Self::Refunded { .. } => None,
+        }
+    }
+
+    /// The dispute that it is about.
+    pub fn dispute(&self) -> Option<DisputeId> {
+        match self {
+            Self::DisputeOpened { dispute, .. }
+            | Self::DisputeMoved { dispute, .. }
+            | Self::DisputeSettled { dispute, .. } => Some(*dispute),
+            _ => None,
         }
     }
 
@@ -353,6 +415,9 @@ impl Fact {
             | Self::Requoted { .. }
             | Self::ConversionHeld { .. }
             | Self::Settled { .. }
+            | Self::DisputeOpened { .. }
+            | Self::DisputeMoved { .. }
+            | Self::DisputeSettled { .. }
             | Self::Banked { .. }
             | Self::Booked { .. }
             | Self::Returned { .. }

@@ -3,13 +3,14 @@
 //! exchanged. Which accounts a movement touches is in [`crate::ledger::rules`].
 
 use super::conversion::Conversion;
+use super::dispute::Funds;
 use super::fact::Fact;
 use super::status::FollowUpStatus;
 use super::{FollowUp, Payment};
 use crate::commit::Change;
-use crate::ids::{AttemptId, ChannelId, EventId, OperationId};
+use crate::ids::{AttemptId, ChannelId, DisputeId, EventId, OperationId};
 use crate::ledger::rules::Movement;
-use crate::ledger::{Account, Hold, Line};
+use crate::ledger::{Account, Hold, Line, Side};
 use crate::money::Money;
 use crate::operation::{Instrument, Kind};
 
@@ -99,6 +100,21 @@ impl Payment {
                 if !is_refund {
                     self.draw_on_available(change, event);
                 }
+            }
+            Fact::DisputeOpened { dispute, .. } | Fact::DisputeMoved { dispute, .. } => {
+                self.follow_dispute(change, event, *dispute);
+            }
+            Fact::DisputeSettled {
+                dispute,
+                channel,
+                gross,
+                fee,
+                is_return,
+                ..
+            } => {
+                let mut lines = Movement::settled(channel, (gross, fee), !is_return);
+                lines.extend(self.freed_of_dispute(*dispute, gross, *is_return));
+                self.entry(change, event, None, lines);
             }
             Fact::Banked {
                 channel,
@@ -216,6 +232,9 @@ impl Payment {
         {
             given = given.plus(&refund.amount).unwrap_or(given);
         }
+        for dispute in self.disputes.iter().filter(|it| it.is_drawn_on_pending()) {
+            given = given.plus(&dispute.amount).unwrap_or(given);
+        }
         match (gross.minus(&given), given.minus(gross)) {
             (Ok(rest), _) if rest.is_zero() => vec![],
             (Ok(rest), _) => free.post(&rest),
@@ -239,6 +258,12 @@ impl Payment {
     fn draw_on_available(&mut self, change: &mut Change, event: EventId) {
         if self.is_exchanged() {
             return;
+        }
+        for dispute in self.disputes.iter_mut().filter(|it| it.is_drawn_on_pending()) {
+            dispute.funds = Funds::Taken {
+                from_available: true,
+                share: None,
+            };
         }
         let drawn: Vec<OperationId> = self.drawn_on_pending().map(|it| it.operation).collect();
         for operation in drawn {
@@ -299,6 +324,7 @@ impl Payment {
     fn exact_share(&self, conversion: &Conversion, amount: &Money) -> Option<Money> {
         let mut in_flight = self.in_flight(Kind::Refund).filter(|it| it.hold.is_some());
         let before = in_flight.try_fold(self.refunded.clone(), |sum, it| sum.plus(&it.amount).ok())?;
+        let before = before.plus(&self.disputed()).ok()?;
         conversion.share_of_refund(&before.plus(amount).ok()?, &self.captured)
     }
 
@@ -417,4 +443,101 @@ impl Payment {
         }
         self.entry(change, event, Some(hold.entry), lines);
     }
+
+    /// A dispute takes the money from the merchant, or gives it back: at the original rate, once it was exchanged. No balance
+    /// stands in its way, for the channel has taken it already.
+    fn follow_dispute(&mut self, change: &mut Change, event: EventId, id: DisputeId) {
+        let Some(dispute) = self.dispute(id).cloned() else {
+            return;
+        };
+        let is_at_hand = self.is_at_hand();
+        let (lines, funds) = match (dispute.state.keeps_money(), dispute.funds) {
+            (true, Funds::Untouched | Funds::Back { .. }) => {
+                let share = self.share_of_refund(&dispute.amount);
+                let lines = self.disputed_lines(&dispute.channel, (&dispute.amount, share.as_ref()), is_at_hand);
+                let from_available = is_at_hand || share.is_some();
+                (lines, Funds::Taken { from_available, share })
+            }
+            (false, Funds::Taken { share, .. }) => {
+                let lines = self.disputed_lines(&dispute.channel, (&dispute.amount, share.as_ref()), is_at_hand);
+                let to_available = is_at_hand || share.is_some();
+                (turned(lines), Funds::Back { to_available })
+            }
+            (true, Funds::Taken { .. }) | (false, Funds::Untouched | Funds::Back { .. }) => return,
+        };
+        self.entry(change, event, None, lines);
+        let share = |funds: &Funds| match funds {
+            Funds::Taken { share, .. } => share.clone(),
+            Funds::Untouched | Funds::Back { .. } => None,
+        };
+        let (before, after) = (self.dispute(id).and_then(|it| share(&it.funds)), share(&funds));
+        if let Some(conversion) = &mut self.conversion {
+            let taken = match (before, after) {
+                (_, Some(more)) => conversion.taken_back.plus(&more),
+                (Some(less), None) => conversion.taken_back.minus(&less),
+                (None, None) => Ok(conversion.taken_back.clone()),
+            };
+            conversion.taken_back = taken.unwrap_or_else(|_| conversion.taken_back.clone());
+        }
+        if let Some(dispute) = self.dispute_mut(id) {
+            dispute.funds = funds;
+        }
+    }
+
+    fn disputed_lines(
+        &self,
+        channel: &ChannelId,
+        (amount, share): (&Money, Option<&Money>),
+        is_at_hand: bool,
+    ) -> Vec<Line> {
+        match share {
+            Some(share) => {
+                let mut lines = match share.is_zero() {
+                    true => vec![],
+                    false => Movement::give_up(&self.merchant).post(share),
+                };
+                lines.extend(Movement::refund_from_position(channel).post(amount));
+                lines
+            }
+            None => Movement::refund(channel, &self.merchant, is_at_hand).post(amount),
+        }
+    }
+
+    /// What a report's line about a dispute moves between what is settled and what is not.
+    fn freed_of_dispute(&mut self, id: DisputeId, gross: &Money, is_return: bool) -> Vec<Line> {
+        let is_exchanged = self.is_exchanged();
+        let Some(dispute) = self.dispute_mut(id) else {
+            return vec![];
+        };
+        let is_pending = match (is_return, &dispute.funds) {
+            (false, _) => dispute.is_drawn_on_pending(),
+            (true, Funds::Back { to_available }) => !to_available,
+            (true, Funds::Untouched | Funds::Taken { .. }) => false,
+        };
+        match is_return {
+            true => dispute.settled_back = true,
+            false => dispute.settled_out = true,
+        }
+        let free = Movement::free(&self.merchant);
+        match (is_pending && !is_exchanged, is_return) {
+            (true, true) => free.post(gross),
+            (true, false) => free.turned().post(gross),
+            (false, _) => vec![],
+        }
+    }
+}
+
+/// The same lines the other way.
+fn turned(lines: Vec<Line>) -> Vec<Line> {
+    let other = |side| match side {
+        Side::Debit => Side::Credit,
+        Side::Credit => Side::Debit,
+    };
+    lines
+        .into_iter()
+        .map(|line| Line {
+            side: other(line.side),
+            ..line
+        })
+        .collect()
 }

@@ -107,6 +107,10 @@ impl PaymentStatus {
             (Fact::Converted { .. } | Fact::Returned { .. }, S::Succeeded) => Some(self),
             (Fact::Settled { .. } | Fact::Banked { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
             (Fact::Booked { .. }, S::Succeeded) => Some(self),
+            (
+                Fact::DisputeOpened { .. } | Fact::DisputeMoved { .. } | Fact::DisputeSettled { .. },
+                S::RequiresCapture | S::Succeeded,
+            ) => Some(self),
             (Fact::MethodSet, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(S::RequiresConfirmation),
             (Fact::AttemptStarted { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => {
                 Some(S::Processing)

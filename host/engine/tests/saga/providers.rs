@@ -244,6 +244,7 @@ impl Providers {
                     refunded: None,
                     received: None,
                     declined: None,
+                    disputes: vec![],
                 })
             }
         }

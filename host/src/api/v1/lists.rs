@@ -4,11 +4,11 @@ use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::v1::payments::payment_id;
-use crate::wire::{EventView, ListView, PaymentView, RefundView};
+use crate::wire::{DisputeView, EventView, ListView, PaymentView, RefundView};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use portolan_domain::commit::Versioned;
-use portolan_domain::ids::{EventId, OperationId, PaymentId, PayoutId, RefundId};
+use portolan_domain::ids::{DisputeId, EventId, OperationId, PaymentId, PayoutId, RefundId};
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::ports::Page;
 use serde::Serialize;
@@ -16,6 +16,8 @@ use std::str::FromStr;
 
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 100;
+/// Events of a payment in a dispute's evidence.
+const EVIDENCE_EVENTS: usize = 1_000;
 /// The end of the year 9999.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
@@ -61,6 +63,38 @@ pub async fn refunds(State(api): State<Api>, caller: Caller, Query(pairs): Pairs
 fn shown((found, refund): &(Versioned, OperationId)) -> Option<RefundView<'_>> {
     let refund = found.payment.follow_up(*refund)?;
     Some(RefundView::of(&found.payment, refund))
+}
+
+/// `GET /v1/disputes`.
+pub async fn disputes(State(api): State<Api>, caller: Caller, Query(pairs): Pairs) -> Result<Response, Problem> {
+    let (page, _) = read_page::<DisputeId>(caller, pairs, &[])?;
+    let found = api.app.library.disputes(&page)?;
+    let views = found.iter().filter_map(|(found, id)| {
+        let dispute = found.payment.dispute(*id)?;
+        Some(DisputeView::of(&found.payment, dispute))
+    });
+    Ok(list(&page, views.collect()))
+}
+
+/// `GET /v1/disputes/{id}`, with the router's own evidence.
+pub async fn dispute(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id: DisputeId = id.parse().map_err(|_| Problem::not_found("dispute"))?;
+    let found = api.app.store.payment(id.payment())?.map(|found| found.payment);
+    let theirs = found.filter(|payment| payment.merchant == caller.merchant && payment.mode == caller.mode);
+    let payment = theirs.ok_or_else(|| Problem::not_found("dispute"))?;
+    let dispute = payment.dispute(id).ok_or_else(|| Problem::not_found("dispute"))?;
+    let page = Page {
+        merchant: caller.merchant,
+        mode: caller.mode,
+        limit: EVIDENCE_EVENTS,
+        after: None,
+        before: None,
+        created_gte_ms: None,
+    };
+    let mut events = api.app.library.events(&page, Some(payment.id))?;
+    events.reverse();
+    let view = DisputeView::of(&payment, dispute).with_evidence(&payment, dispute, &events);
+    Ok(axum::Json(view).into_response())
 }
 
 /// `GET /v1/events`, narrowed by `payment`.

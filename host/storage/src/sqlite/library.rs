@@ -5,7 +5,7 @@ use super::reader::{Journal, PAYMENT, Result, balance, batch_lines, first_id_at,
 use crate::chain;
 use crate::rows::{self, Body, OPERATORS, RowError, mode_number, owner, payouts_of};
 use portolan_domain::commit::{Act, Journaled, Versioned};
-use portolan_domain::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
+use portolan_domain::ids::{DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
 use portolan_domain::ports::{History, Library, Page, ReadError};
@@ -113,6 +113,37 @@ fn events_of(connection: &Connection, page: &Page<EventId>, bounds: &Bounds) -> 
     }
     events.truncate(page.limit);
     Ok(bounds.newest_first(events))
+}
+
+/// A page of the ids in a list by order of coming, the newest first. An id begins with its payment's time, so its place in the
+/// list is its row's number.
+fn listed<I>(connection: &Connection, table: &str, page: &Page<I>, uuid: impl Fn(&I) -> Uuid) -> Result<Vec<Uuid>> {
+    let is_backwards = page.before.is_some() && page.after.is_none();
+    let place = |id: &Option<I>, or: i64| -> Result<i64> {
+        let Some(id) = id else { return Ok(or) };
+        let mut select = connection.prepare_cached(&format!("SELECT seq FROM {table} WHERE id = ?"))?;
+        let seq = select.query_row([uuid(id).as_bytes().as_slice()], |row| row.get(0));
+        Ok(seq.optional()?.unwrap_or(or))
+    };
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT id FROM {table} WHERE owner = ? AND seq < ? AND seq > ? AND at_ms >= ? ORDER BY seq {} LIMIT ?",
+        if is_backwards { "ASC" } else { "DESC" }
+    ))?;
+    let found = select.query_map(
+        params![
+            owner(page.mode, &page.merchant),
+            place(&page.after, i64::MAX)?,
+            place(&page.before, 0)?,
+            page.created_gte_ms.unwrap_or(0),
+            page.limit
+        ],
+        |row| id(row, 0),
+    )?;
+    let mut ids = found.collect::<rusqlite::Result<Vec<Uuid>>>()?;
+    if is_backwards {
+        ids.reverse();
+    }
+    Ok(ids)
 }
 
 fn balances_of(connection: &Connection, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances> {
@@ -224,38 +255,26 @@ impl Library for SqliteStore {
     }
 
     fn refunds(&self, page: &Page<RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError> {
-        let is_backwards = page.before.is_some() && page.after.is_none();
         self.read(|connection| {
-            // A refund's id begins with its payment's time, so its place in the list is its row's number.
-            let place = |id: Option<RefundId>, or: i64| -> Result<i64> {
-                let Some(id) = id else { return Ok(or) };
-                let mut select = connection.prepare_cached("SELECT seq FROM refund WHERE id = ?")?;
-                let seq = select.query_row([id.0.as_bytes().as_slice()], |row| row.get(0));
-                Ok(seq.optional()?.unwrap_or(or))
-            };
-            let mut select = connection.prepare_cached(&format!(
-                "SELECT id FROM refund WHERE owner = ? AND seq < ? AND seq > ? AND at_ms >= ? ORDER BY seq {} LIMIT ?",
-                if is_backwards { "ASC" } else { "DESC" }
-            ))?;
-            let found = select.query_map(
-                params![
-                    owner(page.mode, &page.merchant),
-                    place(page.after, i64::MAX)?,
-                    place(page.before, 0)?,
-                    page.created_gte_ms.unwrap_or(0),
-                    page.limit
-                ],
-                |row| id(row, 0).map(OperationId),
-            )?;
+            let found = listed(connection, "refund", page, |id| id.0)?;
             let mut refunds = vec![];
-            for refund in found.collect::<rusqlite::Result<Vec<_>>>()? {
+            for refund in found.into_iter().map(OperationId) {
                 let payment = self.find(connection, refund.payment())?;
                 refunds.extend(payment.map(|found| (found.versioned, refund)));
             }
-            if is_backwards {
-                refunds.reverse();
-            }
             Ok(refunds)
+        })
+    }
+
+    fn disputes(&self, page: &Page<DisputeId>) -> Result<Vec<(Versioned, DisputeId)>, ReadError> {
+        self.read(|connection| {
+            let found = listed(connection, "dispute", page, |id| id.0)?;
+            let mut disputes = vec![];
+            for dispute in found.into_iter().map(DisputeId) {
+                let payment = self.find(connection, dispute.payment())?;
+                disputes.extend(payment.map(|found| (found.versioned, dispute)));
+            }
+            Ok(disputes)
         })
     }
 

@@ -287,6 +287,10 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
                 quote.0.as_bytes().as_slice()
             ])?;
         }
+        for (dispute, at_ms) in &rows.disputes {
+            let mut insert = connection.prepare_cached("INSERT INTO dispute (id, owner, at_ms) VALUES (?,?,?)")?;
+            insert.execute(params![dispute.0.as_bytes().as_slice(), payment.owner, at_ms])?;
+        }
         for (refund, at_ms) in &rows.refunds {
             let mut insert = connection.prepare_cached("INSERT INTO refund (id, owner, at_ms) VALUES (?,?,?)")?;
             insert.execute(params![refund.0.as_bytes().as_slice(), payment.owner, at_ms])?;

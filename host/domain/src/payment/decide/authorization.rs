@@ -6,6 +6,7 @@ use crate::commit::{Change, TimerKind};
 use crate::ids::{AttemptId, OperationId};
 use crate::money::Money;
 use crate::operation::{Decline, Fault, Kind, Operation, Outcome, Standing, State, Verdict};
+use crate::payment::dispute;
 use crate::payment::fact::Fact;
 use crate::payment::status::{AttemptStatus, IllegalEvent};
 use crate::payment::{LastError, Payment, UnknownSince};
@@ -539,6 +540,7 @@ fn conclude_standing(
     note(payment, id, Some(standing.reference), None);
     let status = payment.attempt(id).map(|attempt| attempt.status);
     let is_settled = matches!(status, Some(AttemptStatus::Captured | AttemptStatus::Authorized));
+    let disputes = standing.disputes;
     match standing.state {
         State::Captured
             if status == Some(AttemptStatus::Authorized) && payment.in_flight(Kind::Capture).next().is_none() =>
@@ -628,6 +630,12 @@ fn conclude_standing(
             if let Some(received) = standing.received.filter(|it| is_closed && !it.is_zero()) {
                 late_success(payment, change, operation, received)?;
             }
+        }
+    }
+    // Only what was taken can be disputed.
+    for news in &disputes {
+        if news.amount.fits_in(&payment.captured) {
+            dispute::hear(payment, change, (id, &operation.channel), news)?;
         }
     }
     Ok(Next::Rest)

@@ -2,9 +2,10 @@
 //! refused. A new status or fact changes that file, and somebody looks at it.
 
 use super::{AttemptStatus, FollowUpStatus, PaymentStatus};
-use crate::ids::{AttemptId, Name, OperationId};
+use crate::ids::{AttemptId, DisputeId, Name, OperationId};
 use crate::money::{Asset, Money};
 use crate::operation::Kind;
+use crate::payment::dispute::DisputeState;
 use crate::payment::fact::Fact;
 use std::fmt::Write;
 use uuid::Uuid;
@@ -69,6 +70,36 @@ fn facts() -> Vec<(&'static str, Fact)> {
                 gross: amount.clone(),
                 fee: amount.clone(),
                 is_refund: false,
+                batch: String::new(),
+            },
+        ),
+        (
+            "dispute opened",
+            Fact::DisputeOpened {
+                dispute: DisputeId(Uuid::nil()),
+                channel: channel.clone(),
+                amount: amount.clone(),
+                reason: String::new(),
+                state: DisputeState::NeedsResponse,
+                due_ms: None,
+            },
+        ),
+        (
+            "dispute moved",
+            Fact::DisputeMoved {
+                dispute: DisputeId(Uuid::nil()),
+                state: DisputeState::Won,
+                due_ms: None,
+            },
+        ),
+        (
+            "dispute settled",
+            Fact::DisputeSettled {
+                dispute: DisputeId(Uuid::nil()),
+                channel: channel.clone(),
+                gross: amount.clone(),
+                fee: amount.clone(),
+                is_return: false,
                 batch: String::new(),
             },
         ),
