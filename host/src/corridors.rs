@@ -120,12 +120,21 @@ impl Corridor {
         &self.schema
     }
 
-    /// Checks a payout's beneficiary, purpose and amount; every error at once.
-    pub fn check(&self, beneficiary: &Value, purpose: Option<&str>, amount: &Money) -> Vec<FieldError> {
+    /// Checks a beneficiary that is stored: what a payout brings besides is not asked for yet. Pointers begin at it.
+    pub fn check_beneficiary(&self, beneficiary: &Value) -> Vec<FieldError> {
         let mut instance = json!({ "beneficiary": beneficiary });
-        if let (Some(purpose), Some(fields)) = (purpose, instance.as_object_mut()) {
-            fields.insert("purpose".into(), purpose.into());
+        let first = self.rules.purpose.as_ref().and_then(|codes| codes.first());
+        if let (Some(purpose), Some(fields)) = (first, instance.as_object_mut()) {
+            fields.insert("purpose".into(), json!(purpose));
         }
+        let mut errors = self.errors_of(&instance);
+        for error in &mut errors {
+            error.pointer = error.pointer.replacen("/beneficiary", "", 1);
+        }
+        errors
+    }
+
+    fn errors_of(&self, instance: &Value) -> Vec<FieldError> {
         // Masked: what stands in an account field is written into no error.
         let told = |error: jsonschema::ValidationError<'_>| {
             let pointer = error.instance_path().to_string();
@@ -135,7 +144,16 @@ impl Corridor {
                 format!("corridor {}: {}", self.rules.id, error.masked()),
             )
         };
-        let mut errors: Vec<FieldError> = self.validator.iter_errors(&instance).map(told).collect();
+        self.validator.iter_errors(instance).map(told).collect()
+    }
+
+    /// Checks a payout's beneficiary, purpose and amount; every error at once.
+    pub fn check(&self, beneficiary: &Value, purpose: Option<&str>, amount: &Money) -> Vec<FieldError> {
+        let mut instance = json!({ "beneficiary": beneficiary });
+        if let (Some(purpose), Some(fields)) = (purpose, instance.as_object_mut()) {
+            fields.insert("purpose".into(), purpose.into());
+        }
+        let mut errors = self.errors_of(&instance);
         let (min, max) = (self.rules.min, self.rules.max.unwrap_or(i128::MAX));
         if !(min..=max).contains(&amount.minor()) {
             let how = format!("corridor {} takes from {min} to {max} minor units", self.rules.id);

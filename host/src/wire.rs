@@ -11,7 +11,7 @@ mod statement;
 pub use balance::BalancesView;
 pub use dispute::DisputeView;
 pub use event::EventView;
-pub use payout::PayoutView;
+pub use payout::{PayoutView, StoredBeneficiaryView};
 pub use quote::QuoteView;
 pub use statement::{Holder, PostingView, StatementView, camt_053, csv};
 

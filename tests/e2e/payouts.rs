@@ -212,3 +212,70 @@ fn corridors_show_what_they_check() {
     assert!(schema.is_valid(&json!({ "beneficiary": body["beneficiary"] })));
     assert!(!schema.is_valid(&json!({ "beneficiary": {} })));
 }
+
+#[test]
+fn a_stored_beneficiary_is_named_by_its_id() {
+    let world = with_money(20_000);
+    let mut who = to_hong_kong(1)["beneficiary"].clone();
+    who["currency"] = json!("HKD");
+    let stored = world.post("/v1/beneficiaries", &who).unwrap();
+    assert_eq!(
+        (stored.status, stored.text_at("/account")),
+        (200, "…9001"),
+        "{}",
+        stored.text
+    );
+    let id = stored.text_at("/id").to_owned();
+    let body = json!({ "amount": 20_000, "currency": "HKD", "beneficiary": id, "reference": "invoice 1" });
+    let paid = world.post("/v1/payouts", &body).unwrap();
+    await_payout(&world, paid.text_at("/id"), "paid");
+    assert_eq!(paid.text_at("/beneficiary/name"), "Kowloon Lamps Ltd");
+    // What is wrong with one is said before it is stored.
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut wrong = who.clone();
+        change(&mut wrong);
+        let reply = world.post("/v1/beneficiaries", &wrong).unwrap();
+        assert_eq!(reply.status, 422, "{}", reply.text);
+        assert!(!reply.text.contains("123456789001"), "{}", reply.text);
+        reply.text_at("/errors/0/pointer").to_owned()
+    };
+    assert_eq!(
+        refused(&|it| it["account"]["bank_code"] = json!("x")),
+        "/account/bank_code"
+    );
+    assert_eq!(refused(&|it| it["currency"] = json!("XXY")), "/currency");
+    assert_eq!(refused(&|it| it["name"] = json!("")), "/name");
+    assert_eq!(refused(&|it| it["colour"] = json!("red")), "/colour");
+    assert_eq!(
+        refused(&|it| it["account"] = json!({ "iban": "DE89370400440532013001" })),
+        "/account/iban"
+    );
+    // Another merchant's is none, and one that was removed is gone.
+    let key = world.new_key("other").unwrap();
+    let bearer = format!("Bearer {key}");
+    let path = format!("/v1/beneficiaries/{id}");
+    let theirs = portolan_tests::call(world.api, "GET", &path, &[("authorization", &bearer)], None).unwrap();
+    assert_eq!(theirs.status, 404);
+    assert_eq!(
+        world.get("/v1/beneficiaries").unwrap().body["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        world.post(&format!("{path}/remove"), &json!({})).unwrap().body["removed"],
+        true
+    );
+    assert_eq!(world.get(&path).unwrap().status, 404);
+    let gone = world.post("/v1/payouts", &body).unwrap();
+    assert_eq!(
+        (gone.status, gone.text_at("/errors/0/pointer")),
+        (422, "/beneficiary"),
+        "{}",
+        gone.text
+    );
+    let shown = world.get(&format!("/v1/payouts/{}", paid.text_at("/id"))).unwrap();
+    assert_eq!(shown.text_at("/beneficiary/name"), "Kowloon Lamps Ltd");
+    world.assert_books().unwrap();
+}

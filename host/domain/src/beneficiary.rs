@@ -2,6 +2,7 @@
 //! everywhere (IBAN by ISO 13616, BIC by ISO 9362, addresses on chains); what one country wants besides is data, and
 //! the API's.
 
+use crate::ids::{BeneficiaryId, MerchantId, Mode};
 use crate::payment::request::{FieldError, check_text};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +77,23 @@ pub struct Beneficiary {
     pub postcode: Option<String>,
     /// Where the money goes.
     pub account: PayoutAccount,
+}
+
+/// A beneficiary whom a merchant has stored: a payout may name it instead.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredBeneficiary {
+    /// Its id.
+    pub id: BeneficiaryId,
+    /// Whose.
+    pub merchant: MerchantId,
+    /// Test or live.
+    pub mode: Mode,
+    /// When it was stored.
+    pub created_ms: u64,
+    /// In which currency the account is paid.
+    pub currency: String,
+    /// Who, and where.
+    pub beneficiary: Beneficiary,
 }
 
 /// Where the money goes.

@@ -61,6 +61,8 @@ ids! {
     PayoutId = "po";
     /// A payer's bank wants money back.
     DisputeId = "dp";
+    /// Somebody whom a merchant pays again and again.
+    BeneficiaryId = "ben";
 }
 
 /// How many of an operation's last bytes are its own; the others are its payment's.

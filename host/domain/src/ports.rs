@@ -1,10 +1,11 @@
 //! The ports: what the engine needs of the world, each shaped by the caller's sentence, each with a real second
 //! implementation in the tree.
 
+use crate::beneficiary::StoredBeneficiary;
 use crate::channel::{Capability, ChannelFacts};
 use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use crate::exchange::{Answer, Request, Word};
-use crate::ids::{ChannelId, DisputeId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
+use crate::ids::{BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
 use crate::ledger::{Balances, Entry};
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
 use crate::payment::fact::Event;
@@ -142,6 +143,12 @@ pub trait Store: Send + Sync {
     fn method(&self, id: MethodId) -> Result<Option<Method>, ReadError>;
     /// Stores a payment method.
     async fn put_method(&self, method: Method) -> Result<(), CommitError>;
+    /// The stored beneficiary.
+    fn beneficiary(&self, id: BeneficiaryId) -> Result<Option<StoredBeneficiary>, ReadError>;
+    /// Stores a beneficiary.
+    async fn put_beneficiary(&self, beneficiary: StoredBeneficiary) -> Result<(), CommitError>;
+    /// Forgets a beneficiary; `false`: there is none.
+    async fn remove_beneficiary(&self, id: BeneficiaryId) -> Result<bool, CommitError>;
     /// The quote of that id.
     fn quote(&self, id: QuoteId) -> Result<Option<Quote>, ReadError>;
     /// Stores a quote.
@@ -214,6 +221,8 @@ pub trait Library: Send + Sync {
     fn refunds(&self, page: &Page<crate::ids::RefundId>) -> Result<Vec<(Versioned, OperationId)>, ReadError>;
     /// A merchant's disputes, newest first, as the payments that hold them.
     fn disputes(&self, page: &Page<DisputeId>) -> Result<Vec<(Versioned, DisputeId)>, ReadError>;
+    /// A merchant's stored beneficiaries, newest first.
+    fn beneficiaries(&self, page: &Page<BeneficiaryId>) -> Result<Vec<StoredBeneficiary>, ReadError>;
     /// The payment of a refund.
     fn refund(&self, id: crate::ids::RefundId) -> Result<Option<Versioned>, ReadError>;
     /// A payment's operations with their exchanges.

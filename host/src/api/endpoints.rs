@@ -2,10 +2,10 @@
 //! The router and the OpenAPI document are both made from it, so they cannot differ.
 
 use super::Api;
-use super::v1::{books, lists, methods, payments, payouts, quotes, refunds};
+use super::v1::{beneficiaries, books, lists, methods, payments, payouts, quotes, refunds};
 use crate::wire::{
     BalancesView, DisputeView, EventView, ListView, MethodView, PaymentView, PayoutView, PostingView, QuoteView,
-    RefundView, StatementView,
+    RefundView, StatementView, StoredBeneficiaryView,
 };
 use axum::routing::{MethodRouter, get, post};
 use schemars::{Schema, SchemaGenerator};
@@ -200,6 +200,48 @@ fn across_borders() -> Vec<Endpoint> {
             shows::<PayoutView<'_>>,
             post(payouts::create),
         ),
+        Endpoint {
+            is_idempotent: false,
+            ..writes(
+                (
+                    "/v1/beneficiaries",
+                    "payouts:write",
+                    "Store whom payouts go to, checked by the corridor's rules",
+                ),
+                create_beneficiary(),
+                shows::<StoredBeneficiaryView<'_>>,
+                post(beneficiaries::create),
+            )
+        },
+        reads(
+            (
+                "/v1/beneficiaries",
+                "payouts:read",
+                "List stored beneficiaries, the newest first",
+            ),
+            LIST,
+            shows::<ListView<StoredBeneficiaryView<'_>>>,
+            get(beneficiaries::list),
+        ),
+        reads(
+            ("/v1/beneficiaries/{id}", "payouts:read", "Show a stored beneficiary"),
+            &[],
+            shows::<StoredBeneficiaryView<'_>>,
+            get(beneficiaries::show),
+        ),
+        Endpoint {
+            method: "post",
+            ..reads(
+                (
+                    "/v1/beneficiaries/{id}/remove",
+                    "payouts:write",
+                    "Forget a stored beneficiary",
+                ),
+                &[],
+                shows::<StoredBeneficiaryView<'_>>,
+                post(beneficiaries::remove),
+            )
+        },
         reads(
             ("/v1/payouts", "payouts:read", "List payouts, the newest first"),
             LIST,
@@ -378,9 +420,20 @@ fn create_quote() -> Value {
     )
 }
 
-fn create_payout() -> Value {
+fn create_beneficiary() -> Value {
+    let mut body = beneficiary();
+    if let Some(fields) = body.pointer_mut("/properties").and_then(Value::as_object_mut) {
+        fields.insert("currency".into(), json!({ "type": "string" }));
+    }
+    if let Some(required) = body.pointer_mut("/required").and_then(Value::as_array_mut) {
+        required.push("currency".into());
+    }
+    body
+}
+
+fn beneficiary() -> Value {
     let text = json!({ "type": "string", "maxLength": 70 });
-    let beneficiary = required(
+    required(
         &["type", "name", "country", "account"],
         json!({
             "type": { "enum": ["person", "company"] },
@@ -392,7 +445,12 @@ fn create_payout() -> Value {
                 "description": "iban; or network and address; or what the corridor's requirements name",
             },
         }),
-    );
+    )
+}
+
+fn create_payout() -> Value {
+    let stored = json!({ "type": "string", "pattern": "^ben_[0-9a-f]{32}$", "description": "A stored one" });
+    let beneficiary = json!({ "anyOf": [beneficiary(), stored] });
     required(
         &["amount", "currency", "beneficiary"],
         json!({

@@ -157,6 +157,13 @@ impl Fields {
             .push(FieldError::new(pointer, "wrong_type", format!("must be {expected}")));
     }
 
+    /// Whether the field is a text; it is read afterwards.
+    pub fn is_text(&self, name: &str) -> bool {
+        self.map
+            .iter()
+            .any(|(known, value)| known == name && matches!(value, Value::Text(_)))
+    }
+
     /// A text.
     pub fn text(&mut self, name: &str) -> Option<String> {
         match self.take(name)? {

@@ -2,8 +2,8 @@
 
 use super::quote::AmountView;
 use super::{AttemptView, ErrorView, Minor, seconds, text};
-use portolan_domain::beneficiary::PartyKind;
-use portolan_domain::ids::{Mode, PayoutId};
+use portolan_domain::beneficiary::{Beneficiary, PartyKind, StoredBeneficiary};
+use portolan_domain::ids::{BeneficiaryId, Mode, PayoutId};
 use portolan_domain::payment::status::PaymentStatus;
 use portolan_domain::payment::{Payment, Payout};
 use schemars::JsonSchema;
@@ -63,6 +63,62 @@ struct BeneficiaryView<'a> {
     account: String,
 }
 
+/// A stored beneficiary. Its account is masked.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "StoredBeneficiary")]
+pub struct StoredBeneficiaryView<'a> {
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String", regex(pattern = "^ben_[0-9a-f]{32}$"))]
+    id: BeneficiaryId,
+    object: &'static str,
+    currency: &'a str,
+    #[serde(flatten)]
+    who: BeneficiaryView<'a>,
+    livemode: bool,
+    created: u64,
+    /// Whether it was removed by this call.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    removed: bool,
+}
+
+impl<'a> StoredBeneficiaryView<'a> {
+    /// The beneficiary as its merchant sees it.
+    pub fn of(stored: &'a StoredBeneficiary) -> Self {
+        Self {
+            id: stored.id,
+            object: "beneficiary",
+            currency: &stored.currency,
+            who: BeneficiaryView::of(&stored.beneficiary, &stored.currency),
+            livemode: stored.mode == Mode::Live,
+            created: seconds(stored.created_ms),
+            removed: false,
+        }
+    }
+
+    /// The same, gone.
+    pub fn removed(stored: &'a StoredBeneficiary) -> Self {
+        Self {
+            removed: true,
+            ..Self::of(stored)
+        }
+    }
+}
+
+impl<'a> BeneficiaryView<'a> {
+    fn of(beneficiary: &'a Beneficiary, currency: &str) -> Self {
+        Self {
+            kind: match beneficiary.kind {
+                PartyKind::Person => "person",
+                PartyKind::Company => "company",
+            },
+            name: &beneficiary.name,
+            country: &beneficiary.country,
+            rail: beneficiary.account.word(currency),
+            account: beneficiary.account.masked(),
+        }
+    }
+}
+
 impl<'a> PayoutView<'a> {
     /// The payout as its merchant sees it; `None` for a payment that comes in.
     pub fn of(payment: &'a Payment) -> Option<Self> {
@@ -75,16 +131,7 @@ impl<'a> PayoutView<'a> {
             status: status(payment, payout),
             amount: Minor(payment.amount.minor()),
             currency: payment.amount.asset().code(),
-            beneficiary: BeneficiaryView {
-                kind: match terms.beneficiary.kind {
-                    PartyKind::Person => "person",
-                    PartyKind::Company => "company",
-                },
-                name: &terms.beneficiary.name,
-                country: &terms.beneficiary.country,
-                rail: terms.beneficiary.account.word(payment.amount.asset().code()),
-                account: terms.beneficiary.account.masked(),
-            },
+            beneficiary: BeneficiaryView::of(&terms.beneficiary, payment.amount.asset().code()),
             purpose: terms.purpose.as_deref(),
             reference: &terms.remittance,
             charge_bearer: terms.bearer.as_str(),

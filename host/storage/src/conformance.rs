@@ -8,10 +8,13 @@
 )]
 
 use crate::{MemoryStore, SqliteConfig, SqliteStore};
+use portolan_domain::beneficiary::{Beneficiary, PartyKind, PayoutAccount, StoredBeneficiary};
 use portolan_domain::commit::{
     Act, Change, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, TimerKind,
 };
-use portolan_domain::ids::{AttemptId, EventId, MerchantId, Mode, Name, OperationId, PaymentId, QuoteId, RefundId};
+use portolan_domain::ids::{
+    AttemptId, BeneficiaryId, EventId, MerchantId, Mode, Name, OperationId, PaymentId, QuoteId, RefundId,
+};
 use portolan_domain::ledger::rules::Movement;
 use portolan_domain::ledger::{Account, Entry};
 use portolan_domain::money::{Asset, Money};
@@ -345,6 +348,52 @@ fn a_batch_lies_at_the_bank_once() {
         assert_eq!(write(banked.clone()).await, Err(CommitError::SeenBefore));
         assert_eq!(store.batch("b2", 10).unwrap(), [banked]);
         assert_eq!(store.in_transit(10).unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn beneficiaries_are_kept_until_they_are_removed() {
+    each_store(|store| async move {
+        let stored = |n: u128, merchant: &str| StoredBeneficiary {
+            id: BeneficiaryId(Uuid::from_u128(n)),
+            merchant: Name::parse(merchant).unwrap(),
+            mode: Mode::Test,
+            created_ms: 10,
+            currency: "EUR".into(),
+            beneficiary: Beneficiary {
+                kind: PartyKind::Person,
+                name: "Ada Lovelace".into(),
+                country: "DE".into(),
+                lines: vec![],
+                city: None,
+                postcode: None,
+                account: PayoutAccount::Iban("DE89370400440532013000".into()),
+            },
+        };
+        for (n, merchant) in [(1, "shop"), (2, "other"), (3, "shop")] {
+            store.put_beneficiary(stored(n, merchant)).await.unwrap();
+        }
+        let page = Page {
+            merchant: shop(),
+            mode: Mode::Test,
+            limit: 10,
+            after: None,
+            before: None,
+            created_gte_ms: None,
+        };
+        assert_eq!(
+            store.beneficiaries(&page).unwrap(),
+            [stored(3, "shop"), stored(1, "shop")]
+        );
+        assert_eq!(
+            store.beneficiary(BeneficiaryId(Uuid::from_u128(2))).unwrap(),
+            Some(stored(2, "other"))
+        );
+        let third = BeneficiaryId(Uuid::from_u128(3));
+        assert!(store.remove_beneficiary(third).await.unwrap());
+        assert!(!store.remove_beneficiary(third).await.unwrap());
+        assert_eq!(store.beneficiary(third).unwrap(), None);
+        assert_eq!(store.beneficiaries(&page).unwrap(), [stored(1, "shop")]);
     });
 }
 

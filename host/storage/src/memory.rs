@@ -3,9 +3,11 @@
 
 use crate::chain;
 use async_trait::async_trait;
+use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, Timer, Versioned, in_flight};
 use portolan_domain::ids::{
-    ChannelId, DisputeId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId, RefundId, TaskId,
+    BeneficiaryId, ChannelId, DisputeId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId,
+    RefundId, TaskId,
 };
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::operation::{Kind, Progress};
@@ -39,6 +41,7 @@ struct State {
     news: Vec<(u64, News)>,
     last_news: u64,
     disputes: Vec<(DisputeId, u64)>,
+    beneficiaries: Vec<StoredBeneficiary>,
     batch_lines: Vec<BatchLine>,
     breaks: Vec<(u64, OpenBreak)>,
     last_break: u64,
@@ -270,6 +273,20 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn beneficiary(&self, id: BeneficiaryId) -> Result<Option<StoredBeneficiary>, ReadError> {
+        Ok(self.state().beneficiaries.iter().find(|it| it.id == id).cloned())
+    }
+
+    async fn put_beneficiary(&self, beneficiary: StoredBeneficiary) -> Result<(), CommitError> {
+        self.state().beneficiaries.push(beneficiary);
+        Ok(())
+    }
+
+    async fn remove_beneficiary(&self, id: BeneficiaryId) -> Result<bool, CommitError> {
+        let removed = self.state().beneficiaries.extract_if(.., |it| it.id == id).count();
+        Ok(removed > 0)
+    }
+
     fn quote(&self, id: QuoteId) -> Result<Option<Quote>, ReadError> {
         Ok(self.state().quotes.get(&id).cloned())
     }
@@ -486,6 +503,26 @@ impl Library for MemoryStore {
         let found = state.listed(all, wanted, |id| id.0);
         let with_payment = |(payment, id)| (payment, DisputeId(id));
         Ok(found.into_iter().map(with_payment).collect())
+    }
+
+    fn beneficiaries(&self, wanted: &Page<BeneficiaryId>) -> Result<Vec<StoredBeneficiary>, ReadError> {
+        let state = self.state();
+        let theirs = |it: &&StoredBeneficiary| {
+            let is_since = wanted.created_gte_ms.is_none_or(|since| it.created_ms >= since);
+            is_since && it.merchant == wanted.merchant && it.mode == wanted.mode
+        };
+        let all: Vec<&StoredBeneficiary> = state.beneficiaries.iter().filter(theirs).collect();
+        let place = |id: Option<BeneficiaryId>| id.and_then(|id| all.iter().position(|it| it.id == id));
+        let (older_than, newer_than) = (place(wanted.after), place(wanted.before));
+        let from = newer_than.map_or(0, |at| at + 1);
+        let until = older_than.unwrap_or(all.len());
+        let mut shown: Vec<StoredBeneficiary> = all.into_iter().take(until).skip(from).cloned().collect();
+        if newer_than.is_some() && older_than.is_none() {
+            shown.truncate(wanted.limit);
+        }
+        shown.reverse();
+        shown.truncate(wanted.limit);
+        Ok(shown)
     }
 
     fn refund(&self, id: RefundId) -> Result<Option<Versioned>, ReadError> {

@@ -1,8 +1,11 @@
 //! Row shapes: what a commit becomes before it reaches the writer. Serialising and sealing happen here, on the caller's
 //! thread, so that the one writer only writes.
 
+use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, in_flight};
-use portolan_domain::ids::{ChannelId, DisputeId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId};
+use portolan_domain::ids::{
+    BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId,
+};
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::money::Money;
 use portolan_domain::operation::{CardFacts, Kind, Operation, Progress};
@@ -466,4 +469,36 @@ pub(crate) fn read_batch_line(
         at_ms: 0,
         bank: bank.map(named).transpose()?,
     })
+}
+
+fn beneficiary_place(id: BeneficiaryId) -> Vec<u8> {
+    [b"beneficiary".as_slice(), id.0.as_bytes()].concat()
+}
+
+/// A stored beneficiary as it is stored.
+pub(crate) struct BeneficiaryRow {
+    pub id: BeneficiaryId,
+    pub owner: String,
+    pub at_ms: u64,
+    pub data_key: Vec<u8>,
+    pub sealed: Vec<u8>,
+}
+
+pub(crate) fn beneficiary_row(it: &StoredBeneficiary, sealer: &dyn Sealer) -> Result<BeneficiaryRow, RowError> {
+    let data_key = sealer.new_data_key()?;
+    Ok(BeneficiaryRow {
+        id: it.id,
+        owner: owner(it.mode, &it.merchant),
+        at_ms: it.created_ms,
+        sealed: seal(sealer, &data_key, &beneficiary_place(it.id), it)?,
+        data_key,
+    })
+}
+
+pub(crate) fn read_beneficiary(
+    sealer: &dyn Sealer,
+    id: BeneficiaryId,
+    (key, sealed): (&[u8], &[u8]),
+) -> Result<StoredBeneficiary, RowError> {
+    open(sealer, key, &beneficiary_place(id), sealed)
 }

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0005_breaks.sql"),
     include_str!("../migrations/sqlite/0006_batches.sql"),
     include_str!("../migrations/sqlite/0007_disputes.sql"),
+    include_str!("../migrations/sqlite/0008_beneficiaries.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

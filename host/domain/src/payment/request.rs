@@ -340,7 +340,7 @@ pub fn validate_payout(
     check_text("/purpose", terms.purpose.as_deref(), 35, &mut errors);
     check_metadata(&metadata, &mut errors);
     if let Some(amount) = &amount {
-        check_chain(&terms.beneficiary.account, amount, &mut errors);
+        check_chain(&terms.beneficiary.account, amount.asset(), "/beneficiary", &mut errors);
     }
     match amount {
         Some(amount) if errors.is_empty() => Ok(ValidPayment {
@@ -370,13 +370,13 @@ pub fn validate_payout(
 }
 
 /// A token lives on one chain: its code says which, and an address on another would lose it.
-fn check_chain(account: &PayoutAccount, amount: &Money, errors: &mut Vec<FieldError>) {
-    let code = amount.asset().code();
+pub fn check_chain(account: &PayoutAccount, asset: &Asset, at: &str, errors: &mut Vec<FieldError>) {
+    let code = asset.code();
     if let (PayoutAccount::Chain(network, _), Some((_, of_token))) = (account, code.split_once(':'))
         && network != of_token
     {
         let how = format!("{code} is on {of_token}; an address on {network} cannot receive it");
-        errors.push(FieldError::new("/beneficiary/account/network", "other_chain", how));
+        errors.push(FieldError::new(format!("{at}/account/network"), "other_chain", how));
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::providers::Providers;
 use async_trait::async_trait;
+use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use portolan_domain::exchange::{Request, Word};
-use portolan_domain::ids::{ChannelId, MethodId, OperationId, PaymentId, QuoteId, TaskId};
+use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, OperationId, PaymentId, QuoteId, TaskId};
 use portolan_domain::operation::Fault;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
@@ -117,6 +118,15 @@ impl Store for CrashStore {
     }
     async fn put_method(&self, method: Method) -> Result<(), CommitError> {
         self.inner.put_method(method).await
+    }
+    fn beneficiary(&self, id: BeneficiaryId) -> Result<Option<StoredBeneficiary>, ReadError> {
+        self.inner.beneficiary(id)
+    }
+    async fn put_beneficiary(&self, beneficiary: StoredBeneficiary) -> Result<(), CommitError> {
+        self.inner.put_beneficiary(beneficiary).await
+    }
+    async fn remove_beneficiary(&self, id: BeneficiaryId) -> Result<bool, CommitError> {
+        self.inner.remove_beneficiary(id).await
     }
     fn quote(&self, id: QuoteId) -> Result<Option<Quote>, ReadError> {
         self.inner.quote(id)

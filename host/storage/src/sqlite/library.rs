@@ -4,8 +4,9 @@ use super::SqliteStore;
 use super::reader::{Journal, PAYMENT, Result, balance, batch_lines, first_id_at, id, journal_of};
 use crate::chain;
 use crate::rows::{self, Body, OPERATORS, RowError, mode_number, owner, payouts_of};
+use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Journaled, Versioned};
-use portolan_domain::ids::{DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
+use portolan_domain::ids::{BeneficiaryId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
 use portolan_domain::ports::{History, Library, Page, ReadError};
@@ -275,6 +276,16 @@ impl Library for SqliteStore {
                 disputes.extend(payment.map(|found| (found.versioned, dispute)));
             }
             Ok(disputes)
+        })
+    }
+
+    fn beneficiaries(&self, page: &Page<BeneficiaryId>) -> Result<Vec<StoredBeneficiary>, ReadError> {
+        self.read(|connection| {
+            let mut all = vec![];
+            for id in listed(connection, "beneficiary", page, |id| id.0)? {
+                all.extend(self.stored_beneficiary(connection, BeneficiaryId(id))?);
+            }
+            Ok(all)
         })
     }
 

@@ -2,8 +2,9 @@
 
 use super::SqliteStore;
 use crate::rows::{self, Body, RowError, open, payment_place};
+use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Journaled, Versioned};
-use portolan_domain::ids::PaymentId;
+use portolan_domain::ids::{BeneficiaryId, PaymentId};
 use portolan_domain::ledger::Balance;
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::ReadError;
@@ -118,6 +119,18 @@ impl SqliteStore {
                 .map(|seq| i64::from_be_bytes(*seq))
                 .collect(),
         })
+    }
+
+    pub(super) fn stored_beneficiary(
+        &self,
+        connection: &Connection,
+        id: BeneficiaryId,
+    ) -> Result<Option<StoredBeneficiary>> {
+        let mut select = connection.prepare_cached("SELECT data_key, sealed FROM beneficiary WHERE id = ?")?;
+        let mut rows = select.query([id.0.as_bytes().as_slice()])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let (key, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        Ok(Some(rows::read_beneficiary(&*self.sealer, id, (&key, &sealed))?))
     }
 
     pub(super) fn find(&self, connection: &Connection, payment: PaymentId) -> Result<Option<Found>> {

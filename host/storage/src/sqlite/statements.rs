@@ -2,9 +2,11 @@
 //! wrote (the chain's end, balances). Guards come first: a refused unit has written nothing.
 
 use crate::chain;
-use crate::rows::{BatchLineRow, BreakRow, ClaimRow, JournalRow, PaymentRow, QuoteRow, Rows, mode_number};
+use crate::rows::{
+    BatchLineRow, BeneficiaryRow, BreakRow, ClaimRow, JournalRow, PaymentRow, QuoteRow, Rows, mode_number,
+};
 use portolan_domain::commit::{News, Seen};
-use portolan_domain::ids::{Mode, QuoteId};
+use portolan_domain::ids::{BeneficiaryId, Mode, QuoteId};
 use portolan_domain::ledger::{Account, Balance, Balances};
 use portolan_domain::money::Asset;
 use portolan_domain::ports::{ApiKey, CommitError, Method, NEWS_MAX, Older};
@@ -348,6 +350,23 @@ pub(super) fn quote(connection: &Connection, row: &QuoteRow) -> rusqlite::Result
         row.data_key,
         row.sealed
     ])
+}
+
+pub(super) fn beneficiary(connection: &Connection, row: &BeneficiaryRow) -> rusqlite::Result<usize> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO beneficiary (id, owner, at_ms, data_key, sealed) VALUES (?,?,?,?,?)")?;
+    insert.execute(params![
+        row.id.0.as_bytes().as_slice(),
+        row.owner,
+        row.at_ms,
+        row.data_key,
+        row.sealed
+    ])
+}
+
+pub(super) fn remove_beneficiary(connection: &Connection, id: BeneficiaryId) -> rusqlite::Result<usize> {
+    let mut delete = connection.prepare_cached("DELETE FROM beneficiary WHERE id = ?")?;
+    delete.execute([id.0.as_bytes().as_slice()])
 }
 
 /// The next number of a name, from 1.

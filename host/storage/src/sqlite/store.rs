@@ -5,10 +5,11 @@ use super::reader::{Found, PAYMENT, Result, batch_lines, id, journal_of};
 use super::writer::Unit;
 use crate::rows::{self, RowError, answer_place, claim_hash, mode_from, open, operations_place, unpack_answer};
 use async_trait::async_trait;
+use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{
     Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, TimerKind, Versioned,
 };
-use portolan_domain::ids::{ChannelId, MethodId, Name, OperationId, PaymentId, QuoteId, TaskId};
+use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, Name, OperationId, PaymentId, QuoteId, TaskId};
 use portolan_domain::operation::{Progress, Subject};
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::quote::Quote;
@@ -231,6 +232,20 @@ impl Store for SqliteStore {
         self.writer.write(unit).await?;
         self.kept.methods.put(method.id, method);
         Ok(())
+    }
+
+    fn beneficiary(&self, id: BeneficiaryId) -> Result<Option<StoredBeneficiary>, ReadError> {
+        self.read(|connection| self.stored_beneficiary(connection, id))
+    }
+
+    async fn put_beneficiary(&self, beneficiary: StoredBeneficiary) -> Result<(), CommitError> {
+        let row = rows::beneficiary_row(&beneficiary, &*self.sealer)?;
+        self.writer.write(Unit::Beneficiary(Box::new(row))).await.map(drop)
+    }
+
+    async fn remove_beneficiary(&self, id: BeneficiaryId) -> Result<bool, CommitError> {
+        let removed = self.writer.write(Unit::RemoveBeneficiary(id)).await?;
+        Ok(removed > 0)
     }
 
     fn quote(&self, quote: QuoteId) -> Result<Option<Quote>, ReadError> {

@@ -4,8 +4,9 @@
 
 use super::SqliteConfig;
 use super::statements::{self, Books, UnitError};
-use crate::rows::{BreakRow, JournalRow, QuoteRow, Rows};
+use crate::rows::{BeneficiaryRow, BreakRow, JournalRow, QuoteRow, Rows};
 use portolan_domain::commit::News;
+use portolan_domain::ids::BeneficiaryId;
 use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
 use rusqlite::{Connection, ErrorCode};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -28,6 +29,8 @@ pub(crate) enum Unit {
     Commit(Box<Rows>),
     Method(Box<Method>, Vec<u8>, Vec<u8>),
     Quote(Box<QuoteRow>),
+    Beneficiary(Box<BeneficiaryRow>),
+    RemoveBeneficiary(BeneficiaryId),
     Count(String),
     Cursor(String, Vec<u8>),
     News(Box<News>),
@@ -211,6 +214,8 @@ impl Disk {
             // A price leads to nothing but new money.
             Unit::Quote(_) if is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
             Unit::Quote(row) => Ok(statements::quote(connection, row)?),
+            Unit::Beneficiary(row) => Ok(statements::beneficiary(connection, row)?),
+            Unit::RemoveBeneficiary(id) => Ok(statements::remove_beneficiary(connection, *id)?),
             Unit::Act(row) => Ok(statements::append(connection, &mut self.books, row)?).map(|()| 1),
             Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),
             Unit::Prune(older, limit) => Ok(statements::prune(connection, *older, *limit)?),
