@@ -455,7 +455,39 @@ pub struct RefundView<'a> {
     outcome: Option<&'static str>,
     reason: Option<&'a str>,
     failure_reason: Option<&'a str>,
+    /// What it costs the merchant in the currency that the payment was exchanged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gives_up: Option<GivesUpView<'a>>,
     created: u64,
+}
+
+/// What a refund of an exchanged payment costs the merchant.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "GivesUp")]
+struct GivesUpView<'a> {
+    amount: Minor,
+    currency: &'a str,
+    /// `original` or `current`.
+    rate: &'static str,
+    /// Who bears the difference between the two: `router` at the original rate, `merchant` at the current one.
+    difference_borne_by: &'static str,
+}
+
+impl<'a> GivesUpView<'a> {
+    fn of(refund: &'a FollowUp) -> Option<Self> {
+        let share = refund.share.as_ref()?;
+        let amount = refund.at_current.as_ref().unwrap_or(share);
+        let (rate, difference_borne_by) = match refund.at_current {
+            Some(_) => ("current", "merchant"),
+            None => ("original", "router"),
+        };
+        Some(Self {
+            amount: Minor(amount.minor()),
+            currency: amount.asset().code(),
+            rate,
+            difference_borne_by,
+        })
+    }
 }
 
 impl<'a> RefundView<'a> {
@@ -483,6 +515,7 @@ impl<'a> RefundView<'a> {
             outcome,
             reason: follow_up.reason.as_deref(),
             failure_reason: follow_up.failure.as_deref(),
+            gives_up: GivesUpView::of(follow_up),
             created: seconds(follow_up.created_ms),
         }
     }

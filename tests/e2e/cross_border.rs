@@ -421,3 +421,54 @@ fn refunds_go_at_the_original_rate_and_sum_to_the_last_unit() {
     assert_eq!(shown.body["amount_refunded"], 10_000);
     world.assert_books().unwrap();
 }
+
+#[test]
+fn at_the_current_rate_the_merchant_bears_the_difference() {
+    let world = world();
+    let paid = pay(&world, &eur_to_hkd(&world, 10_000), &json!({}));
+    let got = paid.body["settlement"]["amount"].as_i64().unwrap();
+    // One euro is dearer by three percent now.
+    world.move_market(0, 300).unwrap();
+    let id = paid.text_at("/id");
+    let refund = |cents: u64, rate: &str| {
+        let body = json!({ "payment": id, "amount": cents, "rate": rate });
+        world.post("/v1/refunds", &body).unwrap()
+    };
+    let position = account(&world, "fx:position", "HKD");
+    let current = refund(2_500, "current");
+    assert_eq!(current.text_at("/status"), "succeeded", "{}", current.text);
+    assert_eq!(
+        (
+            current.text_at("/gives_up/rate"),
+            current.text_at("/gives_up/difference_borne_by")
+        ),
+        ("current", "merchant")
+    );
+    let gave = current.body["gives_up"]["amount"].as_i64().unwrap();
+    assert!(gave > got / 4 + got / 200, "{gave} of {got}");
+    assert_eq!(balance(&world, "HKD").0, got - gave);
+    assert_eq!(account(&world, "fx:position", "HKD") - position, gave);
+    // What is left goes at the original rate, as if nothing had been at another.
+    let original = refund(7_500, "original");
+    assert_eq!(original.text_at("/gives_up/difference_borne_by"), "router");
+    assert_eq!(original.body["gives_up"]["amount"].as_i64().unwrap(), got - got / 4);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_rate_is_asked_for_where_there_is_one() {
+    let world = world();
+    let paid = pay(&world, &eur_to_hkd(&world, 10_000), &json!({}));
+    let other = world.pay("4242424242424242", 1_000).unwrap();
+    let refused = |payment: &Reply, amount: u64, rate: &str| {
+        let body = json!({ "payment": payment.text_at("/id"), "amount": amount, "rate": rate });
+        let reply = world.post("/v1/refunds", &body).unwrap();
+        assert_eq!(reply.status, 422, "{}", reply.text);
+        reply.text_at("/errors/0/pointer").to_owned()
+    };
+    assert_eq!(refused(&paid, 1_000, "best"), "/rate");
+    assert_eq!(refused(&other, 1_000, "current"), "/rate");
+    assert_eq!(refused(&paid, 10_001, "current"), "/amount");
+    assert_eq!(balance(&world, "EUR"), (0, 1_000, 0));
+    world.assert_books().unwrap();
+}

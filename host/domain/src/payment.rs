@@ -177,6 +177,12 @@ pub struct FollowUp {
     pub is_from_available: bool,
     /// What the books hold for it.
     pub hold: Option<Hold>,
+    /// What the merchant gives up for a refund at the current rate, in the asset that was got; `None`: the original rate.
+    #[serde(default)]
+    pub at_current: Option<Money>,
+    /// The share of what the merchant got that a refund counts for, whatever is given up.
+    #[serde(default)]
+    pub share: Option<Money>,
 }
 
 /// Why a payment failed, for the merchant.
@@ -217,6 +223,11 @@ impl Payment {
     /// The follow-up of that operation.
     pub fn follow_up(&self, id: OperationId) -> Option<&FollowUp> {
         self.follow_ups.iter().find(|follow_up| follow_up.operation == id)
+    }
+
+    /// What the merchant got in another asset, where it was exchanged.
+    pub fn exchanged(&self) -> Option<&Money> {
+        self.conversion.as_ref()?.given.as_ref()
     }
 
     /// The refund of that id.

@@ -267,6 +267,7 @@ impl Engine {
                 amount: None,
                 is_final: true,
                 reason: None,
+                at_current: None,
             };
             let (written, reversal) = match self.follow_up(written, ask, None).await {
                 Err(EngineError::Refused(refusal)) => {

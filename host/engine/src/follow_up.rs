@@ -10,9 +10,10 @@ use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, MerchantId, Mode, OperationId, PaymentId};
 use portolan_domain::money::Money;
-use portolan_domain::operation::{Input, KEYS, Kind, Operation, Target};
-use portolan_domain::payment::decide::{self, Refusal};
+use portolan_domain::operation::{Fixed, Input, Inquiry, KEYS, Kind, Operation, Target};
+use portolan_domain::payment::decide::{self, Begun, Refusal};
 use portolan_domain::payment::fact::Fact;
+use portolan_domain::payment::request::FieldError;
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus};
 use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::ports::CommitError;
@@ -65,6 +66,8 @@ pub struct RefundPayment {
     pub amount: Option<i128>,
     /// Why.
     pub reason: Option<String>,
+    /// Whether what was exchanged is given up at today's rate: the merchant bears the difference then, not the router.
+    pub at_current_rate: bool,
 }
 
 /// What is asked for, as far as the payment's last version allows it.
@@ -74,6 +77,7 @@ pub(crate) struct Ask {
     pub amount: Option<i128>,
     pub is_final: bool,
     pub reason: Option<String>,
+    pub at_current: Option<Money>,
 }
 
 impl Ask {
@@ -163,7 +167,12 @@ impl FollowUpIntent {
             // The payment changed since the request was made from it: start over on what it is now.
             return Err(CommitError::VersionConflict.into());
         }
-        decide::begin_follow_up(payment, change, operation, self.ask.is_final, self.ask.reason.clone())?;
+        let begun = Begun {
+            is_final: self.ask.is_final,
+            reason: self.ask.reason.clone(),
+            at_current: self.ask.at_current.clone(),
+        };
+        decide::begin_follow_up(payment, change, operation, begun)?;
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
         change
             .timers_set
@@ -185,6 +194,7 @@ impl Engine {
             amount: command.amount,
             is_final: command.is_final,
             reason: None,
+            at_current: None,
         };
         let (done, _) = self.follow_up(base, ask, Some(command.claim)).await?;
         Ok(self.answered(&done.payment))
@@ -205,6 +215,7 @@ impl Engine {
             amount: None,
             is_final: true,
             reason: command.reason,
+            at_current: None,
         };
         let (done, _) = self.follow_up(base, ask, Some(command.claim)).await?;
         Ok(self.answered(&done.payment))
@@ -217,17 +228,52 @@ impl Engine {
             Claimed::New(in_use) => in_use,
         };
         let base = self.owned(&command.merchant, command.mode, command.payment)?;
+        let (amount, at_current) = match command.at_current_rate {
+            true => self.price_of_refund(&base.payment, command.amount).await?,
+            false => (command.amount, None),
+        };
         let ask = Ask {
             kind: Kind::Refund,
-            amount: command.amount,
+            amount,
             is_final: false,
             reason: command.reason,
+            at_current,
         };
         let (done, refund) = self.follow_up(base, ask, Some(command.claim)).await?;
         Ok(Answered {
             answer: self.ports.render.refund(&done.payment, refund),
             is_replay: false,
         })
+    }
+
+    /// What a refund costs the merchant at today's rate, and of how much it is.
+    async fn price_of_refund(
+        &self,
+        payment: &Payment,
+        asked: Option<i128>,
+    ) -> Result<(Option<i128>, Option<Money>), EngineError> {
+        let Some(got) = payment.exchanged() else {
+            let how = "nothing was exchanged: there is one rate, leave it out";
+            let error = FieldError::new("/rate", "not_exchanged", how);
+            return Err(EngineError::Invalid(vec![error]));
+        };
+        let ask = Ask {
+            kind: Kind::Refund,
+            amount: asked,
+            is_final: false,
+            reason: None,
+            at_current: None,
+        };
+        let (_, amount) = ask.allowed(payment, self.ports.ambient.now_ms())?;
+        let inquiry = Inquiry {
+            sell: got.asset().clone(),
+            buy: amount.asset().clone(),
+            fixed: Fixed::Buy(amount.clone()),
+            lock_s: self.pricing.requote_lock_s,
+        };
+        let (terms, unavailable) = self.prices(&payment.merchant, payment.mode, &inquiry).await;
+        let best = terms.into_iter().next().ok_or(EngineError::NoPrice(unavailable))?;
+        Ok((Some(amount.minor()), Some(best.sold)))
     }
 
     async fn cancel_unsent(&self, base: Versioned, command: &CancelPayment) -> Result<Answered, EngineError> {

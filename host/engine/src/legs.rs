@@ -75,6 +75,7 @@ impl Engine {
             amount: None,
             is_final: true,
             reason: reason.map(str::to_owned),
+            at_current: None,
         };
         Ok(self.follow_up(base, ask, None).await?.0)
     }

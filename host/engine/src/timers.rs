@@ -91,6 +91,7 @@ impl Engine {
             amount: None,
             is_final: true,
             reason: Some(reason.to_owned()),
+            at_current: None,
         };
         let (written, _) = self.follow_up(base, ask, None).await?;
         if waits(&written.payment, timer) {

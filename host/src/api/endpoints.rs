@@ -270,6 +270,10 @@ fn on_the_rest() -> Vec<Endpoint> {
                 json!({
                     "payment": { "type": "string", "pattern": "^pay_[0-9a-f]{32}$" },
                     "amount": minor("All that is left if absent"), "reason": reason(),
+                    "rate": {
+                        "enum": ["original", "current"], "default": "original",
+                        "description": "Of what was exchanged; at the current rate the merchant bears the difference, at the original one the router",
+                    },
                 }),
             ),
             shows::<RefundView<'_>>,

@@ -833,7 +833,7 @@ fn refunds_are_listed_in_the_order_of_their_making() {
             let mut change = Change::new(&ambient);
             let mut refund = operation(&payment, attempt, part, Progress::Open).0.clone();
             (refund.kind, refund.amount) = (Kind::Refund, eur(10));
-            decide::begin_follow_up(&mut payment, &mut change, &refund, false, None).unwrap();
+            decide::begin_follow_up(&mut payment, &mut change, &refund, decide::Begun::default()).unwrap();
             let commit = change.into_commit(payment, version);
             store.commit(&commit).await.unwrap();
             payment = commit.payment.unwrap().0;

@@ -397,14 +397,25 @@ fn refuse_in_flight(payment: &Payment, kind: Kind) -> Result<(), Refusal> {
     }
 }
 
+/// What a follow-up's intent says besides its operation.
+#[derive(Clone, Debug, Default)]
+pub struct Begun {
+    /// A capture after which nothing more will be captured.
+    pub is_final: bool,
+    /// The merchant's reason.
+    pub reason: Option<String>,
+    /// What the merchant gives up for a refund at the current rate.
+    pub at_current: Option<Money>,
+}
+
 /// Writes the intent of a capture, cancel, refund or reversal.
 pub fn begin_follow_up(
     payment: &mut Payment,
     change: &mut Change,
     operation: &Operation,
-    is_final: bool,
-    reason: Option<String>,
+    begun: Begun,
 ) -> Result<(), Refusal> {
+    let Begun { is_final, reason, .. } = begun;
     payment.follow_ups.push(FollowUp {
         operation: operation.id,
         attempt: operation.attempt,
@@ -420,6 +431,8 @@ pub fn begin_follow_up(
         settled: None,
         is_from_available: false,
         hold: None,
+        at_current: begun.at_current,
+        share: None,
     });
     Ok(payment.record(
         change,

@@ -295,21 +295,30 @@ impl Payment {
             return;
         };
         let is_at_hand = self.is_exchanged() || self.is_at_hand();
-        let (movement, held) = match self.share_of_refund(amount) {
-            Some(share) => (Movement::give_up(&self.merchant), share),
+        let share = self.share_of_refund(amount);
+        let at_current = self.follow_up(operation).and_then(|it| it.at_current.clone());
+        let (movement, held) = match &share {
+            Some(share) => (
+                Movement::give_up(&self.merchant),
+                at_current.unwrap_or_else(|| share.clone()),
+            ),
             None => (self.refund_movement(&channel, is_at_hand), amount.clone()),
         };
         if is_at_hand {
             self.must_cover(change, &held);
         }
         let entry = self.entry(change, event, None, movement.hold(&held));
-        if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some()) {
+        // At the current rate more or less is given up; what is left for later refunds is counted at the original one.
+        if let (Some(conversion), Some(share)) = (&mut self.conversion, &share) {
             conversion.taken_back = conversion
                 .taken_back
-                .plus(&held)
+                .plus(share)
                 .unwrap_or_else(|_| conversion.taken_back.clone());
         }
         self.keep_hold(operation, (entry, held), is_at_hand);
+        if let Some(refund) = self.follow_up_mut(operation) {
+            refund.share = share;
+        }
     }
 
     /// The share of what the merchant got that belongs to one more refund; `None` where nothing was exchanged.
@@ -417,11 +426,15 @@ impl Payment {
         let Some(hold) = self.follow_up_mut(id).and_then(|it| it.hold.take()) else {
             return;
         };
+        let share = self.follow_up_mut(id).and_then(|it| it.share.take());
         self.entry(change, event, Some(hold.entry), movement.release(&hold.amount));
-        if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some()) {
+        // A payment from before shares were kept: what was held is what was counted.
+        let is_refund = self.follow_up(id).is_some_and(|it| it.kind == Kind::Refund);
+        let counted = share.unwrap_or(hold.amount);
+        if let Some(conversion) = self.conversion.as_mut().filter(|it| it.given.is_some() && is_refund) {
             conversion.taken_back = conversion
                 .taken_back
-                .minus(&hold.amount)
+                .minus(&counted)
                 .unwrap_or_else(|_| conversion.taken_back.clone());
         }
     }

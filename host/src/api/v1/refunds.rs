@@ -20,8 +20,18 @@ pub async fn create(
 ) -> Result<Response, Problem> {
     let (claim, mut fields) = payments::open(&api, &caller, &headers, body, "POST /v1/refunds").await?;
     let (payment, amount, reason) = (fields.text("payment"), fields.integer("amount"), fields.text("reason"));
+    let rate = parse_rate(fields.text("rate"));
     let payment = parse_payment(payment);
-    let checked = match (payment, check_reason(reason)) {
+    let reason = check_reason(reason);
+    let reason = match (rate, reason) {
+        (Ok(rate), Ok(reason)) => Ok((rate, reason)),
+        (Err(mut errors), Err(more)) => {
+            errors.extend(more);
+            Err(errors)
+        }
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+    };
+    let checked = match (payment, reason) {
         (Ok(payment), Ok(reason)) => Ok((payment, reason)),
         (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => Err(errors),
         (Err(mut errors), Err(more)) => {
@@ -29,7 +39,7 @@ pub async fn create(
             Err(errors)
         }
     };
-    let (payment, reason) = fields.finish(checked)?;
+    let (payment, (at_current_rate, reason)) = fields.finish(checked)?;
     let command = RefundPayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -37,6 +47,7 @@ pub async fn create(
         payment,
         amount,
         reason,
+        at_current_rate,
     };
     payments::run(
         &api,
@@ -44,6 +55,18 @@ pub async fn create(
         |engine| async move { engine.refund_payment(command).await },
     )
     .await
+}
+
+/// Whether what was exchanged is given up at today's rate.
+fn parse_rate(text: Option<String>) -> Result<bool, Vec<FieldError>> {
+    match text.as_deref() {
+        None | Some("original") => Ok(false),
+        Some("current") => Ok(true),
+        Some(_) => {
+            let how = "original (the router bears the difference) or current (the merchant does)";
+            Err(vec![FieldError::new("/rate", "invalid_value", how)])
+        }
+    }
 }
 
 fn parse_payment(text: Option<String>) -> Result<PaymentId, Vec<FieldError>> {
