@@ -95,7 +95,7 @@ impl App {
             render: Arc::new(Json),
             steps: Arc::new(StopAt::from_env()),
         };
-        let engine = Arc::new(Engine::new(ports, config.policy, config.pricing));
+        let engine = Arc::new(Engine::new(ports, config.policy, config.pricing.clone()));
         Ok(Self {
             config,
             engine,

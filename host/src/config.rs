@@ -125,6 +125,7 @@ impl Default for RawPolicy {
 struct RawPricing {
     markup_bps: u32,
     deadline_ms: u64,
+    exposure_max: BTreeMap<String, i64>,
 }
 
 impl Default for RawPricing {
@@ -132,6 +133,7 @@ impl Default for RawPricing {
         Self {
             markup_bps: 0,
             deadline_ms: 3_000,
+            exposure_max: BTreeMap::new(),
         }
     }
 }
@@ -309,6 +311,7 @@ impl Config {
             pricing: QuotePolicy {
                 markup_bps: raw.pricing.markup_bps,
                 deadline: Duration::from_millis(raw.pricing.deadline_ms),
+                exposure_max: exposure_max(raw.pricing.exposure_max)?,
                 ..QuotePolicy::default()
             },
             tokens,
@@ -324,6 +327,19 @@ impl Config {
             secrets,
         })
     }
+}
+
+/// `"EUR/HKD" = 5000000`: minor units of what is sold.
+fn exposure_max(raw: BTreeMap<String, i64>) -> Result<BTreeMap<(String, String), i128>, String> {
+    let pair = |(pair, most): (String, i64)| match pair.split_once('/') {
+        Some((sold, bought)) if most >= 0 && !sold.is_empty() && !bought.is_empty() => {
+            Ok(((sold.to_owned(), bought.to_owned()), i128::from(most)))
+        }
+        _ => Err(format!(
+            "pricing.exposure_max: {pair:?} = {most}: \"EUR/HKD\" = minor units of what is sold"
+        )),
+    };
+    raw.into_iter().map(pair).collect()
 }
 
 fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> Result<ChannelConfig, String> {

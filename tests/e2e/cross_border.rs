@@ -475,3 +475,42 @@ fn a_rate_is_asked_for_where_there_is_one() {
     assert_eq!(balance(&world, "EUR"), (0, 1_000, 0));
     world.assert_books().unwrap();
 }
+
+#[test]
+fn no_more_is_promised_for_a_pair_than_its_limit() {
+    let mut options = with_desks(&[&[]]);
+    options.more = "[pricing]\nexposure_max = { \"EUR/HKD\" = 15000 }\n".into();
+    let world = World::start(options).unwrap();
+    let (first, second) = (eur_to_hkd(&world, 10_000), eur_to_hkd(&world, 10_000));
+    // The payer has to act: the price is promised meanwhile.
+    let method = world.store_card("4000000000003220").unwrap();
+    let held = pay(&world, &first, &json!({ "payment_method": method }));
+    assert_eq!(held.text_at("/status"), "requires_action", "{}", held.text);
+    let refused = pay(&world, &second, &json!({}));
+    assert_eq!(
+        (refused.status, refused.text_at("/code")),
+        (409, "exposure_full"),
+        "{}",
+        refused.text
+    );
+    let body = json!({ "source": { "amount": 5_001, "currency": "EUR" }, "destination": { "currency": "HKD" } });
+    let priced = quote_of(&world, &body);
+    assert_eq!(
+        (priced.status, priced.text_at("/code")),
+        (409, "exposure_full"),
+        "{}",
+        priced.text
+    );
+    // Once it is given up, there is room again; once it is exchanged, too.
+    let path = format!("/v1/payments/{}/cancel", held.text_at("/id"));
+    let canceled = world.post(&path, &json!({})).unwrap();
+    assert_eq!(canceled.text_at("/status"), "canceled", "{}", canceled.text);
+    let paid = pay(&world, &second, &json!({}));
+    assert_eq!(paid.text_at("/settlement/status"), "succeeded", "{}", paid.text);
+    let third = eur_to_hkd(&world, 15_000);
+    assert_eq!(
+        pay(&world, &third, &json!({})).text_at("/settlement/status"),
+        "succeeded"
+    );
+    world.assert_books().unwrap();
+}

@@ -182,6 +182,8 @@ pub struct Commit {
     pub answer: Option<(ClaimName, StoredAnswer)>,
     /// A quote that this payment uses: refused if another has.
     pub quote: Option<QuoteId>,
+    /// The most, in minor units of what is sold, that may be promised for the payment's pair and not exchanged, with it.
+    pub exposure_max: Option<i128>,
     /// What must lie on an account of the merchant's, besides what is held there already.
     pub covers: Option<(Account, Money)>,
     /// A notification or a report's line that is dealt with by this commit, and so no longer news or a break.

@@ -7,6 +7,7 @@ use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, Stored
 use crate::exchange::{Answer, Request, Word};
 use crate::ids::{BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
 use crate::ledger::{Balances, Entry};
+use crate::money::Asset;
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
 use crate::payment::fact::Event;
 use crate::quote::Quote;
@@ -42,6 +43,9 @@ pub enum CommitError {
     /// The quote was used by another payment.
     #[error("the quote was used")]
     QuoteUsed,
+    /// Too much is promised for the pair and not exchanged.
+    #[error("too much is promised for this pair of currencies and not exchanged yet")]
+    ExposureFull,
     /// The account does not hold what the commit needs.
     #[error("the balance does not cover it")]
     Uncovered,
@@ -174,6 +178,8 @@ pub trait Store: Send + Sync {
     async fn close_break(&self, number: u64, act: Act) -> Result<bool, CommitError>;
     /// What channels settled in batches of that name, at most `limit` lines.
     fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError>;
+    /// What is promised for a pair and not exchanged, in minor units of what is sold.
+    fn exposure(&self, mode: Mode, sold: &Asset, bought: &Asset) -> Result<i128, ReadError>;
     /// Finds the operation behind a provider's reference on a channel.
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError>;
     /// Writes down what an operator did.

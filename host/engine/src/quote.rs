@@ -7,15 +7,19 @@ use crate::{Engine, EngineError};
 use futures_util::future::join_all;
 use portolan_domain::channel::ChannelFacts;
 use portolan_domain::ids::{MerchantId, Mode, QuoteId};
+use portolan_domain::money::Asset;
 use portolan_domain::operation::{Input, Inquiry, Kind, Outcome};
-use portolan_domain::payment::conversion::Conversion;
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::conversion::{Conversion, exposure_of};
 use portolan_domain::payment::decide::fault_error;
 use portolan_domain::payment::request::FieldError;
+use portolan_domain::ports::CommitError;
 use portolan_domain::quote::{Quote, QuoteRefusal, Terms, Unavailable, best_first, price, with_markup};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What the router takes, and how long it waits for whom.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct QuotePolicy {
     /// The router's share of an exchange, in basis points.
     pub markup_bps: u32,
@@ -23,6 +27,17 @@ pub struct QuotePolicy {
     pub deadline: Duration,
     /// For how long a fresh price in the place of a lost one should hold.
     pub requote_lock_s: u32,
+    /// The most that may be promised for a pair and not exchanged: codes of what is sold and bought, minor units of what is
+    /// sold. A pair that is not named has no limit.
+    pub exposure_max: BTreeMap<(String, String), i128>,
+}
+
+impl QuotePolicy {
+    /// The limit of a pair.
+    pub(crate) fn exposure_max_of(&self, sold: &Asset, bought: &Asset) -> Option<i128> {
+        let pair = (sold.code().to_owned(), bought.code().to_owned());
+        self.exposure_max.get(&pair).copied()
+    }
 }
 
 impl Default for QuotePolicy {
@@ -31,6 +46,7 @@ impl Default for QuotePolicy {
             markup_bps: 0,
             deadline: Duration::from_secs(3),
             requote_lock_s: 60,
+            exposure_max: BTreeMap::new(),
         }
     }
 }
@@ -50,9 +66,10 @@ impl Engine {
     /// Asks every exchange and writes the quote down.
     pub async fn create_quote(&self, command: CreateQuote) -> Result<Quote, EngineError> {
         let (terms, unavailable) = self.prices(&command.merchant, command.mode, &command.inquiry).await;
-        if terms.is_empty() {
+        let Some(best) = terms.first() else {
             return Err(EngineError::NoPrice(unavailable));
-        }
+        };
+        self.refuse_exposed(command.mode, best)?;
         let quote = Quote {
             id: QuoteId(self.ports.ambient.uuid_v7()),
             merchant: command.merchant,
@@ -65,6 +82,25 @@ impl Engine {
         };
         self.ports.store.put_quote(quote.clone()).await?;
         Ok(quote)
+    }
+
+    /// What could not be used anyway is not promised: the guard itself is in the commit that uses the quote.
+    fn refuse_exposed(&self, mode: Mode, terms: &Terms) -> Result<(), EngineError> {
+        let (sold, bought) = (terms.sold.asset(), terms.owed.asset());
+        let Some(most) = self.pricing.exposure_max_of(sold, bought) else {
+            return Ok(());
+        };
+        let open = self.ports.store.exposure(mode, sold, bought)?;
+        match open.checked_add(terms.sold.minor()) {
+            Some(sum) if sum <= most => Ok(()),
+            _ => Err(CommitError::ExposureFull.into()),
+        }
+    }
+
+    /// The limit for the commit that locks a payment's price.
+    pub(crate) fn exposure_max(&self, payment: &Payment) -> Option<i128> {
+        let exposure = exposure_of(payment)?;
+        self.pricing.exposure_max_of(exposure.sold.asset(), &exposure.bought)
     }
 
     /// A merchant's quote.

@@ -43,6 +43,8 @@ impl Engine {
             commit.in_flight.clone_from(&base.in_flight);
             if let Some((payment, expect)) = commit.payment.take() {
                 complete(&mut commit, &payment, &value);
+                // The commit that uses a quote promises its price.
+                commit.exposure_max = commit.quote.and_then(|_| self.exposure_max(&payment));
                 commit.payment = Some((payment, expect));
             }
             match self.commit_patiently(&commit).await {

@@ -138,6 +138,10 @@ impl From<CommitError> for Problem {
                 ..Self::new(409, "idempotency_key_in_flight", error.to_string())
             },
             CommitError::VersionConflict | CommitError::SeenBefore => Self::new(409, "conflict", error.to_string()),
+            CommitError::ExposureFull => Self {
+                retry_after_s: Some(10),
+                ..Self::new(409, "exposure_full", error.to_string())
+            },
             CommitError::QuoteUsed => Self::new(409, "quote_used", error.to_string()),
             CommitError::Uncovered => Self::new(
                 409,

@@ -22,6 +22,7 @@ use portolan_domain::operation::{
     Context, Fixed, Input, Inquiry, Kind, Operation, Progress, Quotation, Subject, Target,
 };
 use portolan_domain::payment::Payment;
+use portolan_domain::payment::conversion::{Conversion, IfLost};
 use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
@@ -303,6 +304,44 @@ fn breaks_stay_until_their_line_is_settled_or_somebody_closes_them() {
         assert_eq!(open(), []);
         let told: Vec<_> = store.acts(10).unwrap().into_iter().map(|act| act.note).collect();
         assert_eq!(told, ["2", "1"], "what was done stands in the chain, and nothing else");
+    });
+}
+
+#[test]
+fn no_more_is_promised_than_may_be() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let hkd = Asset::currency("HKD").unwrap();
+        let open = || store.exposure(Mode::Test, eur(1).asset(), &hkd).unwrap();
+        let promise = |most| {
+            let (mut payment, _) = new_payment(&ambient, 100);
+            let mut change = Change::new(&ambient);
+            let quote = a_quote();
+            let terms = quote.terms[0].clone();
+            let planned = Conversion::planned(quote.id, terms, (IfLost::Hold, 0));
+            decide::lock_rate(&mut payment, &mut change, planned).unwrap();
+            Commit {
+                exposure_max: Some(most),
+                ..change.into_commit(payment, 0)
+            }
+        };
+        let first = promise(250);
+        store.commit(&first).await.unwrap();
+        store.commit(&promise(250)).await.unwrap();
+        assert_eq!(open(), 200);
+        assert_eq!(store.commit(&promise(250)).await, Err(CommitError::ExposureFull));
+        assert_eq!(
+            (open(), store.exposure(Mode::Live, eur(1).asset(), &hkd).unwrap()),
+            (200, 0)
+        );
+        // One is over: there is room again.
+        let (mut payment, _) = first.payment.unwrap();
+        let mut change = Change::new(&ambient);
+        let reason = "requested_by_merchant".to_owned();
+        payment.record(&mut change, Fact::Canceled { reason }).unwrap();
+        store.commit(&change.into_commit(payment, 1)).await.unwrap();
+        assert_eq!(open(), 100);
+        store.commit(&promise(250)).await.unwrap();
     });
 }
 

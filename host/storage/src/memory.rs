@@ -10,7 +10,9 @@ use portolan_domain::ids::{
     RefundId, TaskId,
 };
 use portolan_domain::ledger::{Account, Balances, Entry};
+use portolan_domain::money::Asset;
 use portolan_domain::operation::{Kind, Progress};
+use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{
     ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Store,
@@ -84,6 +86,14 @@ impl State {
         {
             return Err(CommitError::QuoteUsed);
         }
+        if let (Some(most), Some((payment, _))) = (commit.exposure_max, &commit.payment)
+            && let Some(exposure) = exposure_of(payment)
+        {
+            let open = self.exposure(payment.mode, exposure.sold.asset(), &exposure.bought);
+            if open.saturating_add(exposure.sold.minor()) > most {
+                return Err(CommitError::ExposureFull);
+            }
+        }
         if let (Some((account, amount)), Some((payment, _))) = (&commit.covers, &commit.payment) {
             let balances = self
                 .balances(payment.mode)
@@ -109,6 +119,13 @@ impl State {
                 .map_err(|error| ReadError(error.to_string()))?;
         }
         Ok(balances)
+    }
+
+    fn exposure(&self, mode: Mode, sold: &Asset, bought: &Asset) -> i128 {
+        let open = self.payments.values().filter(|it| it.payment.mode == mode);
+        let open = open.filter_map(|it| exposure_of(&it.payment));
+        let of_pair = open.filter(|it| it.sold.asset() == sold && it.bought == *bought);
+        of_pair.fold(0, |sum, it| sum.saturating_add(it.sold.minor()))
     }
 
     /// A page of a list by order of coming, the newest first, with the payments.
@@ -314,6 +331,10 @@ impl Store for MemoryStore {
 
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         Ok(self.state().seen.contains(seen))
+    }
+
+    fn exposure(&self, mode: Mode, sold: &Asset, bought: &Asset) -> Result<i128, ReadError> {
+        Ok(self.state().exposure(mode, sold, bought))
     }
 
     fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError> {

@@ -10,6 +10,7 @@ use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::money::Money;
 use portolan_domain::operation::{CardFacts, Kind, Operation, Progress};
 use portolan_domain::payment::Payment;
+use portolan_domain::payment::conversion::{Exposure, exposure_of};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{CommitError, Method, ReadError, Sealed, Sealer};
 use portolan_domain::quote::Quote;
@@ -93,6 +94,9 @@ pub(crate) struct Rows {
     pub covers: Option<(Account, Money)>,
     pub seen: Option<Seen>,
     pub batch_line: Option<BatchLineRow>,
+    /// Of a payment that is exchanged: what is promised for it now, or nothing any more.
+    pub exposure: Option<Option<Exposure>>,
+    pub exposure_max: Option<i128>,
 }
 
 /// What a commit added, in clear.
@@ -235,6 +239,10 @@ pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seal
         tasks: closed.collect::<Result<_, RowError>>()?,
         claim,
         seen: commit.seen.clone(),
+        exposure: payment
+            .filter(|(payment, _)| payment.conversion.is_some())
+            .map(|(payment, _)| exposure_of(payment)),
+        exposure_max: commit.exposure_max,
         batch_line: commit.batch_line.as_ref().map(batch_line_row).transpose()?,
     })
 }

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0006_batches.sql"),
     include_str!("../migrations/sqlite/0007_disputes.sql"),
     include_str!("../migrations/sqlite/0008_beneficiaries.sql"),
+    include_str!("../migrations/sqlite/0009_exposure.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

@@ -8,7 +8,7 @@
 use super::Payment;
 use super::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use crate::ids::{OperationId, QuoteId};
-use crate::money::Money;
+use crate::money::{Asset, Money};
 use crate::operation::Kind;
 use crate::quote::{Terms, slippage_bps};
 use serde::{Deserialize, Serialize};
@@ -166,6 +166,24 @@ impl Conversion {
         let whole = self.given.as_ref()?.share(after, captured).ok()?;
         whole.minus(&self.taken_back).ok()
     }
+}
+
+/// What the router has promised for a payment and not exchanged yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exposure {
+    /// What will be sold.
+    pub sold: Money,
+    /// For what.
+    pub bought: Asset,
+}
+
+/// The exposure of a payment: from the price that was locked until its exchange is over.
+pub fn exposure_of(payment: &Payment) -> Option<Exposure> {
+    let conversion = payment.conversion.as_ref().filter(|it| !it.is_over())?;
+    Some(Exposure {
+        sold: conversion.terms.sold.clone(),
+        bought: conversion.promised.asset().clone(),
+    })
 }
 
 /// What has to be done next for a payment that is exchanged.

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use portolan_domain::exchange::{Request, Word};
-use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, OperationId, PaymentId, QuoteId, TaskId};
+use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, Mode, OperationId, PaymentId, QuoteId, TaskId};
+use portolan_domain::money::Asset;
 use portolan_domain::operation::Fault;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
@@ -146,6 +147,9 @@ impl Store for CrashStore {
     }
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         self.inner.was_seen(seen)
+    }
+    fn exposure(&self, mode: Mode, sold: &Asset, bought: &Asset) -> Result<i128, ReadError> {
+        self.inner.exposure(mode, sold, bought)
     }
     fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError> {
         self.inner.batch(name, limit)

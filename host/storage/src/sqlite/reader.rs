@@ -1,11 +1,12 @@
 //! Reading: connections of their own, and the shapes that the Store's look-ups and the Library's lists share.
 
 use super::SqliteStore;
-use crate::rows::{self, Body, RowError, open, payment_place};
+use crate::rows::{self, Body, RowError, mode_number, open, payment_place};
 use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Journaled, Versioned};
-use portolan_domain::ids::{BeneficiaryId, PaymentId};
+use portolan_domain::ids::{BeneficiaryId, Mode, PaymentId};
 use portolan_domain::ledger::Balance;
+use portolan_domain::money::Asset;
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::ReadError;
 use portolan_domain::settlement::BatchLine;
@@ -171,4 +172,17 @@ pub(super) fn batch_lines(connection: &Connection, which: &str, text: &str, limi
         });
     }
     Ok(all)
+}
+
+/// What is promised for a pair and not exchanged, in minor units of what is sold.
+pub(super) fn exposure(connection: &Connection, mode: Mode, sold: &Asset, bought: &Asset) -> rusqlite::Result<i128> {
+    let mut select =
+        connection.prepare_cached("SELECT minor FROM exposure WHERE mode = ? AND sold = ? AND bought = ?")?;
+    let mut rows = select.query(params![mode_number(mode), sold.code(), bought.code()])?;
+    let mut sum = 0_i128;
+    while let Some(row) = rows.next()? {
+        let minor: [u8; 16] = row.get(0)?;
+        sum = sum.saturating_add(i128::from_be_bytes(minor));
+    }
+    Ok(sum)
 }

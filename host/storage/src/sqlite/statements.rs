@@ -9,6 +9,7 @@ use portolan_domain::commit::{News, Seen};
 use portolan_domain::ids::{BeneficiaryId, Mode, QuoteId};
 use portolan_domain::ledger::{Account, Balance, Balances};
 use portolan_domain::money::Asset;
+use portolan_domain::payment::conversion::Exposure;
 use portolan_domain::ports::{ApiKey, CommitError, Method, NEWS_MAX, Older};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap};
@@ -135,6 +136,9 @@ pub(super) fn commit(connection: &Connection, books: &mut Books, rows: &Rows) ->
     if let Some(quote) = &rows.quote {
         refuse_used(connection, *quote)?;
     }
+    if let (Some(most), Some(Some(exposure)), Some(mode)) = (rows.exposure_max, &rows.exposure, rows.mode) {
+        refuse_exposed(connection, mode, exposure, most)?;
+    }
     if let (Some((account, amount)), Some(mode)) = (&rows.covers, rows.mode) {
         let place = (mode, account.clone(), amount.asset().clone());
         if books.balance(connection, place)?.to_give() < amount.minor() {
@@ -191,6 +195,38 @@ fn refuse_banked(connection: &Connection, row: &BatchLineRow) -> Result<(), Unit
         true => Err(UnitError::Refused(CommitError::SeenBefore)),
         false => Ok(()),
     }
+}
+
+fn refuse_exposed(connection: &Connection, mode: Mode, exposure: &Exposure, most: i128) -> Result<(), UnitError> {
+    let open = super::reader::exposure(connection, mode, exposure.sold.asset(), &exposure.bought)?;
+    match open.checked_add(exposure.sold.minor()) {
+        Some(sum) if sum <= most => Ok(()),
+        _ => Err(UnitError::Refused(CommitError::ExposureFull)),
+    }
+}
+
+fn expose(connection: &Connection, rows: &Rows, exposure: Option<&Exposure>) -> rusqlite::Result<()> {
+    let Some(payment) = &rows.payment else { return Ok(()) };
+    let id = payment.id.0.as_bytes().as_slice();
+    match (exposure, rows.mode) {
+        (Some(exposure), Some(mode)) => {
+            let mut upsert = connection.prepare_cached(
+                "INSERT OR REPLACE INTO exposure (payment, mode, sold, bought, minor) VALUES (?,?,?,?,?)",
+            )?;
+            upsert.execute(params![
+                id,
+                mode_number(mode),
+                exposure.sold.asset().code(),
+                exposure.bought.code(),
+                exposure.sold.minor().to_be_bytes()
+            ])?;
+        }
+        (None, _) | (_, None) => {
+            let mut delete = connection.prepare_cached("DELETE FROM exposure WHERE payment = ?")?;
+            delete.execute([id])?;
+        }
+    }
+    Ok(())
 }
 
 fn payment(connection: &Connection, payment: &PaymentRow, listed: &[u8]) -> Result<(), UnitError> {
@@ -297,6 +333,9 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
             let mut insert = connection.prepare_cached("INSERT INTO refund (id, owner, at_ms) VALUES (?,?,?)")?;
             insert.execute(params![refund.0.as_bytes().as_slice(), payment.owner, at_ms])?;
         }
+    }
+    if let Some(exposure) = &rows.exposure {
+        expose(connection, rows, exposure.as_ref())?;
     }
     if let Some(BatchLineRow { line, net }) = &rows.batch_line {
         let mut upsert = connection.prepare_cached(

@@ -9,7 +9,8 @@ use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{
     Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, TimerKind, Versioned,
 };
-use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, Name, OperationId, PaymentId, QuoteId, TaskId};
+use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId, TaskId};
+use portolan_domain::money::Asset;
 use portolan_domain::operation::{Progress, Subject};
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::quote::Quote;
@@ -288,6 +289,10 @@ impl Store for SqliteStore {
             let mut select = connection.prepare_cached("SELECT 1 FROM seen WHERE channel = ? AND event = ?")?;
             Ok(select.exists(params![seen.channel.as_str(), seen.event])?)
         })
+    }
+
+    fn exposure(&self, mode: Mode, sold: &Asset, bought: &Asset) -> Result<i128, ReadError> {
+        self.read(|connection| Ok(super::reader::exposure(connection, mode, sold, bought)?))
     }
 
     fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError> {
