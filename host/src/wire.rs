@@ -11,7 +11,7 @@ mod statement;
 pub use balance::BalancesView;
 pub use dispute::DisputeView;
 pub use event::EventView;
-pub use payout::{PayoutView, StoredBeneficiaryView};
+pub use payout::{DeliveryView, PayoutView, StoredBeneficiaryView};
 pub use quote::QuoteView;
 pub use statement::{Holder, PostingView, StatementView, camt_053, csv};
 
@@ -131,7 +131,10 @@ pub struct PaymentView<'a> {
     card: Option<CardView<'a>>,
     /// What the merchant gets for it in another currency.
     settlement: Option<SettlementView<'a>>,
-    /// What is done one after the other: collect, convert.
+    /// To whom what is got goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<DeliveryView<'a>>,
+    /// What is done one after the other: collect, convert, deliver.
     legs: Vec<LegView>,
     next_action: Option<ActionView<'a>>,
     last_error: Option<ErrorView<'a>>,
@@ -186,6 +189,7 @@ impl<'a> PaymentView<'a> {
                 Some(Instrument::Wallet(_) | Instrument::Token(_)) | None => None,
             },
             settlement: payment.conversion.as_ref().map(SettlementView::of),
+            delivery: DeliveryView::of(payment),
             legs: legs(payment).into_iter().map(LegView::of).collect(),
             next_action: payment.action.as_ref().map(ActionView::of),
             last_error: payment.last_error.as_ref().map(ErrorView::of),

@@ -3,6 +3,7 @@
 
 pub mod conversion;
 pub mod decide;
+pub mod delivery;
 pub mod dispute;
 pub mod fact;
 mod postings;
@@ -16,6 +17,7 @@ use crate::ledger::Hold;
 use crate::money::Money;
 use crate::operation::{Action, Instrument, Kind, Memo};
 use conversion::{Conversion, LegState, Step, next_step};
+use delivery::Delivery;
 use dispute::Dispute;
 use fact::Fact;
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,9 @@ pub struct Payment {
     pub instrument: Option<Instrument>,
     /// What the merchant is owed in another asset, where the payment uses a quote.
     pub conversion: Option<Conversion>,
+    /// To whom what was got in the other asset goes on.
+    #[serde(default)]
+    pub delivery: Option<Delivery>,
     /// Who is paid, where the money goes out.
     pub payout: Option<Payout>,
     /// Derived from the facts.
@@ -111,6 +116,9 @@ pub struct Payout {
     /// What of its return the statement shows.
     #[serde(default)]
     pub return_booked: Option<Money>,
+    /// The payment whose deliver leg it is.
+    #[serde(default)]
+    pub leg_of: Option<PaymentId>,
 }
 
 /// One try to execute a payment through one channel.
@@ -294,7 +302,9 @@ impl Payment {
 
     /// Whether nothing more happens to it by itself.
     pub fn is_over(&self) -> bool {
-        self.status.is_final() && self.conversion.as_ref().is_none_or(Conversion::is_over)
+        self.status.is_final()
+            && self.conversion.as_ref().is_none_or(Conversion::is_over)
+            && self.delivery.as_ref().is_none_or(Delivery::is_over)
     }
 
     /// Applies a fact: statuses by their tables, amounts, ledger entries, and the event itself. On an error nothing in
@@ -326,6 +336,20 @@ impl Payment {
         let follow_up = fact.follow_up().and_then(|id| self.follow_up(id));
         let now = follow_up.map(|it| (it.kind, it.status));
         let is_back = self.refunded == self.captured;
+        if let (
+            Fact::DeliveryMoved {
+                payout,
+                amount,
+                state,
+                why,
+            },
+            Some(delivery),
+        ) = (fact, &mut self.delivery)
+        {
+            delivery.payout = payout.or(delivery.payout);
+            delivery.amount = Some(amount.clone());
+            (delivery.state, delivery.why) = (*state, why.clone());
+        }
         let Some(conversion) = &mut self.conversion else { return };
         let state = now.and_then(|(kind, status)| conversion::after(kind, status));
         conversion.state = state.unwrap_or(conversion.state);
@@ -352,6 +376,11 @@ impl Payment {
                 conversion.is_stuck = true;
             }
             _ => {}
+        }
+        // What is given up brings nothing that could go on.
+        let is_given_up = matches!(conversion.state, LegState::Compensated | LegState::Failed);
+        if let Some(delivery) = self.delivery.as_mut().filter(|it| is_given_up && !it.is_over()) {
+            (delivery.state, delivery.why) = (LegState::Failed, Some("not_exchanged".into()));
         }
     }
 

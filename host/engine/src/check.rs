@@ -174,6 +174,7 @@ impl Engine {
         let (written, ()) = self.update(&base, conclude, complete).await?;
         self.conclude_reversed(&written, &operation).await?;
         self.ports.steps.reached("after_outcome");
+        self.tell_of_delivery(&written.payment).await;
         // What was found out may let the next leg go on.
         Box::pin(self.advance(written)).await
     }

@@ -31,6 +31,18 @@ impl Engine {
             }
             let id = base.payment.id;
             tracing::debug!(payment = %id, ?step, "the next leg");
+            if step == Step::Deliver {
+                base = match Box::pin(self.deliver(base)).await {
+                    Ok((written, true)) => written,
+                    Ok((same, false)) => return Ok(same),
+                    // What was collected is exchanged: that it does not go on now is no failure of the payment.
+                    Err(error) => {
+                        tracing::warn!(payment = %id, %error, "what was got goes on later");
+                        return self.load(id);
+                    }
+                };
+                continue;
+            }
             base = match Box::pin(self.step_of(step, base)).await {
                 // Somebody else did it meanwhile, or the payment changed: look again.
                 Err(EngineError::Refused(refusal)) => {
@@ -59,7 +71,7 @@ impl Engine {
 
     async fn step_of(&self, step: Step, base: Versioned) -> Result<Versioned, EngineError> {
         match step {
-            Step::Rest => Ok(base),
+            Step::Rest | Step::Deliver => Ok(base),
             Step::Capture => self.leg(base, Kind::Capture, None).await,
             Step::Void => self.leg(base, Kind::Cancel, Some(RATE_LOST)).await,
             Step::Convert => self.leg(base, Kind::Convert, None).await,
@@ -140,6 +152,7 @@ impl Engine {
     /// After a restore: an exchange that the backup does not know as begun was done since, perhaps. Only a human can
     /// tell, from the provider's console; until then nothing goes on.
     pub(crate) async fn hold_restored(&self, id: PaymentId) -> Result<(), EngineError> {
+        self.hold_delivery(id).await?;
         let base = self.load(id)?;
         if !decide::may_hold_restored(&base.payment) {
             return Ok(());

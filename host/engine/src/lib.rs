@@ -4,6 +4,7 @@
 mod attempt;
 mod check;
 mod create_payment;
+mod deliver;
 mod feeds;
 mod follow_up;
 mod idempotency;

@@ -37,6 +37,8 @@ pub struct Caller {
     pub merchant: MerchantId,
     /// Test or live.
     pub mode: Mode,
+    /// Whether the key opens `payouts:write`, for a payment whose money goes on.
+    pub may_pay_out: bool,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -98,6 +100,7 @@ impl Api {
             ));
         }
         let caller = Caller {
+            may_pay_out: key.scopes.iter().any(|granted| granted == "payouts:write"),
             merchant: key.merchant,
             mode: key.mode,
         };

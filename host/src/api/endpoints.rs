@@ -396,6 +396,7 @@ fn create_payment() -> Value {
             "payment_method_type": { "type": "string", "description": "wallet:NAME or token:CODE, where it is no stored card" },
             "quote": { "type": "string", "pattern": "^qt_[0-9a-f]{32}$", "description": "What the merchant gets for it" },
             "if_rate_lost": { "enum": ["requote", "hold", "refund"], "default": "requote" },
+            "deliver": deliver(),
             "max_slippage_bps": { "type": "integer", "minimum": 0, "maximum": 1000, "default": 0 },
             "confirm": { "type": "boolean", "default": false },
             "description": { "type": "string", "maxLength": 1000 },
@@ -452,9 +453,31 @@ fn beneficiary() -> Value {
     )
 }
 
-fn create_payout() -> Value {
+/// Who is paid: said here, or stored before.
+fn beneficiary_or_id() -> Value {
     let stored = json!({ "type": "string", "pattern": "^ben_[0-9a-f]{32}$", "description": "A stored one" });
-    let beneficiary = json!({ "anyOf": [beneficiary(), stored] });
+    json!({ "anyOf": [beneficiary(), stored] })
+}
+
+fn deliver() -> Value {
+    let mut body = required(
+        &["beneficiary"],
+        json!({
+            "beneficiary": beneficiary_or_id(),
+            "purpose": { "type": "string", "maxLength": 35, "description": "Where the corridor wants one" },
+            "reference": { "type": "string", "maxLength": 140, "description": "What the beneficiary reads" },
+            "charge_bearer": { "enum": ["originator", "shared", "beneficiary"], "default": "shared" },
+        }),
+    );
+    if let Some(fields) = body.as_object_mut() {
+        let what = "What the quote brings goes on to this beneficiary, as a payout; the key needs payouts:write";
+        fields.insert("description".into(), what.into());
+    }
+    body
+}
+
+fn create_payout() -> Value {
+    let beneficiary = beneficiary_or_id();
     required(
         &["amount", "currency", "beneficiary"],
         json!({

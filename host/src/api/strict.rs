@@ -157,6 +157,13 @@ impl Fields {
             .push(FieldError::new(pointer, "wrong_type", format!("must be {expected}")));
     }
 
+    /// Whether the field is there, and not `null`; it is read afterwards.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.map
+            .iter()
+            .any(|(known, value)| known == name && *value != Value::Null)
+    }
+
     /// Whether the field is a text; it is read afterwards.
     pub fn is_text(&self, name: &str) -> bool {
         self.map

@@ -80,6 +80,7 @@ impl<'a> EventView<'a> {
             | Fact::Refunded { amount, .. }
             | Fact::Returned { amount, .. }
             | Fact::Settled { gross: amount, .. }
+            | Fact::DeliveryMoved { amount, .. }
             | Fact::DisputeOpened { amount, .. }
             | Fact::DisputeSettled { gross: amount, .. }
             | Fact::Banked { net: amount, .. }
@@ -148,6 +149,10 @@ impl<'a> EventDetail<'a> {
             | Fact::Requoted { channel, .. }
             | Fact::Converted { channel, .. } => Self {
                 channel: Some(channel.as_str()),
+                ..nothing
+            },
+            Fact::DeliveryMoved { why: Some(reason), .. } => Self {
+                reason: Some(reason),
                 ..nothing
             },
             Fact::DisputeOpened { channel, reason, .. } => Self {

@@ -1,9 +1,9 @@
 //! A payout for merchants. The account is masked: whoever may read payouts need not know where the money went.
 
 use super::quote::AmountView;
-use super::{AttemptView, ErrorView, Minor, seconds, text};
+use super::{AttemptView, ErrorView, Minor, seconds, text, text_or_null};
 use portolan_domain::beneficiary::{Beneficiary, PartyKind, StoredBeneficiary};
-use portolan_domain::ids::{BeneficiaryId, Mode, PayoutId};
+use portolan_domain::ids::{BeneficiaryId, Mode, PaymentId, PayoutId};
 use portolan_domain::payment::status::PaymentStatus;
 use portolan_domain::payment::{Payment, Payout};
 use schemars::JsonSchema;
@@ -39,6 +39,10 @@ pub struct PayoutView<'a> {
     fee: Option<AmountView<'a>>,
     last_error: Option<ErrorView<'a>>,
     attempts: Vec<AttemptView<'a>>,
+    /// The payment whose deliver leg it is.
+    #[serde(serialize_with = "text_or_null", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    payment: Option<PaymentId>,
     description: Option<&'a str>,
     metadata: BTreeMap<&'a str, &'a str>,
     livemode: bool,
@@ -61,6 +65,38 @@ struct BeneficiaryView<'a> {
     /// The rail, and the end of the account.
     rail: String,
     account: String,
+}
+
+/// The deliver leg of a payment.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Delivery")]
+pub struct DeliveryView<'a> {
+    /// The payout that it is, once it is begun.
+    #[serde(serialize_with = "text_or_null")]
+    #[schemars(with = "Option<String>")]
+    payout: Option<PayoutId>,
+    /// `planned`, `submitted`, `succeeded` or `failed`: then the merchant has the money.
+    status: &'static str,
+    /// Why it failed: `returned`, `uncovered`, or the payout's own code.
+    reason: Option<&'a str>,
+    amount: Option<AmountView<'a>>,
+    beneficiary: BeneficiaryView<'a>,
+}
+
+impl<'a> DeliveryView<'a> {
+    /// The leg as its merchant sees it.
+    pub fn of(payment: &'a Payment) -> Option<Self> {
+        let delivery = payment.delivery.as_ref()?;
+        let owed = payment.conversion.as_ref().map(|conversion| &conversion.terms.owed);
+        let currency = owed.map_or("", |owed| owed.asset().code());
+        Some(Self {
+            payout: delivery.payout.map(|id| PayoutId(id.0)),
+            status: delivery.state.as_str(),
+            reason: delivery.why.as_deref(),
+            amount: delivery.amount.as_ref().map(AmountView::of),
+            beneficiary: BeneficiaryView::of(&delivery.terms.beneficiary, currency),
+        })
+    }
 }
 
 /// A stored beneficiary. Its account is masked.
@@ -142,6 +178,7 @@ impl<'a> PayoutView<'a> {
             fee: payout.fee.as_ref().map(AmountView::of),
             last_error: payment.last_error.as_ref().map(ErrorView::of),
             attempts: payment.attempts.iter().map(AttemptView::of).collect(),
+            payment: payout.leg_of,
             description: payment.description.as_deref(),
             metadata: payment.metadata.iter().map(pair).collect(),
             livemode: payment.mode == Mode::Live,

@@ -6,6 +6,7 @@
 //! or the payer gets the money back, as the payment names it. Whatever is unknown blocks everything behind it.
 
 use super::Payment;
+use super::delivery::deliverable;
 use super::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use crate::ids::{OperationId, QuoteId};
 use crate::money::{Asset, Money};
@@ -203,11 +204,13 @@ pub enum Step {
     Refund,
     /// Keep what was taken, and ask a human.
     Hold,
+    /// Let what was got go on to the beneficiary, and see what becomes of it.
+    Deliver,
 }
 
 /// What has to be done next. Pure: the same payment at the same time gives the same step.
 pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
-    let Some(conversion) = payment.conversion.as_ref().filter(|it| !it.is_over()) else {
+    let Some(conversion) = &payment.conversion else {
         return Step::Rest;
     };
     let is_blocked = payment
@@ -216,6 +219,16 @@ pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
         .any(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown));
     if is_blocked {
         return Step::Rest;
+    }
+    if conversion.is_over() {
+        let is_begun = payment
+            .delivery
+            .as_ref()
+            .is_some_and(|it| it.state == LegState::Submitted);
+        return match is_begun || deliverable(payment).is_some() {
+            true => Step::Deliver,
+            false => Step::Rest,
+        };
     }
     if conversion.state == LegState::Compensating {
         // Begun, and not done: somebody was stopped in between.
@@ -282,6 +295,14 @@ pub fn legs(payment: &Payment) -> Vec<Leg> {
                 .clone()
                 .unwrap_or_else(|| conversion.terms.owed.clone()),
         }
+    }));
+    let brought = payment.conversion.as_ref().map(|conversion| &conversion.terms.owed);
+    legs.extend(payment.delivery.as_ref().zip(brought).map(|(delivery, owed)| Leg {
+        name: "deliver",
+        state: delivery.state,
+        is_pivot: false,
+        channel: None,
+        amount: delivery.amount.clone().unwrap_or_else(|| owed.clone()),
     }));
     legs
 }

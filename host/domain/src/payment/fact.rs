@@ -1,6 +1,7 @@
 //! The facts that happen to a payment. Append-only; they hold no personal data, so they stay when a payment's data key
 //! is erased.
 
+use super::conversion::LegState;
 use super::dispute::DisputeState;
 use crate::ids::{AttemptId, ChannelId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId};
 use crate::money::Money;
@@ -133,6 +134,17 @@ pub enum Fact {
         is_return: bool,
         /// The channel's payout that it is part of.
         batch: String,
+    },
+    /// What was got goes on to the beneficiary, is there, or is not.
+    DeliveryMoved {
+        /// The payout.
+        payout: Option<PaymentId>,
+        /// How much.
+        amount: Money,
+        /// How far it is.
+        state: LegState,
+        /// Why it failed: a code.
+        why: Option<String>,
     },
     /// A payout came back.
     Returned {
@@ -299,6 +311,11 @@ impl Fact {
             Self::Returned { .. } => "payment.returned",
             Self::Settled { is_refund: true, .. } => "refund.settled",
             Self::Settled { .. } => "payment.settled",
+            Self::DeliveryMoved { state, .. } => match state {
+                LegState::Succeeded => "payment.delivered",
+                LegState::Failed => "payment.delivery_failed",
+                _ => "payment.delivery_started",
+            },
             Self::DisputeOpened { .. } => "dispute.opened",
             Self::DisputeMoved { state, .. } => match state {
                 DisputeState::Inquiry => "dispute.inquiry",
@@ -364,6 +381,7 @@ impl Fact {
             | Self::Converted { .. }
             | Self::ConversionHeld { .. }
             | Self::Settled { .. }
+            | Self::DeliveryMoved { .. }
             | Self::DisputeOpened { .. }
             | Self::DisputeMoved { .. }
             | Self::DisputeSettled { .. }
@@ -415,6 +433,7 @@ impl Fact {
             | Self::Requoted { .. }
             | Self::ConversionHeld { .. }
             | Self::Settled { .. }
+            | Self::DeliveryMoved { .. }
             | Self::DisputeOpened { .. }
             | Self::DisputeMoved { .. }
             | Self::DisputeSettled { .. }

@@ -155,6 +155,7 @@ impl Payment {
             | Fact::AttemptPending { .. }
             | Fact::OutcomeUnknown { .. }
             | Fact::CodeRequired
+            | Fact::DeliveryMoved { .. }
             | Fact::Failed { .. }
             | Fact::Canceled { .. }
             | Fact::RestReleased

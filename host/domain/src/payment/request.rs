@@ -3,6 +3,7 @@
 
 use super::Payout;
 use super::conversion::IfLost;
+use super::delivery::Delivery;
 use crate::beneficiary::{self, PayoutAccount, PayoutTerms};
 use crate::ids::{MethodId, QuoteId};
 use crate::money::{Asset, Money};
@@ -56,6 +57,8 @@ pub struct ValidPayment {
     pub instrument: Option<Instrument>,
     /// The quote that it uses, and what to do where its price is lost.
     pub quote: Option<QuoteUse>,
+    /// To whom what is got goes on.
+    pub delivery: Option<Delivery>,
     /// Who is paid, where the money goes out.
     pub payout: Option<Payout>,
     /// Create and confirm in one call.
@@ -174,6 +177,7 @@ pub fn validate(
             method,
             instrument,
             quote,
+            delivery: None,
             payout: None,
             confirm: request.confirm,
             description: request.description,
@@ -349,6 +353,7 @@ pub fn validate_payout(
             method: None,
             instrument: None,
             quote: None,
+            delivery: None,
             payout: Some(Payout {
                 terms,
                 iso_status: None,
@@ -356,6 +361,7 @@ pub fn validate_payout(
                 fee: None,
                 booked: None,
                 return_booked: None,
+                leg_of: None,
             }),
             confirm: true,
             description,

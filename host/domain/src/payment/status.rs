@@ -106,7 +106,7 @@ impl PaymentStatus {
             }
             (Fact::Converted { .. } | Fact::Returned { .. }, S::Succeeded) => Some(self),
             (Fact::Settled { .. } | Fact::Banked { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
-            (Fact::Booked { .. }, S::Succeeded) => Some(self),
+            (Fact::Booked { .. } | Fact::DeliveryMoved { .. }, S::Succeeded) => Some(self),
             (
                 Fact::DisputeOpened { .. } | Fact::DisputeMoved { .. } | Fact::DisputeSettled { .. },
                 S::RequiresCapture | S::Succeeded,

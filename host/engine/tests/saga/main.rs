@@ -72,6 +72,7 @@ async fn command(engine: &Engine, if_lost: IfLost) -> CreatePayment {
                 if_lost,
                 slippage_bps: 50,
             }),
+            delivery: None,
             payout: None,
             confirm: true,
             description: None,

@@ -74,29 +74,27 @@ fn checked(
     if errors.is_empty() { Ok(code) } else { Err(errors) }
 }
 
-/// Who is paid, in a payout: an object, or the id of one that is stored.
+/// Who is paid, in a payout: an object, or the id of one that is stored. `None`: there is none of that id.
 pub fn of_payout(
     api: &Api,
     caller: &Caller,
     fields: &mut Fields,
     errors: &mut Vec<FieldError>,
-) -> Result<Beneficiary, Problem> {
+) -> Result<Option<Beneficiary>, Problem> {
     if !fields.is_text("beneficiary") {
         let mut inner = fields.inside("beneficiary");
         let read = read_fields(&mut inner, "/beneficiary", errors);
         fields.close(inner);
-        return Ok(read);
+        return Ok(Some(read));
     }
     let id = fields.text("beneficiary").and_then(|text| text.parse().ok());
     let found = id.map(|id| api.app.store.beneficiary(id)).transpose()?.flatten();
-    match found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode) {
-        Some(stored) => Ok(stored.beneficiary),
-        None => Err(Problem::fields(vec![FieldError::new(
-            "/beneficiary",
-            "not_found",
-            "no stored beneficiary of that id: ben_…, or an object that says who is paid",
-        )])),
+    let theirs = found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
+    if theirs.is_none() {
+        let how = "no stored beneficiary of that id: ben_…, or an object that says who is paid";
+        errors.push(FieldError::new("/beneficiary", "not_found", how));
     }
+    Ok(theirs.map(|stored| stored.beneficiary))
 }
 
 fn read_fields(fields: &mut Fields, at: &str, errors: &mut Vec<FieldError>) -> Beneficiary {

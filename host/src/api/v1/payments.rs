@@ -3,13 +3,14 @@
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::strict::{self, Fields};
+use crate::api::v1::payouts;
 use crate::api::{Api, read_body, respond};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use portolan_domain::ids::{MethodId, PaymentId};
-use portolan_domain::payment::request::{FieldError, PaymentRequest, validate};
+use portolan_domain::payment::request::{FieldError, PaymentRequest, ValidPayment, validate};
 use portolan_engine::{
     Answered, CancelPayment, CapturePayment, ClaimRequest, ConfirmPayment, CreatePayment, Engine, EngineError,
 };
@@ -43,7 +44,17 @@ pub async fn create(
         payer_email: payer.text("email"),
     };
     fields.close(payer);
-    let valid = fields.finish(validate(request, |code| api.app.config.asset(code)))?;
+    let delivery = payouts::read_delivery(&api, &caller, &mut fields, request.quote.as_deref())?;
+    let valid = validate(request, |code| api.app.config.asset(code));
+    let valid = match (valid, delivery) {
+        (Ok(valid), Ok(delivery)) => Ok(ValidPayment { delivery, ..valid }),
+        (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => Err(errors),
+        (Err(mut errors), Err(more)) => {
+            errors.extend(more);
+            Err(errors)
+        }
+    };
+    let valid = fields.finish(valid)?;
     let command = CreatePayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -125,7 +136,7 @@ pub async fn capture(
     let (amount, is_final) = (fields.integer("amount"), fields.optional_flag("final").unwrap_or(true));
     fields.finish(Ok(()))?;
     let payment = payment_id(&id)?;
-    let Caller { merchant, mode } = caller;
+    let Caller { merchant, mode, .. } = caller;
     let command = CapturePayment {
         merchant,
         mode,
@@ -155,7 +166,7 @@ pub async fn cancel(
     let reason = fields.text("reason");
     let reason = fields.finish(super::refunds::check_reason(reason))?;
     let payment = payment_id(&id)?;
-    let Caller { merchant, mode } = caller;
+    let Caller { merchant, mode, .. } = caller;
     let command = CancelPayment {
         merchant,
         mode,

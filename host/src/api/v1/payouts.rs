@@ -11,7 +11,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use portolan_domain::beneficiary::{Bearer, PayoutTerms};
-use portolan_domain::ids::{PaymentId, PayoutId};
+use portolan_domain::ids::{PaymentId, PayoutId, QuoteId};
+use portolan_domain::payment::delivery::Delivery;
 use portolan_domain::payment::request::{FieldError, ValidPayment, validate_payout};
 use portolan_engine::CreatePayment;
 
@@ -39,49 +40,113 @@ pub async fn create(
     .await
 }
 
-/// The payout, or everything that is wrong with it; a stored beneficiary that is not there is wrong by itself.
+/// The payout, or everything that is wrong with it.
 fn read(api: &Api, caller: &Caller, fields: &mut Fields) -> Result<Result<ValidPayment, Vec<FieldError>>, Problem> {
     let (amount, currency) = (fields.integer("amount"), fields.text("currency"));
     let mut errors = vec![];
-    let beneficiary = beneficiaries::of_payout(api, caller, fields, &mut errors)?;
-    let shown = beneficiaries::shown_of(&beneficiary);
+    let terms = read_terms(api, caller, fields, &mut errors)?;
+    let words = (fields.text("description"), fields.texts("metadata"));
+    Ok(match terms {
+        Some(terms) => check(api, (amount, currency.as_deref()), terms, words, errors),
+        None => Err(errors),
+    })
+}
+
+/// To whom, and what for; `None`: it names a stored beneficiary that is not there.
+fn read_terms(
+    api: &Api,
+    caller: &Caller,
+    fields: &mut Fields,
+    errors: &mut Vec<FieldError>,
+) -> Result<Option<PayoutTerms>, Problem> {
+    let beneficiary = beneficiaries::of_payout(api, caller, fields, errors)?;
     let bearer = fields.text("charge_bearer");
     let parsed = bearer.as_deref().map_or(Some(Bearer::Shared), Bearer::parse);
     if parsed.is_none() {
         let how = "originator, shared or beneficiary";
         errors.push(FieldError::new("/charge_bearer", "invalid_value", how));
     }
-    let purpose = fields.text("purpose");
-    let terms = PayoutTerms {
+    let (purpose, remittance) = (fields.text("purpose"), fields.text("reference").unwrap_or_default());
+    Ok(beneficiary.map(|beneficiary| PayoutTerms {
         bearer: parsed.unwrap_or(Bearer::Shared),
-        purpose: purpose.clone(),
-        remittance: fields.text("reference").unwrap_or_default(),
+        purpose,
+        remittance,
         beneficiary,
-    };
-    let words = (fields.text("description"), fields.texts("metadata"));
+    }))
+}
+
+/// What holds everywhere, and what the corridor wants; every error at once.
+fn check(
+    api: &Api,
+    (amount, currency): (Option<i128>, Option<&str>),
+    terms: PayoutTerms,
+    words: (Option<String>, Vec<(String, String)>),
+    mut errors: Vec<FieldError>,
+) -> Result<ValidPayment, Vec<FieldError>> {
     let asset = |code: &str| api.app.config.asset(code);
     let (country, account) = (terms.beneficiary.country.clone(), terms.beneficiary.account.clone());
-    Ok(
-        match validate_payout((amount, currency.as_deref()), terms, words, asset) {
-            Ok(valid) => {
-                let rail = account.word(valid.amount.asset().code());
-                match api.app.corridors.find(&country, valid.amount.asset(), &rail) {
-                    Ok(corridor) => {
-                        // What is wrong anyway need not be told twice.
-                        let named: Vec<String> = errors.iter().map(|error| error.pointer.clone()).collect();
-                        let more = corridor.check(&shown, purpose.as_deref(), &valid.amount);
-                        errors.extend(more.into_iter().filter(|error| !named.contains(&error.pointer)));
-                    }
-                    Err(error) => errors.push(error),
+    let (shown, purpose) = (beneficiaries::shown_of(&terms.beneficiary), terms.purpose.clone());
+    match validate_payout((amount, currency), terms, words, asset) {
+        Ok(valid) => {
+            let rail = account.word(valid.amount.asset().code());
+            match api.app.corridors.find(&country, valid.amount.asset(), &rail) {
+                Ok(corridor) => {
+                    // What is wrong anyway need not be told twice.
+                    let named: Vec<String> = errors.iter().map(|error| error.pointer.clone()).collect();
+                    let more = corridor.check(&shown, purpose.as_deref(), &valid.amount);
+                    errors.extend(more.into_iter().filter(|error| !named.contains(&error.pointer)));
                 }
-                if errors.is_empty() { Ok(valid) } else { Err(errors) }
+                Err(error) => errors.push(error),
             }
-            Err(more) => {
-                errors.extend(more);
-                Err(errors)
-            }
-        },
-    )
+            if errors.is_empty() { Ok(valid) } else { Err(errors) }
+        }
+        Err(more) => {
+            errors.extend(more);
+            Err(errors)
+        }
+    }
+}
+
+/// Where a payment says so: to whom what its quote brings goes on.
+pub fn read_delivery(
+    api: &Api,
+    caller: &Caller,
+    fields: &mut Fields,
+    quote: Option<&str>,
+) -> Result<Result<Option<Delivery>, Vec<FieldError>>, Problem> {
+    if !fields.is_given("deliver") {
+        fields.inside("deliver");
+        return Ok(Ok(None));
+    }
+    let mut inner = fields.inside("deliver");
+    let mut errors = vec![];
+    let terms = read_terms(api, caller, &mut inner, &mut errors)?;
+    fields.close(inner);
+    let quote: Option<QuoteId> = quote.and_then(|text| text.parse().ok());
+    let found = quote.map(|id| api.app.engine.quote(&caller.merchant, caller.mode, id));
+    let owed = found
+        .and_then(Result::ok)
+        .and_then(|quote| Some(quote.best()?.owed.clone()));
+    let checked = match (terms, owed) {
+        (None, _) => Err(errors),
+        (Some(_), _) if !caller.may_pay_out => {
+            let how = "what goes out needs a key with the scope payouts:write";
+            Err(vec![FieldError::new("", "missing_scope", how)])
+        }
+        (Some(_), None) => {
+            let how = "what is got by a quote can go on at once: name the quote, or make a payout once the money is available";
+            Err(vec![FieldError::new("", "without_quote", how)])
+        }
+        (Some(terms), Some(owed)) => {
+            let amount = (Some(owed.minor()), Some(owed.asset().code()));
+            check(api, amount, terms.clone(), (None, vec![]), errors).map(|_| Some(Delivery::planned(terms)))
+        }
+    };
+    let within = |error: FieldError| FieldError {
+        pointer: format!("/deliver{}", error.pointer),
+        ..error
+    };
+    Ok(checked.map_err(|errors| errors.into_iter().map(within).collect()))
 }
 
 /// `GET /v1/payouts/{id}`.

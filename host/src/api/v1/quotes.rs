@@ -35,7 +35,7 @@ pub async fn create(
     fields.close(source);
     fields.close(destination);
     let inquiry = fields.finish(validate(&request, |code| api.app.config.asset(code)))?;
-    let Caller { merchant, mode } = caller;
+    let Caller { merchant, mode, .. } = caller;
     let command = CreateQuote {
         merchant,
         mode,

@@ -5,6 +5,7 @@ use super::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use crate::ids::{AttemptId, DisputeId, Name, OperationId};
 use crate::money::{Asset, Money};
 use crate::operation::Kind;
+use crate::payment::conversion::LegState;
 use crate::payment::dispute::DisputeState;
 use crate::payment::fact::Fact;
 use std::fmt::Write;
@@ -71,6 +72,15 @@ fn facts() -> Vec<(&'static str, Fact)> {
                 fee: amount.clone(),
                 is_refund: false,
                 batch: String::new(),
+            },
+        ),
+        (
+            "delivery moved",
+            Fact::DeliveryMoved {
+                payout: None,
+                amount: amount.clone(),
+                state: LegState::Submitted,
+                why: None,
             },
         ),
         (
