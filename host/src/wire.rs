@@ -188,7 +188,7 @@ impl<'a> PaymentView<'a> {
                 Some(Instrument::Card(_, card)) => Some(CardView::of(card)),
                 Some(Instrument::Wallet(_) | Instrument::Token(_)) | None => None,
             },
-            settlement: payment.conversion.as_ref().map(SettlementView::of),
+            settlement: payment.conversion.as_deref().map(SettlementView::of),
             delivery: DeliveryView::of(payment),
             legs: legs(payment).into_iter().map(LegView::of).collect(),
             next_action: payment.action.as_ref().map(ActionView::of),

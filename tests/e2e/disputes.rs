@@ -244,3 +244,37 @@ fn what_was_exchanged_is_given_up_at_the_original_rate() {
     assert_eq!(balance(&world, "HKD").0, 0);
     world.assert_books().unwrap();
 }
+
+#[test]
+fn what_was_won_before_its_lines_came_is_freed_once() {
+    let world = World::start(Options::default()).unwrap();
+    let paid = world.pay("4242424242424242", 10_000).unwrap();
+    let dispute = raise(&world, &paid, 10_000, &json!({}));
+    await_dispute(&world, "needs_response");
+    goes_on(&world, &dispute, "won");
+    await_dispute(&world, "won");
+    assert_eq!(balance(&world, "EUR"), (0, 10_000, 0));
+    let whole = report(&world);
+    let (head, lines): (&str, Vec<&str>) = (whole.lines().next().unwrap(), whole.lines().skip(1).collect());
+    assert_eq!(lines.len(), 3, "{whole}");
+    // The lines come one by one, in the worst order.
+    for line in lines.iter().rev() {
+        let taken = take_at(&world, "acquirer-a", &format!("{head}\n{line}\n"));
+        assert_eq!(breaks(&taken), [""; 0], "{}", taken.text);
+    }
+    assert_eq!(balance(&world, "EUR"), (10_000, 0, 0));
+    assert_eq!(account(&world, "channel:acquirer-a:receivable", "EUR"), 0);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn only_what_is_won_is_given_back() {
+    let world = World::start(Options::default()).unwrap();
+    let paid = world.pay("4242424242424242", 10_000).unwrap();
+    let dispute = raise(&world, &paid, 10_000, &json!({}));
+    await_dispute(&world, "needs_response");
+    goes_on(&world, &dispute, "inquiry");
+    assert_eq!(await_dispute(&world, "inquiry")["funds"], "taken");
+    assert_eq!(balance(&world, "EUR"), (0, 0, 0));
+    world.assert_books().unwrap();
+}

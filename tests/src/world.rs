@@ -743,6 +743,17 @@ keys.notify = "file:{folder}/notify.secret"
             "the books: {}",
             books.text
         );
+        // What a merchant has is never less than nothing, but for money that was paid out and then taken back.
+        let rows = books.body.get("balances").and_then(Value::as_array);
+        for row in rows.into_iter().flatten() {
+            let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
+            let number = |name: &str| text(name).parse::<i128>().unwrap_or_default();
+            let is_purse = text("account").starts_with("merchant:");
+            anyhow::ensure!(
+                !is_purse || number("credit") >= number("debit"),
+                "a purse below nothing: {row}"
+            );
+        }
         let log = self.admin_call("GET", "/admin/audit/verify", None)?;
         anyhow::ensure!(log.body.get("intact") == Some(&json!(true)), "the log: {}", log.text);
         Ok(())

@@ -198,6 +198,7 @@ async fn status(
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Since {
     date_from: String,
+    date_to: String,
     booking_status: String,
 }
 
@@ -214,19 +215,17 @@ async fn transactions(
     if account != bank.options.account {
         return Err(problem(StatusCode::NOT_FOUND, "RESOURCE_UNKNOWN", "no such account"));
     }
-    if since.date_from.len() != 10 || since.booking_status != "booked" {
+    if since.date_from.len() != 10 || since.date_to.len() != 10 || since.booking_status != "booked" {
         return Err(problem(
             StatusCode::BAD_REQUEST,
             "FORMAT_ERROR",
-            "dateFrom, bookingStatus",
+            "dateFrom, dateTo, bookingStatus",
         ));
     }
     let (books, now) = (bank.books(), now_ms());
-    xml(report::camt_054(
-        &report::bookings(&books, now),
-        &bank.options.iban,
-        now,
-    ))
+    let mut bookings = report::bookings(&books, now);
+    bookings.retain(|it| it.is_within(&since.date_from, &since.date_to));
+    xml(report::camt_054(&bookings, &bank.options.iban, now))
 }
 
 /// The account's statement as a file that the bank would send at the end of the day.

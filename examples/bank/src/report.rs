@@ -56,6 +56,14 @@ pub struct Booking<'a> {
     returned: Option<&'a str>,
 }
 
+impl Booking<'_> {
+    /// Whether it was booked on one of those days.
+    pub fn is_within(&self, from: &str, until: &str) -> bool {
+        let day = day_text(self.at_ms);
+        from <= day.as_str() && day.as_str() <= until
+    }
+}
+
 /// Everything that is booked by then, in order.
 pub fn bookings(books: &Books, now_ms: u64) -> Vec<Booking<'_>> {
     let mut all = vec![];

@@ -415,7 +415,7 @@ impl Operation {
             return Some(format!("the provider speaks of {other}, asked were {}", self.amount));
         }
         let mut disputed = standing.disputes.iter().map(|it| &it.amount);
-        if let Some(other) = disputed.find(|it| it.is_zero() || !it.fits_in(&self.amount)) {
+        if let Some(other) = disputed.find(|it| it.is_zero() || it.asset() != self.amount.asset()) {
             return Some(format!("{other} are disputed of {}", self.amount));
         }
         let authorized = standing.authorized.as_ref().filter(|_| self.kind.is_attempt())?;

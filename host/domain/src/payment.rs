@@ -59,12 +59,12 @@ pub struct Payment {
     /// What the payer pays with.
     pub instrument: Option<Instrument>,
     /// What the merchant is owed in another asset, where the payment uses a quote.
-    pub conversion: Option<Conversion>,
+    pub conversion: Option<Box<Conversion>>,
     /// To whom what was got in the other asset goes on.
     #[serde(default)]
-    pub delivery: Option<Delivery>,
+    pub delivery: Option<Box<Delivery>>,
     /// Who is paid, where the money goes out.
-    pub payout: Option<Payout>,
+    pub payout: Option<Box<Payout>>,
     /// Derived from the facts.
     pub status: PaymentStatus,
     /// The tries, in order; at most one succeeds.
@@ -303,8 +303,8 @@ impl Payment {
     /// Whether nothing more happens to it by itself.
     pub fn is_over(&self) -> bool {
         self.status.is_final()
-            && self.conversion.as_ref().is_none_or(Conversion::is_over)
-            && self.delivery.as_ref().is_none_or(Delivery::is_over)
+            && self.conversion.as_ref().is_none_or(|it| it.is_over())
+            && self.delivery.as_ref().is_none_or(|it| it.is_over())
     }
 
     /// Applies a fact: statuses by their tables, amounts, ledger entries, and the event itself. On an error nothing in
@@ -421,8 +421,7 @@ impl Payment {
                         &mut payout.booked
                     };
                     *shown = Some(amount.clone());
-                    let is_more = payout.fee.as_ref().is_none_or(|told| told.fits_in(fee));
-                    if is_more && !fee.is_zero() {
+                    if !*is_return && (payout.fee.is_some() || !fee.is_zero()) {
                         payout.fee = Some(fee.clone());
                     }
                 }

@@ -54,8 +54,17 @@ pub struct BatchLine {
     pub is_credit: bool,
     /// When it was settled.
     pub at_ms: u64,
-    /// The bank whose statement shows it; `None`: on its way.
-    pub bank: Option<ChannelId>,
+    /// Where a statement shows it; `None`: on its way.
+    pub banked: Option<Banked>,
+}
+
+/// A bank's entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Banked {
+    /// The bank.
+    pub bank: ChannelId,
+    /// The name under which the statement's entry is dealt with.
+    pub entry: String,
 }
 
 /// What of a batch, or of several, a bank's entry should be: one asset, and which way it goes.
@@ -73,9 +82,10 @@ pub fn sum_of(lines: &[BatchLine]) -> Option<(Money, bool)> {
 }
 
 /// Which batches a bank's entry is, of those that it names: all of them together, or the only one that has its amount. One
-/// that lies at the bank already is not shown again.
-pub fn batches_of(line: &ReportLine, named: &[Vec<BatchLine>]) -> Result<Vec<BatchLine>, Break> {
-    let is_open = |batch: &&Vec<BatchLine>| batch.iter().any(|it| it.bank.is_none());
+/// that another entry was is not shown again; what this entry was found to be before a kill counts, and is not left.
+pub fn batches_of(line: &ReportLine, entry: &Banked, named: &[Vec<BatchLine>]) -> Result<Vec<BatchLine>, Break> {
+    let is_left = |it: &BatchLine| it.banked.as_ref().is_none_or(|banked| banked == entry);
+    let is_open = |batch: &&Vec<BatchLine>| batch.iter().all(is_left);
     let open: Vec<&Vec<BatchLine>> = named.iter().filter(is_open).collect();
     let fits = |sum: Option<(Money, bool)>| sum == Some((line.net.clone(), line.is_credit));
     let all: Vec<BatchLine> = open.iter().flat_map(|batch| batch.iter().cloned()).collect();
@@ -361,4 +371,76 @@ pub fn unsettled(payment: &Payment) -> Option<(&Attempt, Money)> {
     let left = left_of(&payment.captured, payment.settled.as_ref());
     let attempt = payment.attempts.iter().rev().find(|attempt| has_taken(attempt))?;
     (!left.is_zero()).then_some((attempt, left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Name;
+    use crate::money::Asset;
+    use uuid::Uuid;
+
+    fn euro(minor: i128) -> Money {
+        Money::new(minor, Asset::currency("EUR").unwrap()).unwrap()
+    }
+
+    fn entry(name: &str) -> Banked {
+        Banked {
+            bank: Name::parse("bank").unwrap(),
+            entry: name.into(),
+        }
+    }
+
+    fn batch(name: &str, nets: &[i128], banked: Option<Banked>) -> Vec<BatchLine> {
+        let line = |net: &i128| BatchLine {
+            channel: Name::parse("acquirer").unwrap(),
+            event: format!("{name} {net}"),
+            batch: name.into(),
+            operation: OperationId(Uuid::nil()),
+            net: euro(net.abs()),
+            is_credit: *net > 0,
+            at_ms: 1,
+            banked: banked.clone(),
+        };
+        nets.iter().map(line).collect()
+    }
+
+    fn found(net: i128, named: &[Vec<BatchLine>]) -> Result<Vec<String>, BreakKind> {
+        let line = ReportLine {
+            kind: "credit".into(),
+            reference: None,
+            key: None,
+            batch: "statement".into(),
+            is_credit: net > 0,
+            gross: euro(net.abs()),
+            fee: euro(0),
+            net: euro(net.abs()),
+            text: String::new(),
+        };
+        let lines = batches_of(&line, &entry("now"), named).map_err(|broken| broken.kind)?;
+        let left = lines.into_iter().filter(|it| it.banked.is_none());
+        Ok(left.map(|it| it.event).collect())
+    }
+
+    #[test]
+    fn an_entry_is_the_batches_that_come_to_its_amount() {
+        let (a, b) = (batch("a", &[100, -30], None), batch("b", &[5], None));
+        assert_eq!(found(70, std::slice::from_ref(&a)).unwrap(), ["a 100", "a -30"]);
+        assert_eq!(found(75, &[a.clone(), b.clone()]).unwrap().len(), 3);
+        assert_eq!(found(5, &[a.clone(), b.clone()]).unwrap(), ["b 5"]);
+        assert_eq!(found(71, std::slice::from_ref(&a)), Err(BreakKind::AmountDiff));
+        assert_eq!(found(-30, &[batch("c", &[-30], None)]).unwrap(), ["c -30"]);
+        assert_eq!(found(30, &[batch("c", &[-30], None)]), Err(BreakKind::AmountDiff));
+        assert_eq!(found(70, &[]), Err(BreakKind::MissingInternal));
+    }
+
+    #[test]
+    fn one_that_was_begun_is_gone_on_with_and_one_that_is_done_is_not() {
+        // Killed after the first of two batches.
+        let (a, b) = (batch("a", &[100], Some(entry("now"))), batch("b", &[5], None));
+        assert_eq!(found(105, &[a.clone(), b.clone()]).unwrap(), ["b 5"]);
+        let other = batch("a", &[100], Some(entry("before")));
+        assert_eq!(found(105, &[other.clone(), b]), Err(BreakKind::AmountDiff));
+        assert_eq!(found(100, &[other]), Err(BreakKind::Duplicate));
+    }
 }

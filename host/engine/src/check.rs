@@ -6,7 +6,7 @@ use crate::follow_up::{Ask, has_reversal};
 use crate::run::{RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned, task_uuid};
-use portolan_domain::exchange::{Effect, Exchange};
+use portolan_domain::exchange::{Answer, Body, Effect, Exchange, Reply};
 use portolan_domain::ids::{OperationId, TaskId};
 use portolan_domain::operation::{Fault, FaultKind, Kind, Operation, Outcome, Progress, State, Verdict};
 use portolan_domain::payment::Payment;
@@ -16,6 +16,8 @@ use portolan_domain::task::{Task, TaskKind};
 
 /// How many exchanges of status queries are kept with an operation.
 const KEPT_CHECKS: usize = 8;
+/// A longer answer of a status query is not kept.
+const KEPT_BODY: usize = 8 * 1024;
 /// A request without an answer counts as on its way for so long: longer than any call takes.
 const ON_ITS_WAY_MS: u64 = 10 * 60 * 1_000;
 
@@ -174,7 +176,7 @@ impl Engine {
         let (written, ()) = self.update(&base, conclude, complete).await?;
         self.conclude_reversed(&written, &operation).await?;
         self.ports.steps.reached("after_outcome");
-        self.tell_of_delivery(&written.payment).await;
+        Box::pin(self.tell_of_delivery(&written.payment)).await;
         // What was found out may let the next leg go on.
         Box::pin(self.advance(written)).await
     }
@@ -393,12 +395,26 @@ pub(crate) fn writes(exchanges: &[Exchange]) -> impl Iterator<Item = &Exchange> 
         .filter(|exchange| exchange.request.effect == Effect::Write)
 }
 
+/// What a question brought is kept for people to read, not to be played back: a page that tells of others as well is not kept
+/// whole with one payment.
+fn shortened(mut exchange: Exchange) -> Exchange {
+    if let Some(Answer {
+        reply: Reply::Response(response),
+        ..
+    }) = &mut exchange.answer
+        && response.body.as_bytes().len() > KEPT_BODY
+    {
+        response.body = Body::Text(format!("({} bytes, not kept)", response.body.as_bytes().len()));
+    }
+    exchange
+}
+
 /// The operation's own exchanges, and the last few status queries.
 fn with_checks(mut exchanges: Vec<Exchange>, asked: Vec<Exchange>) -> Vec<Exchange> {
     let mut checks: Vec<Exchange> = exchanges
         .extract_if(.., |exchange| exchange.run == RUN_OF_CHECKS)
         .collect();
-    checks.extend(asked);
+    checks.extend(asked.into_iter().map(shortened));
     let skip = checks.len().saturating_sub(KEPT_CHECKS);
     exchanges.extend(checks.into_iter().skip(skip));
     exchanges

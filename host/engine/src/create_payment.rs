@@ -163,8 +163,6 @@ impl Engine {
             .as_ref()
             .and_then(|(payment, _)| payment.conversion.as_ref());
         commit.quote = quoted.map(|conversion| conversion.quote);
-        let limited = commit.payment.as_ref().filter(|_| commit.quote.is_some());
-        commit.exposure_max = limited.and_then(|(payment, _)| self.exposure_max(payment));
         self.ports.store.commit(&commit).await?;
         let (payment, _) = commit.payment.ok_or(EngineError::NotFound("payment"))?;
         Ok(self.answered(&payment))

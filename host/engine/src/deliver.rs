@@ -119,7 +119,7 @@ impl Engine {
             instrument: None,
             quote: None,
             delivery: None,
-            payout: Some(Payout {
+            payout: Some(Box::new(Payout {
                 terms: delivery.terms.clone(),
                 iso_status: None,
                 returned: None,
@@ -127,7 +127,7 @@ impl Engine {
                 booked: None,
                 return_booked: None,
                 leg_of: Some(parent.id),
-            }),
+            })),
             confirm: true,
             description: parent.description.clone(),
             statement_descriptor: None,

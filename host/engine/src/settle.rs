@@ -10,7 +10,7 @@ use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::dispute::{self, DisputeNews};
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::ports::CommitError;
-use portolan_domain::settlement::{BatchLine, Break, BreakKind, OpenBreak, ReportLine, batches_of, fits};
+use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine, batches_of, fits};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A report goes to its adapter in pieces of this size.
@@ -98,7 +98,7 @@ impl Engine {
             return Ok(Ok(false));
         }
         let Some(operation) = self.find_subject(channel, &subject)? else {
-            if !line.text.is_empty() && line.key.is_none() {
+            if !line.text.is_empty() {
                 return self.bank_batches(channel, line, seen).await;
             }
             let why = "the books have no operation with this reference or key".to_owned();
@@ -149,7 +149,7 @@ impl Engine {
                 net: line.net.clone(),
                 is_credit: line.is_credit,
                 at_ms: self.ports.ambient.now_ms(),
-                bank: None,
+                banked: None,
             });
         };
         let posted = self.update(&base, post, complete).await;
@@ -173,16 +173,22 @@ impl Engine {
         seen: Seen,
     ) -> Result<Result<bool, Break>, EngineError> {
         let named = self.batches_named(&line.text)?;
-        let shown = match batches_of(line, &named) {
+        let entry = Banked {
+            bank: bank.clone(),
+            entry: line.event(),
+        };
+        let shown = match batches_of(line, &entry, &named) {
             Ok(shown) => shown,
+            // Another run was quicker with the same line.
+            Err(_) if self.ports.store.was_seen(&seen)? => return Ok(Ok(false)),
             Err(broken) => return Ok(Err(broken)),
         };
         // Killed in the middle, it goes on with those that are left when the statement is taken again.
-        let open: Vec<BatchLine> = shown.into_iter().filter(|it| it.bank.is_none()).collect();
+        let open: Vec<BatchLine> = shown.into_iter().filter(|it| it.banked.is_none()).collect();
         let last = open.len().saturating_sub(1);
         for (at, settled) in open.iter().enumerate() {
             let seen = (at == last).then(|| seen.clone());
-            self.bank_one(bank, settled, seen).await?;
+            self.bank_one(&entry, settled, seen).await?;
         }
         Ok(Ok(true))
     }
@@ -204,13 +210,13 @@ impl Engine {
     }
 
     /// One payment's part of a batch lies at the bank.
-    async fn bank_one(&self, bank: &ChannelId, settled: &BatchLine, last: Option<Seen>) -> Result<(), EngineError> {
+    async fn bank_one(&self, entry: &Banked, settled: &BatchLine, last: Option<Seen>) -> Result<(), EngineError> {
         let base = self.load(settled.operation.payment())?;
         let post = |payment: &mut Payment, change: &mut Change| {
             let fact = Fact::Banked {
                 operation: settled.operation,
                 channel: settled.channel.clone(),
-                bank: bank.clone(),
+                bank: entry.bank.clone(),
                 net: settled.net.clone(),
                 is_credit: settled.is_credit,
                 batch: settled.batch.clone(),
@@ -220,7 +226,7 @@ impl Engine {
         let complete = |commit: &mut Commit, _: &Payment, (): &()| {
             commit.seen.clone_from(&last);
             commit.batch_line = Some(BatchLine {
-                bank: Some(bank.clone()),
+                banked: Some(entry.clone()),
                 ..settled.clone()
             });
         };

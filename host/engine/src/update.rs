@@ -4,6 +4,7 @@ use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Versioned, in_flight};
 use portolan_domain::ids::PaymentId;
 use portolan_domain::payment::Payment;
+use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::ports::CommitError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +44,9 @@ impl Engine {
             commit.in_flight.clone_from(&base.in_flight);
             if let Some((payment, expect)) = commit.payment.take() {
                 complete(&mut commit, &payment, &value);
-                // The commit that uses a quote promises its price.
-                commit.exposure_max = commit.quote.and_then(|_| self.exposure_max(&payment));
+                // The commit that begins with a quote's price promises it.
+                let was_promised = base.version > 0 && exposure_of(&base.payment).is_some();
+                commit.exposure_max = (!was_promised).then(|| self.exposure_max(&payment)).flatten();
                 commit.payment = Some((payment, expect));
             }
             match self.commit_patiently(&commit).await {

@@ -28,7 +28,7 @@ use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store};
 use portolan_domain::quote::{self, Quote};
-use portolan_domain::settlement::{BatchLine, Break, BreakKind, OpenBreak, ReportLine};
+use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
@@ -320,6 +320,10 @@ fn no_more_is_promised_than_may_be() {
             let terms = quote.terms[0].clone();
             let planned = Conversion::planned(quote.id, terms, (IfLost::Hold, 0));
             decide::lock_rate(&mut payment, &mut change, planned).unwrap();
+            payment.record(&mut change, Fact::MethodSet).unwrap();
+            let attempt = AttemptId(ambient.uuid_v7());
+            let operation = OperationId::of(payment.id, 1);
+            decide::begin_attempt(&mut payment, &mut change, attempt, operation, (shop(), "a".into())).unwrap();
             Commit {
                 exposure_max: Some(most),
                 ..change.into_commit(payment, 0)
@@ -337,8 +341,13 @@ fn no_more_is_promised_than_may_be() {
         // One is over: there is room again.
         let (mut payment, _) = first.payment.unwrap();
         let mut change = Change::new(&ambient);
-        let reason = "requested_by_merchant".to_owned();
-        payment.record(&mut change, Fact::Canceled { reason }).unwrap();
+        let attempt = payment.attempts[0].id;
+        let why = "not_found".to_owned();
+        payment
+            .record(&mut change, Fact::AttemptNoEffect { attempt, why })
+            .unwrap();
+        let code = "no_route".to_owned();
+        payment.record(&mut change, Fact::Failed { code }).unwrap();
         store.commit(&change.into_commit(payment, 1)).await.unwrap();
         assert_eq!(open(), 100);
         store.commit(&promise(250)).await.unwrap();
@@ -356,7 +365,7 @@ fn a_batch_lies_at_the_bank_once() {
             net: eur(97),
             is_credit: event != "refund",
             at_ms,
-            bank: None,
+            banked: None,
         };
         let write = |line: BatchLine| {
             let commit = Commit {
@@ -380,7 +389,10 @@ fn a_batch_lies_at_the_bank_once() {
             [line("refund", "b1", 1), line("c", "b2", 2)]
         );
         let banked = BatchLine {
-            bank: Name::parse("bank"),
+            banked: Some(Banked {
+                bank: Name::parse("bank").unwrap(),
+                entry: "credit 1".into(),
+            }),
             ..line("c", "b2", 2)
         };
         write(banked.clone()).await.unwrap();

@@ -74,7 +74,7 @@ impl State {
             return Err(CommitError::SeenBefore);
         }
         let is_same = |it: &BatchLine, line: &BatchLine| {
-            (&it.channel, &it.event, true) == (&line.channel, &line.event, it.bank.is_some())
+            (&it.channel, &it.event, true) == (&line.channel, &line.event, it.banked.is_some())
         };
         if let Some(line) = &commit.batch_line
             && self.batch_lines.iter().any(|it| is_same(it, line))
@@ -599,7 +599,7 @@ impl Library for MemoryStore {
         let mut lines: Vec<BatchLine> = state
             .batch_lines
             .iter()
-            .filter(|it| it.bank.is_none())
+            .filter(|it| it.banked.is_none())
             .cloned()
             .collect();
         lines.sort_by_key(|it| it.at_ms);

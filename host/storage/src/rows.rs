@@ -14,7 +14,7 @@ use portolan_domain::payment::conversion::{Exposure, exposure_of};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{CommitError, Method, ReadError, Sealed, Sealer};
 use portolan_domain::quote::Quote;
-use portolan_domain::settlement::{BatchLine, Break, BreakKind, OpenBreak};
+use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -461,7 +461,7 @@ fn batch_line_row(line: &BatchLine) -> Result<BatchLineRow, RowError> {
 
 /// A batch's line as it was stored: names, operation, amount.
 pub(crate) fn read_batch_line(
-    (channel, bank): (&str, Option<&str>),
+    (channel, banked): (&str, Option<(&str, String)>),
     operation: &[u8],
     net: &str,
 ) -> Result<BatchLine, RowError> {
@@ -475,7 +475,13 @@ pub(crate) fn read_batch_line(
         net: serde_json::from_str(net).map_err(|error| RowError(error.to_string()))?,
         is_credit: false,
         at_ms: 0,
-        bank: bank.map(named).transpose()?,
+        banked: match banked {
+            Some((bank, entry)) => Some(Banked {
+                bank: named(bank)?,
+                entry,
+            }),
+            None => None,
+        },
     })
 }
 

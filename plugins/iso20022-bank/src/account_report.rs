@@ -86,8 +86,8 @@ struct Details {
 struct Transaction {
     #[serde(rename = "Refs", default)]
     references: References,
-    #[serde(rename = "Chrgs")]
-    charges: Option<Charges>,
+    #[serde(rename = "Chrgs", default)]
+    charges: Vec<Charges>,
     #[serde(rename = "RmtInf", default)]
     remittance: Remittance,
     #[serde(rename = "RtrInf")]
@@ -155,17 +155,48 @@ impl Entry {
 
     /// What the bank kept of it, where it tells.
     pub fn charges(&self) -> Result<Option<Money>, Fault> {
-        let total = self.sole().and_then(|it| it.charges?.total);
+        let total = self.sole().and_then(|it| it.charges.into_iter().next()?.total);
         total.map(|it| money(&it.amount, &it.currency)).transpose()
     }
 
-    /// The bank's own name for it: each entry has one.
+    /// The bank's own name for it. A number within a statement is none: the next statement has it too.
     pub fn reference(&self) -> Option<String> {
         let of_transaction = || self.sole().and_then(|it| it.references.bank);
-        self.bank_reference
-            .clone()
-            .or_else(of_transaction)
-            .or_else(|| self.number.clone())
+        self.bank_reference.clone().or_else(of_transaction)
+    }
+
+    /// What tells it from every other entry, in whichever document it stands.
+    pub fn identity(&self) -> String {
+        let parts = [
+            self.reference().or_else(|| self.number.clone()).unwrap_or_default(),
+            self.value_date(),
+            self.direction.clone(),
+            self.amount.amount.clone(),
+            self.end_to_end().unwrap_or_default(),
+        ];
+        parts.join(" ")
+    }
+
+    /// What moved before the bank took its share: more than what came, less than what went.
+    pub fn gross(&self) -> Result<Money, Fault> {
+        let net = self.amount()?;
+        let Some(fee) = self.charges()?.filter(|fee| fee.asset == net.asset) else {
+            return Ok(net);
+        };
+        let units = |money: &Money| money.units.parse::<u128>().ok();
+        let is_credit = self.is_credit()?;
+        let sum = units(&net).zip(units(&fee)).and_then(|(net, fee)| match is_credit {
+            true => net.checked_add(fee),
+            false => net.checked_sub(fee),
+        });
+        // Charges that are more than the entry are no part of it: what does not add up, the host says.
+        Ok(match sum {
+            Some(sum) => Money {
+                units: sum.to_string(),
+                ..net
+            },
+            None => net,
+        })
     }
 
     /// The end-to-end reference.

@@ -33,11 +33,11 @@ pub fn status(ctx: &Ctx, product: &str, id: &str) -> Result<Request, Fault> {
     signed(ctx, request, 1)
 }
 
-/// What was booked on the account since the day of that time.
-pub fn transactions(ctx: &Ctx, since_ms: u64, number: u8) -> Result<Request, Fault> {
+/// What was booked on the account on the day of that time: one day a request, for an account may be a busy one.
+pub fn transactions(ctx: &Ctx, at_ms: u64, number: u8) -> Result<Request, Fault> {
     let account = setting(ctx, "account")?;
-    let day = day(since_ms)?;
-    let path = format!("/v1/accounts/{account}/transactions?dateFrom={day}&bookingStatus=booked");
+    let day = day(at_ms)?;
+    let path = format!("/v1/accounts/{account}/transactions?dateFrom={day}&dateTo={day}&bookingStatus=booked");
     let request = get(API, path)
         .header("accept", XML)
         .header("consent-id", ctx.secret("consent")?);

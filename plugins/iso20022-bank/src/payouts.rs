@@ -14,7 +14,6 @@ use serde::Deserialize;
 /// When a transfer on its way is looked at again; one that waits for a person at the bank, later.
 const LOOK_AGAIN_MS: u32 = 2_000;
 const LOOK_LATER_MS: u32 = 10_000;
-/// The account is read from a day before the transfer began: the bank's day is not UTC's.
 const DAY_MS: u64 = 86_400_000;
 /// What a memo says: the product that the bank knows the transfer under.
 const MEMO: u16 = 1;
@@ -52,9 +51,8 @@ impl Payouts for Bank {
             .keys
             .first()
             .ok_or_else(|| Fault::Unsupported("a transfer is found by its key".into()))?;
-        let since_ms = of.started_ms.saturating_sub(DAY_MS);
         let Some((product, id)) = of.memo.as_ref().and_then(product_of).zip(of.reference.as_deref()) else {
-            return booked(ctx, key, since_ms).await;
+            return booked(ctx, key, of.started_ms).await;
         };
         let response = match ctx.send(call::status(ctx, product, id)?).await {
             Err(no) => return Ok(Outcome::Unknown(format!("{no:?}"))),
@@ -65,7 +63,7 @@ impl Payouts for Bank {
                 let standing = status_report::read(&response, &bare(key))?;
                 match outcome(&standing, id, product) {
                     // What was paid may have come back since: the account tells, not the report.
-                    Outcome::Sent(sent) if sent.final_ => returned_or(ctx, key, since_ms, sent).await,
+                    Outcome::Sent(sent) if sent.final_ => returned_or(ctx, key, of.started_ms, sent).await,
                     outcome => Ok(outcome),
                 }
             }
@@ -99,17 +97,37 @@ async fn refused(ctx: &Ctx, problem: &TppMessage, key: &str) -> Result<Outcome, 
 
 /// The bank had this message before: what became of that one is on the account, or not known.
 async fn first_of_its_kind(ctx: &Ctx, key: &str) -> Result<Outcome, Fault> {
-    match booked(ctx, key, ctx.now_ms().saturating_sub(DAY_MS)).await? {
-        Outcome::NotFound => Ok(Outcome::Unknown(
-            "the bank has it already, and it is not booked yet".into(),
+    // Whatever is wrong with the look at the account, the bank has the money's order: never is that no effect.
+    Ok(match booked(ctx, key, ctx.now_ms()).await {
+        Ok(Outcome::NotFound) => Outcome::Unknown("the bank has it already, and it is not booked yet".into()),
+        Ok(found) => found,
+        Err(fault) => Outcome::Unknown(format!(
+            "the bank has it already, and its account cannot be read: {fault:?}"
         )),
-        found => Ok(found),
-    }
+    })
+}
+
+/// The days on which a transfer that began then is booked or comes back: around its beginning, and now. The bank's day is not
+/// UTC's; a return in between is heard of by the feed on its own day.
+fn days(started_ms: u64, now_ms: u64) -> Vec<u64> {
+    let begun = [
+        started_ms.saturating_sub(DAY_MS),
+        started_ms,
+        started_ms.saturating_add(DAY_MS),
+    ];
+    let mut days: Vec<u64> = begun
+        .into_iter()
+        .chain([now_ms.saturating_sub(DAY_MS), now_ms])
+        .collect();
+    days.retain(|day| *day <= now_ms.max(started_ms));
+    days.sort_unstable();
+    days.dedup_by_key(|day| *day / DAY_MS);
+    days
 }
 
 /// Where it stands, by the account alone.
-async fn booked(ctx: &Ctx, key: &str, since_ms: u64) -> Result<Outcome, Fault> {
-    let entries = match entries(ctx, since_ms, 2).await? {
+async fn booked(ctx: &Ctx, key: &str, started_ms: u64) -> Result<Outcome, Fault> {
+    let entries = match entries(ctx, started_ms).await? {
         Ok(entries) => entries,
         Err(nothing) => return Ok(nothing),
     };
@@ -133,29 +151,33 @@ async fn booked(ctx: &Ctx, key: &str, since_ms: u64) -> Result<Outcome, Fault> {
     Ok(Outcome::NotFound)
 }
 
-async fn returned_or(ctx: &Ctx, key: &str, since_ms: u64, sent: OnItsWay) -> Result<Outcome, Fault> {
-    // That the account cannot be read now takes nothing from what the bank said.
-    Ok(match entries(ctx, since_ms, 2).await? {
-        Ok(entries) => match came_back(&entries, key)? {
+async fn returned_or(ctx: &Ctx, key: &str, started_ms: u64, sent: OnItsWay) -> Result<Outcome, Fault> {
+    // That the account cannot be read now, or may not be, takes nothing from what the bank said.
+    Ok(match entries(ctx, started_ms).await {
+        Ok(Ok(entries)) => match came_back(&entries, key)? {
             Some(back) => Outcome::Returned(CameBack {
                 reference: sent.reference,
                 ..back
             }),
             None => Outcome::Sent(sent),
         },
-        Err(_) => Outcome::Sent(sent),
+        Ok(Err(_)) | Err(_) => Outcome::Sent(sent),
     })
 }
 
-/// The account's entries, or why nobody knows them.
-async fn entries(ctx: &Ctx, since_ms: u64, number: u8) -> Result<Result<Vec<Entry>, Outcome>, Fault> {
-    match ctx.send(call::transactions(ctx, since_ms, number)?).await {
-        Err(no) => Ok(Err(Outcome::Unknown(format!("{no:?}")))),
-        Ok(response) => match response.status {
-            200 => Ok(Ok(account_report::read(&response)?)),
-            status => Ok(Err(refused_to_look(&response, status)?)),
-        },
+/// The account's entries of the days that matter, or why nobody knows them.
+async fn entries(ctx: &Ctx, started_ms: u64) -> Result<Result<Vec<Entry>, Outcome>, Fault> {
+    let mut all = vec![];
+    for (day, number) in days(started_ms, ctx.now_ms()).into_iter().zip(2..) {
+        match ctx.send(call::transactions(ctx, day, number)?).await {
+            Err(no) => return Ok(Err(Outcome::Unknown(format!("{no:?}")))),
+            Ok(response) => match response.status {
+                200 => all.extend(account_report::read(&response)?),
+                status => return Ok(Err(refused_to_look(&response, status)?)),
+            },
+        }
     }
+    Ok(Ok(all))
 }
 
 fn refused_to_look(response: &Response, status: u16) -> Result<Outcome, Fault> {
@@ -171,7 +193,7 @@ fn came_back(entries: &[Entry], key: &str) -> Result<Option<CameBack>, Fault> {
         if let (true, Some(reason)) = (entry.is_credit()?, reason) {
             return Ok(Some(CameBack {
                 reference: entry.reference().unwrap_or_else(|| bare(key)),
-                amount: entry.amount()?,
+                amount: entry.gross()?,
                 reason,
                 extra: vec![],
             }));

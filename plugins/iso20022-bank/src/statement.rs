@@ -117,11 +117,12 @@ fn line(entry: &Entry) -> Result<Line, Fault> {
         },
     };
     let direction = if is_credit { Direction::Credit } else { Direction::Debit };
-    let gross = gross(&net, &fee, is_credit)?;
+    let gross = entry.gross()?;
     let signed = |amount: Money| Signed { direction, amount };
     Ok(Line {
         kind: kind.into(),
-        reference: entry.reference(),
+        // With its day and amount: banks number anew, and this name is dealt with once.
+        reference: Some(entry.identity()),
         key,
         batch: Some("statement".into()),
         gross: signed(gross),
@@ -132,20 +133,6 @@ fn line(entry: &Entry) -> Result<Line, Fault> {
             "text".into(),
             format!("{} {}", entry.end_to_end().unwrap_or_default(), entry.remittance()),
         )],
-    })
-}
-
-/// What moved before the bank took its share: more than what came, less than what went.
-fn gross(net: &Money, fee: &Money, is_credit: bool) -> Result<Money, Fault> {
-    let units = |money: &Money| money.units.parse::<u128>().ok();
-    let sum = units(net).zip(units(fee)).and_then(|(net, fee)| match is_credit {
-        true => net.checked_add(fee),
-        false => net.checked_sub(fee),
-    });
-    let sum = sum.ok_or_else(|| Fault::Protocol("an entry's charges are more than its amount".into()))?;
-    Ok(Money {
-        units: sum.to_string(),
-        ..net.clone()
     })
 }
 

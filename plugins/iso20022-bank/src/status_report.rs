@@ -96,8 +96,17 @@ pub fn read(response: &Response, end_to_end: &str) -> Result<Standing, Fault> {
         status,
         code: reason
             .and_then(|it| it.reason.as_ref())
-            .map(|it| it.code.clone())
+            .map(|it| code_of(&it.code))
             .unwrap_or_default(),
         text: reason.map(|it| it.texts.join(" ")).unwrap_or_default(),
     })
+}
+
+/// A bank's own reason may be free text, and name people: then it is only said that there is one.
+fn code_of(text: &str) -> String {
+    let is_code = text.len() <= 35
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if is_code { text.to_owned() } else { "NARR".to_owned() }
 }

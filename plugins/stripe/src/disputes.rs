@@ -11,20 +11,21 @@ pub fn is_disputed(intent: &Value) -> bool {
 }
 
 /// What Stripe says of them, as a standing carries it; `Err`: nobody knows now.
-pub async fn of(ctx: &Ctx, intent: &str) -> Result<Result<Vec<(String, String)>, String>, Fault> {
+pub async fn of(ctx: &Ctx, intent: &str, currency: &str) -> Result<Result<Vec<(String, String)>, String>, Fault> {
     let path = format!("/v1/disputes?payment_intent={intent}&limit=16");
     match ctx.send(authorized(ctx, get(API, path))?).await {
         Ok(response) if response.status == 200 => {
             let list = response.json()?;
             let disputes = list.get("data").and_then(Value::as_array).cloned().unwrap_or_default();
-            let told: Result<_, Fault> = disputes.iter().map(|it| Ok(dispute(it)?.extra())).collect();
+            let told: Result<_, Fault> = disputes.iter().map(|it| Ok(dispute(it, currency)?.extra())).collect();
             Ok(Ok(told?))
         }
         other => Ok(Err(brief(&other))),
     }
 }
 
-fn dispute(dispute: &Value) -> Result<Dispute, Fault> {
+/// `currency`: the payment's. A dispute in another one moves no money in the books: how much it is cannot be said.
+fn dispute(dispute: &Value, currency: &str) -> Result<Dispute, Fault> {
     let text = |pointer: &str| dispute.pointer(pointer).and_then(Value::as_str);
     let amount = dispute.get("amount").and_then(Value::as_u64);
     let due_s = dispute.pointer("/evidence_details/due_by").and_then(Value::as_u64);
@@ -32,7 +33,10 @@ fn dispute(dispute: &Value) -> Result<Dispute, Fault> {
         reference: text("/id")
             .ok_or_else(|| Fault::Protocol("a dispute without id".into()))?
             .to_owned(),
-        state: state(text("/status").unwrap_or_default()),
+        state: match text("/currency").is_some_and(|it| it.eq_ignore_ascii_case(currency)) {
+            true => state(text("/status").unwrap_or_default()),
+            false => DisputeState::Inquiry,
+        },
         units: amount
             .ok_or_else(|| Fault::Protocol("a dispute without amount".into()))?
             .to_string(),

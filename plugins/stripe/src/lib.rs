@@ -75,7 +75,7 @@ impl Payments for Stripe {
                     }
                     let mut standing = standing(&intent, &of)?;
                     if disputes::is_disputed(&intent) {
-                        match disputes::of(ctx, reference).await? {
+                        match disputes::of(ctx, reference, text(&intent, "currency")?).await? {
                             Ok(told) => standing.extra.extend(told),
                             Err(nothing) => return Ok(Finding::Unknown(nothing)),
                         }

@@ -178,10 +178,15 @@ pub struct Exposure {
     pub bought: Asset,
 }
 
-/// The exposure of a payment: from the price that was locked until its exchange is over.
+/// The exposure of a payment: from its first attempt until its exchange is over.
 pub fn exposure_of(payment: &Payment) -> Option<Exposure> {
     let conversion = payment.conversion.as_ref().filter(|it| !it.is_over())?;
-    Some(Exposure {
+    // Not begun: a checkout that is given up holds nothing, and its price lapses.
+    let is_begun = !matches!(
+        payment.status,
+        PaymentStatus::RequiresPaymentMethod | PaymentStatus::RequiresConfirmation
+    );
+    is_begun.then(|| Exposure {
         sold: conversion.terms.sold.clone(),
         bought: conversion.promised.asset().clone(),
     })
@@ -242,7 +247,11 @@ pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
         PaymentStatus::RequiresCapture if holds || conversion.if_lost == IfLost::Hold => Step::Capture,
         PaymentStatus::RequiresCapture if may_requote => Step::Requote,
         PaymentStatus::RequiresCapture => Step::Void,
-        PaymentStatus::Succeeded if !payment.refunded.is_zero() || payment.captured != conversion.terms.sold => {
+        PaymentStatus::Succeeded
+            if !payment.refunded.is_zero()
+                || !payment.disputed().is_zero()
+                || payment.captured != conversion.terms.sold =>
+        {
             Step::Hold
         }
         PaymentStatus::Succeeded if holds => Step::Convert,

@@ -175,7 +175,7 @@ pub fn lock_rate(payment: &mut Payment, change: &mut Change, conversion: Convers
         channel: conversion.terms.channel.clone(),
         owed: conversion.promised.clone(),
     };
-    payment.conversion = Some(conversion);
+    payment.conversion = Some(Box::new(conversion));
     Ok(payment.record(change, fact)?)
 }
 
@@ -240,6 +240,7 @@ pub fn settle_held(payment: &mut Payment, change: &mut Change, fresh: Option<Ter
     } else {
         &payment.captured
     };
+    let is_undisputed = payment.disputed().is_zero();
     let Some(conversion) = payment.conversion.as_mut() else {
         return Err(wrong);
     };
@@ -249,7 +250,7 @@ pub fn settle_held(payment: &mut Payment, change: &mut Change, fresh: Option<Ter
             let is_moot = fresh.is_none() && conversion.is_over();
             if is_moot { Ok(()) } else { Err(wrong) }
         }
-        Some(fresh) if fresh.sold == *to_sell && payment.refunded.is_zero() => {
+        Some(fresh) if fresh.sold == *to_sell && payment.refunded.is_zero() && is_undisputed => {
             let fact = Fact::Requoted {
                 channel: fresh.channel.clone(),
                 owed: fresh.owed.clone(),

@@ -3,7 +3,7 @@
 
 use super::Payment;
 use super::fact::Fact;
-use super::status::IllegalEvent;
+use super::status::{AttemptStatus, IllegalEvent};
 use crate::commit::Change;
 use crate::ids::{AttemptId, ChannelId, DisputeId};
 use crate::money::Money;
@@ -75,6 +75,8 @@ pub enum Funds {
     Back {
         /// Whether it went to what the merchant may have paid out.
         to_available: bool,
+        /// Whether it had been taken out of what was not settled, with no report's line about it yet.
+        was_pending: bool,
     },
 }
 
@@ -136,6 +138,21 @@ pub fn hear(
     (attempt, channel): (AttemptId, &ChannelId),
     news: &DisputeNews,
 ) -> Result<(), IllegalEvent> {
+    // What a closed attempt brought late lies in suspense, and is nobody's to take: its task says what becomes of it.
+    let has_money = payment.attempt(attempt).is_some_and(|attempt| {
+        matches!(
+            attempt.status,
+            AttemptStatus::Captured | AttemptStatus::Authorized | AttemptStatus::Released
+        )
+    });
+    if !has_money || payment.captured.is_zero() {
+        return Ok(());
+    }
+    // A provider's dispute may be of more than was taken (another rate, its fees): no more than that is the merchant's loss.
+    let amount = match news.amount.fits_in(&payment.captured) {
+        true => news.amount.clone(),
+        false => payment.captured.clone(),
+    };
     let known = payment.disputes.iter().find(|it| it.is_of(channel, &news.reference));
     match known {
         Some(known) if known.state == news.state && (known.due_ms == news.due_ms || news.due_ms.is_none()) => Ok(()),
@@ -155,7 +172,7 @@ pub fn hear(
                 attempt,
                 channel: channel.clone(),
                 reference: news.reference.clone(),
-                amount: news.amount.clone(),
+                amount: amount.clone(),
                 reason: news.reason.clone(),
                 network_code: news.network_code.clone(),
                 state: news.state,
@@ -168,7 +185,7 @@ pub fn hear(
             let fact = Fact::DisputeOpened {
                 dispute: id,
                 channel: channel.clone(),
-                amount: news.amount.clone(),
+                amount,
                 reason: news.reason.clone(),
                 state: news.state,
                 due_ms: news.due_ms,

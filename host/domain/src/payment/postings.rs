@@ -3,7 +3,7 @@
 //! exchanged. Which accounts a movement touches is in [`crate::ledger::rules`].
 
 use super::conversion::Conversion;
-use super::dispute::Funds;
+use super::dispute::{Dispute, DisputeState, Funds};
 use super::fact::Fact;
 use super::status::FollowUpStatus;
 use super::{FollowUp, Payment};
@@ -127,8 +127,10 @@ impl Payment {
                 let lines = if *is_credit { comes } else { comes.turned() }.post(net);
                 self.entry(change, event, None, lines);
             }
-            Fact::Booked { bank, fee, .. } => {
-                let lines = self.fee_not_told(bank, fee);
+            Fact::Booked {
+                bank, fee, is_return, ..
+            } => {
+                let lines = self.fee_not_told(bank, fee, *is_return);
                 if !lines.is_empty() {
                     self.entry(change, event, None, lines);
                 }
@@ -328,7 +330,9 @@ impl Payment {
         let given = conversion.given.as_ref()?;
         // Where the exact share is out of range, the merchant gives up what is left: never another currency.
         let rest = || given.minus(&conversion.taken_back).ok();
-        self.exact_share(conversion, amount).or_else(rest)
+        // Refunded and disputed besides: both are the merchant's loss.
+        let plain = || given.share(amount, &self.captured).ok();
+        self.exact_share(conversion, amount).or_else(plain).or_else(rest)
     }
 
     fn exact_share(&self, conversion: &Conversion, amount: &Money) -> Option<Money> {
@@ -399,15 +403,17 @@ impl Payment {
     }
 
     /// What a statement shows that the bank kept, beyond what it had told of.
-    fn fee_not_told(&self, bank: &ChannelId, fee: &Money) -> Vec<Line> {
+    fn fee_not_told(&self, bank: &ChannelId, fee: &Money, is_return: bool) -> Vec<Line> {
+        // A return costs by itself, and nothing was told of that.
         let told = self.payout.as_ref().and_then(|payout| payout.fee.as_ref());
-        let more = match told.filter(|told| told.asset() == fee.asset()) {
-            Some(told) => fee.minus(told).ok(),
-            None => Some(fee.clone()),
-        };
-        more.filter(|more| !more.is_zero())
-            .map(|more| Movement::fee(bank).post(&more))
-            .unwrap_or_default()
+        let told = told.filter(|told| told.asset() == fee.asset() && !is_return);
+        let zero = Money::zero(fee.asset().clone());
+        let told = told.unwrap_or(&zero);
+        match (fee.minus(told), told.minus(fee)) {
+            (Ok(more), _) if !more.is_zero() => Movement::fee(bank).post(&more),
+            (Err(_), Ok(less)) => Movement::fee(bank).turned().post(&less),
+            _ => vec![],
+        }
     }
 
     /// The movement that a follow-up's hold stands for.
@@ -472,10 +478,17 @@ impl Payment {
                 let from_available = is_at_hand || share.is_some();
                 (lines, Funds::Taken { from_available, share })
             }
+            // Only what is won is given back: an inquiry after a dispute moves nothing.
+            (false, Funds::Taken { .. }) if dispute.state != DisputeState::Won => return,
             (false, Funds::Taken { share, .. }) => {
+                let was_pending = self.dispute(id).is_some_and(Dispute::is_drawn_on_pending);
                 let lines = self.disputed_lines(&dispute.channel, (&dispute.amount, share.as_ref()), is_at_hand);
                 let to_available = is_at_hand || share.is_some();
-                (turned(lines), Funds::Back { to_available })
+                let funds = Funds::Back {
+                    to_available,
+                    was_pending,
+                };
+                (turned(lines), funds)
             }
             (true, Funds::Taken { .. }) | (false, Funds::Untouched | Funds::Back { .. }) => return,
         };
@@ -524,8 +537,10 @@ impl Payment {
             return vec![];
         };
         let is_pending = match (is_return, &dispute.funds) {
-            (false, _) => dispute.is_drawn_on_pending(),
-            (true, Funds::Back { to_available }) => !to_available,
+            // Taken and given back before any line came: this line and the one that gives it back cancel.
+            (false, Funds::Back { was_pending, .. }) => *was_pending,
+            (false, Funds::Untouched | Funds::Taken { .. }) => dispute.is_drawn_on_pending(),
+            (true, Funds::Back { to_available, .. }) => !to_available,
             (true, Funds::Untouched | Funds::Taken { .. }) => false,
         };
         match is_return {

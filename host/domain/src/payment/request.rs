@@ -58,9 +58,9 @@ pub struct ValidPayment {
     /// The quote that it uses, and what to do where its price is lost.
     pub quote: Option<QuoteUse>,
     /// To whom what is got goes on.
-    pub delivery: Option<Delivery>,
+    pub delivery: Option<Box<Delivery>>,
     /// Who is paid, where the money goes out.
-    pub payout: Option<Payout>,
+    pub payout: Option<Box<Payout>>,
     /// Create and confirm in one call.
     pub confirm: bool,
     /// The merchant's text.
@@ -354,7 +354,7 @@ pub fn validate_payout(
             instrument: None,
             quote: None,
             delivery: None,
-            payout: Some(Payout {
+            payout: Some(Box::new(Payout {
                 terms,
                 iso_status: None,
                 returned: None,
@@ -362,7 +362,7 @@ pub fn validate_payout(
                 booked: None,
                 return_booked: None,
                 leg_of: None,
-            }),
+            })),
             confirm: true,
             description,
             statement_descriptor: None,

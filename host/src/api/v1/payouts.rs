@@ -113,7 +113,7 @@ pub fn read_delivery(
     caller: &Caller,
     fields: &mut Fields,
     quote: Option<&str>,
-) -> Result<Result<Option<Delivery>, Vec<FieldError>>, Problem> {
+) -> Result<Result<Option<Box<Delivery>>, Vec<FieldError>>, Problem> {
     if !fields.is_given("deliver") {
         fields.inside("deliver");
         return Ok(Ok(None));
@@ -139,7 +139,7 @@ pub fn read_delivery(
         }
         (Some(terms), Some(owed)) => {
             let amount = (Some(owed.minor()), Some(owed.asset().code()));
-            check(api, amount, terms.clone(), (None, vec![]), errors).map(|_| Some(Delivery::planned(terms)))
+            check(api, amount, terms.clone(), (None, vec![]), errors).map(|_| Some(Box::new(Delivery::planned(terms))))
         }
     };
     let within = |error: FieldError| FieldError {

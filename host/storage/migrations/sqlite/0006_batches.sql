@@ -8,6 +8,7 @@ CREATE TABLE batch_line (
     is_credit INTEGER NOT NULL,
     at_ms INTEGER NOT NULL,
     bank TEXT,
+    entry TEXT,
     PRIMARY KEY (channel, event)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX batch_line_by_batch ON batch_line (batch);

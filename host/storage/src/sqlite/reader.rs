@@ -155,14 +155,15 @@ pub(super) fn journal_of<'a>(
 /// Lines of batches, by a condition on one text.
 pub(super) fn batch_lines(connection: &Connection, which: &str, text: &str, limit: usize) -> Result<Vec<BatchLine>> {
     let mut select = connection.prepare_cached(&format!(
-        "SELECT channel, event, batch, operation, net, is_credit, at_ms, bank FROM batch_line WHERE {which} LIMIT ?2"
+        "SELECT channel, event, batch, operation, net, is_credit, at_ms, bank, entry FROM batch_line WHERE {which} LIMIT ?2"
     ))?;
     let mut rows = select.query(params![text, limit])?;
     let mut all = vec![];
     while let Some(row) = rows.next()? {
         let (channel, operation, net): (String, Vec<u8>, String) = (row.get(0)?, row.get(3)?, row.get(4)?);
-        let bank: Option<String> = row.get(7)?;
-        let read = rows::read_batch_line((&channel, bank.as_deref()), &operation, &net)?;
+        let (bank, entry): (Option<String>, Option<String>) = (row.get(7)?, row.get(8)?);
+        let banked = bank.as_deref().map(|bank| (bank, entry.unwrap_or_default()));
+        let read = rows::read_batch_line((&channel, banked), &operation, &net)?;
         all.push(BatchLine {
             event: row.get(1)?,
             batch: row.get(2)?,

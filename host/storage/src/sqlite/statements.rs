@@ -339,8 +339,8 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
     }
     if let Some(BatchLineRow { line, net }) = &rows.batch_line {
         let mut upsert = connection.prepare_cached(
-            "INSERT OR REPLACE INTO batch_line (channel, event, batch, operation, net, is_credit, at_ms, bank)
-             VALUES (?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO batch_line (channel, event, batch, operation, net, is_credit, at_ms, bank, entry)
+             VALUES (?,?,?,?,?,?,?,?,?)",
         )?;
         upsert.execute(params![
             line.channel.as_str(),
@@ -350,7 +350,8 @@ fn rest(connection: &Connection, rows: &Rows) -> rusqlite::Result<()> {
             net,
             line.is_credit,
             line.at_ms,
-            line.bank.as_ref().map(portolan_domain::ids::Name::as_str)
+            line.banked.as_ref().map(|it| it.bank.as_str()),
+            line.banked.as_ref().map(|it| it.entry.as_str())
         ])?;
     }
     if let Some(seen) = &rows.seen {

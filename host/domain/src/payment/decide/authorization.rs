@@ -634,9 +634,7 @@ fn conclude_standing(
     }
     // Only what was taken can be disputed.
     for news in &disputes {
-        if news.amount.fits_in(&payment.captured) {
-            dispute::hear(payment, change, (id, &operation.channel), news)?;
-        }
+        dispute::hear(payment, change, (id, &operation.channel), news)?;
     }
     Ok(Next::Rest)
 }
