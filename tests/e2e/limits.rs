@@ -3,7 +3,8 @@
 use crate::cross_border::{eur_to_hkd, pay, until_settled, with_desks};
 use crate::flows::browse;
 use crate::payments::silent;
-use portolan_tests::{Options, World, call};
+use crate::payouts::to_hong_kong;
+use portolan_tests::{Options, Reply, World, call};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -154,6 +155,33 @@ fn a_restored_backup_exchanges_nothing_by_itself() {
     );
     let tasks = world.admin_call("GET", "/admin/tasks", None).unwrap();
     assert_eq!(tasks.text_at("/tasks/0/kind"), "conversion_held", "{}", tasks.text);
+    world.assert_books().unwrap();
+}
+
+/// What was delivered after the backup does not go out again: the shop has it in its books, and a human looks.
+#[test]
+fn a_restored_backup_delivers_nothing_by_itself() {
+    let mut world = World::start(with_desks(&[&[]])).unwrap();
+    let card = world.store_card("4000000000003220").unwrap();
+    let deliver = json!({ "beneficiary": to_hong_kong(1)["beneficiary"] });
+    let more = json!({ "payment_method": card, "return_url": "https://shop.example/done", "deliver": deliver });
+    let waiting = pay(&world, &eur_to_hkd(&world, 10_000), &more);
+    assert_eq!(waiting.text_at("/status"), "requires_action", "{}", waiting.text);
+    let copy = back_up(&world);
+    browse(waiting.text_at("/next_action/url"));
+    let id = waiting.text_at("/id");
+    let is = |status: &'static str| move |reply: &Reply| reply.text_at("/delivery/status") == status;
+    world.await_payment(id, is("succeeded")).unwrap();
+    lose_the_disk(&mut world, &copy);
+    until_settled(&world, &waiting, "manual");
+    let given_up = world.await_payment(id, is("failed")).unwrap();
+    assert_eq!(given_up.text_at("/delivery/reason"), "restored", "{}", given_up.text);
+    let transfers = world.desk_records(0).unwrap()["transfers"].clone();
+    assert_eq!(
+        transfers.as_array().unwrap().len(),
+        1,
+        "the one before the disk was lost"
+    );
     world.assert_books().unwrap();
 }
 
