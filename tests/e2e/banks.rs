@@ -2,7 +2,7 @@
 //! the books. What is sent is held against the standard's own schema, what the bank says against its own definition.
 
 use crate::cross_border::{account, balance};
-use crate::reports::{breaks, report, take_at};
+use crate::reports::{breaks, report, take_at, try_take_at};
 use portolan_tests::peers;
 use portolan_tests::world::{Options, workspace};
 use portolan_tests::{Reply, World};
@@ -46,15 +46,8 @@ fn pay_out(world: &World, amount: u64) -> Reply {
 }
 
 fn await_payout(world: &World, payout: &Reply, is_there: impl Fn(&Reply) -> bool) -> Reply {
-    let started = std::time::Instant::now();
-    loop {
-        let reply = world.get(&format!("/v1/payouts/{}", payout.text_at("/id"))).unwrap();
-        if is_there(&reply) {
-            return reply;
-        }
-        assert!(started.elapsed().as_secs() < 60, "it never happened: {}", reply.text);
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
+    let path = format!("/v1/payouts/{}", payout.text_at("/id"));
+    world.await_at(&path, is_there).unwrap()
 }
 
 fn transfers(world: &World) -> Vec<Value> {
@@ -95,7 +88,11 @@ fn a_payout_goes_out_as_pain_001_and_is_paid() {
     let xml = at_the_bank["xml"].as_str().unwrap();
     assert!(xml.contains("<Nm>Lampes &amp; Fils SARL</Nm>"), "{xml}");
     hold_against_standard("pain.001.001.09", xml);
+    // What the simulator says is held against it too.
     hold_against_standard("camt.053.001.08", &world.bank_statement().unwrap());
+    hold_against_standard("pain.002.001.10", at_the_bank["pain_002"].as_str().unwrap());
+    let records = world.bank_records().unwrap();
+    hold_against_standard("camt.054.001.08", records["camt_054"].as_str().unwrap());
     world.assert_books().unwrap();
 }
 
@@ -241,6 +238,41 @@ fn one_entry_at_the_bank_is_one_batch() {
     assert_eq!((transit(), -at_the_bank()), (0, nets.iter().sum::<i64>()));
     let listed = world.admin_call("GET", "/admin/breaks", None).unwrap();
     assert!(!listed.text.contains("Lovelace"), "{}", listed.text);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_kill_in_the_middle_of_an_entry_books_each_part_once() {
+    let mut options = with_bank(&[]);
+    options.env = vec![("PORTOLAN_STOP_AT".into(), "after_batch_line:1".into())];
+    let mut world = World::start(options).unwrap();
+    for amount in [10_000, 5_000, 7_000] {
+        world.pay("4242424242424242", amount).unwrap();
+    }
+    let (text, nets) = report_in_batches(&world);
+    assert_eq!(breaks(&take_at(&world, "acquirer-a", &text)), [""; 0]);
+    world
+        .bank_receives(&euros(nets.iter().sum()), "batch-1 batch-2 batch-3")
+        .unwrap();
+    let statement = world.bank_statement().unwrap();
+    assert!(try_take_at(&world, "bank-a", &statement).is_err(), "it was not killed");
+    world.await_host_end().unwrap();
+    world.set_env(vec![]);
+    world.start_host().unwrap();
+    assert_eq!(in_transit(&world).len(), 2);
+    let taken = take_at(&world, "bank-a", &statement);
+    assert_eq!(
+        (taken.body["matched"].as_u64(), breaks(&taken)),
+        (Some(1), vec![]),
+        "{}",
+        taken.text
+    );
+    assert_eq!(in_transit(&world), []);
+    assert_eq!(account(&world, "channel:acquirer-a:in_transit", "EUR"), 0);
+    assert_eq!(
+        -account(&world, "channel:bank-a:prefund", "EUR"),
+        nets.iter().sum::<i64>()
+    );
     world.assert_books().unwrap();
 }
 

@@ -35,16 +35,12 @@ fn goes_on(world: &World, dispute: &str, status: &str) {
 }
 
 fn await_dispute(world: &World, status: &str) -> Value {
-    let started = std::time::Instant::now();
-    loop {
-        let listed = world.get("/v1/disputes").unwrap();
-        let all = listed.body["data"].as_array().cloned().unwrap();
-        if let Some(found) = all.into_iter().find(|it| it["status"] == status) {
-            return found;
-        }
-        assert!(started.elapsed().as_secs() < 60, "never {status}: {}", listed.text);
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
+    let found = |reply: &Reply| {
+        let all = reply.body["data"].as_array().cloned().unwrap();
+        all.into_iter().find(|it| it["status"] == status)
+    };
+    let listed = world.await_at("/v1/disputes", |reply| found(reply).is_some());
+    found(&listed.unwrap()).unwrap()
 }
 
 fn events_of(world: &World, payment: &Reply) -> Vec<String> {
@@ -140,25 +136,14 @@ fn reports_settle_what_was_taken_and_given_back() {
     );
     assert_eq!(balance(&world, "EUR"), (11_000, 0, 0));
     let late = raise(&world, &second, 5_000, &json!({}));
-    let started = std::time::Instant::now();
-    while world.get("/v1/disputes").unwrap().body["data"]
-        .as_array()
-        .unwrap()
-        .len()
-        < 2
-    {
-        assert!(started.elapsed().as_secs() < 60);
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
+    let are_two = |reply: &Reply| reply.body["data"].as_array().unwrap().len() == 2;
+    world.await_at("/v1/disputes", are_two).unwrap();
     assert_eq!(balance(&world, "EUR"), (6_000, 0, 0));
     for dispute in [&early, &late] {
         goes_on(&world, dispute, "won");
     }
-    let started = std::time::Instant::now();
-    while balance(&world, "EUR") != (15_000, 0, 0) {
-        assert!(started.elapsed().as_secs() < 60, "{:?}", balance(&world, "EUR"));
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
+    let is_back = |reply: &Reply| reply.body["balances"][0]["available"] == 15_000;
+    world.await_at("/v1/balances", is_back).unwrap();
     let taken = take_at(&world, "acquirer-a", &report(&world));
     assert_eq!(
         (taken.body["matched"].as_u64(), breaks(&taken)),

@@ -28,15 +28,8 @@ pub fn to_hong_kong(amount: u64) -> Value {
 }
 
 fn await_payout(world: &World, id: &str, status: &str) -> Reply {
-    let started = std::time::Instant::now();
-    loop {
-        let reply = world.get(&format!("/v1/payouts/{id}")).unwrap();
-        if reply.text_at("/status") == status {
-            return reply;
-        }
-        assert!(started.elapsed().as_secs() < 60, "never {status}: {}", reply.text);
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
+    let is_there = |reply: &Reply| reply.text_at("/status") == status;
+    world.await_at(&format!("/v1/payouts/{id}"), is_there).unwrap()
 }
 
 fn transfers(world: &World) -> Vec<Value> {

@@ -18,11 +18,16 @@ fn take(world: &World, report: &str) -> Reply {
 
 /// Takes that channel's report.
 pub fn take_at(world: &World, channel: &str, report: &str) -> Reply {
+    try_take_at(world, channel, report).unwrap()
+}
+
+/// The same, where the router may not be there to answer.
+pub fn try_take_at(world: &World, channel: &str, report: &str) -> anyhow::Result<Reply> {
     let token = std::fs::read_to_string(world.folder.join("data/admin.token")).unwrap();
     let bearer = format!("Bearer {}", token.trim());
     let headers = [("authorization", bearer.as_str())];
     let path = format!("/admin/reports/{channel}");
-    call(world.admin, "POST", &path, &headers, Some(report)).unwrap()
+    call(world.admin, "POST", &path, &headers, Some(report))
 }
 
 /// The kinds of what does not fit.

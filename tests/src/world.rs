@@ -721,10 +721,15 @@ keys.notify = "file:{folder}/notify.secret"
     }
 
     /// Waits until `is_there` finds what it looks for in the payment.
-    pub fn await_payment(&self, id: &str, mut is_there: impl FnMut(&Reply) -> bool) -> anyhow::Result<Reply> {
+    pub fn await_payment(&self, id: &str, is_there: impl FnMut(&Reply) -> bool) -> anyhow::Result<Reply> {
+        self.await_at(&format!("/v1/payments/{id}"), is_there)
+    }
+
+    /// Waits until `is_there` finds what it looks for at that path.
+    pub fn await_at(&self, path: &str, mut is_there: impl FnMut(&Reply) -> bool) -> anyhow::Result<Reply> {
         let started = Instant::now();
         loop {
-            let reply = self.get(&format!("/v1/payments/{id}"))?;
+            let reply = self.get(path)?;
             if is_there(&reply) {
                 return Ok(reply);
             }

@@ -269,12 +269,18 @@ async fn incoming(State(bank): Shared, body: Bytes) -> Result<Response, Response
 /// What it really did: for tests and demos to compare.
 async fn records(State(bank): Shared) -> Response {
     let (books, now) = (bank.books(), now_ms());
+    let text = |written: std::io::Result<Vec<u8>>| {
+        let bytes = written.unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let notification = report::camt_054(&report::bookings(&books, now), &bank.options.iban, now);
     let transfers = books.transfers.values();
     let transfers: Vec<Value> = transfers
         .map(|it| {
             json!({ "id": it.id, "product": it.product, "end_to_end": it.end_to_end, "uetr": it.uetr, "status": it.status_at(now),
-                "currency": it.currency, "amount": it.amount.to_string(), "xml": it.xml })
+                "currency": it.currency, "amount": it.amount.to_string(), "xml": it.xml, "pain_002": text(report::pain_002(it, now)) })
         })
         .collect();
-    axum::Json(json!({ "transfers": transfers, "incoming": books.incoming.len() })).into_response()
+    axum::Json(json!({ "transfers": transfers, "incoming": books.incoming.len(), "camt_054": text(notification) }))
+        .into_response()
 }

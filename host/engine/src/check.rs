@@ -13,6 +13,7 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::{self, Next};
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use portolan_domain::task::{Task, TaskKind};
+use std::sync::Arc;
 
 /// How many exchanges of status queries are kept with an operation.
 const KEPT_CHECKS: usize = 8;
@@ -53,8 +54,19 @@ impl Engine {
     /// Asks because somebody else said that something happened: also about what the books have closed, where money may
     /// have come late; and about what is captured, if they told of a dispute.
     pub async fn check_hinted(&self, id: OperationId, is_dispute: bool) -> Result<(), EngineError> {
-        self.ask(id, if is_dispute { Hint::Dispute } else { Hint::Something })
-            .await
+        if !is_dispute {
+            return self.ask(id, Hint::Something).await;
+        }
+        // One question after the other: an older answer that is written last would move a dispute back.
+        let turn = self.asking.entry(id).or_default().clone();
+        let asked = {
+            let _turn = turn.lock().await;
+            self.ask(id, Hint::Dispute).await
+        };
+        // Two handles are this function's and the map's: nobody waits.
+        self.asking
+            .remove_if(&id, |_, kept| Arc::ptr_eq(kept, &turn) && Arc::strong_count(kept) <= 2);
+        asked
     }
 
     async fn ask(&self, id: OperationId, hint: Hint) -> Result<(), EngineError> {

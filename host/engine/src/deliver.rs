@@ -8,7 +8,7 @@ use portolan_domain::commit::{Change, ClaimName, Commit, Versioned};
 use portolan_domain::ids::PaymentId;
 use portolan_domain::payment::conversion::LegState;
 use portolan_domain::payment::decide;
-use portolan_domain::payment::delivery::outcome_of;
+use portolan_domain::payment::delivery::{self, outcome_of};
 use portolan_domain::payment::request::ValidPayment;
 use portolan_domain::payment::{Payment, Payout};
 use portolan_domain::ports::CommitError;
@@ -21,19 +21,19 @@ const RESTORED: &str = "restored";
 impl Engine {
     /// Begins the leg, or looks how far it is. `false`: nothing changed, somebody else has to act first.
     pub(crate) async fn deliver(&self, base: Versioned) -> Result<(Versioned, bool), EngineError> {
-        let Some(delivery) = &base.payment.delivery else {
+        let Some(leg) = &base.payment.delivery else {
             return Ok((base, false));
         };
-        if delivery.state == LegState::Planned {
+        if leg.state == LegState::Planned {
             let id = PaymentId::new(self.ports.ambient.uuid_v7());
-            let begin = |payment: &mut Payment, change: &mut Change| Ok(decide::begin_delivery(payment, change, id)?);
+            let begin = |payment: &mut Payment, change: &mut Change| Ok(delivery::begin(payment, change, id)?);
             let (written, ()) = self
                 .update(&base, begin, |_: &mut Commit, _: &Payment, (): &()| {})
                 .await?;
             self.ports.steps.reached("after_delivery_begun");
             return Ok((written, true));
         }
-        let Some(id) = delivery.payout else {
+        let Some(id) = leg.payout else {
             return Ok((base, false));
         };
         if self.ports.store.payment(id)?.is_none() {
@@ -64,9 +64,8 @@ impl Engine {
         base: Versioned,
         outcome: (LegState, Option<String>),
     ) -> Result<(Versioned, bool), EngineError> {
-        let conclude = |payment: &mut Payment, change: &mut Change| {
-            Ok(decide::conclude_delivery(payment, change, outcome.clone())?)
-        };
+        let conclude =
+            |payment: &mut Payment, change: &mut Change| Ok(delivery::conclude(payment, change, outcome.clone())?);
         self.update(&base, conclude, |_: &mut Commit, _: &Payment, _: &bool| {})
             .await
     }
@@ -154,7 +153,7 @@ impl Engine {
             return Ok(());
         }
         let give_up = |payment: &mut Payment, _: &mut Change| {
-            decide::give_up_delivery(payment, RESTORED);
+            delivery::give_up(payment, RESTORED);
             Ok(())
         };
         self.update(&base, give_up, |_: &mut Commit, _: &Payment, (): &()| {})

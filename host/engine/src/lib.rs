@@ -2,6 +2,7 @@
 //! wasmtime. Read `create_payment.rs` first; everything else joins its walk at `run.rs`.
 
 mod attempt;
+mod bank;
 mod check;
 mod create_payment;
 mod deliver;
@@ -65,6 +66,7 @@ pub struct Engine {
     pub(crate) claims: DashMap<ClaimName, ()>,
     pub(crate) locks: DashMap<PaymentId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) busy: DashMap<OperationId, ()>,
+    pub(crate) asking: DashMap<OperationId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) lanes: DashMap<ChannelId, Arc<tokio::sync::Mutex<()>>>,
 }
 
@@ -128,6 +130,7 @@ impl Engine {
             claims: DashMap::new(),
             locks: DashMap::new(),
             busy: DashMap::new(),
+            asking: DashMap::new(),
             lanes: DashMap::new(),
         }
     }

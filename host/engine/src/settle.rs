@@ -10,15 +10,12 @@ use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::dispute::{self, DisputeNews};
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::ports::CommitError;
-use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine, batches_of, fits};
-use std::collections::{BTreeMap, BTreeSet};
+use portolan_domain::settlement::{BatchLine, Break, BreakKind, OpenBreak, ReportLine, fits};
 
 /// A report goes to its adapter in pieces of this size.
 const PIECE: usize = 256 * 1024;
 /// The most lines of one report.
-const LINES_MAX: usize = 200_000;
-/// The most words of a bank's entry that are looked at as names of batches.
-const WORDS_MAX: usize = 64;
+pub(crate) const LINES_MAX: usize = 200_000;
 
 /// What came of a report.
 #[derive(Debug, Default)]
@@ -162,78 +159,6 @@ impl Engine {
             (Ok(_), None) => Ok(Ok(true)),
             (Err(EngineError::Store(CommitError::SeenBefore)), None) => Ok(Ok(false)),
             (Err(error), None) => Err(error),
-        }
-    }
-
-    /// Money at the bank that is no payout of ours: the batches that its text names, one entry for one or for several.
-    async fn bank_batches(
-        &self,
-        bank: &ChannelId,
-        line: &ReportLine,
-        seen: Seen,
-    ) -> Result<Result<bool, Break>, EngineError> {
-        let named = self.batches_named(&line.text)?;
-        let entry = Banked {
-            bank: bank.clone(),
-            entry: line.event(),
-        };
-        let shown = match batches_of(line, &entry, &named) {
-            Ok(shown) => shown,
-            // Another run was quicker with the same line.
-            Err(_) if self.ports.store.was_seen(&seen)? => return Ok(Ok(false)),
-            Err(broken) => return Ok(Err(broken)),
-        };
-        // Killed in the middle, it goes on with those that are left when the statement is taken again.
-        let open: Vec<BatchLine> = shown.into_iter().filter(|it| it.banked.is_none()).collect();
-        let last = open.len().saturating_sub(1);
-        for (at, settled) in open.iter().enumerate() {
-            let seen = (at == last).then(|| seen.clone());
-            self.bank_one(&entry, settled, seen).await?;
-        }
-        Ok(Ok(true))
-    }
-
-    /// The batches of each name and channel that the text has as a word.
-    fn batches_named(&self, text: &str) -> Result<Vec<Vec<BatchLine>>, EngineError> {
-        let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let words = text.split(|c| !is_of_name(c)).filter(|word| !word.is_empty());
-        let words: BTreeSet<&str> = words.take(WORDS_MAX).collect();
-        let mut named = vec![];
-        for word in words {
-            let mut by_channel: BTreeMap<ChannelId, Vec<BatchLine>> = BTreeMap::new();
-            for line in self.ports.store.batch(word, LINES_MAX)? {
-                by_channel.entry(line.channel.clone()).or_default().push(line);
-            }
-            named.extend(by_channel.into_values());
-        }
-        Ok(named)
-    }
-
-    /// One payment's part of a batch lies at the bank.
-    async fn bank_one(&self, entry: &Banked, settled: &BatchLine, last: Option<Seen>) -> Result<(), EngineError> {
-        let base = self.load(settled.operation.payment())?;
-        let post = |payment: &mut Payment, change: &mut Change| {
-            let fact = Fact::Banked {
-                operation: settled.operation,
-                channel: settled.channel.clone(),
-                bank: entry.bank.clone(),
-                net: settled.net.clone(),
-                is_credit: settled.is_credit,
-                batch: settled.batch.clone(),
-            };
-            Ok(payment.record(change, fact)?)
-        };
-        let complete = |commit: &mut Commit, _: &Payment, (): &()| {
-            commit.seen.clone_from(&last);
-            commit.batch_line = Some(BatchLine {
-                banked: Some(entry.clone()),
-                ..settled.clone()
-            });
-        };
-        match self.update(&base, post, complete).await {
-            // Another run was quicker with the same line.
-            Ok(_) | Err(EngineError::Store(CommitError::SeenBefore)) => Ok(()),
-            Err(error) => Err(error),
         }
     }
 }

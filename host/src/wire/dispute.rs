@@ -5,7 +5,7 @@ use portolan_domain::ids::{DisputeId, Mode, PaymentId};
 use portolan_domain::operation::Instrument;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::dispute::{Dispute, Funds};
-use portolan_domain::payment::fact::Event;
+use portolan_domain::payment::fact::{Event, Fact};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -118,7 +118,9 @@ impl<'a> DisputeView<'a> {
             uetr: payment.uetr,
             amount_captured: Minor(payment.captured.minor()),
             amount_refunded: Minor(payment.refunded.minor()),
-            authenticated: names.clone().any(|(name, _)| name == "attempt.resumed"),
+            authenticated: events
+                .iter()
+                .any(|event| matches!(event.fact, Fact::Resumed { attempt, .. } if attempt == dispute.attempt)),
             timeline: names
                 .map(|(kind, at_ms)| MomentView {
                     kind,

@@ -2,9 +2,10 @@
 
 use crate::Problem;
 use portolan_adapter::types::{Decline, Retry};
+use portolan_adapter::{Declines, declined};
 
 /// Code, the router's reason, what it allows next.
-const TABLE: &[(&str, &str, Retry)] = &[
+const TABLE: Declines = &[
     ("amount_above_limit", "limit-exceeded", Retry::OtherChannel),
     ("amount_below_limit", "amount-too-small", Retry::OtherChannel),
     ("unsupported_currency", "currency-not-supported", Retry::OtherChannel),
@@ -35,23 +36,7 @@ const TABLE: &[(&str, &str, Retry)] = &[
 
 /// A refusal by its code.
 pub fn by_code(code: &str, message: &str) -> Decline {
-    let row = TABLE.iter().find(|(known, ..)| *known == code);
-    let (reason, retry) = row.map_or(("generic-decline", Retry::Never), |(_, reason, retry)| {
-        (*reason, *retry)
-    });
-    Decline {
-        retry,
-        reason: reason.into(),
-        provider_code: code.into(),
-        network_code: None,
-        advice: None,
-        message: if message.is_empty() {
-            code.into()
-        } else {
-            message.into()
-        },
-        extra: vec![],
-    }
+    declined(TABLE, code, message)
 }
 
 /// The refusal in an error's body.

@@ -2,9 +2,10 @@
 
 use crate::signed::CallResult;
 use portolan_adapter::types::{Decline, Fault, Retry};
+use portolan_adapter::{Declines, declined};
 
 /// Code, the router's reason, what it allows next.
-const TABLE: &[(&str, &str, Retry)] = &[
+const TABLE: Declines = &[
     ("USER_BALANCE_NOT_ENOUGH", "insufficient-funds", Retry::Later),
     ("USER_AMOUNT_EXCEED_LIMIT", "limit-exceeded", Retry::Later),
     ("USER_KYC_NOT_QUALIFIED", "payer-not-qualified", Retry::AfterCorrection),
@@ -71,21 +72,5 @@ pub fn of(result: &CallResult) -> Result<Decline, Fault> {
 
 /// A refusal by its code alone.
 pub fn by_code(code: &str, message: &str) -> Decline {
-    let row = TABLE.iter().find(|(known, ..)| *known == code);
-    let (reason, retry) = row.map_or(("generic-decline", Retry::Never), |(_, reason, retry)| {
-        (*reason, *retry)
-    });
-    Decline {
-        retry,
-        reason: reason.into(),
-        provider_code: code.into(),
-        network_code: None,
-        advice: None,
-        message: if message.is_empty() {
-            code.into()
-        } else {
-            message.into()
-        },
-        extra: vec![],
-    }
+    declined(TABLE, code, message)
 }

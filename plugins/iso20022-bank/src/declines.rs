@@ -2,9 +2,10 @@
 //! the codes of NextGenPSD2's own messages.
 
 use portolan_adapter::types::{Decline, Retry};
+use portolan_adapter::{Declines, declined};
 
 /// Code, the router's reason, what it allows next.
-const TABLE: &[(&str, &str, Retry)] = &[
+const TABLE: Declines = &[
     // ExternalStatusReason1Code
     ("AC01", "invalid-account", Retry::AfterCorrection),
     ("AC03", "invalid-account", Retry::AfterCorrection),
@@ -47,19 +48,7 @@ const TABLE: &[(&str, &str, Retry)] = &[
 
 /// A refusal by its code.
 pub fn of(code: &str, text: &str) -> Decline {
-    let row = TABLE.iter().find(|(known, ..)| *known == code);
-    let (reason, retry) = row.map_or(("generic-decline", Retry::Never), |(_, reason, retry)| {
-        (*reason, *retry)
-    });
-    Decline {
-        retry,
-        reason: reason.into(),
-        provider_code: code.into(),
-        network_code: None,
-        advice: None,
-        message: if text.is_empty() { code.into() } else { text.into() },
-        extra: vec![],
-    }
+    declined(TABLE, code, text)
 }
 
 /// The bank has a message of that number already: the first one counts, and has to be found.

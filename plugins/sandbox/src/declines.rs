@@ -1,10 +1,10 @@
 //! The acquirer's decline codes, as a table with a row for the code that nobody knows yet.
 
-use portolan_adapter::Value;
 use portolan_adapter::types::{Decline, Retry};
+use portolan_adapter::{Declines, Value, declined};
 
 /// Code, the router's reason, what it allows next.
-const TABLE: &[(&str, &str, Retry)] = &[
+const TABLE: Declines = &[
     ("05", "do-not-honor", Retry::OtherChannel),
     ("14", "invalid-card-number", Retry::Never),
     ("41", "lost-card", Retry::Never),
@@ -29,17 +29,10 @@ pub fn decline(reply: &Value) -> Decline {
             .map(str::to_owned)
     };
     let code = field("code").unwrap_or_default();
-    let row = TABLE.iter().find(|(known, ..)| *known == code);
-    let (reason, retry) = row.map_or(("generic-decline", Retry::Never), |(_, reason, retry)| {
-        (*reason, *retry)
-    });
+    let plain = declined(TABLE, &code, &field("message").unwrap_or_else(|| "declined".into()));
     Decline {
-        retry,
-        reason: reason.into(),
         network_code: field("network_code"),
         advice: field("advice"),
-        message: field("message").unwrap_or_else(|| "declined".into()),
-        provider_code: code,
-        extra: vec![],
+        ..plain
     }
 }

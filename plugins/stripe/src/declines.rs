@@ -1,11 +1,11 @@
 //! Stripe's decline codes (docs.stripe.com/declines/codes, read 2026-11) as a table, with a row for the code that nobody
 //! knows yet.
 
-use portolan_adapter::Value;
 use portolan_adapter::types::{Decline, Retry};
+use portolan_adapter::{Declines, Value, declined};
 
 /// Code, the router's reason, what it allows next.
-const TABLE: &[(&str, &str, Retry)] = &[
+const TABLE: Declines = &[
     ("approve_with_id", "issuer-unavailable", Retry::Later),
     (
         "authentication_required",
@@ -55,17 +55,10 @@ pub fn decline(reply: &Value) -> Decline {
             .map(str::to_owned)
     };
     let code = field("decline_code").or_else(|| field("code")).unwrap_or_default();
-    let row = TABLE.iter().find(|(known, ..)| *known == code);
-    let (reason, retry) = row.map_or(("generic-decline", Retry::Never), |(_, reason, retry)| {
-        (*reason, *retry)
-    });
+    let plain = declined(TABLE, &code, &field("message").unwrap_or_else(|| "declined".into()));
     Decline {
-        retry,
-        reason: reason.into(),
         network_code: field("network_decline_code"),
         advice: field("advice_code").or_else(|| field("network_advice_code")),
-        message: field("message").unwrap_or_else(|| "declined".into()),
-        provider_code: code,
-        extra: vec![],
+        ..plain
     }
 }

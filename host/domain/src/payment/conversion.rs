@@ -236,8 +236,9 @@ pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
         };
     }
     if conversion.state == LegState::Compensating {
-        // Begun, and not done: somebody was stopped in between.
-        return Step::Refund;
+        // Begun, and not done: somebody was stopped in between. What a channel keeps for a dispute cannot be given back too.
+        let is_left = payment.refundable().is_some_and(|left| !left.is_zero());
+        return if is_left { Step::Refund } else { Step::Hold };
     }
     let holds = conversion.holds_at(now_ms);
     let may_requote = conversion.if_lost == IfLost::Requote && conversion.requotes < REQUOTES_MAX;

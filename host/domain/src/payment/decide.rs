@@ -8,7 +8,6 @@ pub use authorization::{conclude_authorization, fail, fault_error, is_between_at
 pub use follow_up::conclude_follow_up;
 
 use super::conversion::{Conversion, LegState, Step, next_step};
-use super::delivery;
 use super::fact::Fact;
 use super::request::ValidPayment;
 use super::status::{AttemptStatus, IllegalEvent, PaymentStatus};
@@ -267,52 +266,6 @@ pub fn settle_held(payment: &mut Payment, change: &mut Change, fresh: Option<Ter
             Ok(())
         }
     }
-}
-
-/// What was got begins to go on to its beneficiary, as that payout. With nothing left of it, it does not.
-pub fn begin_delivery(payment: &mut Payment, change: &mut Change, payout: PaymentId) -> Result<(), Refusal> {
-    let amount = delivery::deliverable(payment).ok_or_else(|| wrong_status(payment))?;
-    let (payout, state, why) = match amount.is_zero() {
-        true => (None, LegState::Failed, Some("nothing_left".to_owned())),
-        false => (Some(payout), LegState::Submitted, None),
-    };
-    let fact = Fact::DeliveryMoved {
-        payout,
-        amount,
-        state,
-        why,
-    };
-    Ok(payment.record(change, fact)?)
-}
-
-/// Nothing goes on to the beneficiary by itself any more: the merchant has what is got, and may pay it out.
-pub fn give_up_delivery(payment: &mut Payment, why: &str) {
-    if let Some(delivery) = payment.delivery.as_mut().filter(|it| !it.is_over()) {
-        (delivery.state, delivery.why) = (LegState::Failed, Some(why.to_owned()));
-    }
-}
-
-/// What became of the payout is what became of the leg; `false`: it says nothing new.
-pub fn conclude_delivery(
-    payment: &mut Payment,
-    change: &mut Change,
-    (state, why): (LegState, Option<String>),
-) -> Result<bool, Refusal> {
-    let Some(delivery) = &payment.delivery else {
-        return Err(wrong_status(payment));
-    };
-    let is_begun = matches!(delivery.state, LegState::Submitted | LegState::Succeeded);
-    let (Some(amount), true) = (delivery.amount.clone(), is_begun && delivery.state != state) else {
-        return Ok(false);
-    };
-    let fact = Fact::DeliveryMoved {
-        payout: delivery.payout,
-        amount,
-        state,
-        why,
-    };
-    payment.record(change, fact)?;
-    Ok(true)
 }
 
 /// Whether the exchange may be done now, and what it sells.

@@ -3,8 +3,11 @@
 
 use super::Payment;
 use super::conversion::LegState;
+use super::decide::Refusal;
+use super::fact::Fact;
 use super::status::PaymentStatus;
 use crate::beneficiary::PayoutTerms;
+use crate::commit::Change;
 use crate::ids::PaymentId;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
@@ -70,4 +73,50 @@ pub fn outcome_of(payout: &Payment) -> Option<(LegState, Option<String>)> {
             _,
         ) => None,
     }
+}
+
+/// What was got begins to go on to its beneficiary, as that payout. With nothing left of it, it does not.
+pub fn begin(payment: &mut Payment, change: &mut Change, payout: PaymentId) -> Result<(), Refusal> {
+    let amount = deliverable(payment).ok_or(Refusal::WrongStatus(payment.status.as_str()))?;
+    let (payout, state, why) = match amount.is_zero() {
+        true => (None, LegState::Failed, Some("nothing_left".to_owned())),
+        false => (Some(payout), LegState::Submitted, None),
+    };
+    let fact = Fact::DeliveryMoved {
+        payout,
+        amount,
+        state,
+        why,
+    };
+    Ok(payment.record(change, fact)?)
+}
+
+/// Nothing goes on to the beneficiary by itself any more: the merchant has what is got, and may pay it out.
+pub fn give_up(payment: &mut Payment, why: &str) {
+    if let Some(delivery) = payment.delivery.as_mut().filter(|it| !it.is_over()) {
+        (delivery.state, delivery.why) = (LegState::Failed, Some(why.to_owned()));
+    }
+}
+
+/// What became of the payout is what became of the leg; `false`: it says nothing new.
+pub fn conclude(
+    payment: &mut Payment,
+    change: &mut Change,
+    (state, why): (LegState, Option<String>),
+) -> Result<bool, Refusal> {
+    let Some(delivery) = &payment.delivery else {
+        return Err(Refusal::WrongStatus(payment.status.as_str()));
+    };
+    let is_begun = matches!(delivery.state, LegState::Submitted | LegState::Succeeded);
+    let (Some(amount), true) = (delivery.amount.clone(), is_begun && delivery.state != state) else {
+        return Ok(false);
+    };
+    let fact = Fact::DeliveryMoved {
+        payout: delivery.payout,
+        amount,
+        state,
+        why,
+    };
+    payment.record(change, fact)?;
+    Ok(true)
 }

@@ -1,0 +1,92 @@
+//! Refunds and captures for merchants, with what a refund of an exchanged payment costs them.
+
+use super::{Minor, seconds, text};
+use portolan_domain::ids::{CaptureId, RefundId};
+use portolan_domain::operation::Kind;
+use portolan_domain::payment::status::FollowUpStatus;
+use portolan_domain::payment::{FollowUp, Payment};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A refund, or a capture, which has the same shape.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Refund")]
+pub struct RefundView<'a> {
+    id: String,
+    object: &'static str,
+    #[serde(serialize_with = "text")]
+    #[schemars(with = "String")]
+    payment: portolan_domain::ids::PaymentId,
+    amount: Minor,
+    currency: &'a str,
+    /// `pending`, `succeeded` or `failed`.
+    status: &'static str,
+    /// `unknown` while nobody knows: it is pending then.
+    outcome: Option<&'static str>,
+    reason: Option<&'a str>,
+    failure_reason: Option<&'a str>,
+    /// What it costs the merchant in the currency that the payment was exchanged into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gives_up: Option<GivesUpView<'a>>,
+    created: u64,
+}
+
+/// What a refund of an exchanged payment costs the merchant.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "GivesUp")]
+struct GivesUpView<'a> {
+    amount: Minor,
+    currency: &'a str,
+    /// `original` or `current`.
+    rate: &'static str,
+    /// Who bears the difference between the two: `router` at the original rate, `merchant` at the current one.
+    difference_borne_by: &'static str,
+}
+
+impl<'a> GivesUpView<'a> {
+    fn of(refund: &'a FollowUp) -> Option<Self> {
+        let share = refund.share.as_ref()?;
+        let amount = refund.at_current.as_ref().unwrap_or(share);
+        let (rate, difference_borne_by) = match refund.at_current {
+            Some(_) => ("current", "merchant"),
+            None => ("original", "router"),
+        };
+        Some(Self {
+            amount: Minor(amount.minor()),
+            currency: amount.asset().code(),
+            rate,
+            difference_borne_by,
+        })
+    }
+}
+
+impl<'a> RefundView<'a> {
+    /// The refund or capture as its merchant sees it.
+    pub fn of(payment: &Payment, follow_up: &'a FollowUp) -> Self {
+        let is_refund = follow_up.kind == Kind::Refund;
+        let (id, object) = if is_refund {
+            (RefundId(follow_up.operation.0).to_string(), "refund")
+        } else {
+            (CaptureId(follow_up.operation.0).to_string(), "capture")
+        };
+        let (status, outcome) = match follow_up.status {
+            FollowUpStatus::Unknown => ("pending", Some("unknown")),
+            FollowUpStatus::Pending | FollowUpStatus::Succeeded | FollowUpStatus::Failed => {
+                (follow_up.status.as_str(), None)
+            }
+        };
+        Self {
+            id,
+            object,
+            payment: payment.id,
+            amount: Minor(follow_up.amount.minor()),
+            currency: follow_up.amount.asset().code(),
+            status,
+            outcome,
+            reason: follow_up.reason.as_deref(),
+            failure_reason: follow_up.failure.as_deref(),
+            gives_up: GivesUpView::of(follow_up),
+            created: seconds(follow_up.created_ms),
+        }
+    }
+}
