@@ -359,3 +359,31 @@ fn a_statement_that_is_none_changes_nothing() {
         );
     }
 }
+
+#[test]
+fn two_hands_with_one_statement_book_it_once() {
+    let world = World::start(with_bank(&[])).unwrap();
+    for amount in [10_000, 5_000, 7_000] {
+        world.pay("4242424242424242", amount).unwrap();
+    }
+    let (text, nets) = report_in_batches(&world);
+    assert_eq!(breaks(&take_at(&world, "acquirer-a", &text)), [""; 0]);
+    for (at, net) in nets.iter().enumerate() {
+        world.bank_receives(&euros(*net), &format!("batch-{}", at + 1)).unwrap();
+    }
+    let statement = world.bank_statement().unwrap();
+    let taken: Vec<Reply> = std::thread::scope(|scope| {
+        let take = || take_at(&world, "bank-a", &statement);
+        let hands: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+        hands.into_iter().map(|hand| hand.join().unwrap()).collect()
+    });
+    for reply in &taken {
+        assert_eq!((reply.status, breaks(reply)), (200, vec![]), "{}", reply.text);
+    }
+    assert_eq!(in_transit(&world), []);
+    assert_eq!(
+        -account(&world, "channel:bank-a:prefund", "EUR"),
+        nets.iter().sum::<i64>()
+    );
+    world.assert_books().unwrap();
+}

@@ -260,7 +260,7 @@ fn fifty_uses_of_one_quote_are_one() {
 
 #[test]
 fn an_expired_quote_brings_a_fresh_one() {
-    let world = World::start(with_desks(&[&["--lock-max-ms", "3000"]])).unwrap();
+    let world = World::start(with_desks(&[&["--lock-max-ms", "6000"]])).unwrap();
     let quote = eur_to_hkd(&world, 10_000);
     let expires = quote.body["expires_at"].as_u64().unwrap();
     let now = || {
