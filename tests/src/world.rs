@@ -171,6 +171,31 @@ fn children(of: &Child) -> Vec<rustix::process::Pid> {
     pids.filter_map(rustix::process::Pid::from_raw).collect()
 }
 
+/// Whether no thread of a process runs any more; its files are closed then, whoever is to reap it.
+fn is_gone(pid: rustix::process::Pid) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else {
+        return true;
+    };
+    let is_dead = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit(')').next().unwrap_or_default().trim_start().chars().next();
+        matches!(state, None | Some('Z' | 'X'))
+    };
+    threads.flatten().all(is_dead)
+}
+
+fn await_until(is_so: impl Fn() -> bool) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while !is_so() {
+        anyhow::ensure!(
+            started.elapsed() < Duration::from_secs(20),
+            "a killed process does not end"
+        );
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
 /// A port that nobody has. Below the range from which the kernel hands out ports by itself, so that no connection of
 /// another test takes it between this look and the host's.
 fn free_port() -> anyhow::Result<SocketAddr> {
@@ -567,9 +592,11 @@ keys.notify = "file:{folder}/notify.secret"
             let wrapped = if self.is_host_alone { vec![] } else { children(&child) };
             let _ = child.kill();
             child.wait()?;
-            for pid in wrapped {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            for pid in &wrapped {
+                let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL);
             }
+            // Nobody here is its parent: until its last thread is gone it holds the store's lock.
+            await_until(|| wrapped.iter().all(|pid| is_gone(*pid)))?;
         }
         Ok(())
     }

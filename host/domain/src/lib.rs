@@ -9,6 +9,7 @@ pub mod commit;
 pub mod exchange;
 pub mod ids;
 pub mod ledger;
+pub mod lifecycle;
 pub mod money;
 pub mod operation;
 pub mod payment;

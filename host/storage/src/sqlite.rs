@@ -13,6 +13,7 @@ use portolan_domain::ports::Sealer;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// The migrations, in order. A released one never changes.
 const MIGRATIONS: &[&str] = &[
@@ -29,6 +30,9 @@ const MIGRATIONS: &[&str] = &[
 
 /// How much of the database file is read through a mapping instead of copies.
 const MAPPED_BYTES: i64 = 64 << 20;
+
+/// How long a start waits for the store's lock: a router that was killed just now holds it until its last thread is gone.
+const LOCK_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a restored database carries as its application id until the lost outcomes were asked for.
 const RESTORED: i64 = 0x5245_5354;
@@ -115,10 +119,16 @@ fn lock(file: &Path) -> Result<std::fs::File, OpenError> {
     let path = file.with_extension("lock");
     let failed = |error| OpenError::File(path.display().to_string(), error);
     let lock = std::fs::File::create(&path).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(file.display().to_string())),
-        Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+    let started = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(std::fs::TryLockError::WouldBlock) if started.elapsed() < LOCK_WITHIN => {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse(file.display().to_string())),
+            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
 }
 
