@@ -7,6 +7,7 @@ use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, Stored
 use crate::exchange::{Answer, Request, Word};
 use crate::ids::{BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
 use crate::ledger::{Balances, Entry};
+use crate::lifecycle::Version;
 use crate::money::Asset;
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
 use crate::payment::fact::Event;
@@ -233,6 +234,8 @@ pub trait Library: Send + Sync {
     fn refund(&self, id: crate::ids::RefundId) -> Result<Option<Versioned>, ReadError>;
     /// A payment's operations with their exchanges.
     fn operations(&self, payment: PaymentId) -> Result<Vec<Journaled>, ReadError>;
+    /// The operations of those channels that were concluded last, with their exchanges, the newest first, at most `limit`.
+    fn recent_operations(&self, channels: &[ChannelId], limit: usize) -> Result<Vec<Journaled>, ReadError>;
     /// A payment's ledger entries.
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
     /// A merchant's entries since that time and the balances after them, at one moment; at most `limit` entries.
@@ -470,6 +473,16 @@ pub struct ApiKey {
     pub created_ms: u64,
     /// When it stopped working.
     pub revoked_ms: Option<u64>,
+}
+
+/// The versions of adapters, and how far each is.
+#[async_trait]
+pub trait Versions: Send + Sync {
+    /// Every version of every adapter.
+    fn versions(&self) -> Result<Vec<Version>, ReadError>;
+    /// Writes `after` together with who did it, if the versions in it are still as in `before`; those that are not in
+    /// `before` must be new. Refused with [`CommitError::VersionConflict`] otherwise.
+    async fn put_versions(&self, before: &[Version], after: &[Version], act: Act) -> Result<(), CommitError>;
 }
 
 /// The API keys.

@@ -17,6 +17,7 @@ use portolan_domain::ids::{
 };
 use portolan_domain::ledger::rules::Movement;
 use portolan_domain::ledger::{Account, Entry};
+use portolan_domain::lifecycle::{self, Stage, Step, Version};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{
     Context, Fixed, Input, Inquiry, Kind, Operation, Progress, Quotation, Subject, Target,
@@ -26,7 +27,7 @@ use portolan_domain::payment::conversion::{Conversion, IfLost};
 use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
-use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store};
+use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store, Versions};
 use portolan_domain::quote::{self, Quote};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
 use std::sync::Arc;
@@ -65,8 +66,8 @@ impl Sealer for Xor {
     }
 }
 
-trait Whole: Store + Library + KeyRing {}
-impl<T: Store + Library + KeyRing> Whole for T {}
+trait Whole: Store + Library + KeyRing + Versions {}
+impl<T: Store + Library + KeyRing + Versions> Whole for T {}
 
 fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqliteStore {
     let config = SqliteConfig {
@@ -831,6 +832,8 @@ fn operations_are_in_flight_until_they_are_concluded_and_found_by_reference() {
         assert_eq!(store.due_timers(u64::MAX >> 1, 9).unwrap(), []);
         assert_eq!(store.operation(id).unwrap().as_ref(), commit.operations.first());
         assert_eq!(store.operations(id.payment()).unwrap(), commit.operations);
+        assert_eq!(store.recent_operations(&[shop()], 9).unwrap(), commit.operations);
+        assert_eq!(store.recent_operations(&[], 9).unwrap(), []);
         assert_eq!(store.find_operation(&shop(), "ch_1").unwrap(), Some(id));
         assert_eq!(
             store.find_operation(&Name::parse("other").unwrap(), "ch_1").unwrap(),
@@ -861,6 +864,55 @@ fn what_operators_did_stands_in_the_chain() {
         assert_eq!(store.acts(1).unwrap().len(), 1);
         assert_eq!(store.verify_chain().unwrap().0, 3);
         assert_eq!(store.events(&page(), None).unwrap().len(), 1, "no merchant sees them");
+    });
+}
+
+fn act(ambient: &Manual, verb: &str) -> Act {
+    Act {
+        id: EventId(ambient.uuid_v7()),
+        at_ms: ambient.now_ms(),
+        by: "operator".into(),
+        verb: verb.into(),
+        about: "acme".into(),
+        note: String::new(),
+    }
+}
+
+#[test]
+fn versions_change_together_with_who_did_it_or_not_at_all() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let version = |digest: &str, stage| Version {
+            adapter: "acme".into(),
+            digest: digest.into(),
+            name: "com.acme".into(),
+            version: "1.0.0".into(),
+            reads_memo: vec![1],
+            stage,
+            share: None,
+            signers: vec![],
+            reason: String::new(),
+            staged_ms: 1,
+            changed_ms: 1,
+            activated_ms: None,
+        };
+        let first = [version("aa", Stage::Active), version("bb", Stage::Ready)];
+        store.put_versions(&[], &first, act(&ambient, "stage")).await.unwrap();
+        assert_eq!(store.versions().unwrap(), first);
+        let again = store.put_versions(&[], &first, act(&ambient, "stage")).await;
+        assert_eq!(again, Err(CommitError::VersionConflict), "they are there already");
+        let swap = |digest| lifecycle::plan(&first, ("acme", digest), (Step::Activate, None), ("", 9)).unwrap();
+        let after = swap("bb");
+        store
+            .put_versions(&first, &after, act(&ambient, "activate"))
+            .await
+            .unwrap();
+        let late = store.put_versions(&first, &after, act(&ambient, "activate")).await;
+        assert_eq!(late, Err(CommitError::VersionConflict), "somebody was faster");
+        let stages: Vec<Stage> = store.versions().unwrap().iter().map(|it| it.stage).collect();
+        assert_eq!(stages, [Stage::Draining, Stage::Active]);
+        let verbs: Vec<String> = store.acts(9).unwrap().into_iter().map(|act| act.verb).collect();
+        assert_eq!(verbs, ["activate", "stage"], "what was refused is not in the chain");
     });
 }
 

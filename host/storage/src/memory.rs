@@ -10,12 +10,13 @@ use portolan_domain::ids::{
     RefundId, TaskId,
 };
 use portolan_domain::ledger::{Account, Balances, Entry};
+use portolan_domain::lifecycle::Version;
 use portolan_domain::money::Asset;
 use portolan_domain::operation::{Kind, Progress};
 use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{
-    ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Store,
+    ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Store, Versions,
 };
 use portolan_domain::quote::Quote;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
@@ -48,6 +49,7 @@ struct State {
     breaks: Vec<(u64, OpenBreak)>,
     last_break: u64,
     keys: Vec<ApiKey>,
+    versions: Vec<Version>,
     acts: Vec<Act>,
 }
 
@@ -560,6 +562,15 @@ impl Library for MemoryStore {
         Ok(operations)
     }
 
+    fn recent_operations(&self, channels: &[ChannelId], limit: usize) -> Result<Vec<Journaled>, ReadError> {
+        let state = self.state();
+        let wanted = |it: &&Journaled| it.0.progress == Progress::Concluded && channels.contains(&it.0.channel);
+        let mut operations: Vec<Journaled> = state.operations.values().filter(wanted).cloned().collect();
+        operations.sort_by_key(|it| std::cmp::Reverse((it.0.started_ms, it.0.id)));
+        operations.truncate(limit);
+        Ok(operations)
+    }
+
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError> {
         Ok(self
             .state()
@@ -651,6 +662,31 @@ impl Library for MemoryStore {
             count = count.saturating_add(1);
         }
         Ok((count, hex::encode(hash)))
+    }
+}
+
+#[async_trait]
+impl Versions for MemoryStore {
+    fn versions(&self) -> Result<Vec<Version>, ReadError> {
+        Ok(self.state().versions.clone())
+    }
+
+    async fn put_versions(&self, before: &[Version], after: &[Version], act: Act) -> Result<(), CommitError> {
+        let mut state = self.state();
+        let is_same = |a: &Version, b: &Version| (&a.adapter, &a.digest) == (&b.adapter, &b.digest);
+        let find = |all: &[Version], of: &Version| all.iter().find(|it| is_same(it, of)).cloned();
+        if after.iter().any(|it| find(before, it) != find(&state.versions, it)) {
+            return Err(CommitError::VersionConflict);
+        }
+        for version in after {
+            state.versions.retain(|it| !is_same(it, version));
+            state.versions.push(version.clone());
+        }
+        state
+            .versions
+            .sort_by(|a, b| (&a.adapter, &a.digest).cmp(&(&b.adapter, &b.digest)));
+        state.acts.push(act);
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ mod library;
 mod reader;
 mod statements;
 mod store;
+mod versions;
 mod writer;
 
 use portolan_domain::ports::Sealer;
@@ -26,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0007_disputes.sql"),
     include_str!("../migrations/sqlite/0008_beneficiaries.sql"),
     include_str!("../migrations/sqlite/0009_exposure.sql"),
+    include_str!("../migrations/sqlite/0010_versions.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

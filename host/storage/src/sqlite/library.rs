@@ -6,7 +6,9 @@ use crate::chain;
 use crate::rows::{self, Body, OPERATORS, RowError, mode_number, owner, payouts_of};
 use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Journaled, Versioned};
-use portolan_domain::ids::{BeneficiaryId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, RefundId};
+use portolan_domain::ids::{
+    BeneficiaryId, ChannelId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, RefundId,
+};
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
 use portolan_domain::ports::{History, Library, Page, ReadError};
@@ -311,6 +313,29 @@ impl Library for SqliteStore {
                 }
             }
             operations.sort_by_key(|operation| (operation.0.started_ms, operation.0.id));
+            Ok(operations)
+        })
+    }
+
+    fn recent_operations(&self, channels: &[ChannelId], limit: usize) -> Result<Vec<Journaled>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT id, body, NULL, operations FROM journal WHERE operations IS NOT NULL ORDER BY seq DESC",
+            )?;
+            let mut rows = select.query([])?;
+            let mut operations: Vec<Journaled> = vec![];
+            while operations.len() < limit
+                && let Some(row) = rows.next()?
+            {
+                let row = Journal::read(row)?;
+                let payment = row.body()?.events.first().map(|event| event.payment);
+                let found = payment.map(|payment| self.find(connection, payment)).transpose()?;
+                if let Some(found) = found.flatten() {
+                    let of_row = self.operations_in(&found, &row)?;
+                    operations.extend(of_row.into_iter().filter(|it| channels.contains(&it.0.channel)));
+                }
+            }
+            operations.truncate(limit);
             Ok(operations)
         })
     }

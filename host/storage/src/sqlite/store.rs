@@ -1,7 +1,7 @@
 //! The Store: commits go to the writer, look-ups to the readers.
 
 use super::SqliteStore;
-use super::reader::{Found, PAYMENT, Result, batch_lines, id, journal_of};
+use super::reader::{Found, Journal, PAYMENT, Result, batch_lines, id, journal_of};
 use super::writer::Unit;
 use crate::rows::{self, RowError, answer_place, claim_hash, mode_from, open, operations_place, unpack_answer};
 use async_trait::async_trait;
@@ -34,14 +34,17 @@ impl SqliteStore {
     pub(super) fn concluded(&self, connection: &Connection, found: &Found) -> Result<Vec<Journaled>> {
         let mut concluded = vec![];
         for row in journal_of(connection, found) {
-            let row = row?;
-            if let Some(sealed) = &row.operations {
-                let operations: Vec<Journaled> =
-                    open(&*self.sealer, &found.data_key, &operations_place(row.id), sealed)?;
-                concluded.extend(operations);
-            }
+            concluded.extend(self.operations_in(found, &row?)?);
         }
         Ok(concluded)
+    }
+
+    /// The operations that a row of the payment's journal concluded.
+    pub(super) fn operations_in(&self, found: &Found, row: &Journal) -> Result<Vec<Journaled>> {
+        match &row.operations {
+            Some(sealed) => open(&*self.sealer, &found.data_key, &operations_place(row.id), sealed),
+            None => Ok(vec![]),
+        }
     }
 
     /// The stored answer of a claim, if there is one that was not pruned.

@@ -4,6 +4,7 @@
 
 use super::SqliteConfig;
 use super::statements::{self, Books, UnitError};
+use super::versions::{self, VersionRows};
 use crate::rows::{BeneficiaryRow, BreakRow, JournalRow, QuoteRow, Rows};
 use portolan_domain::commit::News;
 use portolan_domain::ids::BeneficiaryId;
@@ -39,6 +40,7 @@ pub(crate) enum Unit {
     CloseBreak(u64, Box<JournalRow>),
     ApiKey(Box<ApiKey>),
     Act(Box<JournalRow>),
+    Versions(Box<VersionRows>),
     AskedAfterRestore,
     Prune(Older, usize),
 }
@@ -217,6 +219,14 @@ impl Disk {
             Unit::Beneficiary(row) => Ok(statements::beneficiary(connection, row)?),
             Unit::RemoveBeneficiary(id) => Ok(statements::remove_beneficiary(connection, *id)?),
             Unit::Act(row) => Ok(statements::append(connection, &mut self.books, row)?).map(|()| 1),
+            Unit::Versions(rows) if !versions::are_unchanged(connection, rows)? => {
+                Err(UnitError::Refused(CommitError::VersionConflict))
+            }
+            Unit::Versions(rows) => {
+                versions::put(connection, rows)?;
+                statements::append(connection, &mut self.books, versions::act(rows))?;
+                Ok(1)
+            }
             Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),
             Unit::Prune(older, limit) => Ok(statements::prune(connection, *older, *limit)?),
             Unit::AskedAfterRestore => {

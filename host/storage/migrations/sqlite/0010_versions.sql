@@ -1,0 +1,10 @@
+-- The versions of each adapter and how far each is; the components are files beside the store, named by digest.
+CREATE TABLE adapter_version (
+    adapter TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (adapter, digest)
+) STRICT, WITHOUT ROWID;
+-- There is one version of an adapter that takes new payments.
+CREATE UNIQUE INDEX one_active_version ON adapter_version (adapter) WHERE stage = 'active';

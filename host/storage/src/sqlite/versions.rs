@@ -1,0 +1,90 @@
+//! The versions of adapters: one row each, changed together with the act that says who did it.
+
+use super::SqliteStore;
+use super::reader::Result;
+use super::writer::Unit;
+use crate::rows::{self, JournalRow};
+use async_trait::async_trait;
+use portolan_domain::commit::Act;
+use portolan_domain::lifecycle::{Stage, Version};
+use portolan_domain::ports::{CommitError, ReadError, Versions};
+use rusqlite::{Connection, OptionalExtension, params};
+
+/// Rows as they must still be, rows as they are then, and the act.
+pub(crate) struct VersionRows {
+    before: Vec<VersionRow>,
+    after: Vec<VersionRow>,
+    act: JournalRow,
+}
+
+struct VersionRow {
+    adapter: String,
+    digest: String,
+    stage: Stage,
+    body: String,
+}
+
+fn row(version: &Version) -> Result<VersionRow, CommitError> {
+    Ok(VersionRow {
+        adapter: version.adapter.clone(),
+        digest: version.digest.clone(),
+        stage: version.stage,
+        body: serde_json::to_string(version).map_err(|error| CommitError::Unavailable(error.to_string()))?,
+    })
+}
+
+fn stored(connection: &Connection, row: &VersionRow) -> rusqlite::Result<Option<String>> {
+    let mut select = connection.prepare_cached("SELECT body FROM adapter_version WHERE adapter = ? AND digest = ?")?;
+    select
+        .query_row(params![row.adapter, row.digest], |row| row.get(0))
+        .optional()
+}
+
+/// Whether the rows are as they were read: none that was not there, none that somebody changed.
+pub(super) fn are_unchanged(connection: &Connection, rows: &VersionRows) -> rusqlite::Result<bool> {
+    for after in &rows.after {
+        let before = rows
+            .before
+            .iter()
+            .find(|it| (&it.adapter, &it.digest) == (&after.adapter, &after.digest));
+        if stored(connection, after)?.as_deref() != before.map(|it| it.body.as_str()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Writes the rows; whoever gives up being active first, so that there is never more than one.
+pub(super) fn put(connection: &Connection, rows: &VersionRows) -> rusqlite::Result<()> {
+    let mut upsert = connection
+        .prepare_cached("INSERT OR REPLACE INTO adapter_version (adapter, digest, stage, body) VALUES (?,?,?,?)")?;
+    let (active, others): (Vec<_>, Vec<_>) = rows.after.iter().partition(|it| it.stage == Stage::Active);
+    for row in others.into_iter().chain(active) {
+        upsert.execute(params![row.adapter, row.digest, row.stage.as_str(), row.body])?;
+    }
+    Ok(())
+}
+
+pub(super) fn act(rows: &VersionRows) -> &JournalRow {
+    &rows.act
+}
+
+#[async_trait]
+impl Versions for SqliteStore {
+    fn versions(&self) -> Result<Vec<Version>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT body FROM adapter_version ORDER BY adapter, digest")?;
+            let found = select.query_map([], |row| row.get::<_, String>(0))?;
+            found.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+        })
+    }
+
+    async fn put_versions(&self, before: &[Version], after: &[Version], act: Act) -> Result<(), CommitError> {
+        let rows = VersionRows {
+            before: before.iter().map(row).collect::<Result<_, _>>()?,
+            after: after.iter().map(row).collect::<Result<_, _>>()?,
+            act: rows::act_row(&act)?,
+        };
+        self.writer.write(Unit::Versions(Box::new(rows))).await.map(drop)
+    }
+}
