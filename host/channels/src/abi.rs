@@ -125,6 +125,7 @@ fn call<T>(
         .and_then(|instance| function(&mut store, &instance));
     match result {
         Ok(value) => {
+            guest::count(&store, None);
             let data = store.data_mut();
             Ok((
                 value,
@@ -134,7 +135,11 @@ fn call<T>(
                 },
             ))
         }
-        Err(error) => Err(guest::fault(&store, &error)),
+        Err(error) => {
+            let fault = guest::fault(&store, &error);
+            guest::count(&store, Some(&fault));
+            Err(fault)
+        }
     }
 }
 

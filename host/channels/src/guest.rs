@@ -1,13 +1,14 @@
 //! One call of a guest: a fresh instance, its limits, its imports, and what becomes of a trap.
 
 use crate::abi::{portolan::channel as wit, refusal};
+use crate::counts::Counts;
 use crate::limits::Limits;
 use portolan_domain::exchange::{Body, Word};
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::operation::{Fault, FaultKind};
 use portolan_domain::ports::Vault;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Store, Trap};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -23,6 +24,8 @@ pub(crate) struct CallScope {
     pub entropy: [u8; 32],
     /// Names of the granted keys.
     pub keys: Arc<[String]>,
+    /// Where the call is counted.
+    pub counts: Arc<Counts>,
 }
 
 /// A guest's own state on the host's side, for one call.
@@ -35,6 +38,8 @@ pub(crate) struct Guest {
     /// Whether a signature was verified in this call.
     pub verified: bool,
     log_lines: usize,
+    memory: usize,
+    started: Instant,
     panic: Option<String>,
 }
 
@@ -53,6 +58,8 @@ pub(crate) fn store(engine: &Engine, scope: CallScope) -> Store<Guest> {
         words: vec![],
         verified: false,
         log_lines: 0,
+        memory: 0,
+        started: Instant::now(),
         panic: None,
     };
     let mut store = Store::new(engine, guest);
@@ -61,6 +68,15 @@ pub(crate) fn store(engine: &Engine, scope: CallScope) -> Store<Guest> {
     store.set_hostcall_fuel(limits.copied_bytes);
     store.set_max_component_handles(64);
     store
+}
+
+/// Counts a call that is over.
+pub(crate) fn count(store: &Store<Guest>, failed: Option<&Fault>) {
+    let guest = store.data();
+    guest.scope.counts.called(guest.started.elapsed(), guest.memory);
+    if let Some(fault) = failed {
+        guest.scope.counts.failed(fault.kind);
+    }
 }
 
 /// The fault that a failed call was.
@@ -135,6 +151,7 @@ impl WasiView for Guest {
 
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, _now: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+        self.memory = self.memory.max(desired);
         within(desired, self.scope.limits.memory_bytes, "bytes of memory")
     }
 

@@ -3,16 +3,21 @@
 
 mod abi;
 mod artifact;
+mod asks;
 mod channel;
+mod counts;
 mod grants;
 mod guest;
 mod limits;
 mod registry;
 mod sandbox;
 mod sessions;
+mod table;
 
 pub use artifact::Artifacts;
+pub use asks::{Described, Fit};
 pub use channel::{ChannelConfig, EndpointConfig};
+pub use counts::Usage;
 pub use limits::Limits;
 pub use registry::{AdapterSource, Registry, RegistryError};
 pub use sandbox::{Sandbox, SandboxError};

@@ -1,27 +1,32 @@
 //! The channels of this host: which adapter version each runs, what it is granted, and the two things the engine asks of
 //! them, the next step and the wire.
 
-use crate::abi::{self, exported::adapter::Manifest};
+use crate::abi;
 use crate::artifact::Artifacts;
+use crate::asks::{Described, Fit};
 use crate::channel::ChannelConfig;
-use crate::grants::{self, Grants};
+use crate::counts::{Counts, Usage};
+use crate::grants;
 use crate::guest::CallScope;
 use crate::limits::Limits;
-use crate::sandbox::{Prepared, Sandbox, SandboxError};
+use crate::sandbox::{Sandbox, SandboxError};
+use crate::table::{Adapter, Line, Slot, Table, make_line};
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts};
 use portolan_domain::exchange::{Answer, Body, Reply, Request, Response};
 use portolan_domain::ids::{ChannelId, OperationId};
-use portolan_domain::operation::{Context, Fault, FaultKind, Input, KEYS, Kind, Operation};
+use portolan_domain::lifecycle::{Stage, Version};
+use portolan_domain::operation::{Context, Fault, FaultKind, Input, KEYS, Kind, Operation, Verdict};
 use portolan_domain::ports::{
-    Ambient, Channels, ContextRequest, Fill, Method, Notification, Receipt, Rejection, Step, Vault,
+    Ambient, Channels, ContextRequest, Fill, Method, Need, Notification, Receipt, Rejection, Step, Vault,
 };
 use portolan_domain::settlement::ReportLine;
-use portolan_egress::{Egress, Endpoint, Sent};
+use portolan_egress::{Egress, Sent};
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use wasmtime::component::Component;
 
 /// An adapter's file, by its configured name.
 #[derive(Clone, Debug)]
@@ -38,46 +43,20 @@ pub enum RegistryError {
     /// The sandbox refuses a component.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// An adapter does not say who it is.
-    #[error("adapter {0}: {1}")]
+    /// A component does not say who it is.
+    #[error("{0} does not describe itself: {1}")]
     Describe(String, Fault),
     /// A channel's configuration does not fit its adapter.
     #[error("channel {0}: {1}")]
     Channel(ChannelId, String),
 }
 
-/// A loaded adapter version.
-pub(crate) struct Adapter {
-    pub digest: String,
-    pub manifest: Manifest,
-    pub prepared: Prepared,
-}
-
-/// A channel with its adapter.
-pub(crate) struct Line {
-    pub config: ChannelConfig,
-    pub adapter: Arc<Adapter>,
-    pub grants: Grants,
-    pub opening: tokio::sync::Mutex<()>,
-    endpoints: HashMap<String, Endpoint>,
-    keys: Arc<[String]>,
-}
-
-impl Line {
-    pub(crate) fn endpoint(&self, name: &str) -> Result<&Endpoint, Fault> {
-        let text = || format!("the endpoint {name:?} is not configured for this channel");
-        self.endpoints.get(name).ok_or_else(|| Fault {
-            kind: FaultKind::NotGranted,
-            text: text(),
-        })
-    }
-}
-
 /// All channels.
 pub struct Registry {
     sandbox: Sandbox,
-    lines: Vec<Arc<Line>>,
-    facts: Arc<[ChannelFacts]>,
+    slots: Vec<Slot>,
+    loaded: Mutex<HashMap<String, Arc<Adapter>>>,
+    table: RwLock<Arc<Table>>,
     pub(crate) egress: Egress,
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) ambient: Arc<dyn Ambient>,
@@ -86,78 +65,161 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Loads the adapters and makes the channels. `public_url` is where providers and payers reach this host.
-    pub fn load(
+    /// The configured channels, none of them with an adapter yet. `public_url` is where providers and payers reach this host.
+    pub fn new(
         sandbox: Sandbox,
-        artifacts: &Artifacts,
-        (adapters, channels): (&[AdapterSource], Vec<ChannelConfig>),
+        channels: Vec<ChannelConfig>,
         (egress, vault, ambient): (Egress, Arc<dyn Vault>, Arc<dyn Ambient>),
         public_url: String,
-    ) -> Result<Self, RegistryError> {
-        let mut registry = Self {
+    ) -> Self {
+        let slot = |config: ChannelConfig| Slot {
+            config: Arc::new(config),
+            opening: Arc::default(),
+        };
+        Self {
             sandbox,
-            lines: vec![],
-            facts: Arc::new([]),
+            slots: channels.into_iter().map(slot).collect(),
+            loaded: Mutex::default(),
+            table: RwLock::new(Arc::new(Table::empty())),
             egress,
             vault,
             ambient,
             limits: Limits::default(),
             public_url,
-        };
-        let mut loaded = HashMap::new();
-        for source in adapters {
-            loaded.insert(source.name.clone(), Arc::new(registry.load_adapter(artifacts, source)?));
         }
-        for config in channels {
-            let unknown = || RegistryError::Channel(config.id.clone(), format!("no adapter {:?}", config.adapter));
-            let adapter = loaded.get(&config.adapter).cloned().ok_or_else(unknown)?;
-            let line = make_line(config, adapter)?;
-            registry.lines.push(Arc::new(line));
-        }
-        registry.facts = registry.lines.iter().map(|line| facts(line)).collect();
-        Ok(registry)
     }
 
-    fn load_adapter(&self, artifacts: &Artifacts, source: &AdapterSource) -> Result<Adapter, RegistryError> {
-        let (digest, component) = artifacts.load(&self.sandbox, &source.file)?;
-        let prepared = self.sandbox.prepare(&component)?;
+    /// Loads a component: checks what it imports and exports, compiles it, instantiates it once, and asks it who it is. It
+    /// takes no payments before [`Registry::apply`] says so. Already loaded, it costs nothing.
+    pub fn load(&self, artifacts: &Artifacts, file: &Path) -> Result<Described, RegistryError> {
+        let (digest, component) = artifacts.load(&self.sandbox, file)?;
+        let known = self.loaded().get(&digest).cloned();
+        let adapter = match known {
+            Some(adapter) => adapter,
+            None => {
+                let adapter = Arc::new(self.prepare(digest.clone(), &component)?);
+                self.loaded().insert(digest, adapter.clone());
+                adapter
+            }
+        };
+        Ok(Described::new(&adapter))
+    }
+
+    fn prepare(&self, digest: String, component: &Component) -> Result<Adapter, RegistryError> {
+        let prepared = self.sandbox.prepare(component)?;
+        let counts = Arc::new(Counts::default());
         let scope = CallScope {
             vault: self.vault.clone(),
             channel: ChannelId::parse("admission").ok_or_else(|| SandboxError::Engine("a name".into()))?,
-            operation: OperationId(uuid_nil()),
+            operation: OperationId(uuid::Uuid::nil()),
             limits: self.limits,
             now_ms: 0,
             entropy: [0; 32],
             keys: Arc::from([]),
+            counts: counts.clone(),
         };
         let manifest =
-            abi::describe(&prepared, scope).map_err(|fault| RegistryError::Describe(source.name.clone(), fault))?;
-        tracing::info!(
-            adapter = source.name,
-            name = manifest.name,
-            version = manifest.version,
-            digest,
-            "adapter loaded"
-        );
+            abi::describe(&prepared, scope).map_err(|fault| RegistryError::Describe(digest.clone(), fault))?;
         Ok(Adapter {
             digest,
             manifest,
             prepared,
+            counts,
         })
+    }
+
+    /// Makes the table that the versions' stages say, in one step; versions that need not be loaded are forgotten. On an error
+    /// nothing has changed.
+    pub fn apply(&self, versions: &[Version]) -> Result<(), RegistryError> {
+        let mut loaded = self.loaded();
+        let refused = |(channel, problem)| RegistryError::Channel(channel, problem);
+        let table = Table::make(&self.slots, versions, &loaded).map_err(refused)?;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        let is_needed = |digest: &str| {
+            let mut of = versions.iter().filter(|it| it.digest == digest);
+            of.any(|it| !matches!(it.stage, Stage::Retired | Stage::Rejected))
+        };
+        loaded.retain(|digest, _| is_needed(digest));
+        Ok(())
+    }
+
+    /// Whether a loaded version could take the payments of its adapter's channels, and what it asks for that they do not grant.
+    pub fn fits(&self, adapter: &str, digest: &str) -> Vec<Fit> {
+        let Some(version) = self.loaded().get(digest).cloned() else {
+            return vec![];
+        };
+        let slots = self.slots.iter().filter(|slot| slot.config.adapter == adapter);
+        slots.map(|slot| Fit::new(slot, &version)).collect()
+    }
+
+    /// What a loaded version says of itself.
+    pub fn described(&self, digest: &str) -> Option<Described> {
+        self.loaded().get(digest).map(|adapter| Described::new(adapter))
+    }
+
+    /// What a loaded version did since it was loaded.
+    pub fn usage(&self, digest: &str) -> Option<Usage> {
+        self.loaded().get(digest).map(|adapter| adapter.counts.usage())
+    }
+
+    /// The channels of an adapter.
+    pub fn channels_of(&self, adapter: &str) -> Vec<ChannelId> {
+        let of = self.slots.iter().filter(|slot| slot.config.adapter == adapter);
+        of.map(|slot| slot.config.id.clone()).collect()
+    }
+
+    /// Runs one step of a journaled operation in another version: nothing leaves. Its cost is not that version's.
+    pub fn step_in(
+        &self,
+        digest: &str,
+        operation: &Operation,
+        answers: &[Answer],
+    ) -> Result<(Result<Step, Fault>, Duration), String> {
+        let version = self.loaded().get(digest).cloned();
+        let adapter = version.ok_or_else(|| format!("{digest} is not loaded"))?;
+        let mut slots = self.slots.iter().filter(|slot| slot.config.id == operation.channel);
+        let slot = slots
+            .next()
+            .ok_or_else(|| format!("the channel {} is not configured", operation.channel))?;
+        let line = make_line(slot, adapter)?;
+        let scope = CallScope {
+            counts: Arc::default(),
+            ..self.scope(&line, operation.id, operation.context.now_ms, operation.context.entropy)
+        };
+        let started = Instant::now();
+        let step = abi::step(&line.adapter.prepared, scope, operation, &operation.input, answers);
+        let took = started.elapsed();
+        let judged = step.and_then(|step| match step {
+            Step::Send(request) => {
+                let effect = line.grants.effect(&request)?;
+                Ok(Step::Send(Request { effect, ..request }))
+            }
+            Step::Done(outcome) => Ok(Step::Done(outcome)),
+        });
+        Ok((judged, took))
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashMap<String, Arc<Adapter>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn table(&self) -> Arc<Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The request with the effect that method and grant give it; a request that the grant does not allow is refused.
-    pub fn judged(&self, channel: &ChannelId, request: Request) -> Result<Request, Fault> {
-        let effect = self.line(channel)?.grants.effect(&request)?;
+    pub fn judged(&self, operation: &Operation, request: Request) -> Result<Request, Fault> {
+        let effect = self.line_of(operation)?.grants.effect(&request)?;
         Ok(Request { effect, ..request })
     }
 
-    fn line(&self, channel: &ChannelId) -> Result<&Arc<Line>, Fault> {
-        let found = self.lines.iter().find(|line| line.config.id == *channel);
-        found.ok_or_else(|| Fault {
-            kind: FaultKind::Misconfigured,
-            text: format!("the channel {channel} is not configured"),
-        })
+    fn line_of(&self, operation: &Operation) -> Result<Arc<Line>, Fault> {
+        self.table().line(&operation.channel, &operation.adapter).cloned()
+    }
+
+    /// The channel in its active version.
+    fn line(&self, channel: &ChannelId) -> Result<Arc<Line>, Fault> {
+        self.table().line(channel, "").cloned()
     }
 
     pub(crate) fn scope(&self, line: &Line, operation: OperationId, now_ms: u64, entropy: [u8; 32]) -> CallScope {
@@ -169,6 +231,7 @@ impl Registry {
             now_ms,
             entropy,
             keys: line.keys.clone(),
+            counts: line.adapter.counts.clone(),
         }
     }
 
@@ -218,54 +281,20 @@ impl Registry {
     }
 }
 
-fn uuid_nil() -> uuid::Uuid {
-    uuid::Uuid::nil()
-}
-
-fn make_line(config: ChannelConfig, adapter: Arc<Adapter>) -> Result<Line, RegistryError> {
-    let bad = |text: String| RegistryError::Channel(config.id.clone(), text);
-    let manifest = &adapter.manifest;
-    let mut endpoints = HashMap::new();
-    for endpoint in &config.endpoints {
-        if !manifest.endpoints.iter().any(|ask| ask.name == endpoint.name) {
-            return Err(bad(format!("its adapter asks for no endpoint {:?}", endpoint.name)));
-        }
-        let parsed = Endpoint::parse(&endpoint.url, endpoint.allow_private).map_err(|error| bad(error.to_string()))?;
-        if !parsed.is_tls() && (config.mode == portolan_domain::ids::Mode::Live || !endpoint.allow_private) {
-            return Err(bad(format!(
-                "{} is not encrypted: plain http is for private addresses in test mode",
-                endpoint.url
-            )));
-        }
-        endpoints.insert(endpoint.name.clone(), parsed);
-    }
-    if let Some(missing) = manifest.endpoints.iter().find(|ask| !endpoints.contains_key(&ask.name)) {
-        return Err(bad(format!(
-            "its adapter asks for the endpoint {:?} ({})",
-            missing.name, missing.purpose
-        )));
-    }
-    let grants = Grants::new(manifest, &config);
-    let keys = manifest
-        .keys
-        .iter()
-        .map(|ask| ask.name.clone())
-        .filter(|name| config.keys.contains(name))
-        .collect();
-    Ok(Line {
-        grants,
-        endpoints,
-        keys,
-        opening: tokio::sync::Mutex::new(()),
-        adapter,
-        config,
-    })
-}
-
 #[async_trait]
 impl Channels for Registry {
     fn facts(&self) -> Arc<[ChannelFacts]> {
-        self.facts.clone()
+        self.table().facts.clone()
+    }
+
+    fn version(&self, channel: &ChannelId, need: Need<'_>) -> Option<String> {
+        self.table().version(channel, need)
+    }
+
+    fn concluded(&self, operation: &Operation, verdict: &Verdict) {
+        if let Ok(line) = self.line_of(operation) {
+            line.adapter.counts.concluded(operation, verdict, self.ambient.now_ms());
+        }
     }
 
     fn capability(&self, channel: &ChannelId, kind: Kind) -> Option<Capability> {
@@ -273,14 +302,15 @@ impl Channels for Registry {
     }
 
     async fn context(&self, request: ContextRequest<'_>) -> Result<Context, Fault> {
-        let line = self.line(request.channel)?;
-        let context = self.bare_context(line, request);
-        self.ensure_sessions(line, &context).await?;
+        let line = self.table().line(request.channel, request.adapter).cloned()?;
+        let context = self.bare_context(&line, request);
+        let opened = self.ensure_sessions(&line, &context).await;
+        opened.inspect_err(|fault| line.adapter.counts.unusable(fault))?;
         Ok(context)
     }
 
     fn step(&self, operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Step, Fault> {
-        let line = self.line(&operation.channel)?;
+        let line = self.line_of(operation)?;
         if answers.len() > self.limits.rounds {
             return Err(Fault {
                 kind: FaultKind::Rounds,
@@ -288,21 +318,31 @@ impl Channels for Registry {
             });
         }
         let context = &operation.context;
-        let scope = self.scope(line, operation.id, context.now_ms, context.entropy);
+        let scope = self.scope(&line, operation.id, context.now_ms, context.entropy);
         match abi::step(&line.adapter.prepared, scope, operation, input, answers)? {
-            Step::Send(request) => self.judged(&operation.channel, request).map(Step::Send),
+            Step::Send(request) => {
+                let effect = line.grants.effect(&request)?;
+                Ok(Step::Send(Request { effect, ..request }))
+            }
             Step::Done(outcome) => check_memo(outcome, self.limits.memo_bytes),
         }
     }
 
     async fn send(&self, operation: &Operation, request: &Request, card: Option<&Method>) -> Result<Answer, Fault> {
-        let line = self.line(&operation.channel)?;
-        self.ensure_sessions(line, &operation.context).await?;
+        let line = self.line_of(operation)?;
+        self.ensure_sessions(&line, &operation.context).await?;
         let fills = line.grants.fills(&request.endpoint, &operation.context);
         let wire = self.vault.fill(&line.config.id, request, &fills, card)?;
         let longest = Duration::from_millis(u64::from(request.timeout_ms));
+        let started = Instant::now();
         let sent = self.egress.send(line.endpoint(&request.endpoint)?, wire, longest).await;
-        let reply = self.scrubbed(line, sent, &fills, card);
+        let back = match &sent {
+            Sent::Response { body, .. } => body.len(),
+            Sent::NotSent(_) | Sent::Unknown(_) => 0,
+        };
+        let out = request.body.as_bytes().len();
+        line.adapter.counts.sent(out, back, started.elapsed());
+        let reply = self.scrubbed(&line, sent, &fills, card);
         Ok(Answer {
             at_ms: self.ambient.now_ms(),
             reply,
@@ -329,8 +369,8 @@ impl Channels for Registry {
             card: None,
             has_code: false,
         };
-        let context = self.bare_context(line, request);
-        let scope = self.scope(line, operation, context.now_ms, context.entropy);
+        let context = self.bare_context(&line, request);
+        let scope = self.scope(&line, operation, context.now_ms, context.entropy);
         abi::parse_report(&line.adapter.prepared, scope, &context, (piece, carry, is_last))
     }
 
@@ -346,55 +386,9 @@ impl Channels for Registry {
             card: None,
             has_code: false,
         };
-        let context = self.bare_context(line, request);
-        let scope = self.scope(line, operation, context.now_ms, context.entropy);
+        let context = self.bare_context(&line, request);
+        let scope = self.scope(&line, operation, context.now_ms, context.entropy);
         abi::receive(&line.adapter.prepared, scope, &context, notification)
-    }
-}
-
-fn facts(line: &Line) -> ChannelFacts {
-    let indices = &line.adapter.prepared.indices;
-    let says = |of: &str| {
-        let mut capabilities = line.adapter.manifest.capabilities.iter();
-        capabilities.any(|capability| capability.of == of)
-    };
-    let kinds = [
-        (Kind::Authorize, indices.payments.is_some()),
-        (Kind::Resume, indices.actions.is_some()),
-        // An adapter may export the interface for its cancel alone; capturing is what it says of itself.
-        (Kind::Capture, indices.captures.is_some() && says("captures")),
-        (Kind::Cancel, indices.captures.is_some()),
-        (Kind::Refund, indices.refunds.is_some()),
-        (Kind::Reverse, indices.reversals.is_some()),
-        (Kind::Quote, indices.exchange.is_some()),
-        (Kind::Convert, indices.exchange.is_some()),
-        (Kind::Pay, indices.payouts.is_some()),
-        (Kind::Poll, indices.feeds.is_some()),
-    ];
-    let rules = line
-        .adapter
-        .manifest
-        .capabilities
-        .iter()
-        .filter(|capability| matches!(capability.of.as_str(), "payments" | "payouts"));
-    ChannelFacts {
-        id: line.config.id.clone(),
-        mode: line.config.mode,
-        merchant: line.config.merchant.clone(),
-        methods: line.adapter.manifest.methods.clone(),
-        currencies: line.config.currencies.clone(),
-        adapter: line.adapter.digest.clone(),
-        disabled: line.config.disabled,
-        has_lane: line.adapter.manifest.keys.iter().any(|key| key.lane),
-        kinds: kinds
-            .into_iter()
-            .filter(|(_, can)| *can)
-            .map(|(kind, _)| kind)
-            .collect(),
-        steps: rules
-            .flat_map(|rules| &rules.assets)
-            .filter_map(|rule| Some((rule.asset.clone(), rule.step.parse().ok()?)))
-            .collect(),
     }
 }
 

@@ -2,7 +2,8 @@
 //! reply before the adapter sees it, and keeps it.
 
 use crate::abi::{self, SessionStep, exported::sessions::TokenAt};
-use crate::registry::{Line, Registry};
+use crate::registry::Registry;
+use crate::table::Line;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Response};
 use portolan_domain::operation::{Context, Fault, FaultKind};
 use portolan_egress::Sent;

@@ -9,7 +9,7 @@ use crate::ids::{BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode
 use crate::ledger::{Balances, Entry};
 use crate::lifecycle::Version;
 use crate::money::Asset;
-use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject};
+use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject, Verdict};
 use crate::payment::fact::Event;
 use crate::quote::Quote;
 use crate::settlement::{BatchLine, OpenBreak, ReportLine};
@@ -303,6 +303,10 @@ pub struct Rejection(pub &'static str, pub String);
 pub trait Channels: Send + Sync {
     /// All channels, in configured order.
     fn facts(&self) -> Arc<[ChannelFacts]>;
+    /// The adapter version that an operation of the channel runs in; `None`: no version of its adapter may run.
+    fn version(&self, channel: &ChannelId, need: Need<'_>) -> Option<String>;
+    /// An operation came to its verdict: for whoever compares versions.
+    fn concluded(&self, operation: &Operation, verdict: &Verdict);
     /// What the channel says of the interface that does `kind`.
     fn capability(&self, channel: &ChannelId, kind: crate::operation::Kind) -> Option<Capability>;
     /// Makes an operation's context: keys, handles, sessions. Opens a session where none is open.
@@ -324,6 +328,20 @@ pub trait Channels: Send + Sync {
     ) -> Result<(Vec<ReportLine>, Vec<u8>), Fault>;
     /// Lets the adapter read a notification.
     fn receive(&self, channel: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection>;
+}
+
+/// What a version is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub enum Need<'a> {
+    /// A new attempt of that payment: the canary's, if the payment is in its share.
+    New(PaymentId),
+    /// A later operation: the active version, if it reads the memo's format; else the one that began.
+    Later {
+        /// The format of the memo that is there.
+        memo: Option<u16>,
+        /// The version that left it.
+        begun: &'a str,
+    },
 }
 
 /// What a context is made for.

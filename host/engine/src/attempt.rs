@@ -13,7 +13,7 @@ use portolan_domain::payment::decide::{self, Next, Refusal};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use portolan_domain::payment::{LastError, Payment};
-use portolan_domain::ports::Method;
+use portolan_domain::ports::{Method, Need};
 use portolan_domain::routing::{RouteFacts, rank};
 use std::sync::Arc;
 
@@ -164,15 +164,27 @@ impl Engine {
             chosen: nowhere,
             answer: None,
         };
-        for chosen in route.into_iter().take(self.policy.attempts_max) {
-            walk.chosen = chosen;
-            match self.attempt_on(&mut walk).await? {
-                Ok(Next::Rest) => return self.go_on(walk).await,
-                Ok(Next::TryNext) => {}
-                Err(unusable) => fault = Some(unusable),
+        for (channel, active) in route.into_iter().take(self.policy.attempts_max) {
+            for version in self.versions_for(&walk.base.payment, &channel, active) {
+                walk.chosen = (channel.clone(), version);
+                match self.attempt_on(&mut walk).await? {
+                    Ok(Next::Rest) => return self.go_on(walk).await,
+                    Ok(Next::TryNext) if was_declined(&walk.base.payment) => break,
+                    Ok(Next::TryNext) => {}
+                    Err(unusable) => fault = Some(unusable),
+                }
             }
         }
         self.give_up(walk, fault).await
+    }
+
+    /// The version that the payment gets on a channel; where that is a canary, the active one stands behind it, so that what
+    /// certainly had no effect through the canary's fault is the canary's trouble, not the payment's.
+    fn versions_for(&self, payment: &Payment, channel: &ChannelId, active: String) -> Vec<String> {
+        match self.ports.channels.version(channel, Need::New(payment.id)) {
+            Some(chosen) if chosen != active => vec![chosen, active],
+            Some(_) | None => vec![active],
+        }
     }
 
     /// Where the payment is exchanged, its next legs are done before the answer, as far as they go.
@@ -317,6 +329,12 @@ impl Engine {
         let first = OperationId::of(payment.id, 1);
         ids.find(|id| !is_taken(id)).unwrap_or(first)
     }
+}
+
+/// Whether the last attempt was declined: another version of the same adapter would hear the same.
+fn was_declined(payment: &Payment) -> bool {
+    let last = payment.attempts.last();
+    last.is_some_and(|attempt| attempt.status == AttemptStatus::Declined)
 }
 
 /// An operation as it goes into the journal.

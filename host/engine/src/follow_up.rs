@@ -8,15 +8,15 @@ use crate::{Answered, Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
-use portolan_domain::ids::{AttemptId, MerchantId, Mode, OperationId, PaymentId};
+use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId, PaymentId};
 use portolan_domain::money::Money;
-use portolan_domain::operation::{Fixed, Input, Inquiry, KEYS, Kind, Operation, Target};
+use portolan_domain::operation::{Fixed, Input, Inquiry, KEYS, Kind, Memo, Operation, Target};
 use portolan_domain::payment::decide::{self, Begun, Refusal};
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus};
 use portolan_domain::payment::{Attempt, Payment};
-use portolan_domain::ports::CommitError;
+use portolan_domain::ports::{CommitError, Need};
 use std::sync::Arc;
 
 /// `POST /v1/payments/{id}/capture`.
@@ -330,9 +330,11 @@ impl Engine {
         let target = self.authorization_of(payment, attempt);
         let terms = payment.conversion.as_ref().map(|conversion| &conversion.terms);
         let mut channel = attempt.channel.clone();
+        let mut memo = attempt.memo.clone();
         let input = match (ask.kind, terms) {
             (Kind::Convert, Some(terms)) => {
                 channel = terms.channel.clone();
+                memo = None;
                 Input::Convert(terms.quotation.clone())
             }
             (Kind::Capture, _) => Input::Capture(target, ask.is_final),
@@ -346,7 +348,7 @@ impl Engine {
         let new = NewOperation {
             id,
             payment,
-            adapter: self.adapter_of(&channel).unwrap_or_else(|| attempt.adapter.clone()),
+            adapter: self.later_version(&channel, memo.as_ref(), &attempt.adapter),
             channel,
             kind: ask.kind,
             attempt: attempt_id,
@@ -373,14 +375,11 @@ impl Engine {
         }
     }
 
-    /// The channel's adapter version of today: later operations use the newest one.
-    pub(crate) fn adapter_of(&self, channel: &portolan_domain::ids::ChannelId) -> Option<String> {
-        self.ports
-            .channels
-            .facts()
-            .iter()
-            .find(|facts| facts.id == *channel)
-            .map(|facts| facts.adapter.clone())
+    /// The version for what follows an operation that began in `begun`: the active one, where it reads the memo.
+    pub(crate) fn later_version(&self, channel: &ChannelId, memo: Option<&Memo>, begun: &str) -> String {
+        let memo = memo.map(|memo| memo.format);
+        let version = self.ports.channels.version(channel, Need::Later { memo, begun });
+        version.unwrap_or_else(|| begun.to_owned())
     }
 
     async fn conclude_follow_up(

@@ -171,6 +171,7 @@ impl Engine {
         };
         let heard = answers.iter().any(|answer| matches!(answer.reply, Reply::Response(_)));
         let verdict = judge(operation, (ceiling(&exchanges), heard), claim);
+        self.ports.channels.concluded(operation, &verdict);
         tracing::debug!(operation = %operation.id, kind = operation.kind.as_str(), ?verdict, "operation ran");
         Ok(Ran { verdict, exchanges })
     }
@@ -252,11 +253,12 @@ impl Engine {
         // What another channel left on the payment says nothing to this one.
         let is_attempts = attempt.is_some_and(|attempt| attempt.channel == of.channel);
         let (parent, memo) = if is_attempts { (parent, memo) } else { (None, None) };
+        let adapter = self.later_version(&of.channel, memo.as_ref(), &of.adapter);
         let new = NewOperation {
             id: self.new_operation_id(payment),
             payment,
             channel: of.channel.clone(),
-            adapter: of.adapter.clone(),
+            adapter,
             kind: of.kind,
             attempt: of.attempt,
             amount: of.amount.clone(),

@@ -15,8 +15,8 @@ use portolan_domain::channel::{Capability, ChannelFacts};
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request, Word};
 use portolan_domain::ids::ChannelId;
 use portolan_domain::money::{Asset, Money};
-use portolan_domain::operation::{Context, Fault, FaultKind, Input, Kind, Operation, Outcome};
-use portolan_domain::ports::{Channels, ContextRequest, Method, Notification, Receipt, Rejection, Step};
+use portolan_domain::operation::{Context, Fault, FaultKind, Input, Kind, Operation, Outcome, Verdict};
+use portolan_domain::ports::{Channels, ContextRequest, Method, Need, Notification, Receipt, Rejection, Step};
 use portolan_sandbox_adapter::Sandbox;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,6 +49,14 @@ impl Channels for Native {
         self.0.facts()
     }
 
+    fn version(&self, channel: &ChannelId, need: Need<'_>) -> Option<String> {
+        self.0.version(channel, need)
+    }
+
+    fn concluded(&self, operation: &Operation, verdict: &Verdict) {
+        self.0.concluded(operation, verdict);
+    }
+
     fn capability(&self, channel: &ChannelId, kind: Kind) -> Option<Capability> {
         self.0.capability(channel, kind)
     }
@@ -68,7 +76,7 @@ impl Channels for Native {
         let answers = answers.iter().map(answer).collect();
         let run = |ctx: Rc<Ctx>| async move { <Sandbox as Payments>::authorize(&ctx, request).await };
         match replay(context(&operation.context), answers, run).map_err(fault)? {
-            Progress::Send(request) => self.0.judged(&operation.channel, from_guest(request)).map(Step::Send),
+            Progress::Send(request) => self.0.judged(operation, from_guest(request)).map(Step::Send),
             Progress::Done(payments::Outcome::Accepted(accepted)) => approved(accepted).map(Step::Done),
             Progress::Done(other) => Err(Fault {
                 kind: FaultKind::Other,

@@ -2,6 +2,8 @@
 //! over counts, so that they may be read after every payment; the limits are chosen so that a version which is no worse is
 //! practically never taken back. Shares and likelihoods are no money: they are floats.
 
+#![expect(clippy::float_arithmetic, reason = "shares and likelihoods; no amount comes near")]
+
 use crate::ids::PaymentId;
 
 /// The evidence that takes a canary back: a version that is no worse reaches it once in 500 whole runs, at most.

@@ -74,6 +74,26 @@ impl FaultKind {
         }
     }
 
+    /// Whether the adapter's own code is to blame, as far as the router can tell; the network, the provider's refusal of
+    /// credentials and the merchant's input are not its.
+    pub fn is_adapters(self) -> bool {
+        match self {
+            Self::Unsupported
+            | Self::Protocol
+            | Self::Trap
+            | Self::Timeout
+            | Self::Memory
+            | Self::TooLarge
+            | Self::NotPure
+            | Self::Rounds
+            | Self::NotGranted
+            | Self::HandleMisplaced
+            | Self::ClaimsMore
+            | Self::ClaimsUnheard => true,
+            Self::Invalid | Self::Misconfigured | Self::StaleSession | Self::Other => false,
+        }
+    }
+
     /// Whether the provider itself said so in a clear reply (the adapter only reads it).
     fn is_providers_word(self) -> bool {
         matches!(self, Self::Invalid | Self::Misconfigured | Self::StaleSession)

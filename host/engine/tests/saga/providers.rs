@@ -8,9 +8,9 @@ use portolan_domain::ids::{ChannelId, Name, OperationId};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{
     Context, Decline, Fault as AdapterFault, Fixed, Input, Kind, Operation, Outcome, Quotation, Retry, Standing, State,
-    Subject,
+    Subject, Verdict,
 };
-use portolan_domain::ports::{Channels, ContextRequest, Method, Notification, Receipt, Rejection, Step};
+use portolan_domain::ports::{Channels, ContextRequest, Method, Need, Notification, Receipt, Rejection, Step};
 use portolan_domain::settlement::ReportLine;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -329,6 +329,12 @@ impl Channels for Providers {
             channel("desk", &[], &[Kind::Quote, Kind::Convert]),
         ])
     }
+
+    fn version(&self, _: &ChannelId, _: Need<'_>) -> Option<String> {
+        Some("digest".into())
+    }
+
+    fn concluded(&self, _: &Operation, _: &Verdict) {}
 
     fn capability(&self, _: &ChannelId, _: Kind) -> Option<Capability> {
         Some(Capability {
