@@ -2,6 +2,7 @@
 //! tasks, keys, proofs of ledger and log, backups. The CLI is its client.
 
 mod books;
+mod plugins;
 mod reports;
 
 use crate::api::new_key;
@@ -98,6 +99,20 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .route("/admin/breaks", get(reports::breaks))
         .route("/admin/breaks/{number}/give", post(reports::give))
         .route("/admin/breaks/{number}/close", post(reports::close))
+        .route("/admin/plugins", get(plugins::list))
+        .route("/admin/plugins/top", get(plugins::top))
+        .route("/admin/plugins/{adapter}/history", get(plugins::history))
+        .route("/admin/plugins/{adapter}/rollback", post(plugins::roll_back))
+        .route(
+            "/admin/plugins/{adapter}/versions",
+            post(plugins::stage).layer(DefaultBodyLimit::max(plugins::UPLOAD_MAX)),
+        )
+        .route("/admin/plugins/{adapter}/versions/{digest}", get(plugins::inspect))
+        .route(
+            "/admin/plugins/{adapter}/versions/{digest}/replay",
+            post(plugins::replay),
+        )
+        .route("/admin/plugins/{adapter}/versions/{digest}/{step}", post(plugins::step))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
             let wanted = format!("Bearer {token}");

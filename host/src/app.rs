@@ -2,6 +2,7 @@
 
 use crate::config::{Config, read_secret};
 use crate::corridors::Corridors;
+use crate::plugins::{Parts, Plugins};
 use crate::steps::StopAt;
 use crate::wire::Json;
 use anyhow::Context;
@@ -36,6 +37,8 @@ pub struct App {
     pub sqlite: Arc<SqliteStore>,
     /// The channels.
     pub channels: Arc<dyn Channels>,
+    /// The versions of the adapters.
+    pub plugins: Arc<Plugins>,
     /// What payouts need.
     pub corridors: Corridors,
     /// Time and ids.
@@ -60,13 +63,16 @@ impl Ambient for System {
 }
 
 impl App {
-    /// Builds it all. Nothing listens yet.
+    /// Builds it all. Nothing listens yet, and no adapter is loaded: [`Plugins::start`] does that.
     pub fn build(config: Config) -> anyhow::Result<Self> {
-        Self::build_with(config, |registry| Arc::new(registry))
+        Self::build_with(config, |registry| registry)
     }
 
     /// Builds it all, with whatever `channels` makes of the registry.
-    pub fn build_with(config: Config, channels: impl FnOnce(Registry) -> Arc<dyn Channels>) -> anyhow::Result<Self> {
+    pub fn build_with(
+        config: Config,
+        channels: impl FnOnce(Arc<Registry>) -> Arc<dyn Channels>,
+    ) -> anyhow::Result<Self> {
         let folder = config.folder.clone();
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let vault = Arc::new(LocalVault::new(KeyFile::open_or_create(&folder.join("keys.json"))?)?);
@@ -78,14 +84,24 @@ impl App {
         let sqlite = Arc::new(open_store(&config, vault.clone())?);
         let ambient: Arc<dyn Ambient> = Arc::new(System);
         let sandbox = Sandbox::start(SANDBOX_SLOTS)?;
-        let artifacts = Artifacts::new(folder.join("components"), vault.clone());
-        let registry = Registry::load(
+        let steps = Arc::new(StopAt::from_env());
+        let compiler = std::env::current_exe().context("finding this program")?;
+        let registry = Arc::new(Registry::new(
             sandbox,
-            &artifacts,
-            (&config.adapters, config.channels.clone()),
+            config.channels.clone(),
             (Egress::new(Timeouts::default()), vault.clone(), ambient.clone()),
             config.public_url.clone(),
-        )?;
+        ));
+        let parts = Parts {
+            registry: registry.clone(),
+            artifacts: Artifacts::new(folder.join("components"), vault.clone(), compiler),
+            versions: sqlite.clone(),
+            store: sqlite.clone(),
+            library: sqlite.clone(),
+            ambient: ambient.clone(),
+            steps: steps.clone(),
+        };
+        let plugins = Arc::new(Plugins::new(parts, &config));
         let channels = channels(registry);
         let ports = Ports {
             store: sqlite.clone(),
@@ -93,7 +109,7 @@ impl App {
             vault: vault.clone(),
             ambient: ambient.clone(),
             render: Arc::new(Json),
-            steps: Arc::new(StopAt::from_env()),
+            steps,
         };
         let engine = Arc::new(Engine::new(ports, config.policy, config.pricing.clone()));
         Ok(Self {
@@ -105,6 +121,7 @@ impl App {
             key_ring: sqlite.clone(),
             sqlite,
             channels,
+            plugins,
             corridors: Corridors::load()?,
             ambient,
         })

@@ -1,6 +1,7 @@
 //! The command line. Every verb but `serve`, `check-config`, `restore` and `rotate-key` calls the operators' API.
 
 mod client;
+mod plugin;
 
 use crate::app::App;
 use crate::config::Config;
@@ -52,6 +53,17 @@ enum Verb {
     /// The log of events.
     #[command(subcommand)]
     Audit(AuditVerb),
+    /// Versions of adapters: make, check, sign, install, compare, swap, roll back.
+    #[command(subcommand)]
+    Plugin(plugin::PluginVerb),
+    /// Compile a component; what the router calls, in a process of its own.
+    #[command(hide = true)]
+    Compile {
+        /// The component.
+        from: PathBuf,
+        /// Where the compiled one goes.
+        to: PathBuf,
+    },
     /// Copy the running store into a new file.
     Backup {
         /// The new file.
@@ -171,20 +183,34 @@ enum AuditVerb {
 
 /// Does what was typed.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match &cli.verb {
+        Verb::Compile { from, to } => return portolan_channels::compile(from, to).map_err(anyhow::Error::msg),
+        Verb::Plugin(verb) => {
+            if let Some(done) = plugin::offline(verb) {
+                return done;
+            }
+        }
+        _ => {}
+    }
     let config = Config::read(&cli.config)?;
     match cli.verb {
         Verb::Serve => {
             telemetry::start();
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             let app = App::build(config)?;
-            runtime.block_on(server::serve(app))?;
+            runtime.block_on(async {
+                app.plugins.start(false).await?;
+                server::serve(app).await
+            })?;
             // What is still in flight after the drain is on disk as an intent and will be asked about.
             runtime.shutdown_timeout(std::time::Duration::from_millis(100));
             Ok(())
         }
         Verb::CheckConfig => {
             let channels = config.channels.len();
-            App::build(config)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let app = App::build(config)?;
+            runtime.block_on(app.plugins.start(true))?;
             say(&format!("the configuration is good: {channels} channels"))
         }
         Verb::RotateKey => {
@@ -192,6 +218,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             say(&format!("key {id} seals from the next start on"))
         }
         Verb::Restore { from } => restore(&config, &from),
+        Verb::Plugin(verb) => plugin::ask(&config, verb),
         verb => ask(&config, verb),
     }
 }
@@ -256,7 +283,12 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
             let to = std::path::absolute(&to)?;
             (client.post("/admin/backup", &json!({ "to": to }))?, None)
         }
-        Verb::Serve | Verb::CheckConfig | Verb::RotateKey | Verb::Restore { .. } => return Ok(()),
+        Verb::Serve
+        | Verb::CheckConfig
+        | Verb::RotateKey
+        | Verb::Restore { .. }
+        | Verb::Plugin(_)
+        | Verb::Compile { .. } => return Ok(()),
     };
     say(&serde_json::to_string_pretty(&answer)?)?;
     match good {

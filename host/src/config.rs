@@ -39,6 +39,8 @@ struct Raw {
     #[serde(default)]
     token: Vec<RawToken>,
     #[serde(default)]
+    signer: Vec<RawSigner>,
+    #[serde(default)]
     adapter: Vec<RawAdapter>,
     #[serde(default)]
     channel: Vec<RawChannel>,
@@ -147,6 +149,49 @@ struct RawToken {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawSigner {
+    name: String,
+    role: SignerRole,
+    key: PathBuf,
+    #[serde(default)]
+    namespace: String,
+}
+
+/// On whose behalf a key signs adapters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignerRole {
+    /// Who made it.
+    Partner,
+    /// Who lets it in.
+    Operator,
+}
+
+impl SignerRole {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Partner => "partner",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// Whose signature on an adapter counts.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The key's name.
+    pub name: String,
+    /// On whose behalf.
+    pub role: SignerRole,
+    /// The public key, PEM.
+    pub key: Vec<u8>,
+    /// A partner signs adapters whose names begin with this.
+    pub namespace: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawAdapter {
     name: String,
     file: PathBuf,
@@ -217,6 +262,8 @@ pub struct Config {
     pub pricing: QuotePolicy,
     /// The tokens that amounts may be in, besides ISO 4217.
     pub tokens: Vec<Asset>,
+    /// Whose signatures on adapters count.
+    pub signers: Vec<Signer>,
     /// The adapters.
     pub adapters: Vec<AdapterSource>,
     /// The channels.
@@ -315,6 +362,11 @@ impl Config {
                 ..QuotePolicy::default()
             },
             tokens,
+            signers: raw
+                .signer
+                .into_iter()
+                .map(|it| signer(it, base))
+                .collect::<Result<_, _>>()?,
             adapters: raw
                 .adapter
                 .into_iter()
@@ -327,6 +379,27 @@ impl Config {
             secrets,
         })
     }
+}
+
+fn signer(raw: RawSigner, base: &Path) -> Result<Signer, String> {
+    let wrong = |problem: &str| format!("signer {:?}: {problem}", raw.name);
+    let key = std::fs::read(base.join(&raw.key)).map_err(|error| wrong(&format!("{}: {error}", raw.key.display())))?;
+    if !key.starts_with(b"-----BEGIN PUBLIC KEY") {
+        return Err(wrong(
+            "key must be a public key in PEM, as `portolan plugin keygen` makes it",
+        ));
+    }
+    if raw.role == SignerRole::Partner && raw.namespace.is_empty() {
+        return Err(wrong(
+            "a partner has a namespace: the beginning of its adapters' names, \"com.acme\"",
+        ));
+    }
+    Ok(Signer {
+        name: raw.name,
+        role: raw.role,
+        key,
+        namespace: raw.namespace,
+    })
 }
 
 /// `"EUR/HKD" = 5000000`: minor units of what is sold.

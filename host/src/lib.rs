@@ -6,6 +6,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod corridors;
+pub mod plugins;
 pub mod server;
 mod steps;
 pub mod telemetry;

@@ -59,6 +59,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     let timers = tokio::spawn(app.engine.clone().run_timers(stopped.clone()));
     let feeds = tokio::spawn(app.engine.clone().run_feeds(stopped.clone()));
     let inbox = tokio::spawn(app.engine.clone().run_inbox(stopped.clone()));
+    let watching = tokio::spawn(app.plugins.clone().watch(stopped.clone()));
     let pruning = tokio::spawn(app.engine.clone().run_pruning(app.config.retention, stopped.clone()));
     let api_task = tokio::spawn(listen(
         public,
@@ -78,7 +79,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     tracing::info!("stopping: draining");
     stop.send(true)?;
     let drained = async {
-        let _ = tokio::join!(api_task, timers, feeds, inbox, pruning);
+        let _ = tokio::join!(api_task, timers, feeds, inbox, pruning, watching);
     };
     tokio::select! {
         () = drained => tracing::info!("drained"),

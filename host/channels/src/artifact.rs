@@ -6,22 +6,28 @@ use crate::sandbox::{Sandbox, SandboxError};
 use portolan_domain::ports::Mac;
 use sha2::{Digest, Sha256};
 use std::hash::{Hash, Hasher};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use wasmtime::component::Component;
 
 /// The cache of compiled components.
 pub struct Artifacts {
     folder: PathBuf,
     mac: Arc<dyn Mac>,
+    compiler: PathBuf,
 }
 
 const MAC_BYTES: usize = 32;
 
 impl Artifacts {
     /// A cache in a folder that only this process's user should be able to write.
-    pub fn new(folder: PathBuf, mac: Arc<dyn Mac>) -> Self {
-        Self { folder, mac }
+    /// `compiler` is the program that compiles: called with `compile`, the component and the file to write; it ends in
+    /// [`compile`].
+    pub fn new(folder: PathBuf, mac: Arc<dyn Mac>, compiler: PathBuf) -> Self {
+        Self { folder, mac, compiler }
     }
 
     /// The component with its digest, from the cache or compiled.
@@ -43,7 +49,8 @@ impl Artifacts {
         if let Some(component) = self.read_cached(sandbox, &cached, &digest) {
             return Ok((digest, component));
         }
-        let compiled = compile_at_low_priority(sandbox, bytes).map_err(refused)?;
+        check_header(&bytes).map_err(refused)?;
+        let compiled = self.compile_apart(file, &digest).map_err(refused)?;
         self.write_cached(&cached, &digest, &compiled);
         let component = deserialize(sandbox, &compiled).map_err(|error| refused(format!("{error:#}")))?;
         Ok((digest, component))
@@ -85,22 +92,101 @@ fn engine_hash(sandbox: &Sandbox) -> u64 {
     hasher.finish()
 }
 
-/// Compiles on one thread of the lowest priority, so that payments do not feel it.
-fn compile_at_low_priority(sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Vec<u8>, String> {
-    let engine = sandbox.engine.clone();
-    let compile = move || {
-        if let Err(error) = rustix::process::setpriority_process(None, 19) {
-            tracing::debug!(%error, "compiling at normal priority");
+/// Says in one line what a file is, where it is no component.
+pub(crate) fn check_header(bytes: &[u8]) -> Result<(), String> {
+    match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
+            "a core module, not a component: build it for wasm32-wasip2, or make a component of it with `wasm-tools component new`"
+                .into(),
+        ),
+        [0, b'a', b's', b'm', ..] => Err("WebAssembly of another version than the component model's".into()),
+        _ => Err("not WebAssembly".into()),
+    }
+}
+
+/// What compiling may take: a component of 18 MB takes some ten seconds of one core and less than 1 GiB.
+const COMPILE_CPU_S: u64 = 120;
+const COMPILE_MEMORY: u64 = 4 << 30;
+const COMPILE_WITHIN: Duration = Duration::from_secs(300);
+
+impl Artifacts {
+    /// Compiles in a process of its own, so that neither a compiler's fault nor its appetite is this one's.
+    fn compile_apart(&self, file: &Path, digest: &str) -> Result<Vec<u8>, String> {
+        std::fs::create_dir_all(&self.folder).map_err(|error| error.to_string())?;
+        let to = self.folder.join(format!(
+            "{digest}-{}-{:?}.compiled",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        let started = Instant::now();
+        let ended = self.run_compiler(file, &to);
+        let compiled = ended.and_then(|()| std::fs::read(&to).map_err(|error| error.to_string()));
+        if let Err(error) = std::fs::remove_file(&to) {
+            tracing::debug!(%error, "the compiler left nothing behind");
         }
-        engine
-            .precompile_component(&bytes)
-            .map_err(|error| format!("{error:#}"))
+        tracing::info!(digest, took_ms = started.elapsed().as_millis(), "compiled");
+        compiled
+    }
+
+    fn run_compiler(&self, from: &Path, to: &Path) -> Result<(), String> {
+        let mut child = std::process::Command::new(&self.compiler)
+            .arg("compile")
+            .args([from, to])
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{}: {error}", self.compiler.display()))?;
+        let until = Instant::now() + COMPILE_WITHIN;
+        let status = loop {
+            match child.try_wait().map_err(|error| error.to_string())? {
+                Some(status) => break status,
+                None if Instant::now() >= until => {
+                    child.kill().map_err(|error| error.to_string())?;
+                    return Err(format!("compiling took more than {} s", COMPILE_WITHIN.as_secs()));
+                }
+                None => std::thread::park_timeout(Duration::from_millis(2)),
+            }
+        };
+        if status.success() {
+            return Ok(());
+        }
+        let mut said = String::new();
+        let read = child
+            .stderr
+            .take()
+            .map(|text| text.take(2_000).read_to_string(&mut said));
+        match (read, said.trim()) {
+            (Some(Ok(_)), said) if !said.is_empty() => Err(said.lines().next().unwrap_or_default().to_owned()),
+            _ => Err(format!(
+                "the compiler ended with {status}: it may take {COMPILE_CPU_S} s of a core and {} GiB",
+                COMPILE_MEMORY >> 30
+            )),
+        }
+    }
+}
+
+/// The whole work of the compiler's process: takes a limit upon itself, compiles at the lowest priority, writes.
+pub fn compile(from: &Path, to: &Path) -> Result<(), String> {
+    use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+    let at_most = |most: u64| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
     };
-    let thread = std::thread::Builder::new()
-        .name("compile".into())
-        .spawn(compile)
-        .map_err(|error| error.to_string())?;
-    thread.join().map_err(|_| "the compiler stopped".to_owned())?
+    setrlimit(Resource::Cpu, at_most(COMPILE_CPU_S)).map_err(|error| error.to_string())?;
+    setrlimit(Resource::As, at_most(COMPILE_MEMORY)).map_err(|error| error.to_string())?;
+    setrlimit(Resource::Core, at_most(0)).map_err(|error| error.to_string())?;
+    setpriority_process(None, 19).map_err(|error| error.to_string())?;
+    let bytes = std::fs::read(from).map_err(|error| error.to_string())?;
+    let engine = wasmtime::Engine::new(&crate::sandbox::compiling()).map_err(|error| format!("{error:#}"))?;
+    let compiled = engine.precompile_component(&bytes).map_err(|error| one_line(&error))?;
+    std::fs::write(to, compiled).map_err(|error| error.to_string())
+}
+
+pub(crate) fn one_line(error: &wasmtime::Error) -> String {
+    format!("{error:#}").replace('\n', " ")
 }
 
 #[expect(
@@ -108,6 +194,6 @@ fn compile_at_low_priority(sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Vec<u8>,
     reason = "native code made by this deployment's own engine, checked by MAC just before"
 )]
 fn deserialize(sandbox: &Sandbox, compiled: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `compiled` comes from `compile_at_low_priority`, in this run or in one that had the same MAC key.
+    // SAFETY: `compiled` comes from `compile_apart`, in this run or in one that had the same MAC key.
     unsafe { Component::deserialize(&sandbox.engine, compiled) }
 }

@@ -4,6 +4,7 @@
 mod abi;
 mod artifact;
 mod asks;
+mod bench;
 mod channel;
 mod counts;
 mod grants;
@@ -14,8 +15,9 @@ mod sandbox;
 mod sessions;
 mod table;
 
-pub use artifact::Artifacts;
+pub use artifact::{Artifacts, compile};
 pub use asks::{Described, Fit};
+pub use bench::Bench;
 pub use channel::{ChannelConfig, EndpointConfig};
 pub use counts::Usage;
 pub use limits::Limits;

@@ -143,6 +143,14 @@ impl Registry {
         Ok(())
     }
 
+    /// What [`Registry::apply`] would say, without doing it.
+    pub fn check(&self, versions: &[Version]) -> Result<(), RegistryError> {
+        let refused = |(channel, problem)| RegistryError::Channel(channel, problem);
+        Table::make(&self.slots, versions, &self.loaded())
+            .map(drop)
+            .map_err(refused)
+    }
+
     /// Whether a loaded version could take the payments of its adapter's channels, and what it asks for that they do not grant.
     pub fn fits(&self, adapter: &str, digest: &str) -> Vec<Fit> {
         let Some(version) = self.loaded().get(digest).cloned() else {

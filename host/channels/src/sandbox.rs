@@ -56,6 +56,12 @@ pub(crate) struct Prepared {
 }
 
 fn config(slots: u32) -> Config {
+    let mut config = compiling();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+    config
+}
+
+fn pool(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(8))
@@ -72,9 +78,13 @@ fn config(slots: u32) -> Config {
         // A dirty page that was swapped out is not reset by the scan, and the next guest could read it.
         pool.pagemap_scan(Enabled::Auto).linear_memory_keep_resident(256 * 1024);
     }
+    pool
+}
+
+/// What shapes the code: the same where it is compiled and where it runs.
+pub(crate) fn compiling() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_init_cow(true)
         .epoch_interruption(true)
         .concurrency_support(false)

@@ -11,7 +11,9 @@ mod provider_key;
 mod scrub;
 mod secrets;
 mod sign;
+mod signer;
 
 pub use card::{CardError, NewCard, brand};
 pub use keyfile::{KeyFile, KeyFileError};
 pub use secrets::LocalVault;
+pub use signer::{is_signed, new_signer, sign_with};

@@ -33,15 +33,24 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
+    let typed: Vec<String> = std::env::args().collect();
+    if let [_, verb, from, to] = typed.as_slice()
+        && verb == "compile"
+    {
+        return portolan_channels::compile(from.as_ref(), to.as_ref()).map_err(anyhow::Error::msg);
+    }
     let options = Options::parse();
     anyhow::ensure!(options.verb == "serve", "this one only serves");
     telemetry::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let app = App::build_with(Config::read(&options.config)?, |registry| Arc::new(Native(registry)))?;
-    runtime.block_on(server::serve(app))
+    runtime.block_on(async {
+        app.plugins.start(false).await?;
+        server::serve(app).await
+    })
 }
 
-struct Native(Registry);
+struct Native(Arc<Registry>);
 
 #[async_trait]
 impl Channels for Native {

@@ -1,0 +1,149 @@
+//! One component by itself, without router, network or secrets: what `portolan plugin check`, `test`, `conform` and
+//! `bench` work on. It is loaded and limited exactly as in a router.
+
+use crate::abi;
+use crate::asks::Described;
+use crate::counts::Counts;
+use crate::guest::CallScope;
+use crate::limits::{COMPONENT_BYTES_MAX, Limits};
+use crate::sandbox::Sandbox;
+use crate::table::Adapter;
+use portolan_domain::exchange::{Request, Word};
+use portolan_domain::ids::{ChannelId, MethodId, OperationId};
+use portolan_domain::operation::{Context, Fault, FaultKind, Operation};
+use portolan_domain::ports::{Fill, Method, Step, Vault};
+use portolan_domain::wire::WireRequest;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Calls at once.
+const SLOTS: u32 = 4;
+
+/// A component on the bench.
+pub struct Bench {
+    adapter: Adapter,
+    vault: Arc<dyn Vault>,
+    _sandbox: Sandbox,
+}
+
+impl Bench {
+    /// Compiles a component here, instantiates it once, asks it who it is.
+    pub fn load(file: &Path) -> Result<Self, String> {
+        let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let refused = |problem: String| format!("{}: {problem}", file.display());
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > COMPONENT_BYTES_MAX {
+            return Err(refused(format!(
+                "more than the {COMPONENT_BYTES_MAX} bytes that a router takes"
+            )));
+        }
+        crate::artifact::check_header(&bytes).map_err(refused)?;
+        let sandbox = Sandbox::start(SLOTS).map_err(|error| error.to_string())?;
+        let component = wasmtime::component::Component::new(&sandbox.engine, &bytes);
+        let component = component.map_err(|error| refused(crate::artifact::one_line(&error)))?;
+        let prepared = sandbox
+            .prepare(&component)
+            .map_err(|error| refused(error.to_string()))?;
+        let vault: Arc<dyn Vault> = Arc::new(NoVault);
+        let counts = Arc::new(Counts::default());
+        let scope = scope(&vault, &counts, None, Arc::from([]))?;
+        let manifest = abi::describe(&prepared, scope).map_err(|fault| refused(format!("describe: {fault}")))?;
+        Ok(Self {
+            adapter: Adapter {
+                digest: hex::encode(Sha256::digest(&bytes)),
+                manifest,
+                prepared,
+                counts,
+            },
+            vault,
+            _sandbox: sandbox,
+        })
+    }
+
+    /// What it says of itself.
+    pub fn described(&self) -> Described {
+        Described::new(&self.adapter)
+    }
+
+    /// One step of an operation, as a router would run it.
+    pub fn step(&self, operation: &Operation, answers: &[portolan_domain::exchange::Answer]) -> Result<Step, Fault> {
+        // Every key that it asks for is there.
+        let keys = self.adapter.manifest.keys.iter().map(|ask| ask.name.clone()).collect();
+        let scope = scope(&self.vault, &self.adapter.counts, Some(&operation.context), keys).map_err(|text| Fault {
+            kind: FaultKind::Other,
+            text,
+        })?;
+        abi::step(&self.adapter.prepared, scope, operation, &operation.input, answers)
+    }
+
+    /// Calls so far, what they took, and the most memory that one had.
+    pub fn usage(&self) -> crate::Usage {
+        self.adapter.counts.usage()
+    }
+}
+
+fn scope(
+    vault: &Arc<dyn Vault>,
+    counts: &Arc<Counts>,
+    context: Option<&Context>,
+    keys: Arc<[String]>,
+) -> Result<CallScope, String> {
+    Ok(CallScope {
+        vault: vault.clone(),
+        channel: ChannelId::parse("bench").ok_or("a name")?,
+        operation: context.map_or(OperationId(uuid::Uuid::nil()), |context| context.operation),
+        limits: Limits::default(),
+        now_ms: context.map_or(0, |context| context.now_ms),
+        entropy: context.map_or([0; 32], |context| context.entropy),
+        keys,
+        counts: counts.clone(),
+    })
+}
+
+/// A vault that has nothing: handles are names, signatures are words, nothing verifies.
+struct NoVault;
+
+impl Vault for NoVault {
+    fn handle(&self, _: OperationId, name: &str) -> String {
+        format!("handle-{name}")
+    }
+    fn provider_key(&self, _: OperationId, n: u8) -> String {
+        format!("key-{n}")
+    }
+    fn operation_of_key(&self, _: &str) -> Option<OperationId> {
+        None
+    }
+    fn entropy(&self, _: OperationId) -> [u8; 32] {
+        [7; 32]
+    }
+    fn fill(&self, _: &ChannelId, _: &Request, _: &[Fill], _: Option<&Method>) -> Result<WireRequest, Fault> {
+        Err(Fault {
+            kind: FaultKind::NotGranted,
+            text: "nothing leaves the bench".into(),
+        })
+    }
+    fn scrub(&self, _: &ChannelId, texts: Vec<Vec<u8>>, _: &[Fill], _: Option<&Method>) -> Vec<Vec<u8>> {
+        texts
+    }
+    fn verify(&self, _: &ChannelId, _: &str, _: &str, _: &[u8], _: &[u8]) -> Result<bool, String> {
+        Ok(false)
+    }
+    fn sign_hash(&self, _: &ChannelId, _: &str, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(vec![1; 65])
+    }
+    fn public_key(&self, _: &ChannelId, _: &str, _: &str) -> Result<Vec<u8>, String> {
+        Ok(vec![4; 65])
+    }
+    fn can_sign(&self, _: &ChannelId, _: &Word) -> Result<(), String> {
+        Ok(())
+    }
+    fn keep_session(&self, _: &ChannelId, _: &str, _: Vec<u8>, _: u64) {}
+    fn has_session(&self, _: &ChannelId, _: &str, _: u64) -> bool {
+        true
+    }
+    fn forget_session(&self, _: &ChannelId, _: &str) {}
+    fn has_code(&self, _: MethodId, _: u64) -> bool {
+        true
+    }
+    fn forget_code(&self, _: MethodId) {}
+}

@@ -1,0 +1,316 @@
+//! `portolan plugin`: the operator's verbs, which call the running router, and the partner's, which need none.
+
+use super::client::Client;
+use super::say;
+use crate::config::Config;
+use crate::plugins::statement::{Envelope, Statement};
+use anyhow::Context;
+use base64::Engine;
+use clap::{Args, Subcommand};
+use portolan_channels::Bench;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+#[derive(Subcommand)]
+pub enum PluginVerb {
+    /// Take a component in and bring it as far as ready.
+    Stage {
+        /// The adapter's configured name.
+        adapter: String,
+        /// The component.
+        component: PathBuf,
+        /// Its signed statement; `<component>.dsse.json` where that is there.
+        #[arg(long)]
+        envelope: Option<PathBuf>,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+    /// What a version is, asks for, and did.
+    Inspect {
+        /// The adapter's configured name.
+        adapter: String,
+        /// The beginning of its digest.
+        digest: String,
+    },
+    /// Run a version beside live payments: nothing of it leaves; `inspect` shows what would have been different.
+    Shadow(StepArgs),
+    /// Run a version over the last operations and say what would have been different.
+    Replay {
+        /// The adapter's configured name.
+        adapter: String,
+        /// The beginning of its digest.
+        digest: String,
+        /// How many operations.
+        #[arg(long, default_value_t = 1_000)]
+        last: usize,
+        /// JSON instead of text.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a version a share of new payments.
+    Canary {
+        #[command(flatten)]
+        step: StepArgs,
+        /// Of a hundred payments so many, 1 to 50.
+        #[arg(long)]
+        percent: u8,
+        /// After so many payments that went no worse it takes over by itself.
+        #[arg(long)]
+        takes_over_after: Option<u64>,
+    },
+    /// Let a version take all new payments.
+    Activate(StepArgs),
+    /// Take back the canary or the shadow; without one, go back to what was active before.
+    Rollback {
+        /// The adapter's configured name.
+        adapter: String,
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+    /// Unload a version that nothing needs any more.
+    Retire(StepArgs),
+    /// Stop a version at once, wherever it is: the one before it takes over.
+    Reject(StepArgs),
+    /// All versions.
+    List,
+    /// Calls, faults, time, memory and bytes of each version since it was loaded.
+    Top,
+    /// Who did what with an adapter's versions.
+    History {
+        /// The adapter's configured name.
+        adapter: String,
+    },
+    /// Make a key pair to sign with: FILE (private, mode 0600) and FILE.pub.
+    Keygen {
+        /// The private key's file.
+        file: PathBuf,
+    },
+    /// Sign a component: makes `<component>.dsse.json`, or adds a signature to it.
+    Sign {
+        /// The component.
+        component: PathBuf,
+        /// The private key, PEM.
+        #[arg(long)]
+        key: PathBuf,
+        /// The key's name in the router's configuration.
+        #[arg(long)]
+        key_name: String,
+        /// How long the statement holds.
+        #[arg(long, default_value_t = 365)]
+        days: u64,
+    },
+    /// Look at a component as a router would: imports, exports, what it says and asks for.
+    Check {
+        /// The component.
+        component: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub struct StepArgs {
+    /// The adapter's configured name.
+    adapter: String,
+    /// The beginning of the version's digest.
+    digest: String,
+    #[command(flatten)]
+    order: OrderArgs,
+}
+
+#[derive(Args)]
+pub struct OrderArgs {
+    /// Who says so.
+    #[arg(long, default_value = "operator")]
+    by: String,
+    /// Why.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Only say what would change.
+    #[arg(long)]
+    dry_run: bool,
+    /// An older version than the active one is meant.
+    #[arg(long)]
+    downgrade: bool,
+}
+
+impl OrderArgs {
+    fn json(&self) -> Value {
+        json!({ "by": self.by, "reason": self.reason, "dry_run": self.dry_run, "downgrade": self.downgrade })
+    }
+}
+
+/// The verbs that need no router.
+pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
+    match verb {
+        PluginVerb::Keygen { file } => Some(keygen(file)),
+        PluginVerb::Sign {
+            component,
+            key,
+            key_name,
+            days,
+        } => Some(sign(component, key, key_name, *days)),
+        PluginVerb::Check { component } => Some(check(component)),
+        _ => None,
+    }
+}
+
+/// The others.
+pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
+    let client = Client::new(config)?;
+    let step = |name: &str, args: &StepArgs, more: &[(&str, Value)]| {
+        let mut body = args.order.json();
+        if let Some(fields) = body.as_object_mut() {
+            fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
+        client.post(
+            &format!("/admin/plugins/{}/versions/{}/{name}", args.adapter, args.digest),
+            &body,
+        )
+    };
+    let answer = match verb {
+        PluginVerb::Stage {
+            adapter,
+            component,
+            envelope,
+            order,
+        } => stage(&client, &adapter, &component, envelope, &order)?,
+        PluginVerb::Inspect { adapter, digest } => {
+            client.get(&format!("/admin/plugins/{adapter}/versions/{digest}"))?
+        }
+        PluginVerb::Shadow(args) => step("shadow", &args, &[])?,
+        PluginVerb::Canary {
+            step: args,
+            percent,
+            takes_over_after,
+        } => step(
+            "canary",
+            &args,
+            &[
+                ("percent", json!(percent)),
+                ("takes_over_after", json!(takes_over_after)),
+            ],
+        )?,
+        PluginVerb::Activate(args) => step("activate", &args, &[])?,
+        PluginVerb::Retire(args) => step("retire", &args, &[])?,
+        PluginVerb::Reject(args) => step("reject", &args, &[])?,
+        PluginVerb::Rollback { adapter, order } => {
+            client.post(&format!("/admin/plugins/{adapter}/rollback"), &order.json())?
+        }
+        PluginVerb::Replay {
+            adapter,
+            digest,
+            last,
+            json,
+        } => {
+            let path = format!("/admin/plugins/{adapter}/versions/{digest}/replay");
+            let answer = client.post(&path, &json!({ "last": last }))?;
+            if json {
+                answer.get("report").cloned().unwrap_or_default()
+            } else {
+                return say(answer.get("text").and_then(Value::as_str).unwrap_or_default());
+            }
+        }
+        PluginVerb::List => client.get("/admin/plugins")?,
+        PluginVerb::Top => client.get("/admin/plugins/top")?,
+        PluginVerb::History { adapter } => client.get(&format!("/admin/plugins/{adapter}/history"))?,
+        PluginVerb::Keygen { .. } | PluginVerb::Sign { .. } | PluginVerb::Check { .. } => return Ok(()),
+    };
+    say(&serde_json::to_string_pretty(&answer)?)
+}
+
+fn envelope_of(component: &Path) -> PathBuf {
+    let mut name = component.as_os_str().to_owned();
+    name.push(".dsse.json");
+    PathBuf::from(name)
+}
+
+fn stage(
+    client: &Client,
+    adapter: &str,
+    component: &Path,
+    envelope: Option<PathBuf>,
+    order: &OrderArgs,
+) -> anyhow::Result<Value> {
+    let bytes = std::fs::read(component).with_context(|| component.display().to_string())?;
+    let beside = envelope_of(component);
+    let envelope = match envelope.or_else(|| beside.exists().then_some(beside)) {
+        Some(file) => Some(read_envelope(&file)?),
+        None => None,
+    };
+    let mut body = order.json();
+    if let Some(fields) = body.as_object_mut() {
+        let component = base64::engine::general_purpose::STANDARD.encode(bytes);
+        fields.insert("component".into(), json!(component));
+        fields.insert("envelope".into(), json!(envelope));
+    }
+    client.post(&format!("/admin/plugins/{adapter}/versions"), &body)
+}
+
+fn read_envelope(file: &Path) -> anyhow::Result<Envelope> {
+    let text = std::fs::read(file).with_context(|| file.display().to_string())?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no DSSE envelope", file.display()))
+}
+
+fn keygen(file: &Path) -> anyhow::Result<()> {
+    let (private, public) = portolan_vault::new_signer().map_err(anyhow::Error::msg)?;
+    let mut options = std::fs::OpenOptions::new();
+    let mut out = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .with_context(|| file.display().to_string())?;
+    out.write_all(private.as_bytes())?;
+    let shown = file.with_added_extension("pub");
+    std::fs::write(&shown, public).with_context(|| shown.display().to_string())?;
+    say(&format!(
+        "{} signs; give {} to the router's operator",
+        file.display(),
+        shown.display()
+    ))
+}
+
+fn sign(component: &Path, key: &Path, key_name: &str, days: u64) -> anyhow::Result<()> {
+    let described = Bench::load(component).map_err(anyhow::Error::msg)?.described();
+    let pem = std::fs::read(key).with_context(|| key.display().to_string())?;
+    let file = envelope_of(component);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)?
+        .as_secs();
+    let statement = Statement::about(&described, now, now.saturating_add(days.saturating_mul(86_400)));
+    let mut envelope = if file.exists() {
+        read_envelope(&file)?
+    } else {
+        Envelope::of(&statement)?
+    };
+    let signed = envelope.statement().map_err(anyhow::Error::msg)?;
+    if Statement::about(&described, signed.not_before, signed.not_after) != signed {
+        // It is about an earlier build: whoever signed that has not seen this one.
+        envelope = Envelope::of(&statement)?;
+    }
+    envelope.sign(key_name, &pem).map_err(anyhow::Error::msg)?;
+    std::fs::write(&file, serde_json::to_vec_pretty(&envelope)?)?;
+    let names: Vec<&str> = envelope.signatures.iter().map(|it| it.keyid.as_str()).collect();
+    say(&format!("{}: signed by {}", file.display(), names.join(", ")))
+}
+
+fn check(component: &Path) -> anyhow::Result<()> {
+    let bench = Bench::load(component).map_err(anyhow::Error::msg)?;
+    let described = bench.described();
+    let asks = described
+        .asks
+        .iter()
+        .map(|ask| format!("  {ask}"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    say(&format!(
+        "{} {}: {}\nsha256 {}\nmethods: {}\ncan: {}\nasks for:\n{asks}",
+        described.name,
+        described.version,
+        described.summary,
+        described.digest,
+        described.methods.join(", "),
+        described.capabilities.join(", "),
+    ))
+}

@@ -1,0 +1,150 @@
+//! What partners and operators sign: a small statement about a component, in a DSSE envelope
+//! (<https://github.com/secure-systems-lab/dsse>, version 1). Registries and folders are transport; this is the trust.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use portolan_channels::Described;
+use serde::{Deserialize, Serialize};
+
+/// The payload's type.
+pub const PAYLOAD_TYPE: &str = "application/vnd.portolan.adapter+json";
+/// The contract's version that this router speaks.
+pub const CONTRACT: &str = "0.1.0";
+
+/// What is signed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    /// SHA-256 of the component, in hexadecimal.
+    pub component: String,
+    /// The adapter's reverse-domain name.
+    pub name: String,
+    /// Its semantic version.
+    pub version: String,
+    /// The contract's version.
+    pub contract: String,
+    /// What it asks for, sorted, in the router's words.
+    pub asks: Vec<String>,
+    /// Seconds since 1970: not before.
+    pub not_before: u64,
+    /// Seconds since 1970: not after.
+    pub not_after: u64,
+}
+
+impl Statement {
+    /// The statement about a component that says this of itself.
+    pub fn about(described: &Described, not_before: u64, not_after: u64) -> Self {
+        Self {
+            component: described.digest.clone(),
+            name: described.name.clone(),
+            version: described.version.clone(),
+            contract: CONTRACT.into(),
+            asks: described.asks.clone(),
+            not_before,
+            not_after,
+        }
+    }
+}
+
+/// The envelope, as DSSE writes it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    /// [`PAYLOAD_TYPE`].
+    #[serde(rename = "payloadType")]
+    pub payload_type: String,
+    /// The statement's bytes, base64.
+    pub payload: String,
+    /// Who signed them.
+    pub signatures: Vec<Signature>,
+}
+
+/// One signature.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signature {
+    /// The key's name in the router's configuration: a hint, never trusted.
+    pub keyid: String,
+    /// Ed25519, base64.
+    pub sig: String,
+}
+
+impl Envelope {
+    /// An envelope that nobody has signed.
+    pub fn of(statement: &Statement) -> anyhow::Result<Self> {
+        Ok(Self {
+            payload_type: PAYLOAD_TYPE.into(),
+            payload: STANDARD.encode(serde_json::to_vec(statement)?),
+            signatures: vec![],
+        })
+    }
+
+    /// The statement in it, whoever signed it.
+    pub fn statement(&self) -> Result<Statement, String> {
+        if self.payload_type != PAYLOAD_TYPE {
+            return Err(format!("the payload is {:?}, not {PAYLOAD_TYPE}", self.payload_type));
+        }
+        let payload = self.bytes()?;
+        serde_json::from_slice(&payload).map_err(|error| format!("the statement: {error}"))
+    }
+
+    /// The bytes that a signature is over: DSSE's pre-authentication encoding.
+    pub fn signed_bytes(&self) -> Result<Vec<u8>, String> {
+        let payload = self.bytes()?;
+        let kind = &self.payload_type;
+        let mut bytes = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len()).into_bytes();
+        bytes.extend_from_slice(&payload);
+        Ok(bytes)
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        STANDARD
+            .decode(&self.payload)
+            .map_err(|error| format!("the payload is no base64: {error}"))
+    }
+
+    /// Adds a signature; one of the same key is replaced.
+    pub fn sign(&mut self, keyid: &str, pem: &[u8]) -> Result<(), String> {
+        let signature = portolan_vault::sign_with(pem, &self.signed_bytes()?)?;
+        self.signatures.retain(|it| it.keyid != keyid);
+        self.signatures.push(Signature {
+            keyid: keyid.to_owned(),
+            sig: STANDARD.encode(signature),
+        });
+        Ok(())
+    }
+
+    /// Whether one of the signatures is this public key's.
+    pub fn is_signed_by(&self, pem: &[u8]) -> Result<bool, String> {
+        let bytes = self.signed_bytes()?;
+        for signature in &self.signatures {
+            let signature = STANDARD.decode(&signature.sig).unwrap_or_default();
+            if portolan_vault::is_signed(pem, &bytes, &signature)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_over_type_and_payload() {
+        // DSSE's own example: protocol.md, "DSSEv1 29 http://example.com/HelloWorld 11 hello world".
+        let mut envelope = Envelope {
+            payload_type: "http://example.com/HelloWorld".into(),
+            payload: STANDARD.encode("hello world"),
+            signatures: vec![],
+        };
+        let bytes = envelope.signed_bytes().unwrap();
+        assert_eq!(bytes, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+        let (private, public) = portolan_vault::new_signer().unwrap();
+        envelope.sign("acme", private.as_bytes()).unwrap();
+        assert!(envelope.is_signed_by(public.as_bytes()).unwrap());
+        envelope.payload = STANDARD.encode("hello World");
+        assert!(!envelope.is_signed_by(public.as_bytes()).unwrap());
+    }
+}
