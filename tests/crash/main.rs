@@ -12,3 +12,4 @@
 mod disk;
 mod random;
 mod steps;
+mod versions;

@@ -21,6 +21,7 @@ mod leaks;
 mod limits;
 mod payments;
 mod payouts;
+mod plugins;
 mod postgres;
 mod refusals;
 mod reports;

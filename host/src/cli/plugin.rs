@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::say;
 use crate::config::Config;
+use crate::plugins::COMPONENT_MAX;
 use crate::plugins::statement::{Envelope, Statement};
 use anyhow::Context;
 use base64::Engine;
@@ -232,7 +233,15 @@ fn stage(
     envelope: Option<PathBuf>,
     order: &OrderArgs,
 ) -> anyhow::Result<Value> {
-    let bytes = std::fs::read(component).with_context(|| component.display().to_string())?;
+    let size = std::fs::metadata(component)
+        .with_context(|| component.display().to_string())?
+        .len();
+    // More would not even be read by the router.
+    anyhow::ensure!(
+        size <= u64::try_from(COMPONENT_MAX)?,
+        "size: {size} bytes are more than the {COMPONENT_MAX} that are taken; build it for release, without debug information"
+    );
+    let bytes = std::fs::read(component)?;
     let beside = envelope_of(component);
     let envelope = match envelope.or_else(|| beside.exists().then_some(beside)) {
         Some(file) => Some(read_envelope(&file)?),

@@ -15,7 +15,7 @@ portolan_adapter::export_channel!(Misbehaving: adapter, sessions, payments);
 impl Adapter for Misbehaving {
     fn describe() -> Manifest {
         Manifest {
-            name: "dev.portolan.misbehaving".into(),
+            version: "0.2.0".into(),
             ..Sandbox::describe()
         }
     }
@@ -57,6 +57,8 @@ impl Payments for Misbehaving {
             "816" => smuggle(ctx).await,
             "817" => remember_too_much(ctx, request).await,
             "818" => spin_after_write(ctx, request).await,
+            "830" => Ok(Outcome::Declined(refuse())),
+            "831" => dawdle(ctx, request).await,
             "819" => search_itself(ctx, request).await,
             _ => Sandbox::authorize(ctx, request).await,
         }
@@ -72,6 +74,27 @@ fn spin() -> ! {
     loop {
         n = std::hint::black_box(n.wrapping_add(1));
     }
+}
+
+fn refuse() -> Decline {
+    Decline {
+        retry: Retry::Never,
+        reason: "do-not-honour".into(),
+        provider_code: "no".into(),
+        network_code: None,
+        advice: None,
+        message: "declined without asking".into(),
+        extra: vec![],
+    }
+}
+
+/// Some milliseconds of nothing in each call.
+async fn dawdle(ctx: &Ctx, request: Authorization) -> Result<Outcome, Fault> {
+    let mut n = 0_u64;
+    for _ in 0..4_000_000 {
+        n = std::hint::black_box(n.wrapping_add(1));
+    }
+    Sandbox::authorize(ctx, request).await
 }
 
 fn hoard() -> usize {
