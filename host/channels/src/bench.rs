@@ -1,7 +1,15 @@
 //! One component by itself, without router, network or secrets: what `portolan plugin check`, `test`, `conform` and
 //! `bench` work on. It is loaded and limited exactly as in a router.
 
+mod conform;
+mod dynamic;
+mod vectors;
+
+pub use conform::Finding;
+pub use vectors::{Answered, Gave, Vector};
+
 use crate::abi;
+use crate::artifact::one_line;
 use crate::asks::Described;
 use crate::counts::Counts;
 use crate::guest::CallScope;
@@ -10,8 +18,8 @@ use crate::sandbox::Sandbox;
 use crate::table::Adapter;
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::{ChannelId, MethodId, OperationId};
-use portolan_domain::operation::{Context, Fault, FaultKind, Operation};
-use portolan_domain::ports::{Fill, Method, Step, Vault};
+use portolan_domain::operation::{Fault, FaultKind};
+use portolan_domain::ports::{Fill, Method, Vault};
 use portolan_domain::wire::WireRequest;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -40,13 +48,13 @@ impl Bench {
         crate::artifact::check_header(&bytes).map_err(refused)?;
         let sandbox = Sandbox::start(SLOTS).map_err(|error| error.to_string())?;
         let component = wasmtime::component::Component::new(&sandbox.engine, &bytes);
-        let component = component.map_err(|error| refused(crate::artifact::one_line(&error)))?;
+        let component = component.map_err(|error| refused(one_line(&error)))?;
         let prepared = sandbox
             .prepare(&component)
             .map_err(|error| refused(error.to_string()))?;
         let vault: Arc<dyn Vault> = Arc::new(NoVault);
         let counts = Arc::new(Counts::default());
-        let scope = scope(&vault, &counts, None, Arc::from([]))?;
+        let scope = scope(&vault, &counts, Arc::from([]))?;
         let manifest = abi::describe(&prepared, scope).map_err(|fault| refused(format!("describe: {fault}")))?;
         Ok(Self {
             adapter: Adapter {
@@ -65,15 +73,10 @@ impl Bench {
         Described::new(&self.adapter)
     }
 
-    /// One step of an operation, as a router would run it.
-    pub fn step(&self, operation: &Operation, answers: &[portolan_domain::exchange::Answer]) -> Result<Step, Fault> {
+    fn scope(&self) -> Result<CallScope, String> {
         // Every key that it asks for is there.
         let keys = self.adapter.manifest.keys.iter().map(|ask| ask.name.clone()).collect();
-        let scope = scope(&self.vault, &self.adapter.counts, Some(&operation.context), keys).map_err(|text| Fault {
-            kind: FaultKind::Other,
-            text,
-        })?;
-        abi::step(&self.adapter.prepared, scope, operation, &operation.input, answers)
+        scope(&self.vault, &self.adapter.counts, keys)
     }
 
     /// Calls so far, what they took, and the most memory that one had.
@@ -82,30 +85,30 @@ impl Bench {
     }
 }
 
-fn scope(
-    vault: &Arc<dyn Vault>,
-    counts: &Arc<Counts>,
-    context: Option<&Context>,
-    keys: Arc<[String]>,
-) -> Result<CallScope, String> {
+fn scope(vault: &Arc<dyn Vault>, counts: &Arc<Counts>, keys: Arc<[String]>) -> Result<CallScope, String> {
     Ok(CallScope {
         vault: vault.clone(),
         channel: ChannelId::parse("bench").ok_or("a name")?,
-        operation: context.map_or(OperationId(uuid::Uuid::nil()), |context| context.operation),
+        operation: OperationId(uuid::Uuid::nil()),
         limits: Limits::default(),
-        now_ms: context.map_or(0, |context| context.now_ms),
-        entropy: context.map_or([0; 32], |context| context.entropy),
+        now_ms: 1_000,
+        entropy: [7; 32],
         keys,
         counts: counts.clone(),
     })
 }
 
-/// A vault that has nothing: handles are names, signatures are words, nothing verifies.
+/// A vault that has nothing: handles are names, signatures are words, only the signature `good` verifies.
 struct NoVault;
 
 impl Vault for NoVault {
     fn handle(&self, _: OperationId, name: &str) -> String {
-        format!("handle-{name}")
+        // The word for a signature: `word 0 signing hmac-sha256 hex`.
+        let parts: Vec<&str> = name.split(' ').collect();
+        match parts.as_slice() {
+            ["word", _, key, algorithm, _] => format!("signature-{key}-{algorithm}"),
+            _ => format!("handle-{name}"),
+        }
     }
     fn provider_key(&self, _: OperationId, n: u8) -> String {
         format!("key-{n}")
@@ -125,8 +128,8 @@ impl Vault for NoVault {
     fn scrub(&self, _: &ChannelId, texts: Vec<Vec<u8>>, _: &[Fill], _: Option<&Method>) -> Vec<Vec<u8>> {
         texts
     }
-    fn verify(&self, _: &ChannelId, _: &str, _: &str, _: &[u8], _: &[u8]) -> Result<bool, String> {
-        Ok(false)
+    fn verify(&self, _: &ChannelId, _: &str, _: &str, _: &[u8], signature: &[u8]) -> Result<bool, String> {
+        Ok(signature == b"good")
     }
     fn sign_hash(&self, _: &ChannelId, _: &str, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
         Ok(vec![1; 65])

@@ -17,7 +17,7 @@ mod table;
 
 pub use artifact::{Artifacts, compile};
 pub use asks::{Described, Fit};
-pub use bench::Bench;
+pub use bench::{Answered, Bench, Finding, Gave, Vector};
 pub use channel::{ChannelConfig, EndpointConfig};
 pub use counts::Usage;
 pub use limits::Limits;

@@ -1,6 +1,7 @@
 //! `portolan plugin`: the operator's verbs, which call the running router, and the partner's, which need none.
 
 use super::client::Client;
+use super::kit;
 use super::say;
 use crate::config::Config;
 use crate::plugins::COMPONENT_MAX;
@@ -102,11 +103,54 @@ pub enum PluginVerb {
         #[arg(long, default_value_t = 365)]
         days: u64,
     },
+    /// Run test vectors over a component.
+    Test {
+        /// The component.
+        component: PathBuf,
+        #[command(flatten)]
+        with: VectorArgs,
+        /// Write down the steps that are seen.
+        #[arg(long)]
+        update: bool,
+    },
+    /// Try what providers and networks do on bad days, at every answer of every vector.
+    Conform {
+        /// The component.
+        component: PathBuf,
+        #[command(flatten)]
+        with: VectorArgs,
+    },
+    /// What a call takes, vector by vector.
+    Bench {
+        /// The component.
+        component: PathBuf,
+        #[command(flatten)]
+        with: VectorArgs,
+        /// How long each vector is called.
+        #[arg(long, default_value_t = 200)]
+        each_ms: u64,
+    },
     /// Look at a component as a router would: imports, exports, what it says and asks for.
     Check {
         /// The component.
         component: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub struct VectorArgs {
+    /// The folder of the vectors.
+    #[arg(long, default_value = "vectors")]
+    vectors: PathBuf,
+    /// A file with the channel's settings, JSON.
+    #[arg(long)]
+    settings: Option<PathBuf>,
+}
+
+impl VectorArgs {
+    fn both(&self) -> (&Path, Option<&Path>) {
+        (&self.vectors, self.settings.as_deref())
+    }
 }
 
 #[derive(Args)]
@@ -152,6 +196,17 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
             days,
         } => Some(sign(component, key, key_name, *days)),
         PluginVerb::Check { component } => Some(check(component)),
+        PluginVerb::Test {
+            component,
+            with,
+            update,
+        } => Some(kit::test(component, with.both(), *update)),
+        PluginVerb::Conform { component, with } => Some(kit::conform(component, with.both())),
+        PluginVerb::Bench {
+            component,
+            with,
+            each_ms,
+        } => Some(kit::bench(component, with.both(), *each_ms)),
         _ => None,
     }
 }
@@ -215,7 +270,12 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
         PluginVerb::List => client.get("/admin/plugins")?,
         PluginVerb::Top => client.get("/admin/plugins/top")?,
         PluginVerb::History { adapter } => client.get(&format!("/admin/plugins/{adapter}/history"))?,
-        PluginVerb::Keygen { .. } | PluginVerb::Sign { .. } | PluginVerb::Check { .. } => return Ok(()),
+        PluginVerb::Keygen { .. }
+        | PluginVerb::Sign { .. }
+        | PluginVerb::Check { .. }
+        | PluginVerb::Test { .. }
+        | PluginVerb::Conform { .. }
+        | PluginVerb::Bench { .. } => return Ok(()),
     };
     say(&serde_json::to_string_pretty(&answer)?)
 }

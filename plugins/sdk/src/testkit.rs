@@ -34,8 +34,8 @@ pub struct Vector {
     /// The steps: one for each prefix of the answers.
     #[serde(default)]
     pub expect: Vec<Value>,
-    /// The channel's settings, where the test gives others than the kit's.
-    #[serde(skip)]
+    /// The channel's settings, where others than the kit's are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
 }
 

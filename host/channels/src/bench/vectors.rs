@@ -1,0 +1,267 @@
+//! Test vectors over the compiled component: an operation, the provider's answers, the steps that are expected. The same
+//! files that a Rust adapter's own tests read.
+
+use super::dynamic::{from_json, to_json};
+use super::{Bench, one_line};
+use crate::guest;
+use portolan_domain::operation::Fault;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use wasmtime::component::Val;
+
+/// The keys that an operation of a vector has.
+const KEYS: u8 = 8;
+
+/// One vector file.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    /// What it shows.
+    pub shows: String,
+    /// `authorize`, `capture`, …; `refund-status` where an interface has a status of its own.
+    pub function: String,
+    /// The function's arguments between context and answers, in order.
+    pub input: Vec<Value>,
+    /// What the provider answers, in order.
+    pub answers: Vec<Answered>,
+    /// What makes a write idempotent that carries no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotent_by: Option<String>,
+    /// The channel's settings, where others than the kit's are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<String>,
+    /// The steps: one for each prefix of the answers.
+    #[serde(default)]
+    pub expect: Vec<Value>,
+}
+
+/// A provider's answer.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answered {
+    /// Status, and a body that is text or JSON.
+    Response(u16, Value),
+    /// The same with more headers.
+    ResponseWith(u16, Vec<(String, String)>, Value),
+    /// Not sent, and why.
+    NotSent(String),
+    /// Nobody knows, and why.
+    Unknown(String),
+}
+
+/// The interface and function behind a vector's word.
+fn place(word: &str) -> Option<(&'static str, &'static str)> {
+    Some(match word {
+        "authorize" => ("payments", "authorize"),
+        "status" => ("payments", "status"),
+        "resume" => ("actions", "resume"),
+        "capture" => ("captures", "capture"),
+        "cancel" => ("captures", "cancel"),
+        "capture-status" | "cancel-status" => ("captures", "status"),
+        "refund" => ("refunds", "refund"),
+        "refund-status" => ("refunds", "status"),
+        "reverse" => ("reversals", "reverse"),
+        "reverse-status" => ("reversals", "status"),
+        "quote" => ("exchange", "quote"),
+        "convert" => ("exchange", "convert"),
+        "exchange-status" => ("exchange", "status"),
+        "pay" => ("payouts", "pay"),
+        "payouts-status" => ("payouts", "status"),
+        "poll" => ("feeds", "poll"),
+        "start" => ("sessions", "start"),
+        _ => return None,
+    })
+}
+
+impl Answered {
+    fn json(&self, at: usize) -> Value {
+        let response = |status: u16, more: &[(String, String)], body: &Value| {
+            let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+            let own = json!({ "name": "content-type", "value": "application/json" });
+            let more = more.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+            let headers: Vec<Value> = std::iter::once(own).chain(more).collect();
+            json!({ "Ok": { "status": status, "headers": headers, "body": text.as_bytes() } })
+        };
+        let reply = match self {
+            Self::Response(status, body) => response(*status, &[], body),
+            Self::ResponseWith(status, headers, body) => response(*status, headers, body),
+            Self::NotSent(why) => json!({ "Err": { "NotSent": why } }),
+            Self::Unknown(why) => json!({ "Err": { "Unknown": why } }),
+        };
+        json!({ "at_ms": at.saturating_add(1_000), "reply": reply })
+    }
+}
+
+/// What one call gave.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Gave {
+    /// A step, as vectors write it.
+    Step(Value),
+    /// It failed: a trap, a limit.
+    Failed(Fault),
+}
+
+impl Bench {
+    /// Runs a vector over every prefix of its answers, each twice, until there is an outcome. The text says what is wrong with
+    /// the vector, or with the adapter: a trap, another step for the same arguments, a write without its key.
+    pub fn run(&self, vector: &Vector) -> Result<Vec<Value>, String> {
+        let mut steps = vec![];
+        for rounds in 0..=vector.answers.len() {
+            let answers = vector.answers.get(..rounds).unwrap_or_default();
+            let (first, again) = (self.call(vector, answers)?, self.call(vector, answers)?);
+            if first != again {
+                return Err("the same arguments gave another step: an adapter is a pure function".into());
+            }
+            let step = match first {
+                Gave::Step(step) => step,
+                Gave::Failed(fault) => return Err(format!("after {rounds} answers: {fault}")),
+            };
+            let is_last = step.get("send").is_none();
+            steps.push(step);
+            if is_last {
+                break;
+            }
+        }
+        one_key_per_write(&steps, vector.idempotent_by.is_some())?;
+        Ok(steps)
+    }
+
+    /// One call of the vector's function with these answers.
+    pub fn call(&self, vector: &Vector, answers: &[Answered]) -> Result<Gave, String> {
+        let (interface, function) =
+            place(&vector.function).ok_or_else(|| format!("no function is called {:?}", vector.function))?;
+        let mut store = guest::store(self.adapter.prepared.pre.engine(), self.scope()?);
+        let instance = self.adapter.prepared.pre.instantiate(&mut store);
+        let called = instance.and_then(|instance| {
+            let name = format!("portolan:channel/{interface}@0.1.0");
+            let found = instance.get_export_index(&mut store, None, &name);
+            let found = found.and_then(|at| instance.get_export_index(&mut store, Some(&at), function));
+            let found = found.and_then(|at| instance.get_func(&mut store, at));
+            let Some(callee) = found else {
+                return Ok(Err(format!("the component has no {interface}.{function}")));
+            };
+            let answers: Vec<Value> = answers.iter().enumerate().map(|(at, it)| it.json(at)).collect();
+            let given = std::iter::once(self.context(vector)).chain(vector.input.iter().cloned());
+            let given: Vec<Value> = given.chain([Value::from(answers)]).collect();
+            let kinds: Vec<_> = callee.ty(&store).params().map(|(_, kind)| kind).collect();
+            if kinds.len() != given.len() {
+                return Ok(Err(format!(
+                    "the function takes {} arguments of its own",
+                    kinds.len().saturating_sub(2)
+                )));
+            }
+            let values = kinds.iter().zip(&given).enumerate();
+            let values: Result<Vec<Val>, String> = values
+                .map(|(n, (kind, json))| from_json(kind, json, &format!("input/{}", n.saturating_sub(1))))
+                .collect();
+            let values = match values {
+                Ok(values) => values,
+                Err(wrong) => return Ok(Err(wrong)),
+            };
+            let mut results = [Val::Bool(false)];
+            callee.call(&mut store, &values, &mut results)?;
+            let [result] = results;
+            Ok(Ok(to_json(&result)))
+        });
+        match called {
+            Ok(Ok(result)) => {
+                guest::count(&store, None);
+                Ok(Gave::Step(step_json(&result)))
+            }
+            Ok(Err(wrong)) => Err(wrong),
+            Err(error) => {
+                let fault = guest::fault(&store, &error);
+                guest::count(&store, Some(&fault));
+                tracing::debug!(error = one_line(&error), "a call failed");
+                Ok(Gave::Failed(fault))
+            }
+        }
+    }
+
+    fn context(&self, vector: &Vector) -> Value {
+        let named = [
+            "access_token",
+            "api_key",
+            "client_id",
+            "client_secret",
+            "consent",
+            "session:acquirer",
+            "session:airwallex",
+        ];
+        let asked = self.adapter.manifest.secrets.iter().map(|ask| ask.name.as_str());
+        let mut names: Vec<&str> = named.into_iter().chain(asked).collect();
+        names.sort_unstable();
+        names.dedup();
+        let secrets: Vec<Value> = names
+            .iter()
+            .map(|name| json!([name, format!("handle-{name}")]))
+            .collect();
+        json!({
+            "operation": "op_vector",
+            "keys": (1..=KEYS).map(|n| format!("key-{n}")).collect::<Vec<_>>(),
+            "now_ms": 1_000,
+            "entropy": vec![7_u8; 32],
+            "settings": vector.settings.as_deref().unwrap_or(r#"{"client_id":"CLIENT_1"}"#),
+            "secrets": secrets,
+            "notify_url": "https://router.example/notify/channel",
+            "return_url": "https://router.example/return/op",
+            "extra": [],
+        })
+    }
+}
+
+/// A result as vectors write steps.
+fn step_json(result: &Value) -> Value {
+    if let Some(fault) = result.get("Err") {
+        return json!({ "fault": fault });
+    }
+    let step = result.get("Ok").unwrap_or(&Value::Null);
+    let Some(request) = step.get("Send") else {
+        return json!({ "done": step.get("Done").cloned().unwrap_or(Value::Null) });
+    };
+    let text = |name: &str| request.get(name).and_then(Value::as_str).unwrap_or_default();
+    let headers = request.get("headers").and_then(Value::as_array);
+    let header = |header: &Value| {
+        let part = |name: &str| header.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        format!("{}: {}", part("name"), part("value"))
+    };
+    let body = request.get("body").and_then(Value::as_array);
+    let bytes: Vec<u8> = body
+        .into_iter()
+        .flatten()
+        .filter_map(|it| u8::try_from(it.as_u64()?).ok())
+        .collect();
+    json!({ "send": {
+        "request": format!("{} {} {}", text("endpoint"), text("method"), text("path")),
+        "headers": headers.into_iter().flatten().map(header).collect::<Vec<_>>(),
+        "body": String::from_utf8_lossy(&bytes),
+        "effect": format!("Effect::{}", text("effect")),
+    }})
+}
+
+/// The n-th key stands in one write alone.
+fn one_key_per_write(steps: &[Value], is_keyless: bool) -> Result<(), String> {
+    let writes = steps
+        .iter()
+        .filter_map(|step| step.get("send"))
+        .filter(|send| send.get("effect") == Some(&json!("Effect::Write")));
+    let mut used = HashSet::new();
+    for write in writes {
+        let text = write.to_string();
+        match (1..=KEYS)
+            .map(|n| format!("key-{n}"))
+            .find(|key| text.contains(key.as_str()))
+        {
+            Some(key) if !used.insert(key.clone()) => return Err(format!("{key} stands in two writes")),
+            Some(_) => {}
+            None if is_keyless => {}
+            None => {
+                return Err(
+                    "a write without idempotency key: say `idempotent_by` if the provider has another word".into(),
+                );
+            }
+        }
+    }
+    Ok(())
+}
