@@ -65,10 +65,10 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(8))
-        .total_memories(slots.saturating_mul(2))
+        .total_memories(slots.saturating_mul(4))
         .total_tables(slots.saturating_mul(8))
         .max_core_instances_per_component(16)
-        .max_memories_per_component(2)
+        .max_memories_per_component(4)
         .max_tables_per_component(8)
         .max_tables_per_module(4)
         .max_core_instance_size(10 * 1024 * 1024)

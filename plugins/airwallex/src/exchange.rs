@@ -87,7 +87,7 @@ impl Exchange for Airwallex {
         let response = ctx
             .send(ask)
             .await
-            .map_err(|no| Fault::Other(format!("no price: {no:?}")))?;
+            .map_err(|no| Fault::Other(format!("no price: {}", portolan_adapter::why(&no))))?;
         match response.status {
             200 | 201 => quotation(&response.read()?, &request, side),
             401 => Err(Fault::StaleSession(SESSION.into())),
@@ -111,7 +111,7 @@ impl Exchange for Airwallex {
         let write = authorized(ctx, post(API, "/api/v1/fx/conversions/create").json_of(&body)?)?;
         let exponents = (quotation.sell.exponent, quotation.buy.exponent);
         match ctx.send(write).await {
-            Err(no) => Ok(Outcome::Unknown(format!("{no:?}"))),
+            Err(no) => Ok(Outcome::Unknown(portolan_adapter::why(&no))),
             Ok(response) => match response.status {
                 200 | 201 => outcome(&response.read()?, exponents),
                 401 => Err(Fault::StaleSession(SESSION.into())),
@@ -151,7 +151,7 @@ async fn refused(ctx: &Ctx, response: &Response, (key, exponents): (&str, (u8, u
 async fn look_up(ctx: &Ctx, key: &str, exponents: Option<(u8, u8)>) -> Result<Outcome, Fault> {
     let path = format!("/api/v1/fx/conversions?request_id={key}");
     match ctx.send(authorized(ctx, get(API, path))?).await {
-        Err(no) => Ok(Outcome::Unknown(format!("{no:?}"))),
+        Err(no) => Ok(Outcome::Unknown(portolan_adapter::why(&no))),
         Ok(response) => match response.status {
             200 => {
                 let found: Items<Booked> = response.read()?;

@@ -31,7 +31,7 @@ impl Sessions for Airwallex {
             .header("x-api-version", VERSION)
             .prepares();
         let reply = ctx.send(login).await;
-        let response = reply.map_err(|no| Fault::Other(format!("no session: {no:?}")))?;
+        let response = reply.map_err(|no| Fault::Other(format!("no session: {}", portolan_adapter::why(&no))))?;
         match response.status {
             200 | 201 => Ok(sessions::Opened {
                 token: sessions::TokenAt::JsonPointer("/token".into()),

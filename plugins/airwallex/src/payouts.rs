@@ -46,7 +46,7 @@ impl Payouts for Airwallex {
         let body = body(&request, &key)?;
         let write = authorized(ctx, post(API, "/api/v1/transfers/create").json(&body))?;
         match ctx.send(write).await {
-            Err(no) => Ok(Outcome::Unknown(format!("{no:?}"))),
+            Err(no) => Ok(Outcome::Unknown(portolan_adapter::why(&no))),
             Ok(response) => match response.status {
                 200 | 201 => outcome(&response.read()?, request.amount.exponent),
                 401 => Err(Fault::StaleSession(SESSION.into())),
@@ -77,7 +77,7 @@ impl Payouts for Airwallex {
         };
         let path = format!("/api/v1/transfers/{reference}");
         match ctx.send(authorized(ctx, get(API, path))?).await {
-            Err(no) => Ok(Outcome::Unknown(format!("{no:?}"))),
+            Err(no) => Ok(Outcome::Unknown(portolan_adapter::why(&no))),
             Ok(response) => match response.status {
                 200 => outcome(&response.read()?, exponent),
                 401 => Err(Fault::StaleSession(SESSION.into())),
@@ -91,7 +91,7 @@ impl Payouts for Airwallex {
 async fn look_up(ctx: &Ctx, key: &str, exponent: u8) -> Result<Outcome, Fault> {
     let path = format!("/api/v1/transfers?request_id={key}");
     match ctx.send(authorized(ctx, get(API, path))?).await {
-        Err(no) => Ok(Outcome::Unknown(format!("{no:?}"))),
+        Err(no) => Ok(Outcome::Unknown(portolan_adapter::why(&no))),
         Ok(response) => match response.status {
             200 => {
                 let found: Items<Transfer> = response.read()?;

@@ -24,7 +24,8 @@ impl Feeds for Bank {
         let next = std::str::from_utf8(&cursor).ok().and_then(|text| text.parse().ok());
         let day_ms: u64 = next.unwrap_or(now_ms.saturating_sub(OVERLAP_MS)).min(now_ms);
         let response = ctx.send(call::transactions(ctx, day_ms, 0)?).await;
-        let response = response.map_err(|no| Fault::Other(format!("the account cannot be read: {no:?}")))?;
+        let response = response
+            .map_err(|no| Fault::Other(format!("the account cannot be read: {}", portolan_adapter::why(&no))))?;
         if response.status != 200 {
             let refused = call::refused_caller(&response);
             let why = || Fault::Other(format!("the account cannot be read: status {}", response.status));

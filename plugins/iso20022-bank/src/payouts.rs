@@ -33,7 +33,7 @@ impl Payouts for Bank {
         let product = credit_transfer::product(&request);
         let document = credit_transfer::write(ctx, &request, &bare(&key))?;
         let response = match ctx.send(call::initiate(ctx, product, document)?).await {
-            Err(no) => return Ok(Outcome::Unknown(format!("{no:?}"))),
+            Err(no) => return Ok(Outcome::Unknown(portolan_adapter::why(&no))),
             Ok(response) => response,
         };
         match response.status {
@@ -55,7 +55,7 @@ impl Payouts for Bank {
             return booked(ctx, key, of.started_ms).await;
         };
         let response = match ctx.send(call::status(ctx, product, id)?).await {
-            Err(no) => return Ok(Outcome::Unknown(format!("{no:?}"))),
+            Err(no) => return Ok(Outcome::Unknown(portolan_adapter::why(&no))),
             Ok(response) => response,
         };
         match response.status {
@@ -170,7 +170,7 @@ async fn entries(ctx: &Ctx, started_ms: u64) -> Result<Result<Vec<Entry>, Outcom
     let mut all = vec![];
     for (day, number) in days(started_ms, ctx.now_ms()).into_iter().zip(2..) {
         match ctx.send(call::transactions(ctx, day, number)?).await {
-            Err(no) => return Ok(Err(Outcome::Unknown(format!("{no:?}")))),
+            Err(no) => return Ok(Err(Outcome::Unknown(portolan_adapter::why(&no)))),
             Ok(response) => match response.status {
                 200 => all.extend(account_report::read(&response)?),
                 status => return Ok(Err(refused_to_look(&response, status)?)),

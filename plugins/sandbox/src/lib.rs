@@ -25,7 +25,7 @@ impl Sessions for Sandbox {
     async fn start(ctx: &Ctx, _name: String) -> Result<sessions::Opened, Fault> {
         let body = json!({ "client_secret": ctx.secret("client_secret")? });
         let reply = ctx.send(post(ACQUIRER, "/v1/sessions").json(&body).prepares()).await;
-        let response = reply.map_err(|no| Fault::Other(format!("no session: {no:?}")))?;
+        let response = reply.map_err(|no| Fault::Other(format!("no session: {}", portolan_adapter::why(&no))))?;
         if response.status != 200 {
             return Err(Fault::Misconfigured(format!(
                 "the acquirer refuses the client secret with {}",
@@ -75,7 +75,7 @@ impl Payments for Sandbox {
         };
         let response = match ctx.send(signed(ctx, get(ACQUIRER, path))?).await {
             Ok(response) => response,
-            Err(no) => return Ok(Finding::Unknown(format!("{no:?}"))),
+            Err(no) => return Ok(Finding::Unknown(portolan_adapter::why(&no))),
         };
         match response.status {
             200 => Ok(Finding::Standing(standing(&response.json()?, &of)?)),
@@ -199,7 +199,7 @@ fn signed(ctx: &Ctx, request: Request) -> Result<Request, Fault> {
 async fn send_write(ctx: &Ctx, path: &str, body: &Value) -> Result<Result<Value, String>, Fault> {
     let request = signed(ctx, post(ACQUIRER, path).json(body))?.header("idempotency-key", ctx.next_key()?);
     match ctx.send(request).await {
-        Err(no) => Ok(Err(format!("{no:?}"))),
+        Err(no) => Ok(Err(portolan_adapter::why(&no))),
         Ok(response) => read_write(&response),
     }
 }
@@ -359,7 +359,7 @@ async fn operation_status(ctx: &Ctx, of: &Target) -> Result<captures::Outcome, F
         .send(signed(ctx, get(ACQUIRER, format!("/v1/operations?key={key}")))?)
         .await
     {
-        Err(no) => Ok(captures::Outcome::Unknown(format!("{no:?}"))),
+        Err(no) => Ok(captures::Outcome::Unknown(portolan_adapter::why(&no))),
         Ok(response) => match response.status {
             200 => operation_outcome(&response.json()?, &target_amount(of)?),
             401 => Err(Fault::StaleSession("acquirer".into())),

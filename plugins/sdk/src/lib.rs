@@ -25,7 +25,7 @@ pub use ctx::{Ctx, Progress, replay};
 pub use decline::{Declines, declined};
 pub use dispute::{Dispute, DisputeState, about_dispute};
 pub use export::report_panics;
-pub use reply::ReplyExt;
+pub use reply::{ReplyExt, why};
 pub use request::{Form, RequestExt, get, minor_units, percent_decode, percent_encode, post};
 pub use serde_json::value::RawValue;
 pub use serde_json::{Map, Value, from_slice, from_value, json};

@@ -1,7 +1,15 @@
 //! Reading a provider's reply. It owns the step from bytes to JSON and its faults.
 
-use crate::types::{Fault, Response};
+use crate::types::{Fault, NoResponse, Response};
 use serde_json::Value;
+
+/// Why there is no response, for people: the same words in every language's SDK.
+pub fn why(no: &NoResponse) -> String {
+    match no {
+        NoResponse::NotSent(why) => format!("not sent: {why}"),
+        NoResponse::Unknown(why) => format!("no answer: {why}"),
+    }
+}
 
 /// Reading steps over a response.
 pub trait ReplyExt {
@@ -16,7 +24,7 @@ pub trait ReplyExt {
 impl ReplyExt for Response {
     fn json(&self) -> Result<Value, Fault> {
         let parsed = serde_json::from_slice(&self.body);
-        parsed.map_err(|error| Fault::Protocol(format!("status {} with a body that is not JSON: {error}", self.status)))
+        parsed.map_err(|_| Fault::Protocol(format!("status {} with a body that is not JSON", self.status)))
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Fault> {

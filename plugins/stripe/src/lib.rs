@@ -43,7 +43,7 @@ impl Payments for Stripe {
         let confirm = authorized(ctx, post(API, format!("/v1/payment_intents/{id}/confirm")).form(form))?
             .header("idempotency-key", ctx.next_key()?);
         match ctx.send(confirm).await {
-            Err(no) => Ok(doubt(format!("{no:?}"), &id)),
+            Err(no) => Ok(doubt(portolan_adapter::why(&no), &id)),
             Ok(response) => confirmed(&response, &request.amount, &id),
         }
     }
@@ -61,7 +61,7 @@ impl Payments for Stripe {
             )?)
             .await
         {
-            Err(no) => Ok(Finding::Unknown(format!("{no:?}"))),
+            Err(no) => Ok(Finding::Unknown(portolan_adapter::why(&no))),
             Ok(response) => match response.status {
                 200 => {
                     let intent = response.json()?;
@@ -102,7 +102,7 @@ impl Actions for Stripe {
             .send(authorized(ctx, get(API, format!("/v1/payment_intents/{reference}")))?)
             .await
         {
-            Err(no) => Ok(doubt(format!("{no:?}"), &reference)),
+            Err(no) => Ok(doubt(portolan_adapter::why(&no), &reference)),
             Ok(response) => confirmed(&response, &original.amount, &reference),
         }
     }
@@ -229,7 +229,10 @@ fn intent_form(request: &Authorization, method: &str) -> Result<Form, Fault> {
 /// can have happened.
 async fn prepare(ctx: &Ctx, path: &str, form: Form) -> Result<Result<Value, Outcome>, Fault> {
     match ctx.send(authorized(ctx, post(API, path).form(form))?.prepares()).await {
-        Err(no) => Err(Fault::Other(format!("preparing at Stripe: {no:?}"))),
+        Err(no) => Err(Fault::Other(format!(
+            "preparing at Stripe: {}",
+            portolan_adapter::why(&no)
+        ))),
         Ok(response) if response.status == 200 => Ok(Ok(response.json()?)),
         Ok(response) if response.status == 402 => Ok(Err(Outcome::Declined(declines::decline(&response.json()?)))),
         Ok(response) => Err(refused(&response)?),
@@ -240,7 +243,7 @@ async fn prepare(ctx: &Ctx, path: &str, form: Form) -> Result<Result<Value, Outc
 async fn write(ctx: &Ctx, path: &str, form: Form) -> Result<Result<Value, captures::Outcome>, Fault> {
     let request = authorized(ctx, post(API, path).form(form))?.header("idempotency-key", ctx.next_key()?);
     match ctx.send(request).await {
-        Err(no) => Ok(Err(captures::Outcome::Unknown(format!("{no:?}")))),
+        Err(no) => Ok(Err(captures::Outcome::Unknown(portolan_adapter::why(&no)))),
         Ok(response) => match response.status {
             200 => Ok(Ok(response.json()?)),
             400 | 402 | 404 => Ok(Err(captures::Outcome::Declined(declines::decline(&response.json()?)))),
@@ -305,7 +308,7 @@ fn doubt(why: String, reference: &str) -> Outcome {
 fn brief(reply: &Result<Response, portolan_adapter::types::NoResponse>) -> String {
     match reply {
         Ok(response) => format!("status {}", response.status),
-        Err(no) => format!("{no:?}"),
+        Err(no) => portolan_adapter::why(&no),
     }
 }
 
@@ -412,11 +415,27 @@ fn follow_up_of(intent: &Value, amount: &Money, wanted: &str) -> Result<captures
     }
     Ok(captures::Outcome::Done(captures::Done {
         reference: text(intent, "id")?.to_owned(),
-        amount: amount.clone(),
+        amount: told(intent, wanted, amount),
         fee: None,
         memo: None,
         extra: vec![],
     }))
+}
+
+/// What the intent says was captured or cancelled, where it says so: the router compares it with what was asked.
+fn told(intent: &Value, status: &str, asked: &Money) -> Money {
+    let field = if status == "succeeded" {
+        "amount_received"
+    } else {
+        "amount"
+    };
+    let units = intent.get(field).and_then(Value::as_u64);
+    let asset = intent.get("currency").and_then(Value::as_str);
+    Money {
+        units: units.map_or_else(|| asked.units.clone(), |units| units.to_string()),
+        exponent: asked.exponent,
+        asset: asset.map_or_else(|| asked.asset.clone(), str::to_ascii_uppercase),
+    }
 }
 
 fn refund_outcome(refund: &Value, asked: &Money) -> Result<captures::Outcome, Fault> {
