@@ -64,10 +64,10 @@ fn config(slots: u32) -> Config {
 fn pool(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(8))
+        .total_core_instances(slots.saturating_mul(64))
         .total_memories(slots.saturating_mul(4))
         .total_tables(slots.saturating_mul(8))
-        .max_core_instances_per_component(16)
+        .max_core_instances_per_component(64)
         .max_memories_per_component(4)
         .max_tables_per_component(8)
         .max_tables_per_module(4)
