@@ -3,6 +3,7 @@
 mod client;
 mod kit;
 mod plugin;
+mod scaffold;
 
 use crate::app::App;
 use crate::config::Config;

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::kit;
 use super::say;
+use super::scaffold::{self, Language};
 use crate::config::Config;
 use crate::plugins::COMPONENT_MAX;
 use crate::plugins::statement::{Envelope, Statement};
@@ -103,6 +104,26 @@ pub enum PluginVerb {
         #[arg(long, default_value_t = 365)]
         days: u64,
     },
+    /// Make a folder that is an adapter already.
+    New {
+        /// The folder.
+        folder: PathBuf,
+        /// What it is written in.
+        #[arg(long)]
+        lang: Language,
+        /// What it can: payments, refunds.
+        #[arg(long, value_delimiter = ',', default_value = "payments")]
+        can: Vec<String>,
+        /// Its reverse-domain name.
+        #[arg(long)]
+        name: String,
+    },
+    /// Make the component of an adapter's folder: `adapter.wasm` in it.
+    Build {
+        /// The folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
     /// Run test vectors over a component.
     Test {
         /// The component.
@@ -196,6 +217,13 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
             days,
         } => Some(sign(component, key, key_name, *days)),
         PluginVerb::Check { component } => Some(check(component)),
+        PluginVerb::New {
+            folder,
+            lang,
+            can,
+            name,
+        } => Some(scaffold::new(folder, *lang, can, name)),
+        PluginVerb::Build { folder } => Some(scaffold::build(folder)),
         PluginVerb::Test {
             component,
             with,
@@ -273,6 +301,8 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
         PluginVerb::Keygen { .. }
         | PluginVerb::Sign { .. }
         | PluginVerb::Check { .. }
+        | PluginVerb::New { .. }
+        | PluginVerb::Build { .. }
         | PluginVerb::Test { .. }
         | PluginVerb::Conform { .. }
         | PluginVerb::Bench { .. } => return Ok(()),
