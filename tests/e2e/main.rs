@@ -17,6 +17,7 @@ mod faults;
 mod flows;
 mod hostile;
 mod idempotency;
+mod kit;
 mod leaks;
 mod limits;
 mod payments;

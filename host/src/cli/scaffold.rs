@@ -241,7 +241,9 @@ pub fn build(folder: &Path) -> anyhow::Result<()> {
             &["build", "--release", "--quiet", "--target", target],
         )
         .context("the target comes with: rustup target add wasm32-wasip2")?;
-        let built = folder.join("target").join(target).join("release/adapter.wasm");
+        // Where cargo was told to build, if it was.
+        let into = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("target"), PathBuf::from);
+        let built = into.join(target).join("release/adapter.wasm");
         std::fs::copy(&built, folder.join(OUT)).with_context(|| built.display().to_string())?;
     } else if has("package.json") {
         let tool = "node_modules/componentize-qjs/cli.mjs";

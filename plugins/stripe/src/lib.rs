@@ -308,7 +308,7 @@ fn doubt(why: String, reference: &str) -> Outcome {
 fn brief(reply: &Result<Response, portolan_adapter::types::NoResponse>) -> String {
     match reply {
         Ok(response) => format!("status {}", response.status),
-        Err(no) => portolan_adapter::why(&no),
+        Err(no) => portolan_adapter::why(no),
     }
 }
 

@@ -1,0 +1,204 @@
+//! The partner's kit: a new folder in each language is an adapter that passes its vectors and the host's attacks; the
+//! acquirer's adapter in JavaScript and Python does what the one in Rust does, in a running router too.
+
+use portolan_tests::{Options, World, binary, guest, peers, workspace};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const LANGUAGES: [&str; 3] = ["rust", "javascript", "python"];
+
+/// Runs `portolan plugin …`; what it said, good or not.
+fn kit(words: &[&str]) -> (bool, String) {
+    let out = Command::new(binary("portolan"))
+        .arg("plugin")
+        .args(words)
+        // The tools and crates are here already: nothing is fetched.
+        .env("CARGO_NET_OFFLINE", "true")
+        .env("CARGO_TARGET_DIR", workspace().join("target/kit"))
+        .env_remove("RUSTFLAGS")
+        .output()
+        .unwrap();
+    let text = [out.stdout, out.stderr].concat();
+    (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+fn good(words: &[&str]) -> String {
+    let (is_good, said) = kit(words);
+    assert!(is_good, "{words:?}: {said}");
+    said
+}
+
+/// Puts the tools of the language where `build` looks for them.
+fn with_tools(folder: &Path, language: &str) {
+    use std::os::unix::fs::symlink;
+    match language {
+        "rust" => {
+            std::fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+        }
+        "javascript" => symlink(peers::node_modules(), folder.join("node_modules")).unwrap(),
+        _ => symlink(workspace().join("target/peers"), folder.join(".venv")).unwrap(),
+    }
+}
+
+fn sandbox_vectors() -> String {
+    workspace().join("plugins/sandbox/vectors").display().to_string()
+}
+
+/// The acquirer's adapter in another language, as its partner would build it.
+fn acquirer_in(language: &str, folder: &Path) -> PathBuf {
+    let path = folder.display().to_string();
+    good(&["new", &path, "--lang", language, "--name", "dev.portolan.sandbox"]);
+    let file = if language == "python" { "app.py" } else { "adapter.js" };
+    let own = workspace().join("examples/partner").join(language).join(file);
+    std::fs::copy(own, folder.join(file)).unwrap();
+    let exports = ["sessions", "payments", "actions", "captures", "refunds", "reversals"];
+    let exports = exports.map(|it| format!("export portolan:channel/{it}@0.1.0; "));
+    let world = format!(
+        "package partner:adapter; world adapter {{ include portolan:channel/base@0.1.0; {} }}",
+        exports.concat()
+    );
+    std::fs::write(folder.join("wit/world.wit"), world).unwrap();
+    with_tools(folder, language);
+    good(&["build", &path]);
+    folder.join("adapter.wasm")
+}
+
+#[test]
+fn a_new_folder_in_each_language_is_an_adapter_that_conforms() {
+    let place = tempfile::tempdir().unwrap();
+    for language in LANGUAGES {
+        let folder = place.path().join(language);
+        let (path, vectors) = (
+            folder.display().to_string(),
+            folder.join("vectors").display().to_string(),
+        );
+        let component = folder.join("adapter.wasm").display().to_string();
+        let name = format!("com.acme.{language}");
+        good(&[
+            "new",
+            &path,
+            "--lang",
+            language,
+            "--can",
+            "payments,refunds",
+            "--name",
+            &name,
+        ]);
+        with_tools(&folder, language);
+        good(&["build", &path]);
+        let said = good(&["test", &component, "--vectors", &vectors]);
+        assert!(said.contains("9 vectors good, 0 not"), "{language}: {said}");
+        if language == "python" {
+            // Compiling 19 MB takes its time; the attacks are the same.
+            continue;
+        }
+        let said = good(&["conform", &component, "--vectors", &vectors]);
+        assert!(said.contains(" attacks, 0 findings"), "{language}: {said}");
+        let said = good(&["check", &component]);
+        assert!(said.starts_with(&format!("{name} 0.1.0: PROVIDER, cards")), "{said}");
+        assert!(
+            said.contains("  secret api_key at api (header authorization after \"Bearer \"): every request"),
+            "{said}"
+        );
+        assert!(
+            kit(&["new", &path, "--lang", language, "--name", &name])
+                .1
+                .contains("exists already")
+        );
+    }
+}
+
+#[test]
+fn the_kit_finds_what_an_adapter_does_wrong() {
+    let adapters = ["sandbox", "stripe", "airwallex", "alipay_plus"];
+    for name in adapters {
+        let component = guest(&format!("portolan_{name}_adapter")).display().to_string();
+        let vectors = workspace().join("plugins").join(name.replace('_', "-")).join("vectors");
+        let vectors = vectors.display().to_string();
+        good(&["test", &component, "--vectors", &vectors]);
+        good(&["conform", &component, "--vectors", &vectors]);
+    }
+    // The misbehaving one, on amounts at which it does: each is found.
+    let place = tempfile::tempdir().unwrap();
+    let bad = guest("portolan_misbehaving_adapter").display().to_string();
+    let approved = std::fs::read_to_string(workspace().join("plugins/sandbox/vectors/approved.json")).unwrap();
+    let cases = [
+        ("10801", "timeout"),
+        ("10802", "memory"),
+        ("10803", "trap"),
+        ("10804", "the adapter is broken on purpose"),
+        ("10805", "too_large"),
+        ("10806", "too_large"),
+    ];
+    for (units, finding) in cases {
+        let folder = place.path().join(units);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("case.json"), approved.replace("1099", units)).unwrap();
+        let (is_good, said) = kit(&["test", &bad, "--vectors", &folder.display().to_string()]);
+        assert!(!is_good && said.contains(finding), "{units}: {said}");
+    }
+    let folder = place.path().join("10812");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("case.json"), approved.replace("1099", "10812")).unwrap();
+    let (is_good, said) = kit(&["conform", &bad, "--vectors", &folder.display().to_string()]);
+    assert!(
+        !is_good
+            && said.contains("no answer: a write went unanswered and the outcome is Declined: nobody can know that"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_same_adapter_in_javascript_and_python_takes_over_a_running_channel() {
+    let place = tempfile::tempdir().unwrap();
+    let world = World::start(Options {
+        acquirer: vec!["--silent".into()],
+        ..Options::default()
+    })
+    .unwrap();
+    for language in ["javascript", "python"] {
+        let component = acquirer_in(language, &place.path().join(language));
+        let component_at = component.display().to_string();
+        let said = good(&["test", &component_at, "--vectors", &sandbox_vectors()]);
+        assert!(said.contains("19 vectors good, 0 not"), "{language}: {said}");
+        let config = world.config().display().to_string();
+        let out = Command::new(binary("portolan"))
+            .args(["--config", &config, "plugin", "stage", "sandbox", &component_at])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(
+            out.status.success(),
+            "{language}: {}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+        let digest = said
+            .split("\"digest\": \"")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap()
+            .to_owned();
+        let path = format!("/admin/plugins/sandbox/versions/{digest}/activate");
+        let active = world
+            .admin_call("POST", &path, Some(&json!({ "by": "alice" })))
+            .unwrap();
+        assert_eq!(active.status, 200, "{}", active.text);
+        let paid = world.pay("4242424242424242", 1_234).unwrap();
+        assert_eq!(paid.text_at("/status"), "succeeded", "{language}: {}", paid.text);
+        assert_eq!(world.charges_of(paid.text_at("/id")).unwrap().len(), 1);
+        let declined = world.pay("4000000000000002", 1_000).unwrap();
+        assert_eq!(declined.text_at("/status"), "failed", "{language}: {}", declined.text);
+        let refund = json!({ "payment": paid.text_at("/id"), "amount": 234 });
+        let refunded = world.post("/v1/refunds", &refund).unwrap();
+        assert_eq!(
+            refunded.text_at("/status"),
+            "succeeded",
+            "{language}: {}",
+            refunded.text
+        );
+    }
+    world.assert_books().unwrap();
+}
