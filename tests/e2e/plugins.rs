@@ -570,3 +570,103 @@ fn a_live_channel_takes_what_partner_and_operator_signed() {
         .expect("openssl (Debian: apt-get install openssl)");
     assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
 }
+
+/// Components that attack their admission, in WebAssembly's text form.
+fn hostile() -> Vec<(&'static str, String, &'static str)> {
+    let started = |body: &str, more: &str| {
+        format!("(component (core module $m {more} (func $s {body}) (start $s)) (core instance (instantiate $m)))")
+    };
+    let instances = "(core instance (instantiate $m)) ".repeat(200);
+    let functions = (0..30_000).map(|n| format!("(func (result i32) i32.const {n} i32.const 1 i32.add)"));
+    let globals = "(global i64 (i64.const 1)) ".repeat(150_000);
+    vec![
+        (
+            "imports of its own",
+            r#"(component (import "evil:host/steal" (instance (export "key" (func)))))"#.into(),
+            "evil:host/steal",
+        ),
+        (
+            "a contract that does not exist",
+            r#"(component (import "portolan:channel/keys@0.9.0" (instance (export "all" (func)))))"#.into(),
+            "portolan:channel/keys@0.9.0",
+        ),
+        (
+            "an interface that does not exist",
+            r#"(component (instance $i) (export "portolan:channel/payments@0.2.0" (instance $i)))"#.into(),
+            "is not in the contract 0.1.0",
+        ),
+        ("a loop in start", started("(loop br 0)", ""), "timeout"),
+        ("a trap in start", started("unreachable", ""), "trap"),
+        ("recursion in start", started("call $s", ""), "trap"),
+        (
+            "memory in start",
+            started("i32.const 60000 memory.grow drop unreachable", "(memory 1)"),
+            "memory",
+        ),
+        ("a memory of 4 GiB", started("", "(memory 65536)"), "memory"),
+        ("ten memories", started("", &"(memory 1) ".repeat(10)), "memor"),
+        (
+            "a table of ten millions",
+            started("", "(table 10000000 funcref)"),
+            "table",
+        ),
+        (
+            "200 instances",
+            format!("(component (core module $m) {instances})"),
+            "instances",
+        ),
+        (
+            "30,000 functions",
+            started("", &functions.collect::<String>()),
+            "does not export portolan:channel/adapter",
+        ),
+        ("150,000 globals", started("", &globals), "component"),
+        (
+            "nothing at all",
+            "(component)".into(),
+            "does not export portolan:channel/adapter",
+        ),
+    ]
+}
+
+#[test]
+fn a_hostile_component_is_refused_while_others_pay() {
+    let world = world();
+    let first = active(&world);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let pay = || {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(
+                    world.pay("4242424242424242", 1_000).unwrap().text_at("/status"),
+                    "succeeded"
+                );
+            }
+        };
+        let payer = scope.spawn(pay);
+        for (what, text, expected) in hostile() {
+            let component = wat::parse_str(&text).unwrap_or_else(|error| panic!("{what}: {error}"));
+            let refused = stage(&world, &component, &json!({}));
+            let detail = refused.text_at("/detail");
+            assert_eq!(refused.status, 422, "{what}: {}", refused.text);
+            assert!(
+                detail.contains(expected) && detail.lines().count() == 1,
+                "{what}: {detail}"
+            );
+        }
+        stop.store(true, Ordering::Relaxed);
+        payer.join().unwrap();
+    });
+    assert_eq!(active(&world), first);
+    let all = world.admin_call("GET", ALL, None).unwrap();
+    let stages: Vec<&str> = all.body["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        stages.iter().filter(|stage| **stage == "rejected").count(),
+        hostile().len()
+    );
+}
