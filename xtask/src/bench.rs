@@ -2,6 +2,10 @@
 //! in, at 1, 16 and 128 connections, and the host with 1,000 payments in flight. `stored` compares a store of 10^4
 //! payments with one of 10^6.
 
+mod swaps;
+
+pub use swaps::run as swaps;
+
 use crate::build;
 use anyhow::Context;
 use portolan_tests::{Options, World, binary, workspace};

@@ -40,6 +40,9 @@ enum Verb {
         /// Compare a store of 10^4 payments with one of 10^6 (some 10 GB of disk) instead.
         #[arg(long)]
         stored: bool,
+        /// Swap versions of the adapter under load 100 times instead.
+        #[arg(long)]
+        swaps: bool,
     },
 }
 
@@ -61,7 +64,14 @@ fn main() -> anyhow::Result<()> {
             json,
             seconds,
             stored: true,
+            ..
         } => bench::stored(json, seconds),
+        Verb::Bench {
+            json,
+            seconds,
+            swaps: true,
+            ..
+        } => bench::swaps(json, seconds),
         Verb::Bench { json, seconds, .. } => bench::run(json, seconds),
         Verb::Test => {
             build::all("dev")?;

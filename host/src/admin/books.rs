@@ -4,9 +4,11 @@ use super::{Refusal, failed};
 use crate::server::Shared;
 use axum::Json;
 use axum::extract::State;
+use portolan_channels::Usage;
 use portolan_domain::commit::{TimerKind, Versioned};
 use portolan_domain::ids::{Mode, OperationId, PaymentId};
 use portolan_domain::ledger::{Balances, Entry, Layer};
+use portolan_domain::lifecycle::{self, Version};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use serde_json::{Value, json};
@@ -217,5 +219,62 @@ pub async fn metrics(State(shared): App) -> Result<String, Refusal> {
         ),
     ];
     metric("portolan_tasks_open", "gauge", "Open tasks by owner.", &rows);
+    versions(&shared.app.plugins.usage(), &mut text);
     Ok(text)
+}
+
+/// What each loaded version of an adapter did, by adapter and the beginning of its digest.
+fn versions(all: &[(Version, Option<Usage>)], text: &mut String) {
+    type Count = fn(&Usage) -> u64;
+    let metrics: [(&str, &str, &str, Count); 12] = [
+        ("calls_total", "counter", "Calls of an adapter version.", |it| it.calls),
+        ("guest_microseconds_total", "counter", "Time inside of it.", |it| {
+            it.guest_us
+        }),
+        ("memory_peak_bytes", "gauge", "The most memory of one call.", |it| {
+            it.memory_peak
+        }),
+        ("requests_total", "counter", "Requests to the provider.", |it| {
+            it.requests
+        }),
+        (
+            "provider_microseconds_total",
+            "counter",
+            "Time that the provider took.",
+            |it| it.provider_us,
+        ),
+        ("sent_bytes_total", "counter", "Bodies out.", |it| it.bytes_out),
+        ("received_bytes_total", "counter", "Bodies in.", |it| it.bytes_in),
+        ("payments_total", "counter", "Attempts that came to an end.", |it| {
+            it.tally.concluded
+        }),
+        ("declined_total", "counter", "Of these, declined.", |it| {
+            it.tally.declined
+        }),
+        ("unknown_total", "counter", "Of these, unknown.", |it| it.tally.unknown),
+        (
+            "faulted_total",
+            "counter",
+            "Of these, without effect through its fault.",
+            |it| it.tally.faulted,
+        ),
+        ("failed_calls_total", "counter", "Calls that failed.", |it| {
+            it.faults.iter().map(|(_, count)| count).sum()
+        }),
+    ];
+    for (name, kind, help, count) in metrics {
+        let _ = writeln!(
+            text,
+            "# HELP portolan_adapter_{name} {help}\n# TYPE portolan_adapter_{name} {kind}"
+        );
+        for (version, usage) in all
+            .iter()
+            .filter_map(|(version, usage)| Some((version, usage.as_ref()?)))
+        {
+            let digest = lifecycle::short(&version.digest);
+            let (adapter, stage) = (&version.adapter, version.stage.as_str());
+            let labels = format!("{{adapter=\"{adapter}\",version=\"{digest}\",stage=\"{stage}\"}}");
+            let _ = writeln!(text, "portolan_adapter_{name}{labels} {}", count(usage));
+        }
+    }
 }

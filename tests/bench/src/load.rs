@@ -62,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
     println!(
         "{}",
         json!({
-            "name": options.name, "connections": options.connections,
+            "name": options.name, "connections": options.connections, "payments": sorted.len(),
             "payments_per_s": (sorted.len() as f64 / elapsed.as_secs_f64()).round(),
             "p50_us": at(50), "p99_us": at(99), "cpu_us_per_payment": cpu / count as u64, "rss_bytes": rss(options.pid),
         })
