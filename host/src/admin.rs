@@ -113,6 +113,8 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
             post(plugins::replay),
         )
         .route("/admin/plugins/{adapter}/versions/{digest}/{step}", post(plugins::step))
+        .route("/admin/channels/stopped", get(plugins::stopped))
+        .route("/admin/channels/{channel}/{switch}", post(plugins::switch))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
             let wanted = format!("Bearer {token}");

@@ -96,6 +96,7 @@ impl App {
             registry: registry.clone(),
             artifacts: Artifacts::new(folder.join("components"), vault.clone(), compiler),
             versions: sqlite.clone(),
+            stops: sqlite.clone(),
             store: sqlite.clone(),
             library: sqlite.clone(),
             ambient: ambient.clone(),

@@ -41,6 +41,9 @@ enum Verb {
         /// pay_… or po_…
         id: String,
     },
+    /// Stop a channel or one of its endpoints, at once, and let it go on.
+    #[command(subcommand)]
+    Channel(ChannelVerb),
     /// Operations whose outcome is not known.
     Unknowns,
     /// What needs a human.
@@ -101,6 +104,31 @@ enum KeyVerb {
         /// The first characters, as `list` shows them.
         id: String,
     },
+}
+
+#[derive(Subcommand)]
+enum ChannelVerb {
+    /// No new payments go there; what follows earlier ones goes on. With `--endpoint`, nothing is sent there at all.
+    Stop(SwitchArgs),
+    /// It goes on.
+    Start(SwitchArgs),
+    /// What is stopped.
+    Stopped,
+}
+
+#[derive(clap::Args)]
+struct SwitchArgs {
+    /// The channel.
+    channel: String,
+    /// One of its endpoints.
+    #[arg(long)]
+    endpoint: Option<String>,
+    /// Who decides.
+    #[arg(long)]
+    by: String,
+    /// Why.
+    #[arg(long)]
+    reason: String,
 }
 
 #[derive(Subcommand)]
@@ -238,6 +266,9 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         Verb::Key(KeyVerb::List) => (client.get("/admin/keys")?, None),
         Verb::Key(KeyVerb::Revoke { id }) => (client.post(&format!("/admin/keys/{id}/revoke"), &json!({}))?, None),
         Verb::Payment { id } => (client.get(&format!("/admin/payments/{id}"))?, None),
+        Verb::Channel(ChannelVerb::Stop(args)) => (switch(&client, "stop", &args)?, None),
+        Verb::Channel(ChannelVerb::Start(args)) => (switch(&client, "start", &args)?, None),
+        Verb::Channel(ChannelVerb::Stopped) => (client.get("/admin/channels/stopped")?, None),
         Verb::Unknowns => (client.get("/admin/unknowns")?, None),
         Verb::Tasks(TasksVerb::List { closed }) => (
             client.get(if closed {
@@ -297,6 +328,11 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         Some(field) if answer.get(field) != Some(&json!(true)) => anyhow::bail!("not {field}: see above"),
         Some(_) | None => Ok(()),
     }
+}
+
+fn switch(client: &client::Client, word: &str, args: &SwitchArgs) -> anyhow::Result<serde_json::Value> {
+    let body = json!({ "endpoint": args.endpoint, "by": args.by, "reason": args.reason });
+    client.post(&format!("/admin/channels/{}/{word}", args.channel), &body)
 }
 
 fn restore(config: &Config, from: &std::path::Path) -> anyhow::Result<()> {

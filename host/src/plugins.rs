@@ -8,11 +8,12 @@ pub mod statement;
 
 use crate::config::{Signer, SignerRole};
 use portolan_channels::{AdapterSource, Artifacts, Described, Fit, Registry, RegistryError, Usage};
+use portolan_domain::channel::Stop;
 use portolan_domain::commit::Act;
 use portolan_domain::ids::{EventId, Mode};
 use portolan_domain::lifecycle::canary::Tally;
 use portolan_domain::lifecycle::{self, Share, Stage, Step, StepRefusal, Version};
-use portolan_domain::ports::{Ambient, CommitError, Library, ReadError, Steps, Store, Versions};
+use portolan_domain::ports::{Ambient, CommitError, Library, ReadError, Steps, Stops, Store, Versions};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use statement::{CONTRACT, Envelope};
@@ -101,6 +102,7 @@ pub struct Plugins {
     registry: Arc<Registry>,
     artifacts: Artifacts,
     versions: Arc<dyn Versions>,
+    stops: Arc<dyn Stops>,
     store: Arc<dyn Store>,
     library: Arc<dyn Library>,
     ambient: Arc<dyn Ambient>,
@@ -127,6 +129,8 @@ pub struct Parts {
     pub artifacts: Artifacts,
     /// The store, as it keeps versions.
     pub versions: Arc<dyn Versions>,
+    /// The store, as it keeps what is stopped.
+    pub stops: Arc<dyn Stops>,
     /// The store, for what is open.
     pub store: Arc<dyn Store>,
     /// The store, for journals.
@@ -145,6 +149,7 @@ impl Plugins {
             registry: parts.registry,
             artifacts: parts.artifacts,
             versions: parts.versions,
+            stops: parts.stops,
             store: parts.store,
             library: parts.library,
             ambient: parts.ambient,
@@ -194,6 +199,7 @@ impl Plugins {
     /// Takes up what the store says: loads what may run, brings to its end what was being admitted. A configured file that the
     /// store has never seen becomes active, as if it were put there by an operator: it was. `is_check`: nothing is written.
     pub async fn start(&self, is_check: bool) -> anyhow::Result<()> {
+        self.registry.stop(self.stops.stops()?);
         let stored = self.versions.versions()?;
         let mut versions = stored.clone();
         for version in versions.iter_mut().filter(|it| it.stage.is_loaded()) {
@@ -543,6 +549,58 @@ impl Plugins {
         )?;
         self.check_step(adapter, &version, step, &versions, order)?;
         self.do_plan(&versions, plan, verb(step), order).await
+    }
+
+    /// What operators stopped.
+    pub fn stopped(&self) -> Result<Vec<Stop>, PluginError> {
+        Ok(self.stops.stops()?)
+    }
+
+    /// Stops a channel, or one of its endpoints, or lets it go on. On disk before it is done.
+    pub async fn stop(
+        &self,
+        (channel, endpoint): (&str, Option<&str>),
+        is_on: bool,
+        order: &Order,
+    ) -> Result<Vec<Stop>, PluginError> {
+        let _alone = self.stepping.lock().await;
+        let known = self
+            .sources
+            .iter()
+            .flat_map(|source| self.registry.channels_of(&source.name));
+        let found = known.into_iter().find(|id| id.as_str() == channel);
+        let found = found.ok_or_else(|| {
+            refused(
+                "channel",
+                format!("no channel is called {channel:?}"),
+                "see `[[channel]]` in the configuration",
+            )
+        })?;
+        let stop = Stop {
+            channel: found,
+            endpoint: endpoint.map(str::to_owned),
+            by: order.by.clone(),
+            reason: order.reason.clone(),
+            at_ms: self.ambient.now_ms(),
+        };
+        let about = format!("{channel}{}", endpoint.map(|it| format!("/{it}")).unwrap_or_default());
+        let act = self.act(
+            &order.by,
+            if is_on { "channel.stop" } else { "channel.start" },
+            &about,
+            &order.reason,
+        );
+        self.stops.put_stop(stop, is_on, act).await?;
+        let stops = self.stops.stops()?;
+        self.registry.stop(stops.clone());
+        tracing::warn!(
+            about,
+            is_on,
+            by = order.by,
+            reason = order.reason,
+            "an operator's switch"
+        );
+        Ok(stops)
     }
 
     /// Back to what was before.

@@ -670,3 +670,50 @@ fn a_hostile_component_is_refused_while_others_pay() {
         hostile().len()
     );
 }
+
+#[test]
+fn a_channel_and_an_endpoint_are_stopped_at_once_and_stay_so() {
+    let mut world = world();
+    let switch = |world: &World, word: &str, more: &[&str]| {
+        let words = [
+            &["channel", word, "acquirer-a", "--by", "alice", "--reason", "it leaks"],
+            more,
+        ]
+        .concat();
+        let mut command = Command::new(binary("portolan"));
+        let out = command
+            .arg("--config")
+            .arg(world.config())
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    };
+    let paid = world.pay("4242424242424242", 1_000).unwrap();
+    switch(&world, "stop", &[]);
+    world.kill_host().unwrap();
+    world.start_host().unwrap();
+    let refused = world.pay("4242424242424242", 1_000).unwrap();
+    assert_eq!(refused.text_at("/last_error/code"), "no_route", "{}", refused.text);
+    // What follows an earlier payment goes on.
+    let refund = json!({ "payment": paid.text_at("/id"), "amount": 400 });
+    assert_eq!(
+        world.post("/v1/refunds", &refund).unwrap().text_at("/status"),
+        "succeeded"
+    );
+    switch(&world, "start", &[]);
+    assert_eq!(
+        world.pay("4242424242424242", 1_000).unwrap().text_at("/status"),
+        "succeeded"
+    );
+    switch(&world, "stop", &["--endpoint", "acquirer"]);
+    let failed = world.pay("4242424242424242", 1_000).unwrap();
+    assert_eq!(failed.text_at("/status"), "failed", "{}", failed.text);
+    assert_eq!(world.charges_of(failed.text_at("/id")).unwrap().len(), 0);
+    switch(&world, "start", &["--endpoint", "acquirer"]);
+    assert_eq!(
+        world.pay("4242424242424242", 1_000).unwrap().text_at("/status"),
+        "succeeded"
+    );
+    world.assert_books().unwrap();
+}

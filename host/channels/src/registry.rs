@@ -12,7 +12,7 @@ use crate::limits::Limits;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::table::{Adapter, Line, Slot, Table, make_line};
 use async_trait::async_trait;
-use portolan_domain::channel::{Capability, ChannelFacts};
+use portolan_domain::channel::{Capability, ChannelFacts, Stop};
 use portolan_domain::exchange::{Answer, Body, Reply, Request, Response};
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::lifecycle::{Stage, Version};
@@ -57,6 +57,7 @@ pub struct Registry {
     slots: Vec<Slot>,
     loaded: Mutex<HashMap<String, Arc<Adapter>>>,
     table: RwLock<Arc<Table>>,
+    stops: RwLock<Arc<[Stop]>>,
     pub(crate) egress: Egress,
     pub(crate) vault: Arc<dyn Vault>,
     pub(crate) ambient: Arc<dyn Ambient>,
@@ -81,6 +82,7 @@ impl Registry {
             slots: channels.into_iter().map(slot).collect(),
             loaded: Mutex::default(),
             table: RwLock::new(Arc::new(Table::empty())),
+            stops: RwLock::new(Arc::new([])),
             egress,
             vault,
             ambient,
@@ -141,6 +143,26 @@ impl Registry {
         };
         loaded.retain(|digest, _| is_needed(digest));
         Ok(())
+    }
+
+    /// What operators stopped, from now on; the next request that would go there is not sent.
+    pub fn stop(&self, stops: Vec<Stop>) {
+        *self.stops.write().unwrap_or_else(PoisonError::into_inner) = stops.into();
+    }
+
+    fn stopped(&self) -> Arc<[Stop]> {
+        self.stops.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn refuse_stopped(&self, channel: &ChannelId, endpoint: &str) -> Result<(), Fault> {
+        let is_it = |stop: &&Stop| stop.channel == *channel && stop.endpoint.as_deref() == Some(endpoint);
+        match self.stopped().iter().find(is_it) {
+            Some(stop) => Err(Fault {
+                kind: FaultKind::Other,
+                text: format!("the endpoint {endpoint:?} is stopped: {}", stop.reason),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// What [`Registry::apply`] would say, without doing it.
@@ -292,7 +314,21 @@ impl Registry {
 #[async_trait]
 impl Channels for Registry {
     fn facts(&self) -> Arc<[ChannelFacts]> {
-        self.table().facts.clone()
+        let facts = self.table().facts.clone();
+        let stops = self.stopped();
+        let is_stopped = |it: &ChannelFacts| {
+            stops
+                .iter()
+                .any(|stop| stop.channel == it.id && stop.endpoint.is_none())
+        };
+        if !facts.iter().any(is_stopped) {
+            return facts;
+        }
+        let with = |it: &ChannelFacts| ChannelFacts {
+            disabled: it.disabled || is_stopped(it),
+            ..it.clone()
+        };
+        facts.iter().map(with).collect()
     }
 
     fn version(&self, channel: &ChannelId, need: Need<'_>) -> Option<String> {
@@ -338,6 +374,7 @@ impl Channels for Registry {
 
     async fn send(&self, operation: &Operation, request: &Request, card: Option<&Method>) -> Result<Answer, Fault> {
         let line = self.line_of(operation)?;
+        self.refuse_stopped(&operation.channel, &request.endpoint)?;
         self.ensure_sessions(&line, &operation.context).await?;
         let fills = line.grants.fills(&request.endpoint, &operation.context);
         let wire = self.vault.fill(&line.config.id, request, &fills, card)?;

@@ -61,6 +61,7 @@ impl Registry {
                             text,
                         });
                     }
+                    self.refuse_stopped(&line.config.id, &request.endpoint)?;
                     let fills = line.grants.fills(&request.endpoint, context);
                     let wire = self.vault.fill(&line.config.id, &request, &fills, None)?;
                     let endpoint = line.endpoint(&request.endpoint)?;

@@ -2,6 +2,7 @@
 
 use crate::ids::{ChannelId, MerchantId, Mode};
 use crate::operation::Kind;
+use serde::{Deserialize, Serialize};
 
 /// What an adapter says of one of its capabilities.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -41,4 +42,27 @@ pub struct ChannelFacts {
     pub kinds: Vec<Kind>,
     /// The currencies' smallest steps, in minor units, where larger than one.
     pub steps: Vec<(String, i128)>,
+}
+
+/// What an operator stopped: a channel takes no new payments, whatever follows earlier ones goes on; an endpoint is sent
+/// nothing at all.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Stop {
+    /// The channel.
+    pub channel: ChannelId,
+    /// One of its endpoints; `None`: the channel.
+    pub endpoint: Option<String>,
+    /// Who stopped it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at_ms: u64,
+}
+
+impl Stop {
+    /// Whether both are about the same thing.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.channel, &self.endpoint) == (&other.channel, &other.endpoint)
+    }
 }

@@ -2,7 +2,7 @@
 //! implementation in the tree.
 
 use crate::beneficiary::StoredBeneficiary;
-use crate::channel::{Capability, ChannelFacts};
+use crate::channel::{Capability, ChannelFacts, Stop};
 use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use crate::exchange::{Answer, Request, Word};
 use crate::ids::{BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
@@ -501,6 +501,15 @@ pub trait Versions: Send + Sync {
     /// Writes `after` together with who did it, if the versions in it are still as in `before`; those that are not in
     /// `before` must be new. Refused with [`CommitError::VersionConflict`] otherwise.
     async fn put_versions(&self, before: &[Version], after: &[Version], act: Act) -> Result<(), CommitError>;
+}
+
+/// What operators stopped.
+#[async_trait]
+pub trait Stops: Send + Sync {
+    /// All of it.
+    fn stops(&self) -> Result<Vec<Stop>, ReadError>;
+    /// Writes one down, or takes it away, together with who did it.
+    async fn put_stop(&self, stop: Stop, is_on: bool, act: Act) -> Result<(), CommitError>;
 }
 
 /// The API keys.

@@ -10,6 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use base64::Engine;
 use portolan_channels::Usage;
+use portolan_domain::channel::Stop;
 use portolan_domain::lifecycle::canary::Tally;
 use portolan_domain::lifecycle::{Stage, Step, Version};
 use serde::Deserialize;
@@ -242,4 +243,55 @@ pub(super) async fn history(State(shared): App, Path(adapter): Path<String>) -> 
         .filter(|act| act.verb.starts_with("plugin.") && of(&act.about))
         .map(|act| json!({ "at_ms": act.at_ms, "by": act.by, "verb": act.verb, "about": act.about, "note": act.note }));
     Ok(Json(json!({ "history": acts.collect::<Vec<_>>() })))
+}
+
+fn stops_json(stops: &[Stop]) -> Json<Value> {
+    let one = |it: &Stop| json!({ "channel": it.channel.as_str(), "endpoint": it.endpoint, "by": it.by, "reason": it.reason, "at_ms": it.at_ms });
+    Json(json!({ "stopped": stops.iter().map(one).collect::<Vec<_>>() }))
+}
+
+/// What operators stopped.
+pub(super) async fn stopped(State(shared): App) -> Result<Json<Value>, Refusal> {
+    Ok(stops_json(&shared.app.plugins.stopped().map_err(answer)?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    endpoint: Option<String>,
+    by: String,
+    reason: String,
+}
+
+/// Stops a channel or an endpoint, or lets it go on.
+pub(super) async fn switch(
+    State(shared): App,
+    Path((channel, word)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let ask: Switch = parse(&body)?;
+    let is_on = match word.as_str() {
+        "stop" => true,
+        "start" => false,
+        other => {
+            return Err(refuse(
+                StatusCode::NOT_FOUND,
+                format!("{other:?} is neither stop nor start"),
+            ));
+        }
+    };
+    if ask.by.trim().is_empty() || ask.reason.trim().is_empty() {
+        return Err(refuse(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "by and reason must say who decided and why",
+        ));
+    }
+    let order = Order {
+        by: ask.by,
+        reason: ask.reason,
+        ..Order::default()
+    };
+    let place = (channel.as_str(), ask.endpoint.as_deref());
+    let stops = shared.app.plugins.stop(place, is_on, &order).await.map_err(answer)?;
+    Ok(stops_json(&stops))
 }

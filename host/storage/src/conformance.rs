@@ -9,6 +9,7 @@
 
 use crate::{MemoryStore, SqliteConfig, SqliteStore};
 use portolan_domain::beneficiary::{Beneficiary, PartyKind, PayoutAccount, StoredBeneficiary};
+use portolan_domain::channel::Stop;
 use portolan_domain::commit::{
     Act, Change, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, TimerKind,
 };
@@ -27,7 +28,7 @@ use portolan_domain::payment::conversion::{Conversion, IfLost};
 use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
-use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Store, Versions};
+use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Stops, Store, Versions};
 use portolan_domain::quote::{self, Quote};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
 use std::sync::Arc;
@@ -66,8 +67,8 @@ impl Sealer for Xor {
     }
 }
 
-trait Whole: Store + Library + KeyRing + Versions {}
-impl<T: Store + Library + KeyRing + Versions> Whole for T {}
+trait Whole: Store + Library + KeyRing + Versions + Stops {}
+impl<T: Store + Library + KeyRing + Versions + Stops> Whole for T {}
 
 fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqliteStore {
     let config = SqliteConfig {
@@ -913,6 +914,31 @@ fn versions_change_together_with_who_did_it_or_not_at_all() {
         assert_eq!(stages, [Stage::Draining, Stage::Active]);
         let verbs: Vec<String> = store.acts(9).unwrap().into_iter().map(|act| act.verb).collect();
         assert_eq!(verbs, ["activate", "stage"], "what was refused is not in the chain");
+    });
+}
+
+#[test]
+fn a_stop_holds_until_it_is_lifted() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        let stop = |endpoint: Option<&str>, reason: &str| Stop {
+            channel: shop(),
+            endpoint: endpoint.map(str::to_owned),
+            by: "alice".into(),
+            reason: reason.into(),
+            at_ms: 1,
+        };
+        let all = [stop(None, "leak"), stop(Some("api"), "down")];
+        for it in &all {
+            store.put_stop(it.clone(), true, act(&ambient, "stop")).await.unwrap();
+        }
+        assert_eq!(store.stops().unwrap(), all);
+        store
+            .put_stop(stop(None, ""), false, act(&ambient, "start"))
+            .await
+            .unwrap();
+        assert_eq!(store.stops().unwrap(), all[1..]);
+        assert_eq!(store.acts(9).unwrap().len(), 3);
     });
 }
 

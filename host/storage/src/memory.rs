@@ -4,6 +4,7 @@
 use crate::chain;
 use async_trait::async_trait;
 use portolan_domain::beneficiary::StoredBeneficiary;
+use portolan_domain::channel::Stop;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, Timer, Versioned, in_flight};
 use portolan_domain::ids::{
     BeneficiaryId, ChannelId, DisputeId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId,
@@ -16,7 +17,7 @@ use portolan_domain::operation::{Kind, Progress};
 use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{
-    ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Store, Versions,
+    ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Stops, Store, Versions,
 };
 use portolan_domain::quote::Quote;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
@@ -50,6 +51,7 @@ struct State {
     last_break: u64,
     keys: Vec<ApiKey>,
     versions: Vec<Version>,
+    stops: Vec<Stop>,
     acts: Vec<Act>,
 }
 
@@ -662,6 +664,23 @@ impl Library for MemoryStore {
             count = count.saturating_add(1);
         }
         Ok((count, hex::encode(hash)))
+    }
+}
+
+#[async_trait]
+impl Stops for MemoryStore {
+    fn stops(&self) -> Result<Vec<Stop>, ReadError> {
+        Ok(self.state().stops.clone())
+    }
+
+    async fn put_stop(&self, stop: Stop, is_on: bool, act: Act) -> Result<(), CommitError> {
+        let mut state = self.state();
+        state.stops.retain(|known| !known.is_same(&stop));
+        if is_on {
+            state.stops.push(stop);
+        }
+        state.acts.push(act);
+        Ok(())
     }
 }
 

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0008_beneficiaries.sql"),
     include_str!("../migrations/sqlite/0009_exposure.sql"),
     include_str!("../migrations/sqlite/0010_versions.sql"),
+    include_str!("../migrations/sqlite/0011_stops.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

@@ -1,13 +1,14 @@
-//! The versions of adapters: one row each, changed together with the act that says who did it.
+//! The versions of adapters, and what operators stopped: one row each, changed together with the act that says who did it.
 
 use super::SqliteStore;
 use super::reader::Result;
 use super::writer::Unit;
 use crate::rows::{self, JournalRow};
 use async_trait::async_trait;
+use portolan_domain::channel::Stop;
 use portolan_domain::commit::Act;
 use portolan_domain::lifecycle::{Stage, Version};
-use portolan_domain::ports::{CommitError, ReadError, Versions};
+use portolan_domain::ports::{CommitError, ReadError, Stops, Versions};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Rows as they must still be, rows as they are then, and the act.
@@ -86,5 +87,37 @@ impl Versions for SqliteStore {
             act: rows::act_row(&act)?,
         };
         self.writer.write(Unit::Versions(Box::new(rows))).await.map(drop)
+    }
+}
+
+/// Writes a stop, or takes it away.
+pub(super) fn stop(connection: &Connection, name: &str, body: Option<&str>) -> rusqlite::Result<usize> {
+    match body {
+        Some(body) => connection
+            .prepare_cached("INSERT OR REPLACE INTO stop (name, body) VALUES (?,?)")?
+            .execute([name, body]),
+        None => connection
+            .prepare_cached("DELETE FROM stop WHERE name = ?")?
+            .execute([name]),
+    }
+}
+
+#[async_trait]
+impl Stops for SqliteStore {
+    fn stops(&self) -> Result<Vec<Stop>, ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT body FROM stop ORDER BY name")?;
+            let found = select.query_map([], |row| row.get::<_, String>(0))?;
+            found.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+        })
+    }
+
+    async fn put_stop(&self, stop: Stop, is_on: bool, act: Act) -> Result<(), CommitError> {
+        let endpoint = stop.endpoint.as_deref().map(|it| format!("/{it}")).unwrap_or_default();
+        let name = format!("{}{endpoint}", stop.channel);
+        let body = is_on.then(|| serde_json::to_string(&stop)).transpose();
+        let body = body.map_err(|error| CommitError::Unavailable(error.to_string()))?;
+        let act = rows::act_row(&act)?;
+        self.writer.write(Unit::Stop(name, body, Box::new(act))).await.map(drop)
     }
 }

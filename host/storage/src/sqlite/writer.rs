@@ -41,6 +41,7 @@ pub(crate) enum Unit {
     ApiKey(Box<ApiKey>),
     Act(Box<JournalRow>),
     Versions(Box<VersionRows>),
+    Stop(String, Option<String>, Box<JournalRow>),
     AskedAfterRestore,
     Prune(Older, usize),
 }
@@ -225,6 +226,11 @@ impl Disk {
             Unit::Versions(rows) => {
                 versions::put(connection, rows)?;
                 statements::append(connection, &mut self.books, versions::act(rows))?;
+                Ok(1)
+            }
+            Unit::Stop(name, body, act) => {
+                versions::stop(connection, name, body.as_deref())?;
+                statements::append(connection, &mut self.books, act)?;
                 Ok(1)
             }
             Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),
