@@ -362,11 +362,7 @@ impl Config {
                 ..QuotePolicy::default()
             },
             tokens,
-            signers: raw
-                .signer
-                .into_iter()
-                .map(|it| signer(it, base))
-                .collect::<Result<_, _>>()?,
+            signers: signers(raw.signer, base)?,
             adapters: raw
                 .adapter
                 .into_iter()
@@ -379,6 +375,22 @@ impl Config {
             secrets,
         })
     }
+}
+
+fn signers(raw: Vec<RawSigner>, base: &Path) -> Result<Vec<Signer>, String> {
+    let mut all: Vec<Signer> = vec![];
+    for raw in raw {
+        let new = signer(raw, base)?;
+        // One hand may not sign for both sides.
+        if let Some(other) = all.iter().find(|it| it.role != new.role && it.key == new.key) {
+            return Err(format!(
+                "signer {:?}: its key is that of {:?}, in another role",
+                new.name, other.name
+            ));
+        }
+        all.push(new);
+    }
+    Ok(all)
 }
 
 fn signer(raw: RawSigner, base: &Path) -> Result<Signer, String> {

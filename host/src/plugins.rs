@@ -7,7 +7,7 @@ mod shadow;
 pub mod statement;
 
 use crate::config::{Signer, SignerRole};
-use portolan_channels::{AdapterSource, Artifacts, Described, Fit, Registry, RegistryError, Usage};
+use portolan_channels::{AdapterSource, Artifacts, Described, Fit, Registry, RegistryError, SandboxError, Usage};
 use portolan_domain::channel::Stop;
 use portolan_domain::commit::Act;
 use portolan_domain::ids::{EventId, Mode};
@@ -26,6 +26,8 @@ pub use shadow::{Comparison, Report};
 
 /// The largest component that is taken.
 pub const COMPONENT_MAX: usize = 24 * 1024 * 1024;
+/// Stands among the signers of a version that came with the configuration.
+const CONFIGURED: &str = "configuration (operator)";
 /// Who does what nobody told it to do.
 const ROUTER: &str = "router";
 
@@ -202,64 +204,28 @@ impl Plugins {
         self.registry.stop(self.stops.stops()?);
         let stored = self.versions.versions()?;
         let mut versions = stored.clone();
-        for version in versions.iter_mut().filter(|it| it.stage.is_loaded()) {
-            let file = self.file(&version.digest);
-            if let Err(error) = self.registry.load(&self.artifacts, &file) {
-                tracing::error!(adapter = version.adapter, digest = version.digest, %error, "a version cannot be loaded");
-                anyhow::ensure!(
-                    !matches!(version.stage, Stage::Active | Stage::Canary),
-                    "adapter {}: its {} version {} cannot be loaded: {error}",
-                    version.adapter,
-                    version.stage.as_str(),
-                    version.digest
-                );
+        self.load_stored(&mut versions)?;
+        for source in &self.sources {
+            if let Some(configured) = self.take_configured(source, &versions, is_check)? {
+                put(&mut versions, configured);
             }
         }
-        for source in &self.sources {
-            let (digest, bytes) = read(&source.file)?;
-            if versions
+        let changed = changed(&stored, &versions);
+        if !changed.is_empty() && !is_check {
+            let about: Vec<String> = changed
                 .iter()
-                .any(|it| it.adapter == source.name && it.digest == digest)
-            {
-                continue;
-            }
-            let loaded = self.registry.load(&self.artifacts, &source.file);
-            let described = loaded.map_err(|error| anyhow::anyhow!("adapter {}: {error}", source.name))?;
-            tracing::info!(
-                adapter = source.name,
-                name = described.name,
-                version = described.version,
-                digest,
-                "adapter loaded"
+                .map(|it| format!("{} {}", it.adapter, it.stage.as_str()))
+                .collect();
+            let about = about.join(", ");
+            let act = self.act(
+                ROUTER,
+                "plugin.start",
+                &about,
+                "what the configuration and the files say",
             );
-            if !is_check {
-                self.keep(&digest, &bytes)?;
-            }
-            let now_ms = self.ambient.now_ms();
-            versions.push(self.new_version(&source.name, &described, now_ms));
-            let plan = lifecycle::plan(
-                &versions,
-                (&source.name, &digest),
-                (Step::Activate, None),
-                ("configured", now_ms),
-            )?;
-            match self.unreadable(&source.name, &described.reads_memo, &versions)? {
-                0 => put(&mut versions, plan),
-                left => tracing::error!(
-                    adapter = source.name,
-                    digest,
-                    left,
-                    "the configured file is ready and not active: open payments hold memos that it does not read"
-                ),
-            }
-            if !is_check {
-                let changed = changed(&stored, &versions);
-                let act = self.act(ROUTER, "plugin.configured", &source.name, &digest);
-                self.versions
-                    .put_versions(&only(&stored, &changed), &changed, act)
-                    .await?;
-                return Box::pin(self.start(false)).await;
-            }
+            self.versions
+                .put_versions(&only(&stored, &changed), &changed, act)
+                .await?;
         }
         self.registry.apply(&versions)?;
         self.mark(&versions);
@@ -275,6 +241,95 @@ impl Plugins {
             }
         }
         Ok(())
+    }
+
+    /// Loads what the store says may run. A canary that does not load any more goes; an active version that does not is for the
+    /// operator to say.
+    fn load_stored(&self, versions: &mut [Version]) -> anyhow::Result<()> {
+        for version in versions.iter_mut().filter(|it| it.stage.is_loaded()) {
+            let signed = self.check_signed(version);
+            let loaded = self
+                .registry
+                .load(&self.artifacts, &self.file(&version.digest), &version.digest);
+            let problem = match (loaded, signed) {
+                (Ok(_), Ok(())) => continue,
+                (Err(error), _) => error.to_string(),
+                (_, Err(error)) => error.to_string(),
+            };
+            let (adapter, digest) = (&version.adapter, &version.digest);
+            tracing::error!(adapter, digest, problem, "a version may not run");
+            anyhow::ensure!(
+                version.stage != Stage::Active,
+                "adapter {adapter}: its active version {digest}: {problem}"
+            );
+            version.stage = Stage::Rejected;
+            version.share = None;
+            version.changed_ms = self.ambient.now_ms();
+            version.reason = problem;
+        }
+        Ok(())
+    }
+
+    /// A configured file that the store has never seen: its version, active, and the one before it, draining.
+    fn take_configured(
+        &self,
+        source: &AdapterSource,
+        versions: &[Version],
+        is_check: bool,
+    ) -> anyhow::Result<Option<Vec<Version>>> {
+        let (digest, bytes) = read(&source.file)?;
+        if versions
+            .iter()
+            .any(|it| it.adapter == source.name && it.digest == digest)
+        {
+            return Ok(None);
+        }
+        let file = if is_check {
+            source.file.clone()
+        } else {
+            self.keep(&digest, &bytes)?;
+            self.file(&digest)
+        };
+        let loaded = self.registry.load(&self.artifacts, &file, &digest);
+        let described = loaded.map_err(|error| anyhow::anyhow!("adapter {}: {error}", source.name))?;
+        let (adapter, version) = (&source.name, &described.version);
+        tracing::info!(adapter, name = described.name, version, digest, "adapter loaded");
+        let now_ms = self.ambient.now_ms();
+        let mut with = versions.to_vec();
+        with.push(Version {
+            signers: vec![CONFIGURED.into()],
+            ..self.new_version(adapter, &described, now_ms)
+        });
+        let plan = lifecycle::plan(
+            &with,
+            (adapter, &digest),
+            (Step::Activate, None),
+            ("configured", now_ms),
+        )?;
+        match self.unreadable(adapter, &described.reads_memo, &with, false)? {
+            0 => Ok(Some(plan)),
+            left => {
+                tracing::error!(
+                    adapter,
+                    digest,
+                    left,
+                    "the configured file is ready and not active: open payments hold memos that it does not read"
+                );
+                Ok(with.pop().map(|ready| vec![ready]))
+            }
+        }
+    }
+
+    /// Whether a version of an adapter with a live channel is signed as that wants; how long the statement holds was asked when it
+    /// came in. A configured file is the operator's own word.
+    fn check_signed(&self, version: &Version) -> Result<(), PluginError> {
+        let is_live = self.live.contains(&version.adapter);
+        if !is_live || version.signers.iter().any(|it| it == CONFIGURED) {
+            return Ok(());
+        }
+        let envelope = self.kept_envelope(&version.digest)?;
+        self.verify(&version.adapter, &version.digest, envelope.as_ref(), false)
+            .map(drop)
     }
 
     fn new_version(&self, adapter: &str, described: &Described, now_ms: u64) -> Version {
@@ -302,7 +357,6 @@ impl Plugins {
         envelope: Option<&Envelope>,
         order: &Order,
     ) -> Result<Version, PluginError> {
-        let _alone = self.stepping.lock().await;
         if !self.sources.iter().any(|source| source.name == adapter) {
             return Err(refused(
                 "adapter",
@@ -319,15 +373,20 @@ impl Plugins {
             ));
         }
         let digest = hex::encode(Sha256::digest(bytes));
+        let signers = self.verify(adapter, &digest, envelope, true)?;
+        let is_new_file = self.keep(&digest, bytes)?;
+        // Compiling takes its time: no other step waits for it.
+        let compiled = tokio::task::block_in_place(|| self.registry.warm(&self.artifacts, &self.file(&digest)));
+        let _alone = self.stepping.lock().await;
         let versions = self.list();
         let known = versions.iter().find(|it| it.adapter == adapter && it.digest == digest);
         if let Some(known) = known.filter(|it| it.stage.after(Step::Stage).is_none()) {
             return Ok(known.clone());
         }
-        let signers = self.verify(adapter, &digest, envelope)?;
-        let is_new_file = self.keep(&digest, bytes)?;
         if order.dry_run {
-            let tried = self.try_component(adapter, &digest, envelope, order);
+            let tried = compiled
+                .map_err(|error| not_compiled(&error))
+                .and_then(|()| self.try_component(adapter, &digest, envelope, order));
             if is_new_file {
                 std::fs::remove_file(self.file(&digest))?;
             }
@@ -359,7 +418,8 @@ impl Plugins {
         self.write(&versions, vec![staged], (&order.by, "plugin.stage", &order.reason))
             .await?;
         // Whether an older version is meant is the operator's word of this moment; it does not outlive a kill.
-        if let Err(error) = self.try_component(adapter, &digest, envelope, order) {
+        let tried = compiled.map_err(|error| not_compiled(&error));
+        if let Err(error) = tried.and_then(|()| self.try_component(adapter, &digest, envelope, order)) {
             let versions = self.list();
             let why = error.to_string();
             let plan = lifecycle::plan(
@@ -382,7 +442,7 @@ impl Plugins {
             ..Order::default()
         };
         let described = match self
-            .verify(adapter, digest, envelope.as_ref())
+            .verify(adapter, digest, envelope.as_ref(), true)
             .and_then(|_| self.try_component(adapter, digest, envelope.as_ref(), &order))
         {
             Ok(described) => described,
@@ -422,7 +482,7 @@ impl Plugins {
         envelope: Option<&Envelope>,
         order: &Order,
     ) -> Result<Described, PluginError> {
-        let described = tokio::task::block_in_place(|| self.registry.load(&self.artifacts, &self.file(digest)))
+        let described = tokio::task::block_in_place(|| self.registry.load(&self.artifacts, &self.file(digest), digest))
             .map_err(|error| registry_refusal(&error))?;
         if let Some(statement) = envelope.and_then(|it| it.statement().ok()) {
             let said = statement::Statement::about(&described, statement.not_before, statement.not_after);
@@ -459,7 +519,13 @@ impl Plugins {
 
     /// Who signed it. For an adapter with a live channel a partner and an operator must have; elsewhere a statement that is
     /// given must hold.
-    fn verify(&self, adapter: &str, digest: &str, envelope: Option<&Envelope>) -> Result<Vec<String>, PluginError> {
+    fn verify(
+        &self,
+        adapter: &str,
+        digest: &str,
+        envelope: Option<&Envelope>,
+        is_new: bool,
+    ) -> Result<Vec<String>, PluginError> {
         let is_live = self.live.iter().any(|it| it == adapter);
         let Some(envelope) = envelope else {
             if is_live {
@@ -484,7 +550,7 @@ impl Plugins {
             ));
         }
         let now_s = self.ambient.now_ms() / 1_000;
-        if now_s < statement.not_before || now_s > statement.not_after {
+        if is_new && (now_s < statement.not_before || now_s > statement.not_after) {
             return Err(refused(
                 "statement",
                 format!(
@@ -609,7 +675,7 @@ impl Plugins {
         let versions = self.list();
         let plan = lifecycle::plan_rollback(&versions, adapter, (&order.reason, self.ambient.now_ms()))?;
         if let Some(active) = plan.iter().find(|it| it.stage == Stage::Active) {
-            let left = self.unreadable(adapter, &active.reads_memo, &versions)?;
+            let left = self.unreadable(adapter, &active.reads_memo, &versions, false)?;
             if left > 0 {
                 return Err(StepRefusal::Memos(left).into());
             }
@@ -644,19 +710,32 @@ impl Plugins {
     ) -> Result<(), PluginError> {
         match step {
             Step::Activate | Step::Canary => {
+                self.check_signed(version)?;
                 if let Some(active) = lifecycle::active(versions, adapter)
                     && is_older(&version.version, &active.version)
-                    && version.stage == Stage::Ready
+                    && version.stage != Stage::Draining
                     && !order.downgrade
                 {
                     return Err(StepRefusal::Downgrade(version.version.clone(), active.version.clone()).into());
                 }
-                match self.unreadable(adapter, &version.reads_memo, versions)? {
+                match self.unreadable(adapter, &version.reads_memo, versions, false)? {
                     0 => Ok(()),
                     left => Err(StepRefusal::Memos(left).into()),
                 }
             }
             Step::Retire => {
+                let stay = versions
+                    .iter()
+                    .filter(|it| it.adapter == adapter && it.digest != version.digest && it.stage.is_loaded());
+                let reads: Vec<u16> = stay.flat_map(|it| it.reads_memo.clone()).collect();
+                let left = self.unreadable(adapter, &reads, versions, true)?;
+                if left > 0 {
+                    return Err(refused(
+                        "retire",
+                        format!("{left} payments hold a memo that no other loaded version reads"),
+                        "keep it, or ship a version that reads it",
+                    ));
+                }
                 let mut open = 0_usize;
                 for id in self.store.open_operations()? {
                     let operation = self.store.operation(id)?;
@@ -681,24 +760,32 @@ impl Plugins {
         }
     }
 
-    /// How many open payments hold a memo that a version does not read. Where it reads all that the adapter's versions did, none
-    /// can, and nothing is counted.
-    fn unreadable(&self, adapter: &str, reads: &[u16], versions: &[Version]) -> Result<u64, ReadError> {
+    /// How many payments hold a memo in a format that is not among `reads`: open ones, and with `also_over` those that may still
+    /// be refunded. Where `reads` has every format that a version of the adapter reads, none can, and nothing is counted.
+    fn unreadable(
+        &self,
+        adapter: &str,
+        reads: &[u16],
+        versions: &[Version],
+        also_over: bool,
+    ) -> Result<u64, ReadError> {
         let mut formats = versions
             .iter()
-            .filter(|it| it.adapter == adapter && it.activated_ms.is_some())
+            .filter(|it| it.adapter == adapter)
             .flat_map(|it| &it.reads_memo);
         if formats.all(|format| reads.contains(format)) {
             return Ok(0);
         }
         let channels = self.registry.channels_of(adapter);
         let mut left = 0_u64;
-        self.library.each_payment(&mut |found| {
-            let holds = found.payment.attempts.iter().any(|attempt| {
-                let format = attempt.memo.as_ref().map(|memo| memo.format);
-                channels.contains(&attempt.channel) && format.is_some_and(|format| !reads.contains(&format))
-            });
-            left = left.saturating_add(u64::from(holds && !found.payment.is_over()));
+        in_place(|| {
+            self.library.each_payment(&mut |found| {
+                let holds = found.payment.attempts.iter().any(|attempt| {
+                    let format = attempt.memo.as_ref().map(|memo| memo.format);
+                    channels.contains(&attempt.channel) && format.is_some_and(|format| !reads.contains(&format))
+                });
+                left = left.saturating_add(u64::from(holds && (also_over || !found.payment.is_over())));
+            })
         })?;
         Ok(left)
     }
@@ -728,13 +815,27 @@ impl Plugins {
         };
         let act = self.act(by, verb, &about, &note);
         self.steps.reached("before_version");
-        self.versions.put_versions(&only(before, &after), &after, act).await?;
+        if let Err(error) = self.versions.put_versions(&only(before, &after), &after, act).await {
+            self.read_again()?;
+            return Err(error.into());
+        }
         self.steps.reached("after_version");
         self.registry
             .apply(&versions)
             .map_err(|error| registry_refusal(&error))?;
         self.mark(&versions);
         tracing::info!(by, verb, about, note, "adapter versions changed");
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = versions;
+        Ok(())
+    }
+
+    /// Takes over what the store says, should it be something else than is known here.
+    fn read_again(&self) -> Result<(), PluginError> {
+        let versions = self.versions.versions()?;
+        self.registry
+            .apply(&versions)
+            .map_err(|error| registry_refusal(&error))?;
+        self.mark(&versions);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = versions;
         Ok(())
     }
@@ -785,6 +886,19 @@ impl Plugins {
         read.map(Some)
             .map_err(|error| refused("statement", error.to_string(), "stage it again"))
     }
+}
+
+fn not_compiled(error: &SandboxError) -> PluginError {
+    refused(
+        "component",
+        error.to_string(),
+        "build it with the kit: `portolan plugin build`",
+    )
+}
+
+/// Long work on this thread, where the runtime can do without it.
+fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
 }
 
 fn write_durably(file: &Path, bytes: &[u8]) -> std::io::Result<()> {

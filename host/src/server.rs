@@ -60,6 +60,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     let feeds = tokio::spawn(app.engine.clone().run_feeds(stopped.clone()));
     let inbox = tokio::spawn(app.engine.clone().run_inbox(stopped.clone()));
     let watching = tokio::spawn(app.plugins.clone().watch(stopped.clone()));
+    let shadows = tokio::spawn(app.plugins.clone().watch_shadows(stopped.clone()));
     let pruning = tokio::spawn(app.engine.clone().run_pruning(app.config.retention, stopped.clone()));
     let api_task = tokio::spawn(listen(
         public,
@@ -79,7 +80,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     tracing::info!("stopping: draining");
     stop.send(true)?;
     let drained = async {
-        let _ = tokio::join!(api_task, timers, feeds, inbox, pruning, watching);
+        let _ = tokio::join!(api_task, timers, feeds, inbox, pruning, watching, shadows);
     };
     tokio::select! {
         () = drained => tracing::info!("drained"),

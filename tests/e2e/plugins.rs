@@ -189,7 +189,7 @@ fn a_bad_canary_is_taken_back_by_the_router_and_says_why() {
     }
     println!("taken back after {payments} payments, {declined} of them declined by it");
     let (stage, reason) = stage_of(&world, &bad);
-    assert_eq!(stage, "rejected");
+    assert_eq!(stage, "ready");
     assert!(reason.starts_with("declines: "), "{reason}");
     assert_eq!(active(&world), first);
     assert_eq!(
@@ -198,7 +198,7 @@ fn a_bad_canary_is_taken_back_by_the_router_and_says_why() {
     );
     let history = world.admin_call("GET", "/admin/plugins/sandbox/history", None).unwrap();
     assert_eq!(history.text_at("/history/0/by"), "router");
-    assert_eq!(history.text_at("/history/0/verb"), "plugin.reject");
+    assert_eq!(history.text_at("/history/0/verb"), "plugin.rollback");
     world.assert_books().unwrap();
 }
 
@@ -217,13 +217,23 @@ fn a_dear_canary_goes_too_and_a_good_one_takes_over() {
         assert!(payments < 600, "it is still there");
     }
     let (stage, reason) = stage_of(&world, &bad);
-    assert!(stage == "rejected" && reason.starts_with("cost: "), "{stage} {reason}");
+    assert!(stage == "ready" && reason.starts_with("cost: "), "{stage} {reason}");
     let good = ready(&world, &rebuilt("portolan_sandbox_adapter", b'3'));
+    let hasty = step(
+        &world,
+        &good,
+        "canary",
+        &json!({ "percent": 5, "takes_over_after": 10 }),
+    );
+    assert_eq!(
+        hasty.text_at("/detail"),
+        "takes_over_after 10: less than 50 payments show nothing"
+    );
     step(
         &world,
         &good,
         "canary",
-        &json!({ "percent": 50, "takes_over_after": 20 }),
+        &json!({ "percent": 50, "takes_over_after": 50 }),
     );
     while stage_of(&world, &good).0 == "canary" {
         assert_eq!(

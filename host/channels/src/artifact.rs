@@ -108,6 +108,7 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<(), String> {
 /// What compiling may take: a component of 18 MB takes some ten seconds of one core and less than 1 GiB.
 const COMPILE_CPU_S: u64 = 120;
 const COMPILE_MEMORY: u64 = 4 << 30;
+const COMPILED_BYTES: u64 = 512 << 20;
 const COMPILE_WITHIN: Duration = Duration::from_secs(300);
 
 impl Artifacts {
@@ -144,7 +145,10 @@ impl Artifacts {
             match child.try_wait().map_err(|error| error.to_string())? {
                 Some(status) => break status,
                 None if Instant::now() >= until => {
-                    child.kill().map_err(|error| error.to_string())?;
+                    child
+                        .kill()
+                        .and_then(|()| child.wait())
+                        .map_err(|error| error.to_string())?;
                     return Err(format!("compiling took more than {} s", COMPILE_WITHIN.as_secs()));
                 }
                 None => std::thread::park_timeout(Duration::from_millis(2)),
@@ -177,6 +181,7 @@ pub fn compile(from: &Path, to: &Path) -> Result<(), String> {
     };
     setrlimit(Resource::Cpu, at_most(COMPILE_CPU_S)).map_err(|error| error.to_string())?;
     setrlimit(Resource::As, at_most(COMPILE_MEMORY)).map_err(|error| error.to_string())?;
+    setrlimit(Resource::Fsize, at_most(COMPILED_BYTES)).map_err(|error| error.to_string())?;
     setrlimit(Resource::Core, at_most(0)).map_err(|error| error.to_string())?;
     setpriority_process(None, 19).map_err(|error| error.to_string())?;
     let bytes = std::fs::read(from).map_err(|error| error.to_string())?;
@@ -186,7 +191,8 @@ pub fn compile(from: &Path, to: &Path) -> Result<(), String> {
 }
 
 pub(crate) fn one_line(error: &wasmtime::Error) -> String {
-    format!("{error:#}").replace('\n', " ")
+    // No longer than a pipe takes without a reader.
+    format!("{error:#}").replace('\n', " ").chars().take(2_000).collect()
 }
 
 #[expect(

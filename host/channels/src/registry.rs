@@ -92,9 +92,17 @@ impl Registry {
     }
 
     /// Loads a component: checks what it imports and exports, compiles it, instantiates it once, and asks it who it is. It
-    /// takes no payments before [`Registry::apply`] says so. Already loaded, it costs nothing.
-    pub fn load(&self, artifacts: &Artifacts, file: &Path) -> Result<Described, RegistryError> {
-        let (digest, component) = artifacts.load(&self.sandbox, file)?;
+    /// takes no payments before [`Registry::apply`] says so. `digest`: what it must be. Already loaded, it costs nothing.
+    pub fn load(&self, artifacts: &Artifacts, file: &Path, digest: &str) -> Result<Described, RegistryError> {
+        if let Some(known) = self.described(digest) {
+            return Ok(known);
+        }
+        let (found, component) = artifacts.load(&self.sandbox, file)?;
+        if found != digest {
+            let problem = format!("{} is {found}, not {digest}: it was changed on disk", file.display());
+            return Err(SandboxError::Component(problem).into());
+        }
+        let digest = found;
         let known = self.loaded().get(&digest).cloned();
         let adapter = match known {
             Some(adapter) => adapter,
@@ -105,6 +113,11 @@ impl Registry {
             }
         };
         Ok(Described::new(&adapter))
+    }
+
+    /// Compiles a component, so that loading it is quick.
+    pub fn warm(&self, artifacts: &Artifacts, file: &Path) -> Result<(), SandboxError> {
+        artifacts.load(&self.sandbox, file).map(drop)
     }
 
     fn prepare(&self, digest: String, component: &Component) -> Result<Adapter, RegistryError> {
@@ -139,7 +152,7 @@ impl Registry {
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         let is_needed = |digest: &str| {
             let mut of = versions.iter().filter(|it| it.digest == digest);
-            of.any(|it| !matches!(it.stage, Stage::Retired | Stage::Rejected))
+            of.any(|it| it.stage != Stage::Retired)
         };
         loaded.retain(|digest, _| is_needed(digest));
         Ok(())
@@ -359,6 +372,13 @@ impl Channels for Registry {
             return Err(Fault {
                 kind: FaultKind::Rounds,
                 text: format!("more than {} requests", self.limits.rounds),
+            });
+        }
+        // Answers to one version's requests say nothing to another: it would take them for answers to its own.
+        if !answers.is_empty() && line.adapter.digest != operation.adapter {
+            return Err(Fault {
+                kind: FaultKind::Other,
+                text: "the version that began this is not loaded any more".into(),
             });
         }
         let context = &operation.context;

@@ -54,6 +54,8 @@ pub(crate) struct Slot {
 struct Row {
     slot: Slot,
     lines: Vec<Arc<Line>>,
+    /// Of these, by digest, those that no new operation may run in.
+    rejected: Vec<String>,
     active: Option<Arc<Line>>,
     canary: Option<(Arc<Line>, u8)>,
 }
@@ -88,7 +90,8 @@ impl Table {
         self.rows.iter().find(|row| row.slot.config.id == *channel)
     }
 
-    /// The channel in that version; in the active one where that version is not loaded any more.
+    /// The channel in that version; in the active one where that version is not loaded any more. What was rejected while it
+    /// ran is still here for the operations that began in it, and for no other.
     pub fn line(&self, channel: &ChannelId, digest: &str) -> Result<&Arc<Line>, Fault> {
         let fault = |text: String| Fault {
             kind: FaultKind::Misconfigured,
@@ -116,14 +119,13 @@ impl Table {
                 Some(_) | None => digest(active),
             },
             Need::Later { memo, begun } => {
+                let may_run = |line: &&Arc<Line>| !row.rejected.contains(&line.adapter.digest);
                 let reads =
-                    |line: &Arc<Line>| memo.is_none_or(|format| line.adapter.manifest.reads_memo.contains(&format));
-                let is_there = row.lines.iter().any(|line| line.adapter.digest == begun);
-                if !reads(active) && is_there {
-                    begun.to_owned()
-                } else {
-                    digest(active)
-                }
+                    |line: &&Arc<Line>| memo.is_none_or(|format| line.adapter.manifest.reads_memo.contains(&format));
+                let began = |line: &&Arc<Line>| line.adapter.digest == begun;
+                let others = || row.lines.iter().filter(may_run);
+                let found = Some(active).filter(reads).or_else(|| others().find(began));
+                digest(found.or_else(|| others().rev().find(reads)).unwrap_or(active))
             }
         })
     }
@@ -133,12 +135,14 @@ fn row(slot: &Slot, versions: &[Version], loaded: &HashMap<String, Arc<Adapter>>
     let mut row = Row {
         slot: slot.clone(),
         lines: vec![],
+        rejected: vec![],
         active: None,
         canary: None,
     };
     for version in versions.iter().filter(|it| it.adapter == slot.config.adapter) {
         let takes_payments = matches!(version.stage, Stage::Active | Stage::Canary);
-        let Some(adapter) = loaded.get(&version.digest).filter(|_| version.stage.is_loaded()) else {
+        let may_stay = version.stage.is_loaded() || version.stage == Stage::Rejected;
+        let Some(adapter) = loaded.get(&version.digest).filter(|_| may_stay) else {
             if takes_payments {
                 return Err((slot.config.id.clone(), format!("{} is not loaded", version.digest)));
             }
@@ -151,6 +155,9 @@ fn row(slot: &Slot, versions: &[Version], loaded: &HashMap<String, Arc<Adapter>>
             Err(_) => continue,
         };
         row.lines.push(line.clone());
+        if version.stage == Stage::Rejected {
+            row.rejected.push(version.digest.clone());
+        }
         match version.stage {
             Stage::Active => row.active = Some(line),
             Stage::Canary => row.canary = version.share.map(|share| (line, share.percent)),

@@ -187,6 +187,9 @@ pub enum StepRefusal {
     /// A share that is none.
     #[error("a canary's share is 1 to 50 percent, not {0}")]
     Share(u8),
+    /// Too few payments show nothing.
+    #[error("takes_over_after {0}: less than {least} payments show nothing", least = canary::BASELINE_MIN)]
+    TooFew(u64),
     /// Nothing to go back to.
     #[error("the adapter {0} has nothing to roll back to: no canary, and no version that was active before")]
     NothingBefore(String),
@@ -262,6 +265,12 @@ pub fn plan(
         let percent = share.map_or(0, |share| share.percent);
         if !(1..=50).contains(&percent) {
             return Err(StepRefusal::Share(percent));
+        }
+        if let Some(few) = share
+            .and_then(|share| share.takes_over_after)
+            .filter(|it| *it < canary::BASELINE_MIN)
+        {
+            return Err(StepRefusal::TooFew(few));
         }
         let is_other = |it: &&Version| it.adapter == adapter && it.stage == Stage::Canary && it.digest != target.digest;
         if let Some(other) = versions.iter().find(is_other) {

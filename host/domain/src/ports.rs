@@ -234,8 +234,14 @@ pub trait Library: Send + Sync {
     fn refund(&self, id: crate::ids::RefundId) -> Result<Option<Versioned>, ReadError>;
     /// A payment's operations with their exchanges.
     fn operations(&self, payment: PaymentId) -> Result<Vec<Journaled>, ReadError>;
-    /// The operations of those channels that were concluded last, with their exchanges, the newest first, at most `limit`.
-    fn recent_operations(&self, channels: &[ChannelId], limit: usize) -> Result<Vec<Journaled>, ReadError>;
+    /// The operations of those channels that were concluded last, since that time, with their exchanges, the newest first, at
+    /// most `limit`.
+    fn recent_operations(
+        &self,
+        channels: &[ChannelId],
+        since_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Journaled>, ReadError>;
     /// A payment's ledger entries.
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
     /// A merchant's entries since that time and the balances after them, at one moment; at most `limit` entries.

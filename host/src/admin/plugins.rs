@@ -12,7 +12,8 @@ use base64::Engine;
 use portolan_channels::Usage;
 use portolan_domain::channel::Stop;
 use portolan_domain::lifecycle::canary::Tally;
-use portolan_domain::lifecycle::{Stage, Step, Version};
+use portolan_domain::lifecycle::{Stage, Step, StepRefusal, Version};
+use portolan_domain::ports::CommitError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,9 +24,18 @@ const ACTS_MAX: usize = 100_000;
 
 fn answer(error: PluginError) -> Refusal {
     match error {
+        PluginError::Step(StepRefusal::Unknown(..)) => refuse(StatusCode::NOT_FOUND, error),
+        PluginError::Store(CommitError::VersionConflict) => refuse(StatusCode::CONFLICT, error),
         PluginError::Step(_) | PluginError::Refused { .. } => refuse(StatusCode::UNPROCESSABLE_ENTITY, error),
         PluginError::Store(_) | PluginError::Read(_) | PluginError::File(_) => failed(error),
     }
+}
+
+/// Does a step to its end, even if whoever asked for it does not wait: what is written must be done too.
+async fn to_its_end<T: Send + 'static>(
+    step: impl Future<Output = Result<T, PluginError>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(step).await.map_err(failed)?.map_err(answer)
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, Refusal> {
@@ -115,7 +125,7 @@ pub(super) async fn inspect(
         "version": version_json(&found.version), "says": described, "asks_more_than_active": found.new_asks,
         "channels": fits.collect::<Vec<_>>(), "usage": found.usage.as_ref().map(usage_json),
         "canary": beside.map(|(active, own)| json!({ "active": tally_json(&active), "canary": tally_json(&own) })),
-        "shadow": plugins.shadow_report(&found.version.digest),
+        "shadow": plugins.shadow_report(&found.version),
     })))
 }
 
@@ -162,13 +172,11 @@ pub(super) async fn stage(
         downgrade: upload.order.downgrade,
         ..Order::default()
     };
-    let staged = shared
-        .app
-        .plugins
-        .stage(&adapter, &component, upload.envelope.as_ref(), &order)
-        .await;
-    let staged = staged.map_err(answer)?;
-    Ok(versions_json(std::slice::from_ref(&staged), order.dry_run))
+    let (plugins, is_dry) = (shared.app.plugins.clone(), order.dry_run);
+    let envelope = upload.envelope;
+    let staged =
+        to_its_end(async move { plugins.stage(&adapter, &component, envelope.as_ref(), &order).await }).await?;
+    Ok(versions_json(std::slice::from_ref(&staged), is_dry))
 }
 
 /// One step with one version.
@@ -192,13 +200,9 @@ pub(super) async fn step(
             ));
         }
     };
-    let changed = shared
-        .app
-        .plugins
-        .step(&adapter, &digest, step, &order)
-        .await
-        .map_err(answer)?;
-    Ok(versions_json(&changed, order.dry_run))
+    let (plugins, is_dry) = (shared.app.plugins.clone(), order.dry_run);
+    let changed = to_its_end(async move { plugins.step(&adapter, &digest, step, &order).await }).await?;
+    Ok(versions_json(&changed, is_dry))
 }
 
 /// Back to what was before.
@@ -208,8 +212,9 @@ pub(super) async fn roll_back(
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
     let order: Order = parse(&body)?;
-    let changed = shared.app.plugins.roll_back(&adapter, &order).await.map_err(answer)?;
-    Ok(versions_json(&changed, order.dry_run))
+    let (plugins, is_dry) = (shared.app.plugins.clone(), order.dry_run);
+    let changed = to_its_end(async move { plugins.roll_back(&adapter, &order).await }).await?;
+    Ok(versions_json(&changed, is_dry))
 }
 
 #[derive(Deserialize)]
@@ -291,7 +296,8 @@ pub(super) async fn switch(
         reason: ask.reason,
         ..Order::default()
     };
-    let place = (channel.as_str(), ask.endpoint.as_deref());
-    let stops = shared.app.plugins.stop(place, is_on, &order).await.map_err(answer)?;
+    let plugins = shared.app.plugins.clone();
+    let stopping = async move { plugins.stop((&channel, ask.endpoint.as_deref()), is_on, &order).await };
+    let stops = to_its_end(stopping).await?;
     Ok(stops_json(&stops))
 }

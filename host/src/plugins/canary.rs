@@ -1,5 +1,5 @@
-//! Watching canaries: what each did since it got its share, against the active version over the same time. A worse one is
-//! rejected, one that held out takes over. And following the journal for versions in the shadow.
+//! Watching canaries: what each did since it got its share, against the active version over the same time. A worse one goes
+//! back, one that held out takes over. And following the journal for versions in the shadow.
 
 use super::{Order, PluginError, Plugins, ROUTER};
 use portolan_domain::lifecycle::canary::{Finding, Tally, judge};
@@ -8,31 +8,35 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// Waits until it is time for another look; `false`: it is over.
+async fn is_on(stopped: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(LOOK_EACH) => true,
+        _ = stopped.changed() => false,
+    }
+}
+
 /// How often canaries are looked at.
 const LOOK_EACH: Duration = Duration::from_millis(200);
 
 impl Plugins {
-    /// Looks after canaries and shadows until told to stop.
+    /// Looks after canaries until told to stop.
     pub async fn watch(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_EACH) => {}
-                _ = stopped.changed() => return,
+        while is_on(&mut stopped).await {
+            for version in self.list().iter().filter(|it| it.stage == Stage::Canary) {
+                if let Err(error) = self.look_at(version).await {
+                    tracing::warn!(adapter = version.adapter, digest = version.digest, %error, "judging a canary");
+                }
             }
-            for version in self.list() {
-                let done = match version.stage {
-                    Stage::Canary => self.look_at(&version).await,
-                    Stage::Shadow => self.follow(&version).await,
-                    Stage::Staged
-                    | Stage::Verified
-                    | Stage::Ready
-                    | Stage::Active
-                    | Stage::Draining
-                    | Stage::Retired
-                    | Stage::Rejected => Ok(()),
-                };
-                if let Err(error) = done {
-                    tracing::warn!(adapter = version.adapter, digest = version.digest, %error, "looking after a version");
+        }
+    }
+
+    /// Follows the journal for versions in the shadow until told to stop; a slow one keeps no canary waiting.
+    pub async fn watch_shadows(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        while is_on(&mut stopped).await {
+            for version in self.list().iter().filter(|it| it.stage == Stage::Shadow) {
+                if let Err(error) = self.follow(version).await {
+                    tracing::warn!(adapter = version.adapter, digest = version.digest, %error, "following with a shadow");
                 }
             }
         }
@@ -44,7 +48,7 @@ impl Plugins {
         };
         let (step, reason) = match judge(&of_active, &of_canary, share.takes_over_after) {
             Finding::Wait => return Ok(()),
-            Finding::Worse(why) => (Step::Reject, why),
+            Finding::Worse(why) => (Step::RollBack, why),
             Finding::NoWorse(payments) => (Step::Activate, format!("{payments} payments went no worse")),
         };
         let order = Order {
@@ -60,7 +64,7 @@ impl Plugins {
     pub fn tallies(&self, canary: &Version) -> Option<(Tally, Tally)> {
         let now = self.tallies_now(canary)?;
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let (active, own) = marks.get(&mark_of(canary))?;
+        let (active, own) = marks.get(&self.mark_of(canary, &self.list())?)?;
         Some((now.0.since(*active), now.1.since(*own)))
     }
 
@@ -77,19 +81,25 @@ impl Plugins {
     pub(super) fn mark(&self, versions: &[Version]) {
         let canaries: Vec<&Version> = versions.iter().filter(|it| it.stage == Stage::Canary).collect();
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.retain(|mark, _| canaries.iter().any(|it| mark_of(it) == *mark));
+        let terms: Vec<String> = canaries.iter().filter_map(|it| self.mark_of(it, versions)).collect();
+        marks.retain(|mark, _| terms.contains(mark));
         for canary in canaries {
             let active = lifecycle::active(versions, &canary.adapter);
             let usage = |digest: &str| self.registry.usage(digest).map(|usage| usage.tally);
-            if let (Some(active), Some(own)) = (active.and_then(|it| usage(&it.digest)), usage(&canary.digest)) {
-                marks.entry(mark_of(canary)).or_insert((active, own));
+            let tallies = active.and_then(|it| usage(&it.digest)).zip(usage(&canary.digest));
+            if let (Some(tallies), Some(mark)) = (tallies, self.mark_of(canary, versions)) {
+                marks.entry(mark).or_insert(tallies);
             }
         }
     }
-}
 
-/// A canary's term: it begins anew with another share, and with another version beside it.
-fn mark_of(canary: &Version) -> String {
-    let percent = canary.share.map_or(0, |share: Share| share.percent);
-    format!("{} {} {} {percent}", canary.adapter, canary.digest, canary.changed_ms)
+    /// A canary's term: it begins anew with another share, and with another version beside it.
+    fn mark_of(&self, canary: &Version, versions: &[Version]) -> Option<String> {
+        let percent = canary.share.map_or(0, |share: Share| share.percent);
+        let beside = &lifecycle::active(versions, &canary.adapter)?.digest;
+        Some(format!(
+            "{} {} {} {percent} {beside}",
+            canary.adapter, canary.digest, canary.changed_ms
+        ))
+    }
 }

@@ -4,7 +4,7 @@
 use super::{PluginError, Plugins};
 use portolan_domain::commit::Journaled;
 use portolan_domain::exchange::{Answer, Request};
-use portolan_domain::lifecycle::{self, Version};
+use portolan_domain::lifecycle::{self, Stage, Version};
 use portolan_domain::operation::{Fault, Operation, Outcome};
 use portolan_domain::ports::Step;
 use serde::Serialize;
@@ -103,6 +103,30 @@ impl Report {
         });
     }
 
+    fn merge(&mut self, other: Self) {
+        for (own, more) in [
+            (&mut self.operations, other.operations),
+            (&mut self.same, other.same),
+            (&mut self.requests_differ, other.requests_differ),
+            (&mut self.outcomes_differ, other.outcomes_differ),
+            (&mut self.faults, other.faults),
+            (&mut self.not_compared, other.not_compared),
+            (&mut self.calls, other.calls),
+            (&mut self.guest_us, other.guest_us),
+            (&mut self.active_guest_us, other.active_guest_us),
+            (&mut self.not_shown, other.not_shown),
+        ] {
+            *own = own.saturating_add(more);
+        }
+        for difference in other.differences {
+            if self.differences.len() < SHOWN_MAX {
+                self.differences.push(difference);
+            } else {
+                self.not_shown = self.not_shown.saturating_add(1);
+            }
+        }
+    }
+
     /// In a few lines, for people.
     pub fn text(&self) -> String {
         let mean = |sum: u64| sum.checked_div(self.calls).unwrap_or(0);
@@ -134,7 +158,7 @@ impl Plugins {
         let channels = self.registry.channels_of(adapter);
         tokio::task::block_in_place(|| {
             let mut report = Report::default();
-            for journaled in self.library.recent_operations(&channels, last.min(OPERATIONS_MAX))? {
+            for journaled in self.library.recent_operations(&channels, 0, last.min(OPERATIONS_MAX))? {
                 self.compare(version, &versions, &journaled, &mut report);
             }
             Ok(report)
@@ -142,26 +166,42 @@ impl Plugins {
     }
 
     /// What the live shadow of a version has found so far.
-    pub fn shadow_report(&self, digest: &str) -> Option<Report> {
+    pub fn shadow_report(&self, version: &Version) -> Option<Report> {
         let shadows = self.shadows.lock().unwrap_or_else(PoisonError::into_inner);
-        shadows.get(digest).map(|following| following.report.clone())
+        shadows.get(&term_of(version)).map(|following| following.report.clone())
     }
 
     /// Compares what was concluded since the last look.
     pub(super) async fn follow(&self, version: &Version) -> Result<(), PluginError> {
         let channels = self.registry.channels_of(&version.adapter);
         tokio::task::block_in_place(|| {
-            let recent = self.library.recent_operations(&channels, FOLLOWED)?;
+            let recent = self
+                .library
+                .recent_operations(&channels, version.changed_ms, FOLLOWED)?;
             let versions = self.list();
-            let mut shadows = self.shadows.lock().unwrap_or_else(PoisonError::into_inner);
-            let following = shadows.entry(version.digest.clone()).or_default();
-            if following.seen.len() > SEEN_MAX {
-                following.seen.clear();
-            }
-            for journaled in recent {
-                let is_since = journaled.0.started_ms >= version.changed_ms;
-                if is_since && following.seen.insert(journaled.0.id.0) {
-                    self.compare(version, &versions, &journaled, &mut following.report);
+            let new: Vec<_> = {
+                let mut shadows = self.shadows.lock().unwrap_or_else(PoisonError::into_inner);
+                let in_shadow = |term: &String| {
+                    versions
+                        .iter()
+                        .any(|it| it.stage == Stage::Shadow && term_of(it) == *term)
+                };
+                shadows.retain(|term, _| in_shadow(term));
+                let following = shadows.entry(term_of(version)).or_default();
+                if following.seen.len() > SEEN_MAX {
+                    following.seen.clear();
+                }
+                recent
+                    .into_iter()
+                    .filter(|it| following.seen.insert(it.0.id.0))
+                    .collect()
+            };
+            for journaled in new {
+                let mut report = Report::default();
+                self.compare(version, &versions, &journaled, &mut report);
+                let mut shadows = self.shadows.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(following) = shadows.get_mut(&term_of(version)) {
+                    following.report.merge(report);
                 }
             }
             Ok(())
@@ -222,16 +262,20 @@ impl Plugins {
             (Ok((Err(new), _)), Ok((Err(old), _))) if new.kind == old.kind => Verdict::Same,
             (Ok((Err(fault), _)), Ok(_)) => Verdict::Fault("outcome".into(), fault),
             (Ok((Ok(Step::Send(_)), _)), Ok((Ok(Step::Send(_)), _))) => Verdict::Same,
-            (Ok((Ok(Step::Send(request)), _)), Ok(_)) => Verdict::Request(
-                "outcome".into(),
-                vec![format!("one more request: {} {}", request.method, request.path)],
-            ),
+            (Ok((Ok(Step::Send(request)), _)), Ok(_)) => {
+                Verdict::Request("outcome".into(), vec![format!("one more request: {}", request.method)])
+            }
             (Ok((Ok(Step::Done(_)), _)), Ok(_)) => {
                 Verdict::Outcome(vec!["an outcome where the active version has none".into()])
             }
             (Err(_), _) | (_, Err(_)) => Verdict::NotCompared,
         }
     }
+}
+
+/// A version's time in the shadow.
+fn term_of(version: &Version) -> String {
+    format!("{} {} {}", version.adapter, version.digest, version.changed_ms)
 }
 
 fn at_request(at: usize, step: Result<Step, Fault>, journaled: &Request) -> Option<Verdict> {
@@ -263,7 +307,11 @@ fn request_fields(old: &Request, new: &Request) -> Vec<String> {
     let header = |request: &Request, name: &str| request.headers.iter().find(|(it, _)| it == name).cloned();
     let names: Vec<&String> = old.headers.iter().chain(&new.headers).map(|(name, _)| name).collect();
     let differing = names.iter().filter(|name| header(old, name) != header(new, name));
-    let mut headers: Vec<String> = differing.map(|name| format!("header {name}")).collect();
+    let named = |name: &&&String| match header(old, name) {
+        Some(_) => format!("header {name}"),
+        None => "a new header".to_owned(),
+    };
+    let mut headers: Vec<String> = differing.map(|name| named(&name)).collect();
     headers.sort();
     headers.dedup();
     fields.extend(headers);
@@ -301,8 +349,9 @@ fn pointers(at: &str, old: &Value, new: &Value, fields: &mut Vec<String>) {
                     fields,
                 );
             }
+            // A name that was not there is the version's own word, and may hold anything.
             let added = new.keys().filter(|name| !old.contains_key(*name));
-            fields.extend(added.map(|name| format!("{at}/{name}")));
+            fields.extend(added.map(|_| format!("{at}/(a new field)")));
         }
         (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
             for (n, (old, new)) in old.iter().zip(new).enumerate() {
@@ -325,6 +374,6 @@ mod tests {
         let old = json!({ "amount": 1, "payer": { "email": "a@example.org" }, "items": [1, 2] });
         let new = json!({ "amount": 1, "payer": { "email": "b@example.org" }, "items": [1, 3], "note": "x" });
         pointers("body ", &old, &new, &mut fields);
-        assert_eq!(fields, ["body /payer/email", "body /items/1", "body /note"]);
+        assert_eq!(fields, ["body /payer/email", "body /items/1", "body /(a new field)"]);
     }
 }

@@ -833,8 +833,9 @@ fn operations_are_in_flight_until_they_are_concluded_and_found_by_reference() {
         assert_eq!(store.due_timers(u64::MAX >> 1, 9).unwrap(), []);
         assert_eq!(store.operation(id).unwrap().as_ref(), commit.operations.first());
         assert_eq!(store.operations(id.payment()).unwrap(), commit.operations);
-        assert_eq!(store.recent_operations(&[shop()], 9).unwrap(), commit.operations);
-        assert_eq!(store.recent_operations(&[], 9).unwrap(), []);
+        assert_eq!(store.recent_operations(&[shop()], 0, 9).unwrap(), commit.operations);
+        assert_eq!(store.recent_operations(&[], 0, 9).unwrap(), []);
+        assert_eq!(store.recent_operations(&[shop()], u64::MAX >> 1, 9).unwrap(), []);
         assert_eq!(store.find_operation(&shop(), "ch_1").unwrap(), Some(id));
         assert_eq!(
             store.find_operation(&Name::parse("other").unwrap(), "ch_1").unwrap(),

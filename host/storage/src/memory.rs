@@ -564,9 +564,16 @@ impl Library for MemoryStore {
         Ok(operations)
     }
 
-    fn recent_operations(&self, channels: &[ChannelId], limit: usize) -> Result<Vec<Journaled>, ReadError> {
+    fn recent_operations(
+        &self,
+        channels: &[ChannelId],
+        since_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Journaled>, ReadError> {
         let state = self.state();
-        let wanted = |it: &&Journaled| it.0.progress == Progress::Concluded && channels.contains(&it.0.channel);
+        let wanted = |it: &&Journaled| {
+            it.0.progress == Progress::Concluded && it.0.started_ms >= since_ms && channels.contains(&it.0.channel)
+        };
         let mut operations: Vec<Journaled> = state.operations.values().filter(wanted).cloned().collect();
         operations.sort_by_key(|it| std::cmp::Reverse((it.0.started_ms, it.0.id)));
         operations.truncate(limit);

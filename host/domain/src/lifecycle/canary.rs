@@ -8,8 +8,8 @@ use crate::ids::PaymentId;
 
 /// The evidence that takes a canary back: a version that is no worse reaches it once in 500 whole runs, at most.
 const EVIDENCE: f64 = 6.2;
-/// Conclusions of the active version before its rates are a measure.
-const BASELINE_MIN: u64 = 50;
+/// Conclusions of a version before its rates are a measure: below this none takes over.
+pub const BASELINE_MIN: u64 = 50;
 /// Calls of each before their cost is compared.
 const CALLS_MIN: u64 = 100;
 /// A call may cost so many times as much as the active version's.
@@ -101,7 +101,9 @@ pub fn judge(active: &Tally, canary: &Tally, takes_over_after: Option<u64>) -> F
         return Finding::Worse(worse);
     }
     match takes_over_after {
-        Some(enough) if canary.concluded >= enough => Finding::NoWorse(canary.concluded),
+        Some(enough) if canary.concluded >= enough.max(BASELINE_MIN) && active.concluded >= BASELINE_MIN => {
+            Finding::NoWorse(canary.concluded)
+        }
         Some(_) | None => Finding::Wait,
     }
 }
@@ -249,5 +251,15 @@ mod tests {
         assert_eq!(judge(&tally, &tally, Some(100)), Finding::Wait);
         tally.concluded = 100;
         assert_eq!(judge(&tally, &tally, Some(100)), Finding::NoWorse(100));
+        let few = Tally {
+            concluded: 10,
+            declined: 10,
+            ..Tally::default()
+        };
+        assert_eq!(judge(&few, &few, Some(0)), Finding::Wait, "too few say nothing");
+        assert!(
+            matches!(judge(&tally, &few, Some(0)), Finding::Worse(_)),
+            "all declined"
+        );
     }
 }

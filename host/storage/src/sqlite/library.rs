@@ -317,7 +317,12 @@ impl Library for SqliteStore {
         })
     }
 
-    fn recent_operations(&self, channels: &[ChannelId], limit: usize) -> Result<Vec<Journaled>, ReadError> {
+    fn recent_operations(
+        &self,
+        channels: &[ChannelId],
+        since_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Journaled>, ReadError> {
         self.read(|connection| {
             let mut select = connection.prepare_cached(
                 "SELECT id, body, NULL, operations FROM journal WHERE operations IS NOT NULL ORDER BY seq DESC",
@@ -328,11 +333,18 @@ impl Library for SqliteStore {
                 && let Some(row) = rows.next()?
             {
                 let row = Journal::read(row)?;
-                let payment = row.body()?.events.first().map(|event| event.payment);
+                let Some(event) = row.body()?.events.into_iter().next() else {
+                    continue;
+                };
+                if event.at_ms.saturating_add(LATE_MS) < since_ms {
+                    break;
+                }
+                let payment = Some(event.payment);
                 let found = payment.map(|payment| self.find(connection, payment)).transpose()?;
                 if let Some(found) = found.flatten() {
                     let of_row = self.operations_in(&found, &row)?;
-                    operations.extend(of_row.into_iter().filter(|it| channels.contains(&it.0.channel)));
+                    let wanted = |it: &Journaled| it.0.started_ms >= since_ms && channels.contains(&it.0.channel);
+                    operations.extend(of_row.into_iter().filter(wanted));
                 }
             }
             operations.truncate(limit);

@@ -57,8 +57,10 @@ pub(super) fn are_unchanged(connection: &Connection, rows: &VersionRows) -> rusq
 
 /// Writes the rows; whoever gives up being active first, so that there is never more than one.
 pub(super) fn put(connection: &Connection, rows: &VersionRows) -> rusqlite::Result<()> {
-    let mut upsert = connection
-        .prepare_cached("INSERT OR REPLACE INTO adapter_version (adapter, digest, stage, body) VALUES (?,?,?,?)")?;
+    let mut upsert = connection.prepare_cached(
+        "INSERT INTO adapter_version (adapter, digest, stage, body) VALUES (?,?,?,?)
+         ON CONFLICT (adapter, digest) DO UPDATE SET stage = excluded.stage, body = excluded.body",
+    )?;
     let (active, others): (Vec<_>, Vec<_>) = rows.after.iter().partition(|it| it.stage == Stage::Active);
     for row in others.into_iter().chain(active) {
         upsert.execute(params![row.adapter, row.digest, row.stage.as_str(), row.body])?;
