@@ -4,6 +4,7 @@
 mod banks;
 mod borders;
 mod tokens;
+mod versions;
 
 use anyhow::{Context, ensure};
 use portolan_tests::chain::Chain;
@@ -40,6 +41,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     say("— the books, and the providers' own records —")?;
     proof(&world, &payments, &abroad)?;
     banks::story(&world)?;
+    versions::story(&world)?;
     ensure!(refused == 1, "one key made {refused} charges");
     try_next(&world, &payments)?;
     if once {
