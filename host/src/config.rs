@@ -39,6 +39,8 @@ struct Raw {
     #[serde(default)]
     token: Vec<RawToken>,
     #[serde(default)]
+    plugins: RawPlugins,
+    #[serde(default)]
     signer: Vec<RawSigner>,
     #[serde(default)]
     adapter: Vec<RawAdapter>,
@@ -145,6 +147,12 @@ impl Default for RawPricing {
 struct RawToken {
     code: String,
     exponent: u8,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawPlugins {
+    inbox: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -262,6 +270,8 @@ pub struct Config {
     pub pricing: QuotePolicy,
     /// The tokens that amounts may be in, besides ISO 4217.
     pub tokens: Vec<Asset>,
+    /// A folder whose components are staged.
+    pub inbox: Option<PathBuf>,
     /// Whose signatures on adapters count.
     pub signers: Vec<Signer>,
     /// The adapters.
@@ -362,6 +372,7 @@ impl Config {
                 ..QuotePolicy::default()
             },
             tokens,
+            inbox: raw.plugins.inbox.map(|folder| base.join(folder)),
             signers: signers(raw.signer, base)?,
             adapters: raw
                 .adapter

@@ -3,6 +3,7 @@
 //! before it is done, so that a kill in between is made good at the next start.
 
 mod canary;
+mod inbox;
 mod shadow;
 pub mod statement;
 

@@ -61,6 +61,8 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     let inbox = tokio::spawn(app.engine.clone().run_inbox(stopped.clone()));
     let watching = tokio::spawn(app.plugins.clone().watch(stopped.clone()));
     let shadows = tokio::spawn(app.plugins.clone().watch_shadows(stopped.clone()));
+    let inbox_of = app.config.inbox.clone();
+    let components = tokio::spawn(app.plugins.clone().watch_inbox(inbox_of, stopped.clone()));
     let pruning = tokio::spawn(app.engine.clone().run_pruning(app.config.retention, stopped.clone()));
     let api_task = tokio::spawn(listen(
         public,
@@ -80,7 +82,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     tracing::info!("stopping: draining");
     stop.send(true)?;
     let drained = async {
-        let _ = tokio::join!(api_task, timers, feeds, inbox, pruning, watching, shadows);
+        let _ = tokio::join!(api_task, timers, feeds, inbox, pruning, watching, shadows, components);
     };
     tokio::select! {
         () = drained => tracing::info!("drained"),

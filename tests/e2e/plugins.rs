@@ -727,3 +727,41 @@ fn a_channel_and_an_endpoint_are_stopped_at_once_and_stay_so() {
     );
     world.assert_books().unwrap();
 }
+
+#[test]
+fn what_is_put_into_the_watched_folder_is_staged_and_no_more() {
+    let world = World::start(Options {
+        acquirer: vec!["--silent".into()],
+        more: "[plugins]\ninbox = \"inbox\"\n".into(),
+        ..Options::default()
+    })
+    .unwrap();
+    let first = active(&world);
+    let folder = world.folder.join("inbox/sandbox");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("bad.wasm"), "not a component").unwrap();
+    let component = rebuilt("portolan_sandbox_adapter", b'9');
+    std::fs::write(folder.join("new.wasm"), &component).unwrap();
+    let mut stages = vec![];
+    for _ in 0..1_200 {
+        let all = world.admin_call("GET", ALL, None).unwrap();
+        stages = all.body["versions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["stage"].as_str().unwrap().to_owned())
+            .collect();
+        if stages.iter().any(|it| it == "ready") && stages.iter().any(|it| it == "rejected") {
+            break;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    stages.sort();
+    assert_eq!(
+        stages,
+        ["active", "ready", "rejected"],
+        "{}",
+        std::fs::read_to_string(world.folder.join("host.log")).unwrap()
+    );
+    assert_eq!(active(&world), first);
+}
