@@ -67,6 +67,7 @@ class Request {
     return this.header("authorization", `Bearer ${handle}`);
   }
   json(value) {
+    if (arguments.length === 0) throw unyielded();
     this.body = bytes(JSON.stringify(value));
     return this.header("content-type", "application/json");
   }
@@ -89,7 +90,15 @@ class Request {
     this.timeoutMs = ms;
     return this;
   }
+  // A reply has these; whoever reads them here forgot to yield.
+  get ok() {
+    throw unyielded();
+  }
+  get status() {
+    throw unyielded();
+  }
 }
+const unyielded = () => new Fault("other", "this is a request, not a reply: yield it");
 /** A read: repeating it is free. */
 export const get = (endpoint, path) => new Request(endpoint, "GET", path, "read");
 /** A write: it is on the router's disk before it leaves. */
@@ -181,25 +190,76 @@ function drive(start, answers) {
       step = run.next(new Reply(answers[sent - 1]));
     }
     if (made !== sent) throw new Fault("other", `${made - sent} requests were made and not yielded`);
-    return { tag: "done", val: step.value };
+    return { tag: "done", val: plain(step.value, "the outcome") };
   } catch (error) {
+    if (error instanceof Fault && made > sent) {
+      throw { tag: "other", val: `a request was made and not yielded (a yield forgotten?): ${error.val}` };
+    }
     if (error instanceof Fault) throw { tag: error.tag, val: error.val };
-    // A mistake in the adapter: its text and its line become the fault.
-    const where = String(error?.stack ?? "").split("\n")[0]?.trim() ?? "";
-    throw { tag: "other", val: `${error?.name ?? "Error"}: ${error?.message ?? error} ${where}`.slice(0, 500) };
+    throw { tag: "other", val: mistake(error) };
   }
+}
+
+/** A mistake in the adapter: its text and its line. */
+function mistake(error) {
+  const where = String(error?.stack ?? "").split("\n")[0]?.trim() ?? "";
+  return `${error?.name ?? "Error"}: ${error?.message ?? error} ${where}`.slice(0, 500);
+}
+
+/** What the adapter says of itself: `export const adapter = manifest(() => ({ ... }))`. A mistake in it is named. */
+export function manifest(make) {
+  return {
+    describe() {
+      try {
+        const said = make();
+        for (const name of ["name", "version", "summary", "keyFormat", "settingsSchema"]) need(said, name, "string");
+        for (const name of ["methods", "countries", "capabilities", "endpoints", "harmless", "secrets", "cardNumber", "cardSecurityCode", "keys", "sessions", "readsMemo", "extra"]) {
+          if (!Array.isArray(said[name])) throw new TypeError(`describe: ${name} must be a list`);
+        }
+        return plain(said, "describe");
+      } catch (error) {
+        // The router takes this line for the reason of what happens next.
+        log.line("warn", `panic: ${mistake(error)}`);
+        throw error;
+      }
+    },
+  };
+}
+
+function need(value, name, type) {
+  if (typeof value?.[name] !== type) throw new TypeError(`${name} must be a ${type}, not ${typeof value?.[name]}`);
+}
+
+/** Nothing that the contract has no form for: it would be a trap without a word. */
+function plain(value, at) {
+  if (value === undefined || typeof value === "bigint" || typeof value === "function" || Number.isNaN(value)) {
+    throw new TypeError(`${at} is ${typeof value === "bigint" ? "a BigInt" : String(value)}`);
+  }
+  if (value !== null && typeof value === "object" && !(value instanceof Uint8Array)) {
+    for (const [name, part] of Object.entries(value)) plain(part, `${at}.${name}`);
+  }
+  return value;
 }
 
 /** Nobody knows what became of a write. */
 export const unknown = (why, reference = null) => ({ tag: "unknown", val: { why, reference, extra: [] } });
-export const accepted = (it) => ({ tag: "accepted", val: { networkReference: null, memo: null, extra: [], ...it } });
+export function accepted(it) {
+  need(it, "reference", "string");
+  need(it, "authorized", "object");
+  need(it, "captured", "boolean");
+  return { tag: "accepted", val: { networkReference: null, memo: null, extra: [], ...it } };
+}
 export const waiting = (it) => ({ tag: "waiting", val: { reference: null, action: null, checkAfterMs: 1000, progress: null, memo: null, extra: [], ...it } });
 /** A decline by the provider's code: `table` is code to [reason, retry]; a code that is not in it is a plain decline that nobody may try again. */
 export function declined(table, code, message, more = {}) {
   const [reason, retry] = table[code] ?? ["generic-decline", "never"];
   return { tag: "declined", val: { retry, reason, providerCode: code, networkCode: null, advice: null, message: message || code, extra: [], ...more } };
 }
-export const done = (it) => ({ tag: "done", val: { fee: null, memo: null, extra: [], ...it } });
+export function done(it) {
+  need(it, "reference", "string");
+  need(it, "amount", "object");
+  return { tag: "done", val: { fee: null, memo: null, extra: [], ...it } };
+}
 export const notFound = { tag: "not-found" };
 /** What a payer's bank wants back of a payment, for `extra` of a standing; `state`: inquiry, needs_response, under_review, won, lost. */
 export const dispute = (it) => ["dispute", JSON.stringify(it)];
@@ -208,4 +268,18 @@ export function minor(money) {
   const units = Number(money.units);
   if (!Number.isSafeInteger(units)) throw invalid("amount", `${money.units} units are more than a number holds exactly`);
   return units;
+}
+/** Major units as decimal text, with as many decimals as the asset has: `10.99`. */
+export function major(money) {
+  const digits = money.units.padStart(money.exponent + 1, "0");
+  return money.exponent === 0 ? digits : `${digits.slice(0, -money.exponent)}.${digits.slice(-money.exponent)}`;
+}
+/** An amount from a provider's major units; more decimals than the asset has are refused, unless they are zeros. */
+export function fromMajor(text, asset, exponent) {
+  const [whole, part = ""] = String(text).split(".");
+  const kept = part.slice(0, exponent).padEnd(exponent, "0");
+  if (!/^[0-9]+$/.test(whole) || !/^[0-9]*$/.test(part) || /[1-9]/.test(part.slice(exponent))) {
+    throw protocol(`"${text}" is no amount of ${asset}`);
+  }
+  return { units: (whole + kept).replace(/^0+(?=[0-9])/, ""), exponent, asset };
 }

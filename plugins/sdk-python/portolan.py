@@ -15,7 +15,6 @@ import functools
 import importlib
 import inspect
 import json
-import traceback
 from urllib.parse import quote
 
 from componentize_py_types import Err, Ok
@@ -231,8 +230,11 @@ def _driven(function, send, done):
             raise
         except Exception as error:
             # A mistake in the adapter: its text and its line become the fault.
-            last = traceback.extract_tb(error.__traceback__)[-1]
-            text = f"{type(error).__name__}: {error} at {last.filename.rsplit('/', 1)[-1]}:{last.lineno}"
+            at = error.__traceback__
+            while at.tb_next is not None:
+                at = at.tb_next
+            file = at.tb_frame.f_code.co_filename.rsplit("/", 1)[-1]
+            text = f"{type(error).__name__}: {error} at {file}:{at.tb_lineno}"
             raise fault("Other", text[:500]) from None
 
     return step
@@ -264,6 +266,20 @@ def done(reference: str, amount, fee=None, memo=None):
 def dispute(**it):
     """What a payer's bank wants back of a payment, for `extra` of a standing."""
     return ("dispute", json.dumps({name: value for name, value in it.items() if value is not None}, separators=(",", ":")))
+
+
+def major(money) -> str:
+    """Major units as decimal text, with as many decimals as the asset has: `10.99`."""
+    digits = money.units.rjust(money.exponent + 1, "0")
+    return digits if money.exponent == 0 else f"{digits[:-money.exponent]}.{digits[-money.exponent:]}"
+
+
+def from_major(text, asset: str, exponent: int):
+    """An amount from a provider's major units; more decimals than the asset has are refused, unless they are zeros."""
+    whole, _, part = str(text).partition(".")
+    if not (whole.isdecimal() and (part == "" or part.isdecimal())) or part[exponent:].strip("0"):
+        raise protocol(f"{text!r} is no amount of {asset}")
+    return types.Money(str(int(whole + part[:exponent].ljust(exponent, "0"))), exponent, asset)
 
 
 def minor(money) -> int:

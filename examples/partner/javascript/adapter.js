@@ -1,6 +1,6 @@
 // The plain card acquirer of `examples/acquirer` in JavaScript: the same adapter as `plugins/sandbox`, held to the same vectors.
 import {
-  Fault, accepted, declined, dispute, done, get, invalid, minor, misconfigured, notFound, operations, post, protocol, sign,
+  Fault, accepted, declined, dispute, done, get, invalid, manifest, minor, misconfigured, notFound, operations, post, protocol, sign,
   staleSession, unknown, unsupported, waiting,
 } from "./portolan.js";
 
@@ -30,35 +30,33 @@ const capability = (of) => ({
 });
 const key = (name) => ({ name, algorithm: "hmac-sha256", purpose: `${name}, whole bodies`, lane: false });
 
-export const adapter = {
-  describe: () => ({
-    name: "dev.portolan.sandbox",
-    version: "0.1.0",
-    summary: "A plain card acquirer, in JavaScript",
-    methods: ["card"],
-    countries: [],
-    capabilities: ["payments", "captures", "refunds", "reversals"].map(capability),
-    endpoints: [{
-      name: ACQUIRER,
-      purpose: "charges and everything about them",
-      liveUrl: "https://api.acquirer.example",
-      testUrl: "http://127.0.0.1:4100",
-    }],
-    harmless: [{ endpoint: ACQUIRER, method: "POST", path: "/v1/sessions", without: [], prepare: true }],
-    secrets: [
-      { name: "client_secret", purpose: "opens a session", at: at(json("/client_secret")) },
-      { name: "session:acquirer", purpose: "the session's token", at: at({ tag: "header", val: ["authorization", "Bearer "] }) },
-    ],
-    cardNumber: at(json("/card/number")),
-    cardSecurityCode: at(json("/card/security_code")),
-    keys: ["signing", "notify"].map(key),
-    sessions: [ACQUIRER],
-    keyFormat: "uuid",
-    readsMemo: [],
-    settingsSchema: '{"type":"object","properties":{"timeout_ms":{"type":"integer"}},"additionalProperties":false}',
-    extra: [],
-  }),
-};
+export const adapter = manifest(() => ({
+  name: "dev.portolan.sandbox",
+  version: "0.1.0",
+  summary: "A plain card acquirer, in JavaScript",
+  methods: ["card"],
+  countries: [],
+  capabilities: ["payments", "captures", "refunds", "reversals"].map(capability),
+  endpoints: [{
+    name: ACQUIRER,
+    purpose: "charges and everything about them",
+    liveUrl: "https://api.acquirer.example",
+    testUrl: "http://127.0.0.1:4100",
+  }],
+  harmless: [{ endpoint: ACQUIRER, method: "POST", path: "/v1/sessions", without: [], prepare: true }],
+  secrets: [
+    { name: "client_secret", purpose: "opens a session", at: at(json("/client_secret")) },
+    { name: "session:acquirer", purpose: "the session's token", at: at({ tag: "header", val: ["authorization", "Bearer "] }) },
+  ],
+  cardNumber: at(json("/card/number")),
+  cardSecurityCode: at(json("/card/security_code")),
+  keys: ["signing", "notify"].map(key),
+  sessions: [ACQUIRER],
+  keyFormat: "uuid",
+  readsMemo: [],
+  settingsSchema: '{"type":"object","properties":{"timeout_ms":{"type":"integer"}},"additionalProperties":false}',
+  extra: [],
+}));
 
 export const sessions = operations({
   *start(ctx, _name) {

@@ -3,6 +3,7 @@
 
 mod conform;
 mod dynamic;
+mod places;
 mod vectors;
 
 pub use conform::Finding;

@@ -32,11 +32,19 @@ fn load(component: &Path) -> anyhow::Result<Bench> {
     Bench::load(component).map_err(anyhow::Error::msg)
 }
 
+/// A fault that no provider caused: the adapter's own.
+fn is_mistake(step: &Value) -> bool {
+    step.pointer("/fault/Other").is_some()
+}
+
 /// Where two lists of steps part, in a few words.
 fn difference(expected: &[Value], seen: &[Value]) -> String {
     for (at, step) in seen.iter().enumerate() {
         if expected.get(at) != Some(step) {
-            let wanted = expected.get(at).map_or("nothing".to_owned(), Value::to_string);
+            let wanted = expected.get(at).map_or(
+                "nothing (write down what is seen with --update)".to_owned(),
+                Value::to_string,
+            );
             return format!(
                 "step {}:\n    expected {wanted}\n    seen     {step}",
                 at.saturating_add(1)
@@ -54,6 +62,13 @@ pub fn test(component: &Path, (folder, settings): (&Path, Option<&Path>), update
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         match bench.run(&vector) {
             Err(problem) => bad.push(format!("{name} ({}): {problem}", vector.shows)),
+            Ok(steps) if update && steps.iter().any(is_mistake) => {
+                bad.push(format!(
+                    "{name} ({}): a mistake is not written down: {}",
+                    vector.shows,
+                    Value::from(steps)
+                ));
+            }
             Ok(steps) if update => {
                 vector.expect = steps;
                 if settings.is_some() {

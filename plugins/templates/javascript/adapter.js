@@ -1,6 +1,6 @@
 // NAME: start here. `PROVIDER` is a made-up card API; put your provider's paths, fields and codes in its place.
 import {
-  Fault, accepted, declined, done, get, invalid, minor, misconfigured, notFound, operations, post, protocol, unknown, unsupported,
+  Fault, accepted, declined, done, get, invalid, manifest, minor, misconfigured, notFound, operations, post, protocol, unknown, unsupported,
 } from "./portolan.js";
 
 const API = "api";
@@ -17,29 +17,27 @@ const capability = (of) => ({
   of, idempotentForS: 86400, foundByKey: true, notFoundFinalAfterS: null, partial: true, multiple: true, assets: [],
 });
 
-export const adapter = {
-  describe: () => ({
-    name: "NAME",
-    version: "0.1.0",
-    summary: "PROVIDER, cards",
-    methods: ["card"],
-    countries: [],
-    capabilities: ["payments" /* can: refunds */, "refunds" /* end */].map(capability),
-    endpoints: [{
-      name: API, purpose: "charges", liveUrl: "https://api.provider.example", testUrl: "https://test.provider.example",
-    }],
-    harmless: [],
-    secrets: [{ name: "api_key", purpose: "every request", at: at({ tag: "header", val: ["authorization", "Bearer "] }) }],
-    cardNumber: at({ tag: "json-pointer", val: "/card/number" }),
-    cardSecurityCode: at({ tag: "json-pointer", val: "/card/cvc" }),
-    keys: [],
-    sessions: [],
-    keyFormat: "uuid",
-    readsMemo: [],
-    settingsSchema: '{"type":"object","additionalProperties":false}',
-    extra: [],
-  }),
-};
+export const adapter = manifest(() => ({
+  name: "NAME",
+  version: "0.1.0",
+  summary: "PROVIDER, cards",
+  methods: ["card"],
+  countries: [],
+  capabilities: ["payments" /* can: refunds */, "refunds" /* end */].map(capability),
+  endpoints: [{
+    name: API, purpose: "charges", liveUrl: "https://api.provider.example", testUrl: "https://test.provider.example",
+  }],
+  harmless: [],
+  secrets: [{ name: "api_key", purpose: "every request", at: at({ tag: "header", val: ["authorization", "Bearer "] }) }],
+  cardNumber: at({ tag: "json-pointer", val: "/card/number" }),
+  cardSecurityCode: at({ tag: "json-pointer", val: "/card/cvc" }),
+  keys: [],
+  sessions: [],
+  keyFormat: "uuid",
+  readsMemo: [],
+  settingsSchema: '{"type":"object","additionalProperties":false}',
+  extra: [],
+}));
 
 export const payments = operations({
   *authorize(ctx, request) {

@@ -158,6 +158,9 @@ fn judge(
         Value::Object(fields) => fields.keys().next().cloned().unwrap_or_default(),
         _ => String::new(),
     };
+    let is_silent = !matches!(answer, Answered::Response(..499, _) | Answered::ResponseWith(..499, ..))
+        || attack == "401"
+        || attack == "429";
     let is_success = ["Accepted", "Done", "Converted", "OnItsWay", "Paid"].contains(&case.as_str());
     match answer {
         Answered::Unknown(_) if is_write && case != "Unknown" => Some(format!(
@@ -167,6 +170,9 @@ fn judge(
         Answered::Response(500.., _) if is_write && (is_success || case == "Declined") => Some(format!(
             "a server's error after a write, and the outcome is {case}: nobody can know that"
         )),
+        _ if is_silent && case == "NotFound" => Some(
+            "the outcome is not found, although the provider never said so: what was taken could be taken again".into(),
+        ),
         _ if is_success && OTHERS.contains(&attack) => hidden(asked?, done, attack),
         _ => None,
     }
@@ -190,7 +196,7 @@ fn hidden(asked: &Asked<'_>, done: &Value, attack: &str) -> Option<String> {
 }
 
 /// An amount, in units of its exponent.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Asked<'a> {
     units: &'a str,
     exponent: usize,
@@ -201,6 +207,8 @@ impl Asked<'_> {
     /// The answer with this amount, or this currency, as another one wherever it stands; `None`: it stands nowhere.
     fn otherwise(&self, answer: &Answered, attack: &str) -> Option<Answered> {
         let major = self.major();
+        let more = format!("{}0", self.units);
+        let ten_times = Asked { units: &more, ..*self }.major();
         let change = |value: &Value| -> Option<Value> {
             if attack == "another currency" {
                 let text = value.as_str().filter(|text| text.eq_ignore_ascii_case(self.asset))?;
@@ -215,7 +223,7 @@ impl Asked<'_> {
             let more = if text == self.units {
                 format!("{text}0")
             } else if text.contains('.') && text.trim_end_matches('0') == major.trim_end_matches('0') {
-                text.replacen('.', "0.", 1)
+                ten_times.clone()
             } else {
                 return None;
             };

@@ -2,9 +2,10 @@
 //! files that a Rust adapter's own tests read.
 
 use super::dynamic::{from_json, to_json};
+use super::places::misplaced;
 use super::{Bench, one_line};
 use crate::guest;
-use portolan_domain::operation::Fault;
+use portolan_domain::operation::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -167,7 +168,15 @@ impl Bench {
         match called {
             Ok(Ok(result)) => {
                 guest::count(&store, None);
-                Ok(Gave::Step(step_json(&result)))
+                let request = result.pointer("/Ok/Send");
+                let wrong = request.and_then(|it| misplaced(&self.adapter.manifest, it, &vector.input));
+                match wrong {
+                    Some(problem) => Ok(Gave::Failed(Fault {
+                        kind: FaultKind::NotGranted,
+                        text: problem,
+                    })),
+                    None => Ok(Gave::Step(step_json(&result))),
+                }
             }
             Ok(Err(wrong)) => Err(wrong),
             Err(error) => {
