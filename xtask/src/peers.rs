@@ -25,6 +25,7 @@ const NODE_PACKAGES: [&str; 3] = [
 /// Installs what is missing.
 pub fn install() -> anyhow::Result<()> {
     install_npm()?;
+    fetch_template()?;
     let python = peers::python();
     if !python.exists() {
         let folder = python
@@ -48,6 +49,28 @@ pub fn install() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The crates of a new adapter in Rust, as this workspace's lock file has them, so that the test of the kit fetches nothing.
+fn fetch_template() -> anyhow::Result<()> {
+    let host = portolan_tests::binary("portolan");
+    let folder = portolan_tests::workspace().join("target/peers/template");
+    if folder.exists() || !host.exists() {
+        return Ok(());
+    }
+    let mut new = Command::new(host);
+    new.args(["plugin", "new"])
+        .arg(&folder)
+        .args(["--lang", "rust", "--name", "com.example"]);
+    run(new.stdout(std::process::Stdio::null()), "portolan plugin new")?;
+    std::fs::copy(
+        portolan_tests::workspace().join("Cargo.lock"),
+        folder.join("Cargo.lock"),
+    )?;
+    run(
+        Command::new("cargo").args(["fetch", "--quiet"]).current_dir(&folder),
+        "cargo fetch",
+    )
 }
 
 /// Installs the peers from npm.
