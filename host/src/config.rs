@@ -374,18 +374,27 @@ impl Config {
             tokens,
             inbox: raw.plugins.inbox.map(|folder| base.join(folder)),
             signers: signers(raw.signer, base)?,
-            adapters: raw
-                .adapter
-                .into_iter()
-                .map(|it| AdapterSource {
-                    name: it.name,
-                    file: base.join(it.file),
-                })
-                .collect(),
+            adapters: adapters(raw.adapter, base)?,
             channels,
             secrets,
         })
     }
+}
+
+/// Adapters by name; files and addresses are made of it.
+fn adapters(raw: Vec<RawAdapter>, base: &Path) -> Result<Vec<AdapterSource>, String> {
+    let mut all: Vec<AdapterSource> = vec![];
+    for RawAdapter { name, file } in raw {
+        if Name::parse(&name).is_none() {
+            return Err(format!("adapter {name:?}: a name has 1 to 40 of a-z 0-9 - _"));
+        }
+        if all.iter().any(|it| it.name == name) {
+            return Err(format!("adapter {name}: there are two of that name"));
+        }
+        let file = base.join(file);
+        all.push(AdapterSource { name, file });
+    }
+    Ok(all)
 }
 
 fn signers(raw: Vec<RawSigner>, base: &Path) -> Result<Vec<Signer>, String> {

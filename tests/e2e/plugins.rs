@@ -401,7 +401,11 @@ fn each_bad_component_is_refused_in_one_line_that_names_rule_and_mend() {
     };
     let core = [0, b'a', b's', b'm', 1, 0, 0, 0];
     let cases = [
-        ("text.wasm", b"#!/bin/sh".to_vec(), "not WebAssembly"),
+        (
+            "text.wasm",
+            b"#!/bin/sh".to_vec(),
+            "portolan: component: not WebAssembly; build it with the kit",
+        ),
         (
             "core.wasm",
             core.to_vec(),
@@ -764,4 +768,60 @@ fn what_is_put_into_the_watched_folder_is_staged_and_no_more() {
         std::fs::read_to_string(world.folder.join("host.log")).unwrap()
     );
     assert_eq!(active(&world), first);
+}
+
+#[test]
+fn what_was_good_enough_for_test_money_does_not_run_once_the_channel_is_live() {
+    let mut world = world();
+    let unsigned = ready(&world, &rebuilt("portolan_sandbox_adapter", b'a'));
+    assert_eq!(step(&world, &unsigned, "activate", &json!({})).status, 200);
+    world.kill_host().unwrap();
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    let live = config
+        .replace("mode = \"test\"", "mode = \"live\"")
+        .replace("http://127", "https://127");
+    std::fs::write(world.config(), live).unwrap();
+    let refused = world.start_host().unwrap_err().to_string();
+    assert!(
+        refused.contains("signature: unsigned; a live channel takes what partner and operator signed"),
+        "{refused}"
+    );
+    std::fs::write(world.config(), config).unwrap();
+    world.start_host().unwrap();
+    assert_eq!(active(&world), unsigned, "and nothing of it was lost");
+}
+
+#[test]
+fn two_who_do_the_same_at_once_do_it_once() {
+    let world = world();
+    let component = rebuilt("portolan_sandbox_adapter", b'b');
+    let digests: Vec<String> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(|| ready(&world, &component))).collect();
+        all.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert!(digests.iter().all(|it| *it == digests[0]));
+    let done: Vec<u16> = std::thread::scope(|scope| {
+        let activate = || step(&world, &digests[0], "activate", &json!({})).status;
+        let all: Vec<_> = (0..4).map(|_| scope.spawn(activate)).collect();
+        all.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert_eq!(done.iter().filter(|status| **status == 200).count(), 1, "{done:?}");
+    assert_eq!(active(&world), digests[0]);
+    let history = world.admin_call("GET", "/admin/plugins/sandbox/history", None).unwrap();
+    let verbs: Vec<&str> = history.body["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["verb"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        verbs,
+        [
+            "plugin.activate",
+            "plugin.admit",
+            "plugin.verify",
+            "plugin.stage",
+            "plugin.start"
+        ]
+    );
 }

@@ -32,16 +32,15 @@ impl Artifacts {
 
     /// The component with its digest, from the cache or compiled.
     pub(crate) fn load(&self, sandbox: &Sandbox, file: &Path) -> Result<(String, Component), SandboxError> {
-        let refused = |text: String| SandboxError::Component(format!("{}: {text}", file.display()));
-        let size = std::fs::metadata(file)
-            .map_err(|error| refused(error.to_string()))?
-            .len();
+        let refused = SandboxError::Component;
+        let unread = |error: std::io::Error| refused(format!("{}: {error}", file.display()));
+        let size = std::fs::metadata(file).map_err(unread)?.len();
         if size > COMPONENT_BYTES_MAX {
             return Err(refused(format!(
                 "{size} bytes are more than the {COMPONENT_BYTES_MAX} that are taken"
             )));
         }
-        let bytes = std::fs::read(file).map_err(|error| refused(error.to_string()))?;
+        let bytes = std::fs::read(file).map_err(unread)?;
         let digest = hex::encode(Sha256::digest(&bytes));
         let cached = self
             .folder

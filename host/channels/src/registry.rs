@@ -143,18 +143,31 @@ impl Registry {
         })
     }
 
-    /// Makes the table that the versions' stages say, in one step; versions that need not be loaded are forgotten. On an error
-    /// nothing has changed.
+    /// Makes the table that the versions' stages say, in one step; versions that need not be loaded are forgotten. What is
+    /// rejected while it runs stays for the operations that began in it. On an error nothing has changed.
     pub fn apply(&self, versions: &[Version]) -> Result<(), RegistryError> {
         let mut loaded = self.loaded();
-        let refused = |(channel, problem)| RegistryError::Channel(channel, problem);
-        let table = Table::make(&self.slots, versions, &loaded).map_err(refused)?;
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        let ran = self.table();
         let is_needed = |digest: &str| {
             let mut of = versions.iter().filter(|it| it.digest == digest);
-            of.any(|it| it.stage != Stage::Retired)
+            of.any(|it| match it.stage {
+                Stage::Retired => false,
+                Stage::Rejected => ran.has(digest),
+                Stage::Staged
+                | Stage::Verified
+                | Stage::Ready
+                | Stage::Shadow
+                | Stage::Canary
+                | Stage::Active
+                | Stage::Draining => true,
+            })
         };
-        loaded.retain(|digest, _| is_needed(digest));
+        let needed = loaded.iter().filter(|(digest, _)| is_needed(digest));
+        let needed: HashMap<String, Arc<Adapter>> = needed.map(|(digest, it)| (digest.clone(), it.clone())).collect();
+        let refused = |(channel, problem)| RegistryError::Channel(channel, problem);
+        let table = Table::make(&self.slots, versions, &needed).map_err(refused)?;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        *loaded = needed;
         Ok(())
     }
 

@@ -86,6 +86,12 @@ impl Table {
         Ok(Self { rows, facts })
     }
 
+    /// Whether a channel runs that version, or ran it when it was taken back.
+    pub fn has(&self, digest: &str) -> bool {
+        let mut lines = self.rows.iter().flat_map(|row| &row.lines);
+        lines.any(|line| line.adapter.digest == digest)
+    }
+
     fn row(&self, channel: &ChannelId) -> Option<&Row> {
         self.rows.iter().find(|row| row.slot.config.id == *channel)
     }

@@ -8,14 +8,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Waits until it is time for another look; `false`: it is over.
-async fn is_on(stopped: &mut watch::Receiver<bool>) -> bool {
-    tokio::select! {
-        () = tokio::time::sleep(LOOK_EACH) => true,
-        _ = stopped.changed() => false,
-    }
-}
-
 /// How often canaries are looked at.
 const LOOK_EACH: Duration = Duration::from_millis(200);
 
@@ -101,5 +93,13 @@ impl Plugins {
             "{} {} {} {percent} {beside}",
             canary.adapter, canary.digest, canary.changed_ms
         ))
+    }
+}
+
+/// Waits until it is time for another look; `false`: it is over.
+async fn is_on(stopped: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(LOOK_EACH) => true,
+        _ = stopped.changed() => false,
     }
 }

@@ -218,7 +218,12 @@ impl Plugins {
         let mut answers: Vec<Answer> = vec![];
         let mut took = (Duration::ZERO, Duration::ZERO, 0_u64);
         let mut verdict = None;
+        // Whoever comes second finds everything warm: they take turns.
+        let is_second = operation.id.0.as_u128() % 2 == 1;
         for (at, exchange) in of_run.iter().enumerate() {
+            if is_second {
+                took.1 += self.cost_in(active.as_deref(), operation, &answers);
+            }
             match self.registry.step_in(&version.digest, operation, &answers) {
                 Err(_) => verdict = Some(Verdict::NotCompared),
                 Ok((step, cost)) => {
@@ -226,7 +231,9 @@ impl Plugins {
                     verdict = at_request(at, step, &exchange.request);
                 }
             }
-            took.1 += self.cost_in(active.as_deref(), operation, &answers);
+            if !is_second {
+                took.1 += self.cost_in(active.as_deref(), operation, &answers);
+            }
             took.2 = took.2.saturating_add(1);
             answers.extend(exchange.answer.clone());
             if verdict.is_some() {

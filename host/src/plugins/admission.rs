@@ -1,0 +1,291 @@
+//! Admission: from a component's bytes to a version that is ready. Size, signatures, a compile apart, one instance, what it
+//! says of itself. Each refusal names its rule and what mends it.
+
+use super::statement::{CONTRACT, Envelope, Statement};
+use super::{
+    COMPONENT_MAX, CONFIGURED, Order, PluginError, Plugins, ROUTER, refused, registry_refusal, sandbox_refusal,
+};
+use crate::config::SignerRole;
+use portolan_channels::Described;
+use portolan_domain::lifecycle::{self, Stage, Step, StepRefusal, Version};
+use sha2::{Digest, Sha256};
+use tokio::task::block_in_place;
+
+impl Plugins {
+    /// Takes a component in and brings it as far as ready. With `dry_run` it is looked at and forgotten.
+    pub async fn stage(
+        &self,
+        adapter: &str,
+        bytes: &[u8],
+        envelope: Option<&Envelope>,
+        order: &Order,
+    ) -> Result<Version, PluginError> {
+        if !self.sources.iter().any(|source| source.name == adapter) {
+            return Err(refused(
+                "adapter",
+                format!("no adapter is called {adapter:?}"),
+                "configure it as [[adapter]] first",
+            ));
+        }
+        if bytes.len() > COMPONENT_MAX {
+            let problem = format!("{} bytes are more than the {COMPONENT_MAX} that are taken", bytes.len());
+            return Err(refused(
+                "size",
+                problem,
+                "build it for release, without debug information",
+            ));
+        }
+        let digest = hex::encode(Sha256::digest(bytes));
+        let signers = self.verify(adapter, &digest, envelope, true)?;
+        let is_new_file = self.keep(&digest, bytes)?;
+        // Compiling takes its time: no other step waits for it.
+        let compiled = block_in_place(|| self.registry.warm(&self.artifacts, &self.file(&digest)));
+        let compiled = compiled.map_err(|error| sandbox_refusal(&error));
+        let _alone = self.stepping.lock().await;
+        let versions = self.list();
+        let known = versions.iter().find(|it| it.adapter == adapter && it.digest == digest);
+        if let Some(known) = known.filter(|it| it.stage.after(Step::Stage).is_none()) {
+            return Ok(known.clone());
+        }
+        if order.dry_run {
+            let tried = compiled.and_then(|()| self.try_component(adapter, &digest, envelope, order));
+            if is_new_file {
+                std::fs::remove_file(self.file(&digest))?;
+            }
+            self.take_over(versions)?;
+            return Ok(Version {
+                signers,
+                ..new_version(adapter, &tried?, self.ambient.now_ms())
+            });
+        }
+        // A dry run of the same may have taken it away meanwhile.
+        self.keep(&digest, bytes)?;
+        self.keep_envelope(adapter, &digest, envelope)?;
+        let staged = Version {
+            signers,
+            reason: order.reason.clone(),
+            ..blank(adapter, &digest, self.ambient.now_ms())
+        };
+        self.write(&versions, vec![staged], (&order.by, "plugin.stage", &order.reason))
+            .await?;
+        // Whether an older version is meant is the operator's word of this moment; it does not outlive a kill.
+        match compiled.and_then(|()| self.try_component(adapter, &digest, envelope, order)) {
+            Ok(_) => self.admit(adapter, &digest).await,
+            Err(error) => self.reject(adapter, &digest, error).await,
+        }
+    }
+
+    /// Writes down that it may not run, and why.
+    async fn reject<T>(&self, adapter: &str, digest: &str, error: PluginError) -> Result<T, PluginError> {
+        let (versions, why) = (self.list(), error.to_string());
+        let step = (Step::Reject, None);
+        let plan = lifecycle::plan(&versions, (adapter, digest), step, (&why, self.ambient.now_ms()))?;
+        self.write(&versions, plan, (ROUTER, "plugin.reject", &why)).await?;
+        // It never ran; whoever brings it again brings its bytes.
+        self.forget(adapter, digest)?;
+        Err(error)
+    }
+
+    /// From staged to ready: what was proven is written down step by step.
+    pub(super) async fn admit(&self, adapter: &str, digest: &str) -> Result<Version, PluginError> {
+        let envelope = self.kept_envelope(adapter, digest)?;
+        let order = Order {
+            downgrade: true,
+            ..Order::default()
+        };
+        let tried = self
+            .verify(adapter, digest, envelope.as_ref(), true)
+            .and_then(|_| self.try_component(adapter, digest, envelope.as_ref(), &order));
+        let described = match tried {
+            Ok(described) => described,
+            Err(error) => return self.reject(adapter, digest, error).await,
+        };
+        for (step, verb) in [(Step::Verify, "plugin.verify"), (Step::Admit, "plugin.admit")] {
+            let versions = self.list();
+            if lifecycle::find(&versions, adapter, digest)?.stage.after(step).is_none() {
+                continue;
+            }
+            let mut plan = lifecycle::plan(&versions, (adapter, digest), (step, None), ("", self.ambient.now_ms()))?;
+            for version in &mut plan {
+                (version.name, version.version) = (described.name.clone(), described.version.clone());
+                version.reads_memo.clone_from(&described.reads_memo);
+            }
+            let note = described.asks.join("; ");
+            self.write(&versions, plan, (ROUTER, verb, &note)).await?;
+        }
+        Ok(lifecycle::find(&self.list(), adapter, digest)?.clone())
+    }
+
+    /// Compiles it apart, instantiates it once, asks it who it is, and compares.
+    fn try_component(
+        &self,
+        adapter: &str,
+        digest: &str,
+        envelope: Option<&Envelope>,
+        order: &Order,
+    ) -> Result<Described, PluginError> {
+        let described = block_in_place(|| self.registry.load(&self.artifacts, &self.file(digest), digest))
+            .map_err(|error| registry_refusal(&error))?;
+        if let Some(statement) = envelope.and_then(|it| it.statement().ok()) {
+            let said = Statement::about(&described, statement.not_before, statement.not_after);
+            if said != statement {
+                let asks = described.asks.iter().filter(|ask| !statement.asks.contains(ask));
+                let asks: Vec<&str> = asks.map(String::as_str).collect();
+                let problem = if asks.is_empty() {
+                    format!(
+                        "the component says {} {}, the statement {} {} or other asks",
+                        said.name, said.version, statement.name, statement.version
+                    )
+                } else {
+                    format!("the component asks for what was not signed: {}", asks.join("; "))
+                };
+                return Err(refused(
+                    "statement",
+                    problem,
+                    "sign what the component says: `portolan plugin sign`",
+                ));
+            }
+        }
+        let versions = self.list();
+        if let Some(active) = lifecycle::active(&versions, adapter) {
+            if active.name != described.name && !active.name.is_empty() {
+                let problem = format!("it is {:?}, the adapter runs {:?}", described.name, active.name);
+                return Err(refused("name", problem, "stage it for its own [[adapter]]"));
+            }
+            if is_older(&described.version, &active.version) && !order.downgrade {
+                return Err(StepRefusal::Downgrade(described.version, active.version.clone()).into());
+            }
+        }
+        Ok(described)
+    }
+
+    /// Who signed it. For an adapter with a live channel a partner and an operator must have; elsewhere a statement that is
+    /// given must hold.
+    fn verify(
+        &self,
+        adapter: &str,
+        digest: &str,
+        envelope: Option<&Envelope>,
+        is_new: bool,
+    ) -> Result<Vec<String>, PluginError> {
+        let is_live = self.live.iter().any(|it| it == adapter);
+        let Some(envelope) = envelope else {
+            if is_live {
+                return Err(refused(
+                    "signature",
+                    "unsigned",
+                    "a live channel takes what partner and operator signed: `portolan plugin sign`",
+                ));
+            }
+            return Ok(vec![]);
+        };
+        let bad = |problem: String| refused("statement", problem, "make it again: `portolan plugin sign`");
+        let statement = envelope.statement().map_err(bad)?;
+        if statement.component != digest {
+            return Err(bad(format!("it is about {}, not {digest}", statement.component)));
+        }
+        if statement.contract != CONTRACT {
+            return Err(refused(
+                "contract",
+                format!("made for the contract {}", statement.contract),
+                format!("this router speaks {CONTRACT}"),
+            ));
+        }
+        let now_s = self.ambient.now_ms() / 1_000;
+        if is_new && (now_s < statement.not_before || now_s > statement.not_after) {
+            return Err(refused(
+                "statement",
+                format!(
+                    "it holds from {} to {}, now is {now_s}",
+                    statement.not_before, statement.not_after
+                ),
+                "sign it again",
+            ));
+        }
+        let mut signers = vec![];
+        for signer in &self.signers {
+            let may = signer.role == SignerRole::Operator || is_within(&signer.namespace, &statement.name);
+            if may && envelope.is_signed_by(&signer.key).map_err(bad)? {
+                signers.push(format!("{} ({})", signer.name, signer.role.as_str()));
+            }
+        }
+        let has = |role: SignerRole| {
+            self.signers
+                .iter()
+                .any(|it| it.role == role && signers.contains(&format!("{} ({})", it.name, role.as_str())))
+        };
+        if signers.is_empty() {
+            let problem = "no signature is of a key that this router knows for that name";
+            return Err(refused(
+                "signature",
+                problem,
+                "configure the key as [[signer]], or sign with one that is",
+            ));
+        }
+        for role in [SignerRole::Partner, SignerRole::Operator] {
+            if is_live && !has(role) {
+                return Err(refused(
+                    "signature",
+                    format!("no {} signed it", role.as_str()),
+                    "a live channel takes what both signed: `portolan plugin sign`",
+                ));
+            }
+        }
+        Ok(signers)
+    }
+
+    /// Whether a version of an adapter with a live channel is signed as that wants; how long the statement holds was asked when it
+    /// came in. A configured file is the operator's own word.
+    pub(super) fn check_signed(&self, version: &Version) -> Result<(), PluginError> {
+        let is_live = self.live.contains(&version.adapter);
+        if !is_live || version.signers.iter().any(|it| it == CONFIGURED) {
+            return Ok(());
+        }
+        let envelope = self.kept_envelope(&version.adapter, &version.digest)?;
+        self.verify(&version.adapter, &version.digest, envelope.as_ref(), false)
+            .map(drop)
+    }
+}
+
+/// A version that is ready.
+pub(super) fn new_version(adapter: &str, described: &Described, now_ms: u64) -> Version {
+    Version {
+        name: described.name.clone(),
+        version: described.version.clone(),
+        reads_memo: described.reads_memo.clone(),
+        stage: Stage::Ready,
+        ..blank(adapter, &described.digest, now_ms)
+    }
+}
+
+/// A version that is here, and nothing more.
+fn blank(adapter: &str, digest: &str, now_ms: u64) -> Version {
+    Version {
+        adapter: adapter.to_owned(),
+        digest: digest.to_owned(),
+        name: String::new(),
+        version: String::new(),
+        reads_memo: vec![],
+        stage: Stage::Staged,
+        share: None,
+        signers: vec![],
+        reason: String::new(),
+        staged_ms: now_ms,
+        changed_ms: now_ms,
+        activated_ms: None,
+    }
+}
+
+fn is_within(namespace: &str, name: &str) -> bool {
+    name.strip_prefix(namespace)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Whether the first version number is lower; what is no number in three parts is not compared.
+pub(super) fn is_older(version: &str, than: &str) -> bool {
+    let parts = |text: &str| -> Option<Vec<u64>> {
+        let numbers = text.split(['-', '+']).next()?.split('.').map(|part| part.parse().ok());
+        numbers.collect::<Option<Vec<u64>>>().filter(|parts| parts.len() == 3)
+    };
+    matches!((parts(version), parts(than)), (Some(version), Some(than)) if version < than)
+}

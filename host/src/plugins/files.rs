@@ -1,0 +1,89 @@
+//! The components and what was signed about them, beside the store, by digest. What is kept here is whole and on disk.
+
+use super::statement::Envelope;
+use super::{PluginError, Plugins, refused};
+use portolan_domain::lifecycle::Version;
+use sha2::{Digest, Sha256};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+impl Plugins {
+    pub(super) fn file(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}.wasm"))
+    }
+
+    /// Keeps the component under its digest; whether it was not there.
+    pub(super) fn keep(&self, digest: &str, bytes: &[u8]) -> std::io::Result<bool> {
+        let file = self.file(digest);
+        if std::fs::read(&file).is_ok_and(|there| there == bytes) {
+            return Ok(false);
+        }
+        write_durably(&file, bytes)?;
+        Ok(true)
+    }
+
+    /// Removes what was kept for an adapter's version; the component only if no other adapter has it.
+    pub(super) fn forget(&self, adapter: &str, digest: &str) -> std::io::Result<()> {
+        let is_others = |it: &Version| it.adapter != adapter && it.digest == digest;
+        let component = (!self.list().iter().any(is_others)).then(|| self.file(digest));
+        for file in component.into_iter().chain([self.envelope(adapter, digest)]) {
+            if file.exists() {
+                std::fs::remove_file(file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was signed for this adapter: another may run the same component with other signatures, or none.
+    fn envelope(&self, adapter: &str, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}.{adapter}.dsse.json"))
+    }
+
+    pub(super) fn keep_envelope(
+        &self,
+        adapter: &str,
+        digest: &str,
+        envelope: Option<&Envelope>,
+    ) -> Result<(), PluginError> {
+        let file = self.envelope(adapter, digest);
+        match envelope {
+            Some(envelope) => {
+                let text = serde_json::to_vec_pretty(envelope).map_err(std::io::Error::from)?;
+                Ok(write_durably(&file, &text)?)
+            }
+            None if file.exists() => Ok(std::fs::remove_file(&file)?),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn kept_envelope(&self, adapter: &str, digest: &str) -> Result<Option<Envelope>, PluginError> {
+        let file = self.envelope(adapter, digest);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let read = serde_json::from_slice(&std::fs::read(&file)?);
+        read.map(Some)
+            .map_err(|error| refused("statement", error.to_string(), "stage it again"))
+    }
+}
+
+/// How many files were written, so that two at once do not write the same part.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+fn write_durably(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let part = file.with_extension(format!("{}.part", WRITTEN.fetch_add(1, Ordering::Relaxed)));
+    let mut out = std::fs::File::create(&part)?;
+    out.write_all(bytes)?;
+    out.sync_all()?;
+    std::fs::rename(&part, file)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// A file and its digest.
+pub(super) fn read(file: &Path) -> anyhow::Result<(String, Vec<u8>)> {
+    let bytes = std::fs::read(file).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    Ok((hex::encode(Sha256::digest(&bytes)), bytes))
+}
