@@ -4,6 +4,7 @@
 mod books;
 mod plugins;
 mod reports;
+mod routes;
 
 use crate::api::new_key;
 use crate::server::Shared;
@@ -114,6 +115,12 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         )
         .route("/admin/plugins/{adapter}/versions/{digest}/{step}", post(plugins::step))
         .route("/admin/channels/stopped", get(plugins::stopped))
+        .route("/admin/channels/health", get(self::routes::health))
+        .route(
+            "/admin/routes/{merchant}/{mode}",
+            post(self::routes::put).get(self::routes::list),
+        )
+        .route("/admin/routes/{merchant}/{mode}/replay", post(self::routes::replay))
         .route("/admin/channels/{channel}/{switch}", post(plugins::switch))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {

@@ -3,6 +3,7 @@
 use crate::config::{Config, read_secret};
 use crate::corridors::Corridors;
 use crate::plugins::{Parts, Plugins};
+use crate::routes::Routes;
 use crate::steps::StopAt;
 use crate::wire::Json;
 use anyhow::Context;
@@ -10,6 +11,7 @@ use portolan_channels::{Artifacts, Registry, Sandbox};
 use portolan_domain::ports::{Ambient, Channels, KeyRing, Library, Store};
 use portolan_egress::{Egress, Timeouts};
 use portolan_engine::{Engine, Ports};
+use portolan_rules::RuleBook;
 use portolan_storage::{SqliteConfig, SqliteStore};
 use portolan_vault::{KeyFile, LocalVault};
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub struct App {
     pub channels: Arc<dyn Channels>,
     /// The versions of the adapters.
     pub plugins: Arc<Plugins>,
+    /// Merchants' rules about routes.
+    pub routes: Routes,
     /// What payouts need.
     pub corridors: Corridors,
     /// Time and ids.
@@ -104,16 +108,33 @@ impl App {
         };
         let plugins = Arc::new(Plugins::new(parts, &config));
         let channels = channels(registry);
+        let book = Arc::new(RuleBook::default());
         let ports = Ports {
             store: sqlite.clone(),
             channels: channels.clone(),
             vault: vault.clone(),
             ambient: ambient.clone(),
+            rules: book.clone(),
             render: Arc::new(Json),
             steps,
         };
-        let engine = Arc::new(Engine::new(ports, config.policy, config.pricing.clone()));
+        let engine = Arc::new(Engine::new(
+            ports,
+            config.policy,
+            config.pricing.clone(),
+            config.routing.clone(),
+        ));
+        let routes = Routes {
+            book,
+            sets: sqlite.clone(),
+            engine: engine.clone(),
+            channels: channels.clone(),
+            library: sqlite.clone(),
+            ambient: ambient.clone(),
+        };
+        routes.start()?;
         Ok(Self {
+            routes,
             config,
             engine,
             vault,

@@ -3,6 +3,7 @@
 mod client;
 mod kit;
 mod plugin;
+mod routes;
 mod scaffold;
 
 use crate::app::App;
@@ -61,6 +62,9 @@ enum Verb {
     /// Versions of adapters: make, check, sign, install, compare, swap, roll back.
     #[command(subcommand)]
     Plugin(plugin::PluginVerb),
+    /// Merchants' rules about routes, and how the channels are.
+    #[command(subcommand)]
+    Routes(routes::RoutesVerb),
     /// Compile a component; what the router calls, in a process of its own.
     #[command(hide = true)]
     Compile {
@@ -215,6 +219,11 @@ enum AuditVerb {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.verb {
         Verb::Compile { from, to } => return portolan_channels::compile(from, to).map_err(anyhow::Error::msg),
+        Verb::Routes(verb) => {
+            if let Some(done) = routes::offline(verb) {
+                return done;
+            }
+        }
         Verb::Plugin(verb) => {
             if let Some(done) = plugin::offline(verb) {
                 return done;
@@ -249,6 +258,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Verb::Restore { from } => restore(&config, &from),
         Verb::Plugin(verb) => plugin::ask(&config, verb),
+        Verb::Routes(verb) => routes::ask(&config, verb),
         verb => ask(&config, verb),
     }
 }
@@ -321,6 +331,7 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         | Verb::RotateKey
         | Verb::Restore { .. }
         | Verb::Plugin(_)
+        | Verb::Routes(_)
         | Verb::Compile { .. } => return Ok(()),
     };
     say(&serde_json::to_string_pretty(&answer)?)?;

@@ -1,11 +1,12 @@
 //! The configuration: what was written (TOML, nothing unknown) becomes what is meant, before any port opens. Secrets are
 //! never in it, only where they are: `env:NAME` or `file:PATH`.
 
-use portolan_channels::{AdapterSource, ChannelConfig, EndpointConfig};
+use portolan_channels::{AdapterSource, ChannelConfig, ChannelRouting, EndpointConfig};
+use portolan_domain::channel::{AmountLimit, CostRule};
 use portolan_domain::ids::{Mode, Name};
 use portolan_domain::money::Asset;
 use portolan_domain::payment::decide::Policy;
-use portolan_engine::{QuotePolicy, Retention};
+use portolan_engine::{ExploreLimit, QuotePolicy, Retention, RoutingPolicy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,6 +37,8 @@ struct Raw {
     policy: RawPolicy,
     #[serde(default)]
     pricing: RawPricing,
+    #[serde(default)]
+    routing: RawRouting,
     #[serde(default)]
     token: Vec<RawToken>,
     #[serde(default)]
@@ -221,6 +224,13 @@ struct RawChannel {
     #[serde(default)]
     disabled: bool,
     #[serde(default)]
+    cost: Vec<RawCost>,
+    #[serde(default)]
+    amounts: BTreeMap<String, RawAmounts>,
+    in_flight_max: Option<usize>,
+    #[serde(default)]
+    maintenance: Vec<RawWindow>,
+    #[serde(default)]
     settings: BTreeMap<String, serde_json::Value>,
     #[serde(default)]
     endpoints: BTreeMap<String, RawEndpoint>,
@@ -228,6 +238,56 @@ struct RawChannel {
     secrets: BTreeMap<String, String>,
     #[serde(default)]
     keys: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCost {
+    currency: Option<String>,
+    network: Option<String>,
+    #[serde(default)]
+    fixed: u64,
+    #[serde(default)]
+    bps: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAmounts {
+    min: Option<u64>,
+    max: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWindow {
+    from: String,
+    until: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRouting {
+    margin_bps: u32,
+    blocked_days: u64,
+    explore: BTreeMap<String, RawExplore>,
+}
+
+impl Default for RawRouting {
+    fn default() -> Self {
+        Self {
+            margin_bps: 2_000,
+            blocked_days: 365,
+            explore: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExplore {
+    payment_max: u64,
+    day_max: u64,
 }
 
 #[derive(Deserialize)]
@@ -268,6 +328,8 @@ pub struct Config {
     pub policy: Policy,
     /// What the router takes for an exchange, and how long it waits for prices.
     pub pricing: QuotePolicy,
+    /// How payments are routed.
+    pub routing: RoutingPolicy,
     /// The tokens that amounts may be in, besides ISO 4217.
     pub tokens: Vec<Asset>,
     /// A folder whose components are staged.
@@ -371,6 +433,7 @@ impl Config {
                 exposure_max: exposure_max(raw.pricing.exposure_max)?,
                 ..QuotePolicy::default()
             },
+            routing: routing(raw.routing)?,
             tokens,
             inbox: raw.plugins.inbox.map(|folder| base.join(folder)),
             signers: signers(raw.signer, base)?,
@@ -434,6 +497,63 @@ fn signer(raw: RawSigner, base: &Path) -> Result<Signer, String> {
     })
 }
 
+fn routing(raw: RawRouting) -> Result<RoutingPolicy, String> {
+    if !(1..=10_000).contains(&raw.margin_bps) {
+        return Err(format!("routing.margin_bps = {}: from 1 to 10000", raw.margin_bps));
+    }
+    let explore = |(currency, it): (String, RawExplore)| {
+        let limit = ExploreLimit {
+            payment_max: i128::from(it.payment_max),
+            day_max: i128::from(it.day_max),
+        };
+        (currency, limit)
+    };
+    Ok(RoutingPolicy {
+        declines: crate::declines::load().map_err(|error| format!("the table of declines: {error:#}"))?,
+        blocked_ms: raw.blocked_days.saturating_mul(DAY_MS),
+        margin_bps: raw.margin_bps,
+        explore: raw.explore.into_iter().map(explore).collect(),
+    })
+}
+
+fn cost(raw: RawCost) -> CostRule {
+    CostRule {
+        currency: raw.currency,
+        network: raw.network,
+        fixed: i128::from(raw.fixed),
+        bps: raw.bps,
+    }
+}
+
+/// `EUR = { min = 100, max = 500000 }`: minor units.
+fn limits(raw: BTreeMap<String, RawAmounts>) -> Result<Vec<AmountLimit>, String> {
+    let limit = |(currency, it): (String, RawAmounts)| {
+        AmountLimit::new(&currency, it.min.map(i128::from), it.max.map(i128::from))
+            .ok_or_else(|| format!("amounts.{currency}: a min, a max above it, or both"))
+    };
+    raw.into_iter().map(limit).collect()
+}
+
+fn windows(raw: Vec<RawWindow>) -> Result<Vec<(u64, u64)>, String> {
+    let window = |it: RawWindow| {
+        let time = |name: &str, text: &str| time_ms(text).map_err(|error| format!("maintenance.{name}: {error}"));
+        let (from, until) = (time("from", &it.from)?, time("until", &it.until)?);
+        if from < until {
+            Ok((from, until))
+        } else {
+            Err(format!("maintenance: {} is not before {}", it.from, it.until))
+        }
+    };
+    raw.into_iter().map(window).collect()
+}
+
+/// Milliseconds since 1970 of a time as RFC 3339 writes it.
+pub fn time_ms(text: &str) -> Result<u64, String> {
+    let parsed = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
+    let parsed = parsed.map_err(|_| format!("{text:?} is no time such as 2026-12-01T02:00:00Z"))?;
+    u64::try_from(parsed.unix_timestamp_nanos() / 1_000_000).map_err(|_| format!("{text:?} is before 1970"))
+}
+
 /// `"EUR/HKD" = 5000000`: minor units of what is sold.
 fn exposure_max(raw: BTreeMap<String, i64>) -> Result<BTreeMap<(String, String), i128>, String> {
     let pair = |(pair, most): (String, i64)| match pair.split_once('/') {
@@ -467,6 +587,13 @@ fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> 
         }
         secrets.push((id.clone(), name.clone(), place.clone()));
     }
+    let wrong = |problem: String| format!("channel {id}: {problem}");
+    let channel_routing = ChannelRouting {
+        costs: raw.cost.into_iter().map(cost).collect(),
+        limits: limits(raw.amounts).map_err(wrong)?,
+        in_flight_max: raw.in_flight_max,
+        maintenance: windows(raw.maintenance).map_err(wrong)?,
+    };
     let endpoint = |(name, it): (String, RawEndpoint)| EndpointConfig {
         name,
         url: it.url,
@@ -485,6 +612,7 @@ fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> 
         currencies: raw.currencies,
         settings,
         disabled: raw.disabled,
+        routing: channel_routing,
     })
 }
 

@@ -7,6 +7,7 @@ mod event;
 mod payout;
 mod quote;
 mod refund;
+mod routing;
 mod statement;
 
 pub use balance::BalancesView;
@@ -15,6 +16,7 @@ pub use event::EventView;
 pub use payout::{DeliveryView, PayoutView, StoredBeneficiaryView};
 pub use quote::QuoteView;
 pub use refund::RefundView;
+pub use routing::{RoutingView, RuleSetView};
 pub use statement::{Holder, PostingView, StatementView, camt_053, csv};
 
 use portolan_domain::commit::StoredAnswer;
@@ -24,6 +26,7 @@ use portolan_domain::operation::{Action, CardFacts, Instrument, Kind};
 use portolan_domain::payment::conversion::{Conversion, Leg, legs};
 use portolan_domain::payment::{Attempt, LastError, Payment};
 use portolan_domain::ports::{Method, Render};
+use portolan_domain::routing::decision::Decision;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
@@ -161,6 +164,9 @@ pub struct PaymentView<'a> {
     unknown_since: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_check_at: Option<u64>,
+    /// With `expand[]=routing`: how its routes came about, one for each confirmation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing: Option<Vec<RoutingView<'a>>>,
 }
 
 impl<'a> PaymentView<'a> {
@@ -212,6 +218,16 @@ impl<'a> PaymentView<'a> {
             outcome: payment.unknown.map(|_| "unknown"),
             unknown_since: payment.unknown.map(|unknown| seconds(unknown.since_ms)),
             next_check_at: payment.unknown.map(|unknown| seconds(unknown.next_check_ms)),
+            routing: None,
+        }
+    }
+
+    /// The same with its routes.
+    pub fn with_routing(self, payment: &'a Payment, decisions: &'a [Decision]) -> Self {
+        let views = decisions.iter().map(|it| RoutingView::of(it, Some(payment)));
+        Self {
+            routing: Some(views.collect()),
+            ..self
         }
     }
 }
@@ -403,6 +419,9 @@ struct ErrorView<'a> {
     network_code: Option<&'a str>,
     /// `never`, `other_channel`, `later`, `after_authentication` or `after_correction`.
     advice: Option<&'a str>,
+    /// Before this time another attempt is of no use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<u64>,
     message: &'a str,
 }
 
@@ -413,6 +432,7 @@ impl<'a> ErrorView<'a> {
             decline_reason: error.decline_reason.as_deref(),
             network_code: error.network_code.as_deref(),
             advice: error.advice.as_deref(),
+            not_before: error.not_before_ms.map(seconds),
             message: &error.message,
         }
     }

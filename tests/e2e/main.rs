@@ -26,6 +26,7 @@ mod plugins;
 mod postgres;
 mod refusals;
 mod reports;
+mod routing;
 mod statements;
 mod stripe;
 mod tokens;

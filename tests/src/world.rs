@@ -64,6 +64,8 @@ pub struct Options {
     pub timeout_ms: u32,
     /// More configuration, put at the end.
     pub more: String,
+    /// More acquirers, `acquirer-b`, `acquirer-c`: lines put into each one's channel.
+    pub acquirers: Vec<String>,
     /// FX desks, `desk-a`, `desk-b`, …: more arguments for each.
     pub desks: Vec<Vec<String>>,
     /// A wallet provider, `wallet-a`: more arguments for it.
@@ -90,6 +92,7 @@ impl Default for Options {
             policy: "check_first_ms = 200\ncheck_max_ms = 1000".into(),
             timeout_ms: 800,
             more: String::new(),
+            acquirers: vec![],
             desks: vec![],
             wallet: None,
             bank: None,
@@ -101,6 +104,8 @@ impl Default for Options {
     }
 }
 
+/// The channels of the acquirers beside the first, in order.
+const ACQUIRERS: [&str; 3] = ["acquirer-b", "acquirer-c", "acquirer-d"];
 /// The desks' channels, in order.
 const DESKS: [&str; 3] = ["desk-a", "desk-b", "desk-c"];
 
@@ -124,6 +129,17 @@ fn simulator(name: &str, listen: &str, record: &Path, arguments: &[String]) -> a
     Ok((child, at))
 }
 
+/// A card number that nobody has used, of the right length and check digit.
+pub fn card_number(n: u32) -> String {
+    let body = format!("42424242{n:07}");
+    let sum = body.bytes().rev().enumerate().fold(0_u32, |sum, (at, byte)| {
+        let digit = u32::from(byte - b'0');
+        let digit = if at % 2 == 0 { digit * 2 } else { digit };
+        sum + digit / 10 + digit % 10
+    });
+    format!("{body}{}", (10 - sum % 10) % 10)
+}
+
 /// A running world.
 pub struct World {
     /// Where everything is.
@@ -133,6 +149,7 @@ pub struct World {
     /// Whether the host runs without a wrapper.
     is_host_alone: bool,
     acquirer: Option<Child>,
+    more_acquirers: Vec<(Child, SocketAddr)>,
     others: Vec<Child>,
     host: Option<Child>,
     /// Where the acquirer listens.
@@ -156,7 +173,8 @@ impl Drop for World {
     fn drop(&mut self) {
         let _ = self.kill_host();
         let others = self.others.iter_mut();
-        for child in self.acquirer.iter_mut().chain(others) {
+        let more = self.more_acquirers.iter_mut().map(|(child, _)| child);
+        for child in self.acquirer.iter_mut().chain(more).chain(others) {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -228,6 +246,7 @@ impl World {
             _temporary: None,
             is_host_alone: true,
             acquirer: None,
+            more_acquirers: vec![],
             others: vec![],
             host: None,
             acquirer_at: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -241,6 +260,7 @@ impl World {
             options,
         };
         world.start_acquirer()?;
+        world.start_more_acquirers()?;
         world.start_desks()?;
         world.start_wallet()?;
         world.start_bank()?;
@@ -258,6 +278,89 @@ impl World {
         self.acquirer_at = at;
         self.acquirer = Some(child);
         Ok(())
+    }
+
+    fn start_more_acquirers(&mut self) -> anyhow::Result<()> {
+        for (name, _) in ACQUIRERS.iter().zip(self.options.acquirers.clone()) {
+            let record = self.folder.join(format!("{name}.jsonl"));
+            self.more_acquirers
+                .push(simulator("portolan-acquirer", "127.0.0.1:0", &record, &[])?);
+        }
+        Ok(())
+    }
+
+    /// Kills the acquirer of that channel, or starts it again where it listened.
+    pub fn switch_acquirer(&mut self, name: &str, is_on: bool) -> anyhow::Result<()> {
+        let at = ACQUIRERS.iter().position(|it| *it == name);
+        let Some((child, address)) = at.and_then(|at| self.more_acquirers.get_mut(at)) else {
+            bail!("no acquirer {name}");
+        };
+        child.kill()?;
+        child.wait()?;
+        if is_on {
+            let record = self.folder.join(format!("{name}.jsonl"));
+            *child = simulator("portolan-acquirer", &address.to_string(), &record, &[])?.0;
+        }
+        Ok(())
+    }
+
+    /// Lets every issuer answer with that code through an acquirer; `None`: each card as it is.
+    pub fn issuers_say(&self, name: &str, code: Option<&str>) -> anyhow::Result<()> {
+        let reply = call(
+            self.at_acquirer(name)?,
+            "POST",
+            "/issuer",
+            &[],
+            Some(&json!({ "says": code }).to_string()),
+        )?;
+        anyhow::ensure!(reply.status == 204, "{}", reply.text);
+        Ok(())
+    }
+
+    /// What the acquirer of a channel has done for a payment.
+    pub fn charges_at(&self, name: &str, payment: &str) -> anyhow::Result<Vec<Value>> {
+        let records = call(self.at_acquirer(name)?, "GET", "/records", &[], None)?.body;
+        let charges = records
+            .get("charges")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let of_payment = |charge: &Value| charge.get("reference").and_then(Value::as_str) == Some(payment);
+        Ok(charges.into_iter().filter(of_payment).collect())
+    }
+
+    fn at_acquirer(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        if name == "acquirer-a" {
+            return Ok(self.acquirer_at);
+        }
+        let at = ACQUIRERS.iter().position(|it| *it == name);
+        let found = at.and_then(|at| self.more_acquirers.get(at));
+        Ok(found.with_context(|| format!("no acquirer {name}"))?.1)
+    }
+
+    fn more_acquirer_channels(&self) -> String {
+        let channels = ACQUIRERS.iter().zip(&self.options.acquirers).zip(&self.more_acquirers);
+        let text = channels.map(|((name, lines), (_, at))| {
+            format!(
+                r#"
+[[channel]]
+id = "{name}"
+mode = "test"
+adapter = "sandbox"
+card_data = true
+{lines}
+harmless = ["POST /v1/sessions"]
+settings = {{ timeout_ms = {timeout_ms} }}
+endpoints.acquirer = {{ url = "http://{at}", allow_private = true }}
+secrets.client_secret = "file:{folder}/client.secret"
+keys.signing = "file:{folder}/signing.secret"
+keys.notify = "file:{folder}/notify.secret"
+"#,
+                timeout_ms = self.options.timeout_ms,
+                folder = self.folder.display(),
+            )
+        });
+        text.collect()
     }
 
     fn start_desks(&mut self) -> anyhow::Result<()> {
@@ -505,11 +608,13 @@ endpoints.acquirer = {{ url = "http://{acquirer}", allow_private = true }}
 secrets.client_secret = "file:{folder}/client.secret"
 keys.signing = "file:{folder}/signing.secret"
 keys.notify = "file:{folder}/notify.secret"
+{acquirers}
 {bank}
 {desks}
 {wallet}
 {more}
 "#,
+            acquirers = self.more_acquirer_channels(),
             desks = self.desk_channels(),
             wallet = self.wallet_channel(),
             bank = self.bank_channel()?,

@@ -86,7 +86,7 @@ fn siblings_meet_only_in_the_composition_root() {
             .collect()
     };
     assert_eq!(ours("host/domain"), Vec::<String>::new());
-    for sibling in ["host/engine", "host/storage", "host/vault", "host/egress"] {
+    for sibling in ["host/engine", "host/storage", "host/rules", "host/vault", "host/egress"] {
         assert_eq!(ours(sibling), ["portolan-domain"], "{sibling}");
     }
     assert_eq!(ours("host/channels"), ["portolan-domain", "portolan-egress"]);

@@ -39,6 +39,8 @@ pub struct Acquirer {
     counter: AtomicU64,
     /// Requests that came, whatever became of them.
     requests: AtomicU64,
+    /// What every issuer answers through this acquirer, whatever the card; `None`: what the card says.
+    says: Mutex<Option<String>>,
 }
 
 impl Acquirer {
@@ -52,12 +54,24 @@ impl Acquirer {
             sessions: Mutex::new(HashMap::new()),
             counter,
             requests: AtomicU64::new(0),
+            says: Mutex::new(None),
         }
     }
 
     /// Where notifications are signed with; `None`: none are sent.
     pub fn notify_key(&self) -> Option<String> {
         (!self.options.silent).then(|| self.options.notify_key.clone())
+    }
+
+    /// What the issuer says to a charge.
+    fn issuer_of(&self, new: &NewCharge) -> Result<&'static str, Option<Decline>> {
+        match &*self.says.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(code) => Err(Some(Decline {
+                code: code.clone(),
+                message: "as told".into(),
+            })),
+            None => issuer(&new.card),
+        }
     }
 
     pub fn record(&self) -> MutexGuard<'_, Record> {
@@ -130,7 +144,20 @@ pub fn routes(acquirer: Arc<Acquirer>) -> Router {
         .route("/disputes/{id}", post(disputes::change))
         .route("/settlement.csv", get(settlement))
         .route("/records", get(records))
+        .route("/issuer", post(script_issuer))
         .with_state(acquirer)
+}
+
+/// Lets every issuer answer with one code, or each card with its own again: an acquirer whose approvals fall.
+async fn script_issuer(State(acquirer): Shared, body: Bytes) -> Result<Response, Response> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Says {
+        says: Option<String>,
+    }
+    let said: Says = parse(&body)?;
+    *acquirer.says.lock().unwrap_or_else(PoisonError::into_inner) = said.says;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn open_session(State(acquirer): Shared, body: Bytes) -> Result<Response, Response> {
@@ -202,6 +229,7 @@ fn check_charge(new: &NewCharge) -> Result<(), Response> {
 }
 
 fn decide(acquirer: &Acquirer, key: String, new: NewCharge, fault: Fault) -> Charge {
+    let said = acquirer.issuer_of(&new);
     let mut charge = Charge {
         id: acquirer.id("ch"),
         key,
@@ -229,7 +257,7 @@ fn decide(acquirer: &Acquirer, key: String, new: NewCharge, fault: Fault) -> Cha
             0
         },
     };
-    match (issuer(&new.card), fault) {
+    match (said, fault) {
         (_, Fault::TimeoutThenDecline) => {
             charge.decline = Some(Decline {
                 code: "05".into(),

@@ -1,6 +1,7 @@
 //! A channel as the operator configures it: one account at a provider through an adapter. What is not named here is not
 //! granted.
 
+use portolan_domain::channel::{AmountLimit, CostRule};
 use portolan_domain::ids::{ChannelId, MerchantId, Mode};
 
 /// Where an endpoint is.
@@ -41,4 +42,19 @@ pub struct ChannelConfig {
     pub settings: String,
     /// Taken out by the operator.
     pub disabled: bool,
+    /// What routing has to know of it.
+    pub routing: ChannelRouting,
+}
+
+/// What an operator says of a channel for those who choose among several.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelRouting {
+    /// Its price list.
+    pub costs: Vec<CostRule>,
+    /// The amounts that it takes, by currency.
+    pub limits: Vec<AmountLimit>,
+    /// At most so many operations at once.
+    pub in_flight_max: Option<usize>,
+    /// From when to when it takes no new payments.
+    pub maintenance: Vec<(u64, u64)>,
 }

@@ -18,7 +18,7 @@ mod table;
 pub use artifact::{Artifacts, compile};
 pub use asks::{Described, Fit};
 pub use bench::{Answered, Bench, Finding, Gave, Vector};
-pub use channel::{ChannelConfig, EndpointConfig};
+pub use channel::{ChannelConfig, ChannelRouting, EndpointConfig};
 pub use counts::Usage;
 pub use limits::Limits;
 pub use registry::{AdapterSource, Registry, RegistryError};

@@ -260,5 +260,9 @@ fn facts(row: &Row) -> Option<ChannelFacts> {
             .flat_map(|rules| &rules.assets)
             .filter_map(|rule| Some((rule.asset.clone(), rule.step.parse().ok()?)))
             .collect(),
+        costs: config.routing.costs.clone(),
+        limits: config.routing.limits.clone(),
+        in_flight_max: config.routing.in_flight_max,
+        maintenance: config.routing.maintenance.clone(),
     })
 }

@@ -8,6 +8,8 @@ use crate::operation::{Operation, Progress, Subject};
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
 use crate::ports::Ambient;
+use crate::routing::decision::Decision;
+use crate::routing::tries::TryGuard;
 use crate::settlement::BatchLine;
 use crate::task::{Closed, Task, TaskKind};
 use serde::{Deserialize, Serialize};
@@ -186,6 +188,10 @@ pub struct Commit {
     pub exposure_max: Option<i128>,
     /// What must lie on an account of the merchant's, besides what is held there already.
     pub covers: Option<(Account, Money)>,
+    /// How often the payment's card may be tried: refused beyond that.
+    pub tries: Option<TryGuard>,
+    /// How the payment's route came about.
+    pub decision: Option<Box<Decision>>,
     /// A notification or a report's line that is dealt with by this commit, and so no longer news or a break.
     pub seen: Option<Seen>,
     /// What a channel's report settled, or a bank's statement shows of it.
@@ -214,6 +220,8 @@ pub struct Change {
     pub quote: Option<QuoteId>,
     /// What must lie on an account of the merchant's.
     pub covers: Option<(Account, Money)>,
+    /// How often the payment's card may be tried.
+    pub tries: Option<TryGuard>,
 }
 
 impl Change {
@@ -229,6 +237,7 @@ impl Change {
             tasks: vec![],
             quote: None,
             covers: None,
+            tries: None,
         }
     }
 
@@ -323,6 +332,7 @@ impl Change {
             tasks: self.tasks,
             quote: self.quote,
             covers: self.covers,
+            tries: self.tries,
             ..Commit::default()
         }
     }

@@ -350,6 +350,24 @@ pub struct Operation {
 }
 
 impl Operation {
+    /// The card that it is paid with.
+    pub fn card(&self) -> Option<&CardFacts> {
+        match &self.input {
+            Input::Authorize(Authorization {
+                instrument: Instrument::Card(_, card),
+                ..
+            })
+            | Input::Resume(
+                Authorization {
+                    instrument: Instrument::Card(_, card),
+                    ..
+                },
+                ..,
+            ) => Some(card),
+            _ => None,
+        }
+    }
+
     /// This operation as the target of another one.
     pub fn as_target(
         &self,
@@ -450,6 +468,19 @@ impl Retry {
             Self::AfterCorrection => "after_correction",
         }
     }
+
+    /// What that word allows.
+    pub fn parse(word: &str) -> Option<Self> {
+        [
+            Self::Never,
+            Self::OtherChannel,
+            Self::Later,
+            Self::AfterAuthentication,
+            Self::AfterCorrection,
+        ]
+        .into_iter()
+        .find(|it| it.as_str() == word)
+    }
 }
 
 /// A certain no.
@@ -467,6 +498,9 @@ pub struct Decline {
     pub advice: Option<String>,
     /// For a human.
     pub message: String,
+    /// How long to wait before another attempt, where the network says it.
+    #[serde(default)]
+    pub wait_ms: Option<u64>,
 }
 
 /// What the payer has to do.

@@ -206,6 +206,9 @@ pub struct LastError {
     pub advice: Option<String>,
     /// For a human.
     pub message: String,
+    /// Before this time another attempt is of no use.
+    #[serde(default)]
+    pub not_before_ms: Option<u64>,
 }
 
 /// An unknown outcome, as the merchant sees it.

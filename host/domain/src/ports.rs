@@ -12,6 +12,10 @@ use crate::money::Asset;
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject, Verdict};
 use crate::payment::fact::Event;
 use crate::quote::Quote;
+use crate::routing::RouteFacts;
+use crate::routing::decision::Decision;
+use crate::routing::rule::{RuleSet, Rulings};
+use crate::routing::tries::TryRefusal;
 use crate::settlement::{BatchLine, OpenBreak, ReportLine};
 use crate::task::Task;
 use crate::wire::WireRequest;
@@ -50,6 +54,9 @@ pub enum CommitError {
     /// The account does not hold what the commit needs.
     #[error("the balance does not cover it")]
     Uncovered,
+    /// The card may not be tried now.
+    #[error("{0}")]
+    CardRefused(#[from] TryRefusal),
     /// The disk is nearly full: no new money.
     #[error("the disk is nearly full")]
     DiskFloor,
@@ -199,6 +206,8 @@ pub struct Older {
     pub journals_ms: u64,
     /// News that nothing matched, from before this time.
     pub news_ms: u64,
+    /// Attempts that count against a card, from before this time.
+    pub tries_ms: u64,
 }
 
 /// The most news that a store keeps of one channel: an account that others use too tells of much that is not ours.
@@ -242,6 +251,8 @@ pub trait Library: Send + Sync {
         since_ms: u64,
         limit: usize,
     ) -> Result<Vec<Journaled>, ReadError>;
+    /// How a payment's routes came about, in order: one for each confirmation.
+    fn decisions(&self, payment: PaymentId) -> Result<Vec<Decision>, ReadError>;
     /// A payment's ledger entries.
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
     /// A merchant's entries since that time and the balances after them, at one moment; at most `limit` entries.
@@ -507,6 +518,23 @@ pub trait Versions: Send + Sync {
     /// Writes `after` together with who did it, if the versions in it are still as in `before`; those that are not in
     /// `before` must be new. Refused with [`CommitError::VersionConflict`] otherwise.
     async fn put_versions(&self, before: &[Version], after: &[Version], act: Act) -> Result<(), CommitError>;
+}
+
+/// The merchants' rules about routes.
+pub trait Rules: Send + Sync {
+    /// What they say of a payment.
+    fn rulings(&self, facts: &RouteFacts<'_>) -> Rulings;
+}
+
+/// The merchants' rules as they are kept.
+#[async_trait]
+pub trait RuleSets: Send + Sync {
+    /// The last version of every merchant's.
+    fn rule_sets_in_force(&self) -> Result<Vec<RuleSet>, ReadError>;
+    /// A merchant's, the newest first, at most `limit`.
+    fn rule_sets(&self, mode: Mode, merchant: &MerchantId, limit: usize) -> Result<Vec<RuleSet>, ReadError>;
+    /// Writes the next version, together with who did it. Refused with [`CommitError::VersionConflict`] if it is not the next.
+    async fn put_rule_set(&self, set: RuleSet, act: Act) -> Result<(), CommitError>;
 }
 
 /// What operators stopped.

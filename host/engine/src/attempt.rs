@@ -1,6 +1,7 @@
 //! Attempts: one channel after the other in the order of the route, and the next one only after a certain "no effect".
 
 use crate::idempotency::ClaimRequest;
+use crate::route::kind_of;
 use crate::run::{Intent, NewOperation, Ran};
 use crate::{Answered, Engine, EngineError};
 use async_trait::async_trait;
@@ -13,8 +14,9 @@ use portolan_domain::payment::decide::{self, Next, Refusal};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
 use portolan_domain::payment::{LastError, Payment};
-use portolan_domain::ports::{Method, Need};
-use portolan_domain::routing::{RouteFacts, rank};
+use portolan_domain::ports::{CommitError, Method, Need};
+use portolan_domain::routing::decision::Decision;
+use portolan_domain::routing::tries::TryRefusal;
 use std::sync::Arc;
 
 /// After this time an operation without an outcome is looked at, should its task be lost: longer than any call takes.
@@ -26,11 +28,14 @@ pub(crate) struct Lead {
     pub events: Vec<Event>,
     /// The merchant's key.
     pub claim: ClaimRequest,
+    /// How the route came about, once there is one.
+    pub decision: Option<Box<Decision>>,
 }
 
 impl Lead {
     fn put_into(&self, commit: &mut Commit, payment: &Payment, operation: Option<OperationId>, now_ms: u64) {
         commit.claim = Some(self.claim.claim(payment.id, operation, now_ms));
+        commit.decision.clone_from(&self.decision);
         commit.is_new_money = true;
     }
 }
@@ -42,6 +47,8 @@ struct Walk {
     claim: ClaimName,
     method: Option<Method>,
     chosen: (ChannelId, String),
+    /// How many channels of the route come after the chosen one.
+    channels_left: usize,
     /// The answer as it is stored, once it is final.
     answer: Option<StoredAnswer>,
 }
@@ -55,7 +62,7 @@ impl Intent for Walk {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
-        let begin = |payment: &mut Payment, change: &mut Change| self.begin(payment, change, operation);
+        let begin = |payment: &mut Payment, change: &mut Change| self.begin(engine, payment, change, operation);
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
             commit
                 .operations
@@ -91,7 +98,13 @@ impl Walk {
     }
 
     /// The attempt's own facts, unless they are on the payment already (the second write of an operation).
-    fn begin(&self, payment: &mut Payment, change: &mut Change, operation: &Operation) -> Result<(), EngineError> {
+    fn begin(
+        &self,
+        engine: &Engine,
+        payment: &mut Payment,
+        change: &mut Change,
+        operation: &Operation,
+    ) -> Result<(), EngineError> {
         self.precede(change);
         if let Some(attempt) = payment.attempt(operation.attempt) {
             return if attempt.status == AttemptStatus::Started {
@@ -118,6 +131,7 @@ impl Walk {
         if let Some(conversion) = payment.conversion.as_ref().filter(|_| self.base.version == 0) {
             change.quote = Some(conversion.quote);
         }
+        change.tries = engine.try_guard(payment, operation);
         decide::begin_attempt(payment, change, operation.attempt, operation.id, self.chosen.clone())?;
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
         change
@@ -149,12 +163,13 @@ impl Engine {
     pub(crate) async fn attempt(
         &self,
         base: Versioned,
-        lead: Lead,
+        mut lead: Lead,
         method: Option<Method>,
     ) -> Result<Answered, EngineError> {
         let claim = lead.claim.name.clone();
-        let mut fault = None;
-        let route = self.route(&base.payment);
+        let mut why = None;
+        let route = self.route(&base.payment, method.as_ref());
+        lead.decision = Some(Box::new(route.decision));
         let nowhere = (base.payment.merchant.clone(), String::new());
         let mut walk = Walk {
             base,
@@ -162,20 +177,27 @@ impl Engine {
             claim,
             method,
             chosen: nowhere,
+            channels_left: route.channels.len(),
             answer: None,
         };
-        for (channel, active) in route.into_iter().take(self.policy.attempts_max) {
+        'route: for (channel, active) in route.channels {
+            walk.channels_left = walk.channels_left.saturating_sub(1);
             for version in self.versions_for(&walk.base.payment, &channel, active) {
                 walk.chosen = (channel.clone(), version);
-                match self.attempt_on(&mut walk).await? {
-                    Ok(Next::Rest) => return self.go_on(walk).await,
-                    Ok(Next::TryNext) if was_declined(&walk.base.payment) => break,
-                    Ok(Next::TryNext) => {}
-                    Err(unusable) => fault = Some(unusable),
+                match self.attempt_on(&mut walk).await {
+                    Ok(Ok(Next::Rest)) => return self.go_on(walk).await,
+                    Ok(Ok(Next::TryNext)) if was_declined(&walk.base.payment) => break,
+                    Ok(Ok(Next::TryNext)) => {}
+                    Ok(Err(unusable)) => why = Some(GivenUp::Unusable(unusable)),
+                    Err(EngineError::Store(CommitError::CardRefused(refusal))) => {
+                        why = Some(GivenUp::CardRefused(refusal));
+                        break 'route;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
-        self.give_up(walk, fault).await
+        self.give_up(walk, why).await
     }
 
     /// The version that the payment gets on a channel; where that is a canary, the active one stands behind it, so that what
@@ -194,25 +216,6 @@ impl Engine {
             walk.answer = None;
         }
         Ok(walk.answered(self))
-    }
-
-    fn route(&self, payment: &Payment) -> Vec<(ChannelId, String)> {
-        let word = match (&payment.payout, &payment.instrument) {
-            (Some(payout), _) => payout.terms.beneficiary.account.word(payment.amount.asset().code()),
-            (None, Some(instrument)) => instrument.word(),
-            (None, None) => "card".to_owned(),
-        };
-        let facts = RouteFacts {
-            merchant: &payment.merchant,
-            mode: payment.mode,
-            method: &word,
-            amount: &payment.amount,
-            kind: kind_of(payment),
-            manual_capture: payment.manual_capture,
-        };
-        let route = rank(&facts, &self.ports.channels.facts());
-        tracing::debug!(payment = %payment.id, ?route, "routed");
-        route.channels
     }
 
     /// One attempt. The inner error: the channel cannot be used at all, and nothing was sent.
@@ -236,19 +239,27 @@ impl Engine {
             Ok(operation) => operation,
             Err(fault) => {
                 tracing::warn!(channel = %walk.chosen.0, %fault, "the channel cannot be used");
+                self.cannot_be_used(&walk.chosen.0, kind_of(&walk.base.payment), &fault);
                 return Ok(Err(fault));
             }
         };
         let method = walk.method.clone();
+        let _under_way = self
+            .traffic
+            .begin(&operation.channel, operation.kind, operation.started_ms);
         let ran = self.run(&operation, method.as_ref(), walk).await?;
         self.conclude_attempt(walk, operation, ran).await.map(Ok)
     }
 
     /// Commits the outcome: the exchanges, what follows from the verdict, and the answer if it is final.
     async fn conclude_attempt(&self, walk: &mut Walk, operation: Operation, ran: Ran) -> Result<Next, EngineError> {
+        let goes_on = self.goes_on_after(&ran.verdict, walk.channels_left);
         let conclude = |payment: &mut Payment, change: &mut Change| {
             if payment.attempt(operation.attempt).is_none() {
-                walk.begin(payment, change, &operation)?;
+                walk.begin(self, payment, change, &operation)?;
+            }
+            if let Some(decline) = goes_on.clone() {
+                return Ok(decide::decline_and_go_on(payment, change, &operation, decline)?);
             }
             let verdict = ran.verdict.clone();
             Ok(decide::conclude_authorization(
@@ -273,11 +284,13 @@ impl Engine {
                 lead.put_into(commit, payment, Some(operation.id), operation.started_ms);
             }
         };
+        let before = walk.base.payment.attempt(operation.attempt).map(|it| it.status);
         let (written, next) = self.update(&walk.base, conclude, complete).await?;
         walk.base = written;
         walk.answer = answer;
         walk.lead = None;
         self.ports.steps.reached("after_outcome");
+        self.learn_from(before, &walk.base.payment, &operation);
         if progress_of(&walk.base.payment, &operation) != Progress::Unknown && next == Next::Rest {
             walk.method
                 .iter()
@@ -287,18 +300,15 @@ impl Engine {
     }
 
     /// No channel is left: the payment failed.
-    async fn give_up(&self, mut walk: Walk, fault: Option<Fault>) -> Result<Answered, EngineError> {
+    async fn give_up(&self, mut walk: Walk, why: Option<GivenUp>) -> Result<Answered, EngineError> {
         let now_ms = self.ports.ambient.now_ms();
         let fail = |payment: &mut Payment, change: &mut Change| {
             walk.precede(change);
             refuse_beside_another(payment)?;
-            if let Some(fault) = &fault {
-                let (code, message) = decide::fault_error(fault);
-                payment.last_error = Some(LastError {
-                    code: code.into(),
-                    message,
-                    ..LastError::default()
-                });
+            // An issuer's word says more to the payer than what was in the way of asking another channel.
+            let was_declined = was_declined(payment);
+            if let Some(why) = why.as_ref().filter(|_| !was_declined) {
+                payment.last_error = Some(why.error());
             }
             payment.last_error.get_or_insert_with(|| LastError {
                 code: "no_route".into(),
@@ -328,6 +338,28 @@ impl Engine {
         });
         let first = OperationId::of(payment.id, 1);
         ids.find(|id| !is_taken(id)).unwrap_or(first)
+    }
+}
+
+/// Why no channel was left, beside what the attempts met.
+enum GivenUp {
+    /// The last channel could not be used at all.
+    Unusable(Fault),
+    /// The card may not be tried now.
+    CardRefused(TryRefusal),
+}
+
+impl GivenUp {
+    fn error(&self) -> LastError {
+        let (code, message) = match self {
+            Self::Unusable(fault) => decide::fault_error(fault),
+            Self::CardRefused(refusal) => (refusal.code(), refusal.to_string()),
+        };
+        LastError {
+            code: code.into(),
+            message,
+            ..LastError::default()
+        }
     }
 }
 
@@ -366,14 +398,6 @@ pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress 
                 Some(F::Succeeded | F::Failed) | None => Progress::Concluded,
             }
         }
-    }
-}
-
-/// What an attempt of the payment does.
-fn kind_of(payment: &Payment) -> Kind {
-    match payment.payout {
-        Some(_) => Kind::Pay,
-        None => Kind::Authorize,
     }
 }
 

@@ -152,6 +152,10 @@ impl Engine {
         operation: Operation,
         ran: Ran,
     ) -> Result<Versioned, EngineError> {
+        let ran = Ran {
+            verdict: self.by_network(&operation, ran.verdict),
+            ..ran
+        };
         let task = self.open_task(operation.id)?;
         let is_waiting = matches!(&ran.verdict, Verdict::Proven(Outcome::Standing(standing)) if standing.state == State::Waiting)
             || matches!(&ran.verdict, Verdict::Proven(Outcome::Sent { is_final: false, .. }));
@@ -185,9 +189,11 @@ impl Engine {
             let progress = progress_of(payment, &operation);
             commit.operations.push(journaled(&operation, progress, &ran.exchanges));
         };
+        let before = base.payment.attempt(operation.attempt).map(|it| it.status);
         let (written, ()) = self.update(&base, conclude, complete).await?;
         self.conclude_reversed(&written, &operation).await?;
         self.ports.steps.reached("after_outcome");
+        self.learn_from(before, &written.payment, &operation);
         Box::pin(self.tell_of_delivery(&written.payment)).await;
         // What was found out may let the next leg go on.
         Box::pin(self.advance(written)).await

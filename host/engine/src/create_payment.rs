@@ -68,6 +68,7 @@ impl Engine {
         let lead = Lead {
             events: change.events,
             claim: command.claim,
+            decision: None,
         };
         self.attempt(base, lead, method).await
     }
@@ -96,6 +97,7 @@ impl Engine {
         let lead = Lead {
             events: vec![],
             claim: command.claim,
+            decision: None,
         };
         self.attempt(base, lead, method).await
     }

@@ -95,6 +95,7 @@ impl Engine {
         };
         let lead = Lead {
             events: change.events,
+            decision: None,
             claim: ClaimRequest {
                 name,
                 fingerprint: vec![],

@@ -15,11 +15,13 @@ mod prune;
 mod quote;
 mod recover;
 mod resume;
+mod route;
 mod run;
 mod send_again;
 mod settle;
 mod tasks;
 mod timers;
+mod traffic;
 mod update;
 
 pub use create_payment::{ConfirmPayment, CreatePayment};
@@ -28,8 +30,10 @@ pub use idempotency::ClaimRequest;
 pub use notify::Notified;
 pub use prune::Retention;
 pub use quote::{CreateQuote, QuotePolicy};
+pub use route::{facts_of, word_of};
 pub use settle::Reconciled;
 pub use tasks::TaskError;
+pub use traffic::{ChannelHealth, ExploreLimit, RoutingPolicy};
 
 use dashmap::DashMap;
 use portolan_domain::commit::{ClaimName, StoredAnswer};
@@ -38,7 +42,7 @@ use portolan_domain::operation::Fault;
 use portolan_domain::payment::decide::{Policy, Refusal};
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::payment::status::IllegalEvent;
-use portolan_domain::ports::{Ambient, Channels, CommitError, ReadError, Render, Steps, Store, Vault};
+use portolan_domain::ports::{Ambient, Channels, CommitError, ReadError, Render, Rules, Steps, Store, Vault};
 use portolan_domain::quote::{Quote, QuoteRefusal};
 use std::sync::Arc;
 
@@ -52,6 +56,8 @@ pub struct Ports {
     pub vault: Arc<dyn Vault>,
     /// Time and ids.
     pub ambient: Arc<dyn Ambient>,
+    /// The merchants' rules about routes.
+    pub rules: Arc<dyn Rules>,
     /// How answers are written.
     pub render: Arc<dyn Render>,
     /// Where a crash test may stop.
@@ -63,6 +69,8 @@ pub struct Engine {
     pub(crate) ports: Ports,
     pub(crate) policy: Policy,
     pub(crate) pricing: QuotePolicy,
+    pub(crate) routing: RoutingPolicy,
+    pub(crate) traffic: traffic::Traffic,
     pub(crate) claims: DashMap<ClaimName, ()>,
     pub(crate) locks: DashMap<PaymentId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) busy: DashMap<OperationId, ()>,
@@ -122,11 +130,13 @@ impl From<IllegalEvent> for EngineError {
 
 impl Engine {
     /// An engine over its ports.
-    pub fn new(ports: Ports, policy: Policy, pricing: QuotePolicy) -> Self {
+    pub fn new(ports: Ports, policy: Policy, pricing: QuotePolicy, routing: RoutingPolicy) -> Self {
         Self {
             ports,
             policy,
             pricing,
+            routing,
+            traffic: traffic::Traffic::default(),
             claims: DashMap::new(),
             locks: DashMap::new(),
             busy: DashMap::new(),

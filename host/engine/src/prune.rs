@@ -22,6 +22,9 @@ pub struct Retention {
     pub journals_ms: u64,
 }
 
+/// No card network counts further back than this.
+const TRIES_MS: u64 = 32 * 24 * 60 * 60 * 1_000;
+
 impl Engine {
     /// Forgets, at start and then every hour, until `stop` says so.
     pub async fn run_pruning(self: Arc<Self>, retention: Retention, mut stop: watch::Receiver<bool>) {
@@ -40,6 +43,7 @@ impl Engine {
             answers_ms: now_ms.saturating_sub(retention.answers_ms),
             journals_ms: now_ms.saturating_sub(retention.journals_ms),
             news_ms: now_ms.saturating_sub(NEWS_MS),
+            tries_ms: now_ms.saturating_sub(self.routing.blocked_ms.max(TRIES_MS)),
         };
         while !*stop.borrow() {
             match self.ports.store.prune(older, AT_ONCE).await {

@@ -170,7 +170,11 @@ impl Engine {
             }
         };
         let heard = answers.iter().any(|answer| matches!(answer.reply, Reply::Response(_)));
-        let verdict = judge(operation, (ceiling(&exchanges), heard), claim);
+        let verdict = self.by_network(operation, judge(operation, (ceiling(&exchanges), heard), claim));
+        let now_ms = self.ports.ambient.now_ms();
+        let took_ms = now_ms.saturating_sub(operation.started_ms);
+        self.traffic
+            .heard((&operation.channel, operation.kind), &verdict, (took_ms, now_ms));
         self.ports.channels.concluded(operation, &verdict);
         tracing::debug!(operation = %operation.id, kind = operation.kind.as_str(), ?verdict, "operation ran");
         Ok(Ran { verdict, exchanges })

@@ -15,7 +15,7 @@ use portolan_engine::ClaimRequest;
 use portolan_vault::LocalVault;
 
 /// Every scope.
-pub const SCOPES: [&str; 9] = [
+pub const SCOPES: [&str; 11] = [
     "payments:read",
     "payments:write",
     "refunds:write",
@@ -25,6 +25,8 @@ pub const SCOPES: [&str; 9] = [
     "quotes:write",
     "payouts:read",
     "payouts:write",
+    "routes:read",
+    "routes:write",
 ];
 
 /// The longest Idempotency-Key.
@@ -37,6 +39,8 @@ pub struct Caller {
     pub merchant: MerchantId,
     /// Test or live.
     pub mode: Mode,
+    /// The key's first characters.
+    pub key: String,
     /// Whether the key opens `payouts:write`, for a payment whose money goes on.
     pub may_pay_out: bool,
 }
@@ -100,6 +104,7 @@ impl Api {
             ));
         }
         let caller = Caller {
+            key: key.id.clone(),
             may_pay_out: key.scopes.iter().any(|granted| granted == "payouts:write"),
             merchant: key.merchant,
             mode: key.mode,

@@ -2,10 +2,10 @@
 //! The router and the OpenAPI document are both made from it, so they cannot differ.
 
 use super::Api;
-use super::v1::{beneficiaries, books, lists, methods, payments, payouts, quotes, refunds};
+use super::v1::{beneficiaries, books, lists, methods, payments, payouts, quotes, refunds, routes};
 use crate::wire::{
     BalancesView, DisputeView, EventView, ListView, MethodView, PaymentView, PayoutView, PostingView, QuoteView,
-    RefundView, StatementView, StoredBeneficiaryView,
+    RefundView, RoutingView, RuleSetView, StatementView, StoredBeneficiaryView,
 };
 use axum::routing::{MethodRouter, get, post};
 use schemars::{Schema, SchemaGenerator};
@@ -92,6 +92,7 @@ fn writes(
 pub fn endpoints() -> Vec<Endpoint> {
     let mut all = on_payments();
     all.extend(across_borders());
+    all.extend(on_routes());
     all.extend(on_the_rest());
     all
 }
@@ -116,7 +117,7 @@ fn on_payments() -> Vec<Endpoint> {
         ),
         reads(
             ("/v1/payments/{id}", "payments:read", "Show a payment"),
-            &[],
+            &["expand[]"],
             shows::<PaymentView<'_>>,
             get(lists::payment),
         ),
@@ -253,6 +254,47 @@ fn across_borders() -> Vec<Endpoint> {
             &[],
             shows::<PayoutView<'_>>,
             get(payouts::show),
+        ),
+    ]
+}
+
+fn on_routes() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            is_idempotent: false,
+            ..writes(
+                (
+                    "/v1/routes/evaluate",
+                    "routes:read",
+                    "Say where such a payment would go now, and why; nothing is done",
+                ),
+                evaluate_route(),
+                shows::<RoutingView<'_>>,
+                post(routes::evaluate),
+            )
+        },
+        Endpoint {
+            is_idempotent: false,
+            ..writes(
+                (
+                    "/v1/routes/rules",
+                    "routes:write",
+                    "Put a set of rules in force, as the next version; its tests must pass",
+                ),
+                rule_set(),
+                shows::<RuleSetView<'_>>,
+                post(routes::put),
+            )
+        },
+        reads(
+            (
+                "/v1/routes/rules",
+                "routes:read",
+                "List the sets of rules, the newest first: it is in force",
+            ),
+            &[],
+            shows::<ListView<RuleSetView<'_>>>,
+            get(routes::list),
         ),
     ]
 }
@@ -404,6 +446,58 @@ fn create_payment() -> Value {
             "return_url": { "type": "string", "format": "uri" },
             "payer": object(json!({ "name": { "type": "string" }, "email": { "type": "string" } })),
             "metadata": { "type": "object", "maxProperties": 50, "additionalProperties": { "type": "string", "maxLength": 500 } },
+        }),
+    )
+}
+
+fn evaluate_route() -> Value {
+    required(
+        &["amount", "currency"],
+        json!({
+            "amount": minor("Minor units"),
+            "currency": { "type": "string", "description": "ISO 4217" },
+            "capture_method": { "enum": ["automatic", "manual"], "default": "automatic" },
+            "payment_method": { "type": "string", "pattern": "^pm_[0-9a-f]{32}$" },
+            "payment_method_type": { "type": "string", "description": "wallet:NAME or token:CODE" },
+            "card": object(json!({
+                "network": { "type": "string", "description": "Where no card is stored: visa, mastercard, …" },
+                "bin": { "type": "string", "description": "Its first six digits" },
+            })),
+            "rules": { "type": "object", "description": "A set to try instead of the one in force" },
+        }),
+    )
+}
+
+fn rule_set() -> Value {
+    let channels = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+    let rule = required(
+        &["name"],
+        json!({
+            "name": { "type": "string", "maxLength": 80 },
+            "when": { "type": "string", "maxLength": 1000, "description": "CEL over payment.* and card.*; always, if absent" },
+            "prefer": channels, "exclude": channels,
+            "split": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } },
+            "sticky": { "type": "boolean", "description": "The same channel for the same card" },
+            "attempts": { "type": "integer", "minimum": 1 },
+        }),
+    );
+    let test = required(
+        &["name", "payment", "applies"],
+        json!({
+            "name": { "type": "string" },
+            "payment": required(&["amount", "currency"], json!({
+                "amount": { "type": "integer" }, "currency": { "type": "string" }, "method": { "type": "string", "default": "card" },
+                "kind": { "enum": ["payment", "payout"], "default": "payment" }, "manual_capture": { "type": "boolean" },
+            })),
+            "card": object(json!({ "network": { "type": "string" }, "bin": { "type": "string" } })),
+            "applies": { "type": "array", "items": { "type": "string" }, "description": "The rules that apply, in order" },
+        }),
+    );
+    required(
+        &["rules"],
+        json!({
+            "rules": { "type": "array", "items": rule, "maxItems": 100 },
+            "tests": { "type": "array", "items": test, "maxItems": 200 },
         }),
     )
 }

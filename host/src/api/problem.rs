@@ -142,6 +142,8 @@ impl From<CommitError> for Problem {
                 retry_after_s: Some(10),
                 ..Self::new(409, "exposure_full", error.to_string())
             },
+            // A payment that meets this fails with it; no other write is guarded so.
+            CommitError::CardRefused(refusal) => Self::new(409, refusal.code(), refusal.to_string()),
             CommitError::QuoteUsed => Self::new(409, "quote_used", error.to_string()),
             CommitError::Uncovered => Self::new(
                 409,

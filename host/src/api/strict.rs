@@ -83,6 +83,22 @@ impl<'de> Visitor<'de> for Seed {
     }
 }
 
+impl Value {
+    /// The same for other readers; a fraction, which no field takes, becomes a text that says so.
+    fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value as J;
+        match self {
+            Self::Null => J::Null,
+            Self::Bool(value) => J::Bool(*value),
+            Self::Integer(value) => i64::try_from(*value).map_or_else(|_| J::String(value.to_string()), J::from),
+            Self::Fraction => J::String("a fraction".into()),
+            Self::Text(text) => J::String(text.clone()),
+            Self::List(items) => J::Array(items.iter().map(Self::to_json).collect()),
+            Self::Map(map) => J::Object(map.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()),
+        }
+    }
+}
+
 /// Parses a whole body.
 pub fn parse(body: &[u8]) -> Result<Value, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
@@ -214,6 +230,11 @@ impl Fields {
             self.wrong(name, "a whole number of minor units: 1099, not 10.99");
         }
         number
+    }
+
+    /// Whatever it is, as JSON text, for whoever reads it whole.
+    pub fn json(&mut self, name: &str) -> Option<String> {
+        self.take(name).map(|value| value.to_json().to_string())
     }
 
     /// An object of texts.

@@ -10,3 +10,4 @@ pub mod payouts;
 pub mod public;
 pub mod quotes;
 pub mod refunds;
+pub mod routes;

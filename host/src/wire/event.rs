@@ -2,6 +2,7 @@
 
 use super::{Minor, seconds, text, text_or_null};
 use portolan_domain::ids::{AttemptId, DisputeId, EventId, Mode, OperationId, PaymentId, PayoutId};
+use portolan_domain::operation::Retry;
 use portolan_domain::payment::fact::{Event, Fact};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,6 +62,9 @@ struct EventDetail<'a> {
     provider_code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network_code: Option<&'a str>,
+    /// What a decline allows next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,11 +130,13 @@ impl<'a> EventDetail<'a> {
                 reason,
                 provider_code,
                 network_code,
+                retry,
                 ..
             } => Self {
                 decline_reason: Some(reason),
                 provider_code: Some(provider_code),
                 network_code: network_code.as_deref(),
+                advice: retry.map(Retry::as_str),
                 ..nothing
             },
             Fact::AttemptNoEffect { why: code, .. } | Fact::Failed { code } => Self {

@@ -242,6 +242,7 @@ fn news_wait_until_they_are_dealt_with() {
             answers_ms: 0,
             journals_ms: 0,
             news_ms: 40,
+            tries_ms: 40,
         };
         store.prune(older, 100).await.unwrap();
         let left: Vec<_> = waiting(0, 10).into_iter().map(|(_, it)| it).collect();
@@ -1019,6 +1020,7 @@ fn what_is_pruned_is_gone_and_the_rest_stays() {
             answers_ms: 1,
             journals_ms: 1,
             news_ms: 1,
+            tries_ms: 1,
         };
         assert_eq!(store.prune(long_ago, 10).await.unwrap(), 0);
         assert!(store.claim(&name).unwrap().unwrap().answer.is_some());
@@ -1026,6 +1028,7 @@ fn what_is_pruned_is_gone_and_the_rest_stays() {
             answers_ms: 1_800_000_100_000,
             journals_ms: 1,
             news_ms: 1,
+            tries_ms: 1,
         };
         assert!(store.prune(today, 10).await.unwrap() > 0);
         assert_eq!(store.claim(&name).unwrap().unwrap().answer, None);

@@ -17,9 +17,13 @@ use portolan_domain::operation::{Kind, Progress};
 use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{
-    ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, Stops, Store, Versions,
+    ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, RuleSets, Stops, Store,
+    Versions,
 };
 use portolan_domain::quote::Quote;
+use portolan_domain::routing::decision::Decision;
+use portolan_domain::routing::rule::RuleSet;
+use portolan_domain::routing::tries::{self, CardKey, Try, TryChange, TryGuard};
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -52,6 +56,9 @@ struct State {
     keys: Vec<ApiKey>,
     versions: Vec<Version>,
     stops: Vec<Stop>,
+    tries: Vec<(CardKey, Try)>,
+    decisions: Vec<(PaymentId, Decision)>,
+    rule_sets: Vec<RuleSet>,
     acts: Vec<Act>,
 }
 
@@ -106,6 +113,9 @@ impl State {
             if held.unwrap_or_default().to_give() < amount.minor() {
                 return Err(CommitError::Uncovered);
             }
+        }
+        if let Some(guard) = &commit.tries {
+            guard.check(&self.tries_of(guard))?;
         }
         match &commit.payment {
             Some((payment, expect)) if self.payments.get(&payment.id.0).map_or(0, |it| it.version) != *expect => {
@@ -163,7 +173,36 @@ impl State {
         shown.into_iter().filter_map(with_payment).collect()
     }
 
+    /// What counts against the card.
+    fn tries_of(&self, guard: &TryGuard) -> Vec<Try> {
+        let of_card = |(card, it): &&(CardKey, Try)| *card == guard.card && it.at_ms >= guard.since_ms();
+        self.tries.iter().filter(of_card).map(|(_, it)| it.clone()).collect()
+    }
+
+    fn count_tries(&mut self, commit: &Commit) {
+        if let Some(guard) = commit.tries.as_ref().filter(|guard| !self.tries_of(guard).is_empty()) {
+            self.tries.retain(|(_, it)| it.attempt != guard.attempt);
+            self.tries.push((guard.card.clone(), guard.opened()));
+        }
+        let changes = commit
+            .payment
+            .as_ref()
+            .map(|(payment, _)| tries::changes(payment, &commit.events));
+        for change in changes.into_iter().flatten() {
+            let (attempt, kept) = match change {
+                TryChange::Declined(card, it) => (it.attempt, Some((card, it))),
+                TryChange::Gone(attempt) => (attempt, None),
+            };
+            self.tries.retain(|(_, it)| it.attempt != attempt);
+            self.tries.extend(kept);
+        }
+    }
+
     fn apply(&mut self, commit: Commit) {
+        self.count_tries(&commit);
+        if let (Some(decision), Some((payment, _))) = (&commit.decision, &commit.payment) {
+            self.decisions.push((payment.id, (**decision).clone()));
+        }
         let used = commit.quote.and_then(|id| self.quotes.get_mut(&id));
         if let (Some(quote), Some((payment, _))) = (used, &commit.payment) {
             quote.used_by = Some(payment.id);
@@ -424,6 +463,7 @@ impl Store for MemoryStore {
     async fn prune(&self, older: Older, limit: usize) -> Result<usize, CommitError> {
         let mut state = self.state();
         state.news.retain(|(_, it)| it.at_ms >= older.news_ms);
+        state.tries.retain(|(_, it)| it.at_ms >= older.tries_ms);
         let is_old = |claim: &&mut Claim| claim.at_ms < older.answers_ms && claim.answer.is_some();
         let claims = state.claims.values_mut().filter(is_old).take(limit);
         let mut touched = claims.map(|claim| claim.answer = None).count();
@@ -590,6 +630,12 @@ impl Library for MemoryStore {
             .collect())
     }
 
+    fn decisions(&self, payment: PaymentId) -> Result<Vec<Decision>, ReadError> {
+        let state = self.state();
+        let of_payment = state.decisions.iter().filter(|(id, _)| *id == payment);
+        Ok(of_payment.map(|(_, decision)| decision.clone()).collect())
+    }
+
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError> {
         let balances = self.balances(mode, Some(merchant))?;
         let state = self.state();
@@ -686,6 +732,39 @@ impl Stops for MemoryStore {
         if is_on {
             state.stops.push(stop);
         }
+        state.acts.push(act);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RuleSets for MemoryStore {
+    fn rule_sets_in_force(&self) -> Result<Vec<RuleSet>, ReadError> {
+        let state = self.state();
+        let is_last = |set: &&RuleSet| {
+            let newer = |it: &RuleSet| (it.mode, &it.merchant) == (set.mode, &set.merchant) && it.version > set.version;
+            !state.rule_sets.iter().any(newer)
+        };
+        Ok(state.rule_sets.iter().filter(is_last).cloned().collect())
+    }
+
+    fn rule_sets(&self, mode: Mode, merchant: &MerchantId, limit: usize) -> Result<Vec<RuleSet>, ReadError> {
+        let state = self.state();
+        let theirs = state.rule_sets.iter().rev();
+        let theirs = theirs.filter(|set| set.mode == mode && set.merchant == *merchant);
+        Ok(theirs.take(limit).cloned().collect())
+    }
+
+    async fn put_rule_set(&self, set: RuleSet, act: Act) -> Result<(), CommitError> {
+        let last = self
+            .rule_sets(set.mode, &set.merchant, 1)
+            .map_err(|error| CommitError::Unavailable(error.0))?;
+        let last = last.first().map_or(0, |set| set.version);
+        if last.checked_add(1) != Some(set.version) {
+            return Err(CommitError::VersionConflict);
+        }
+        let mut state = self.state();
+        state.rule_sets.push(set);
         state.acts.push(act);
         Ok(())
     }

@@ -14,6 +14,8 @@ use portolan_domain::payment::conversion::{Exposure, exposure_of};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{CommitError, Method, ReadError, Sealed, Sealer};
 use portolan_domain::quote::Quote;
+use portolan_domain::routing::decision::Decision;
+use portolan_domain::routing::tries::{self, TryChange, TryGuard};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,8 @@ pub(crate) struct Rows {
     pub disputes: Vec<(DisputeId, u64)>,
     pub quote: Option<QuoteId>,
     pub covers: Option<(Account, Money)>,
+    pub tries: Option<TryGuard>,
+    pub try_changes: Vec<TryChange>,
     pub seen: Option<Seen>,
     pub batch_line: Option<BatchLineRow>,
     /// Of a payment that is exchanged: what is promised for it now, or nothing any more.
@@ -106,6 +110,8 @@ struct BodyOut<'a> {
     entries: &'a [Entry],
     #[serde(skip_serializing_if = "<[Act]>::is_empty")]
     acts: &'a [Act],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a Decision>,
 }
 
 /// The same, read back.
@@ -115,6 +121,8 @@ pub(crate) struct Body {
     pub entries: Vec<Entry>,
     #[serde(default)]
     pub acts: Vec<Act>,
+    #[serde(default)]
+    pub decision: Option<Decision>,
 }
 
 /// Whose the rows of acts are: no merchant has a colon in its name.
@@ -125,6 +133,7 @@ pub(crate) fn act_row(act: &Act) -> Result<JournalRow, RowError> {
         events: &[],
         entries: &[],
         acts: std::slice::from_ref(act),
+        decision: None,
     };
     Ok(JournalRow {
         id: act.id.0,
@@ -231,6 +240,8 @@ pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seal
         disputes: disputes(&commit.events),
         quote: commit.quote,
         covers: commit.covers.clone(),
+        tries: commit.tries.clone(),
+        try_changes: payment.map_or_else(Vec::new, |(payment, _)| tries::changes(payment, &commit.events)),
         journal: journal_row(commit, &key, sealer)?,
         payment: payment_row(commit, key, sealer)?,
         balances,
@@ -288,6 +299,7 @@ fn journal_row(commit: &Commit, key: &[u8], sealer: &dyn Sealer) -> Result<Optio
         events: &commit.events,
         entries: &commit.entries,
         acts: &[],
+        decision: commit.decision.as_deref(),
     };
     Ok(Some(JournalRow {
         id: commit.row,

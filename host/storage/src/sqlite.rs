@@ -5,6 +5,7 @@ mod kept;
 mod key_ring;
 mod library;
 mod reader;
+mod routing;
 mod statements;
 mod store;
 mod versions;
@@ -29,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0009_exposure.sql"),
     include_str!("../migrations/sqlite/0010_versions.sql"),
     include_str!("../migrations/sqlite/0011_stops.sql"),
+    include_str!("../migrations/sqlite/0012_routing.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

@@ -236,6 +236,7 @@ pub(super) fn decline(decline: wit::Decline) -> Decline {
         network_code: decline.network_code,
         advice: decline.advice,
         message: decline.message,
+        wait_ms: None,
     }
 }
 

@@ -72,6 +72,7 @@ fn declined() -> Result<Outcome, Fault> {
         network_code: None,
         advice: None,
         message: String::new(),
+        wait_ms: None,
     }))
 }
 

@@ -4,7 +4,9 @@
 mod authorization;
 mod follow_up;
 
-pub use authorization::{conclude_authorization, fail, fault_error, is_between_attempts, release, still_unknown};
+pub use authorization::{
+    conclude_authorization, decline_and_go_on, fail, fault_error, is_between_attempts, release, still_unknown,
+};
 pub use follow_up::conclude_follow_up;
 
 use super::conversion::{Conversion, LegState, Step, next_step};

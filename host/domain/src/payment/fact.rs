@@ -5,7 +5,7 @@ use super::conversion::LegState;
 use super::dispute::DisputeState;
 use crate::ids::{AttemptId, ChannelId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId};
 use crate::money::Money;
-use crate::operation::Kind;
+use crate::operation::{Kind, Retry};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -202,6 +202,9 @@ pub enum Fact {
         provider_code: String,
         /// The network's code.
         network_code: Option<String>,
+        /// What it allows next.
+        #[serde(default)]
+        retry: Option<Retry>,
     },
     /// Certainly without effect.
     AttemptNoEffect {

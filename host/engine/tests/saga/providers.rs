@@ -84,6 +84,7 @@ fn decline(reason: &str) -> Outcome {
         network_code: None,
         advice: None,
         message: "no".into(),
+        wait_ms: None,
     })
 }
 
@@ -309,16 +310,10 @@ fn response(status: u16, text: &str) -> Reply {
 impl Channels for Providers {
     fn facts(&self) -> Arc<[ChannelFacts]> {
         let channel = |id: &str, methods: &[&str], kinds: &[Kind]| ChannelFacts {
-            id: name(id),
-            mode: portolan_domain::ids::Mode::Test,
-            merchant: None,
             methods: methods.iter().map(|method| (*method).to_owned()).collect(),
-            currencies: vec![],
             adapter: "digest".into(),
-            disabled: false,
-            has_lane: false,
             kinds: kinds.to_vec(),
-            steps: vec![],
+            ..ChannelFacts::empty(name(id), portolan_domain::ids::Mode::Test)
         };
         Arc::new([
             channel(

@@ -10,12 +10,16 @@ use portolan_domain::money::Asset;
 use portolan_domain::operation::Fault;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
-use portolan_domain::ports::{Ambient, CommitError, Fill, Method, Older, ReadError, Render, Steps, Store, Vault};
+use portolan_domain::ports::{
+    Ambient, CommitError, Fill, Method, Older, ReadError, Render, Rules, Steps, Store, Vault,
+};
 use portolan_domain::quote::Quote;
+use portolan_domain::routing::RouteFacts;
+use portolan_domain::routing::rule::Rulings;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use portolan_domain::wire::{WireBytes, WireRequest};
-use portolan_engine::{Engine, Ports, QuotePolicy};
+use portolan_engine::{Engine, Ports, QuotePolicy, RoutingPolicy};
 use portolan_storage::MemoryStore;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -264,6 +268,12 @@ impl Render for Blank {
     }
 }
 
+impl Rules for Blank {
+    fn rulings(&self, _: &RouteFacts<'_>) -> Rulings {
+        Rulings::default()
+    }
+}
+
 impl Steps for Blank {
     fn reached(&self, _: &'static str) {}
 }
@@ -280,6 +290,7 @@ pub fn engine(store: Arc<CrashStore>, providers: Arc<Providers>) -> Engine {
         store,
         channels: providers,
         vault: Arc::new(NoCards),
+        rules: Arc::new(Blank),
         ambient: Arc::new(ambient),
         render: Arc::new(Blank),
         steps: Arc::new(Blank),
@@ -293,5 +304,5 @@ pub fn engine(store: Arc<CrashStore>, providers: Arc<Providers>) -> Engine {
         authorization_ms: 3_600_000,
         attempts_max: 3,
     };
-    Engine::new(ports, policy, QuotePolicy::default())
+    Engine::new(ports, policy, QuotePolicy::default(), RoutingPolicy::default())
 }

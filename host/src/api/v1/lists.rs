@@ -23,14 +23,41 @@ const SECONDS_MAX: u64 = 253_402_300_799;
 
 type Pairs = Query<Vec<(String, String)>>;
 
-/// `GET /v1/payments/{id}`.
-pub async fn payment(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+/// `GET /v1/payments/{id}`, with `expand[]=routing` if asked.
+pub async fn payment(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(pairs): Pairs,
+) -> Result<Response, Problem> {
+    let with_routing = expands_routing(&pairs)?;
     let found = api.app.store.payment(payment_id(&id)?)?.map(|found| found.payment);
     let theirs = found.filter(|payment| payment.merchant == caller.merchant && payment.mode == caller.mode);
     let payment = theirs
         .filter(|payment| payment.payout.is_none())
         .ok_or_else(|| Problem::not_found("payment"))?;
-    Ok(axum::Json(PaymentView::of(&payment)).into_response())
+    let view = PaymentView::of(&payment);
+    if with_routing {
+        let decisions = api.app.library.decisions(payment.id)?;
+        return Ok(axum::Json(view.with_routing(&payment, &decisions)).into_response());
+    }
+    Ok(axum::Json(view).into_response())
+}
+
+/// Whether the only thing that can be expanded is.
+fn expands_routing(pairs: &[(String, String)]) -> Result<bool, Problem> {
+    let bad = |(name, value): &&(String, String)| (name.as_str(), value.as_str()) != ("expand[]", "routing");
+    match pairs.iter().find(bad) {
+        None => Ok(!pairs.is_empty()),
+        Some((name, _)) if name == "expand[]" => {
+            let error = FieldError::new("?expand[]", "invalid_value", "only routing can be expanded");
+            Err(Problem::fields(vec![error]))
+        }
+        Some((name, _)) => {
+            let error = FieldError::new(format!("?{name}"), "unknown_field", "this parameter does not exist");
+            Err(Problem::fields(vec![error]))
+        }
+    }
 }
 
 /// `GET /v1/refunds/{id}`.

@@ -12,6 +12,7 @@ use portolan_domain::ids::{
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
 use portolan_domain::ports::{History, Library, Page, ReadError};
+use portolan_domain::routing::decision::Decision;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -355,6 +356,11 @@ impl Library for SqliteStore {
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError> {
         let journal = self.journal(payment)?;
         Ok(journal.into_iter().rev().flat_map(|body| body.entries).collect())
+    }
+
+    fn decisions(&self, payment: PaymentId) -> Result<Vec<Decision>, ReadError> {
+        let journal = self.journal(payment)?;
+        Ok(journal.into_iter().rev().filter_map(|body| body.decision).collect())
     }
 
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError> {

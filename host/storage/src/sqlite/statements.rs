@@ -145,6 +145,10 @@ pub(super) fn commit(connection: &Connection, books: &mut Books, rows: &Rows) ->
             return Err(UnitError::Refused(CommitError::Uncovered));
         }
     }
+    let opened = match &rows.tries {
+        Some(guard) => super::routing::refuse_exceeded(connection, guard)?.then(|| guard.opened()),
+        None => None,
+    };
     let seq = books.last_seq.saturating_add(1);
     let listed = rows.journal.as_ref().map(|_| seq.to_be_bytes());
     if let Some(row) = &rows.payment {
@@ -159,6 +163,10 @@ pub(super) fn commit(connection: &Connection, books: &mut Books, rows: &Rows) ->
     if let Some(mode) = rows.mode {
         books.add(connection, mode, &rows.balances)?;
     }
+    if let (Some(guard), Some(opened)) = (&rows.tries, &opened) {
+        super::routing::put_try(connection, &guard.card.0, opened)?;
+    }
+    super::routing::change_tries(connection, &rows.try_changes)?;
     rest(connection, rows)?;
     Ok(())
 }
@@ -501,6 +509,7 @@ fn prune_quotes(connection: &Connection, before_ms: u64, limit: usize) -> rusqli
 /// Empties one column of the journal's oldest rows, in order, and remembers how far.
 pub(super) fn prune(connection: &Connection, older: Older, limit: usize) -> rusqlite::Result<usize> {
     let mut touched = prune_quotes(connection, older.answers_ms, limit)?;
+    touched += super::routing::prune_tries(connection, older.tries_ms, limit)?;
     touched += prune_news(connection, older.news_ms, limit)?;
     for (column, before_ms) in [("answer", older.answers_ms), ("operations", older.journals_ms)] {
         let from: Option<i64> = connection

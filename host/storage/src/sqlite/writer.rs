@@ -3,6 +3,7 @@
 //! then written alone. A reported sync failure ends the process: nothing is known of the disk any more.
 
 use super::SqliteConfig;
+use super::routing::{self, RuleSetRow};
 use super::statements::{self, Books, UnitError};
 use super::versions::{self, VersionRows};
 use crate::rows::{BeneficiaryRow, BreakRow, JournalRow, QuoteRow, Rows};
@@ -42,6 +43,7 @@ pub(crate) enum Unit {
     Act(Box<JournalRow>),
     Versions(Box<VersionRows>),
     Stop(String, Option<String>, Box<JournalRow>),
+    RuleSet(Box<RuleSetRow>),
     AskedAfterRestore,
     Prune(Older, usize),
 }
@@ -231,6 +233,14 @@ impl Disk {
             Unit::Stop(name, body, act) => {
                 versions::stop(connection, name, body.as_deref())?;
                 statements::append(connection, &mut self.books, act)?;
+                Ok(1)
+            }
+            Unit::RuleSet(row) if !routing::is_next(connection, row)? => {
+                Err(UnitError::Refused(CommitError::VersionConflict))
+            }
+            Unit::RuleSet(row) => {
+                routing::put_rule_set(connection, row)?;
+                statements::append(connection, &mut self.books, routing::act(row))?;
                 Ok(1)
             }
             Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),

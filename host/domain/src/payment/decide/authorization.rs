@@ -388,7 +388,43 @@ fn declined_code(payment: &Payment) -> &'static str {
     }
 }
 
+/// Applies the decline of an attempt after which another channel is tried at once. Where the books know better already, the
+/// payment rests.
+pub fn decline_and_go_on(
+    payment: &mut Payment,
+    change: &mut Change,
+    operation: &Operation,
+    decline: Decline,
+) -> Result<Next, IllegalEvent> {
+    let status = payment.attempt(operation.attempt).map(|attempt| attempt.status);
+    match status {
+        Some(AttemptStatus::Started | AttemptStatus::Unknown | AttemptStatus::ActionRequired) => {
+            settle(change, operation.id, None, "declined");
+            record_decline(payment, change, operation.attempt, decline)?;
+            Ok(try_next(payment, change))
+        }
+        Some(
+            AttemptStatus::Authorized
+            | AttemptStatus::Captured
+            | AttemptStatus::Declined
+            | AttemptStatus::NoEffect
+            | AttemptStatus::Released,
+        )
+        | None => Ok(Next::Rest),
+    }
+}
+
 fn decline_attempt(
+    payment: &mut Payment,
+    change: &mut Change,
+    attempt: AttemptId,
+    decline: Decline,
+) -> Result<(), IllegalEvent> {
+    record_decline(payment, change, attempt, decline)?;
+    fail(payment, change)
+}
+
+fn record_decline(
     payment: &mut Payment,
     change: &mut Change,
     attempt: AttemptId,
@@ -400,15 +436,16 @@ fn decline_attempt(
         network_code: decline.network_code.clone(),
         advice: Some(decline.retry.as_str().into()),
         message: decline.message,
+        not_before_ms: decline.wait_ms.map(|wait| change.now_ms.saturating_add(wait)),
     });
     let fact = Fact::AttemptDeclined {
         attempt,
         reason: decline.reason,
         provider_code: decline.provider_code,
         network_code: decline.network_code,
+        retry: Some(decline.retry),
     };
-    payment.record(change, fact)?;
-    fail(payment, change)
+    payment.record(change, fact)
 }
 
 fn no_effect(

@@ -163,6 +163,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
                 reason: String::new(),
                 provider_code: String::new(),
                 network_code: None,
+                retry: None,
             },
         ),
         (

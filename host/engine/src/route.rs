@@ -1,0 +1,184 @@
+//! Making a payment's route: gathers facts, rules and what this node has seen, and lets the domain decide. The same is done
+//! without a payment, for whoever asks what would happen.
+
+use crate::Engine;
+use crate::traffic::{ChannelHealth, seed_of};
+use portolan_domain::ids::{ChannelId, PaymentId};
+use portolan_domain::operation::{CardFacts, Decline, Fault, Instrument, Kind, Operation, Outcome, Retry, Verdict};
+use portolan_domain::payment::Payment;
+use portolan_domain::payment::status::AttemptStatus;
+use portolan_domain::ports::Method;
+use portolan_domain::routing::decision::Decision;
+use portolan_domain::routing::rule::Rulings;
+use portolan_domain::routing::tries::{CardKey, TryGuard};
+use portolan_domain::routing::{Market, Route, RouteFacts, plan};
+
+/// What an attempt of the payment does.
+pub(crate) fn kind_of(payment: &Payment) -> Kind {
+    match payment.payout {
+        Some(_) => Kind::Pay,
+        None => Kind::Authorize,
+    }
+}
+
+/// The word by which channels know what the payment is paid with, or paid to.
+pub fn word_of(payment: &Payment) -> String {
+    match (&payment.payout, &payment.instrument) {
+        (Some(payout), _) => payout.terms.beneficiary.account.word(payment.amount.asset().code()),
+        (None, Some(instrument)) => instrument.word(),
+        (None, None) => "card".to_owned(),
+    }
+}
+
+/// What the payment is to routing. `method` is the card that it is about to be paid with.
+pub fn facts_of<'a>(payment: &'a Payment, word: &'a str, method: Option<&'a Method>) -> RouteFacts<'a> {
+    let stored = match &payment.instrument {
+        Some(Instrument::Card(_, card)) => Some(card),
+        Some(Instrument::Wallet(_) | Instrument::Token(_)) | None => None,
+    };
+    let card: Option<&CardFacts> = method.map(|method| &method.card).or(stored);
+    RouteFacts {
+        merchant: &payment.merchant,
+        mode: payment.mode,
+        method: word,
+        amount: &payment.amount,
+        kind: kind_of(payment),
+        manual_capture: payment.manual_capture,
+        network: card.map(|card| card.brand.as_str()),
+        issuer: card.map(|card| card.bin.as_str()),
+        card: card.map(|card| card.fingerprint.as_str()),
+    }
+}
+
+impl Engine {
+    /// The payment's route.
+    pub(crate) fn route(&self, payment: &Payment, method: Option<&Method>) -> Route {
+        let word = word_of(payment);
+        let facts = facts_of(payment, &word, method);
+        let route = self.route_of(&facts, seed_of(payment.id), self.ports.rules.rulings(&facts));
+        if route.decision.is_exploring {
+            self.traffic.explored(&payment.amount, route.decision.at_ms);
+        }
+        tracing::debug!(payment = %payment.id, ?route, "routed");
+        route
+    }
+
+    /// What would be decided about such a payment now, by these rulings or by the rules in force. Nothing is done, and nothing is
+    /// spent.
+    pub fn evaluate(&self, facts: &RouteFacts<'_>, rulings: Option<Rulings>) -> Decision {
+        self.evaluate_as((facts, PaymentId::new(self.ports.ambient.uuid_v7())), rulings)
+    }
+
+    /// The same, with the draws of that payment.
+    pub fn evaluate_as(&self, (facts, id): (&RouteFacts<'_>, PaymentId), rulings: Option<Rulings>) -> Decision {
+        let rulings = rulings.unwrap_or_else(|| self.ports.rules.rulings(facts));
+        self.route_of(facts, seed_of(id), rulings).decision
+    }
+
+    fn route_of(&self, facts: &RouteFacts<'_>, seed: u64, rulings: Rulings) -> Route {
+        let now_ms = self.ports.ambient.now_ms();
+        let state = |channel: &ChannelId| self.traffic.state(channel, facts.kind, now_ms);
+        let may_explore = self.traffic.may_explore(facts, &self.routing, now_ms);
+        let channels = self.ports.channels.facts();
+        let learner = self.traffic.learner();
+        let market = Market {
+            now_ms,
+            seed,
+            rulings,
+            state: &state,
+            learner: &learner,
+            margin_bps: self.routing.margin_bps,
+            may_explore,
+            attempts_max: self.policy.attempts_max,
+        };
+        plan(facts, &channels, market)
+    }
+
+    /// How each channel is, as this node has seen it.
+    pub fn health(&self) -> Vec<ChannelHealth> {
+        self.traffic.all(self.ports.ambient.now_ms())
+    }
+
+    /// The guard of an attempt with a card: how often it may be tried.
+    pub(crate) fn try_guard(&self, payment: &Payment, operation: &Operation) -> Option<TryGuard> {
+        let card = CardKey::of(payment)?;
+        let Some(Instrument::Card(_, facts)) = &payment.instrument else {
+            return None;
+        };
+        let now_ms = self.ports.ambient.now_ms();
+        Some(TryGuard::new(
+            (card, payment.mode),
+            (operation.attempt, payment.amount.clone()),
+            now_ms,
+            (
+                self.routing.declines.limits_for(&facts.brand, now_ms),
+                self.routing.blocked_ms,
+            ),
+        ))
+    }
+
+    /// Puts what card networks say of a decline beside what the adapter made of it: the stricter binds.
+    pub(crate) fn by_network(&self, operation: &Operation, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Proven(Outcome::Declined(decline)) => {
+                Verdict::Proven(Outcome::Declined(self.judged(operation, decline)))
+            }
+            Verdict::Proven(Outcome::Standing(mut standing)) => {
+                standing.declined = standing.declined.map(|decline| self.judged(operation, decline));
+                Verdict::Proven(Outcome::Standing(standing))
+            }
+            other => other,
+        }
+    }
+
+    fn judged(&self, operation: &Operation, decline: Decline) -> Decline {
+        let network = operation.card().map(|card| card.brand.as_str());
+        let now_ms = self.ports.ambient.now_ms();
+        let judged = self.routing.declines.judge(network, &decline, now_ms);
+        Decline {
+            retry: judged.retry,
+            wait_ms: judged.wait_ms,
+            ..decline
+        }
+    }
+
+    /// A channel that could not even be prepared is failing as much as one that does not answer.
+    pub(crate) fn cannot_be_used(&self, channel: &ChannelId, kind: Kind, fault: &Fault) {
+        let now_ms = self.ports.ambient.now_ms();
+        drop(self.traffic.begin(channel, kind, now_ms));
+        self.traffic
+            .heard((channel, kind), &Verdict::NoEffect(fault.clone()), (0, now_ms));
+    }
+
+    /// Whether another channel is tried at once after this verdict: only a decline that allows it, while a channel, the node's
+    /// budget and the payment's own state allow it too.
+    pub(crate) fn goes_on_after(&self, verdict: &Verdict, channels_left: usize) -> Option<Decline> {
+        match verdict {
+            Verdict::Proven(Outcome::Declined(decline))
+                if decline.retry == Retry::OtherChannel && channels_left > 0 && self.traffic.spend_cascade() =>
+            {
+                Some(decline.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in how an attempt ended, for what is expected of its channel; once, when it is known.
+    pub(crate) fn learn_from(&self, before: Option<AttemptStatus>, payment: &Payment, operation: &Operation) {
+        use AttemptStatus as S;
+        let Some(attempt) = payment.attempt(operation.attempt) else {
+            return;
+        };
+        if !matches!(before, None | Some(S::Started | S::ActionRequired | S::Unknown)) {
+            return;
+        }
+        let approved = match attempt.status {
+            S::Authorized | S::Captured => true,
+            S::Declined => false,
+            S::Started | S::ActionRequired | S::Unknown | S::NoEffect | S::Released => return,
+        };
+        let word = word_of(payment);
+        let facts = facts_of(payment, &word, None);
+        self.traffic.learn(&attempt.channel, &facts.segment(), approved);
+    }
+}

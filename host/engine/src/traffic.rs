@@ -1,0 +1,246 @@
+//! What this node has seen of its channels: how well each is, how much each has to do, how often each approves, and what was
+//! spent on learning more. It is in memory: a start learns again from what is stored, and forgets nothing that must hold (limits
+//! of repetition are in the store).
+
+use dashmap::DashMap;
+use portolan_domain::ids::{ChannelId, PaymentId};
+use portolan_domain::money::Money;
+use portolan_domain::operation::{FaultKind, Kind, Verdict};
+use portolan_domain::routing::decline::DeclineTable;
+use portolan_domain::routing::health::{Health, Signal, Standing};
+use portolan_domain::routing::learner::{Learner, Segment};
+use portolan_domain::routing::{ChannelState, RouteFacts};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// What this node may try on other channels after declines: one for each ten attempts, and so many in store.
+const CASCADE_EACH: u32 = 10;
+const CASCADES_SAVED: u32 = 100;
+
+/// How payments are routed.
+#[derive(Clone, Debug)]
+pub struct RoutingPolicy {
+    /// What declines allow.
+    pub declines: DeclineTable,
+    /// How long a card that was declined for good is refused.
+    pub blocked_ms: u64,
+    /// What an approved payment is worth to whoever sells, in basis points of its amount.
+    pub margin_bps: u32,
+    /// What may be spent on learning, by currency; none: nothing.
+    pub explore: BTreeMap<String, ExploreLimit>,
+}
+
+/// What may be spent on learning in one currency, in its minor units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExploreLimit {
+    /// The largest payment that may go where more is to be learnt.
+    pub payment_max: i128,
+    /// The sum of such payments in one day, UTC.
+    pub day_max: i128,
+}
+
+impl Default for RoutingPolicy {
+    fn default() -> Self {
+        Self {
+            declines: DeclineTable::default(),
+            blocked_ms: 365 * DAY_MS,
+            margin_bps: 2_000,
+            explore: BTreeMap::new(),
+        }
+    }
+}
+
+/// A channel as operators see it.
+#[derive(Clone, Debug)]
+pub struct ChannelHealth {
+    /// Which.
+    pub channel: ChannelId,
+    /// What it does.
+    pub kind: Kind,
+    /// How well it is.
+    pub standing: Standing,
+    /// How much of it failed lately, in millionths.
+    pub failing_ppm: u32,
+    /// How long it took lately.
+    pub latency_ms: u64,
+    /// Attempts under way.
+    pub in_flight: usize,
+}
+
+/// What this node has seen.
+pub(crate) struct Traffic {
+    health: DashMap<(ChannelId, Kind), Health>,
+    in_flight: DashMap<ChannelId, usize>,
+    learner: Mutex<Learner>,
+    explored: Mutex<HashMap<String, (u64, i128)>>,
+    /// Attempts since the last cascade was earned, and cascades that are left.
+    cascades: Mutex<(u32, u32)>,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            health: DashMap::new(),
+            in_flight: DashMap::new(),
+            learner: Mutex::new(Learner::default()),
+            explored: Mutex::new(HashMap::new()),
+            cascades: Mutex::new((0, CASCADES_SAVED)),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An attempt under way; it counts until it is dropped.
+pub(crate) struct UnderWay<'a>(&'a Traffic, ChannelId);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(mut count) = self.0.in_flight.get_mut(&self.1) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+impl Traffic {
+    /// How a channel is, for an operation of that kind.
+    pub fn state(&self, channel: &ChannelId, kind: Kind, now_ms: u64) -> ChannelState {
+        let health = self.health.get(&(channel.clone(), kind));
+        ChannelState {
+            standing: health.map_or(Standing::Well, |it| it.standing(now_ms)),
+            in_flight: self.in_flight.get(channel).map_or(0, |count| *count),
+        }
+    }
+
+    /// Every channel that was used.
+    pub fn all(&self, now_ms: u64) -> Vec<ChannelHealth> {
+        let mut all: Vec<ChannelHealth> = self
+            .health
+            .iter()
+            .map(|it| ChannelHealth {
+                channel: it.key().0.clone(),
+                kind: it.key().1,
+                standing: it.standing(now_ms),
+                failing_ppm: it.failing_ppm(),
+                latency_ms: it.latency_ms(),
+                in_flight: self.in_flight.get(&it.key().0).map_or(0, |count| *count),
+            })
+            .collect();
+        all.sort_by(|a, b| (&a.channel, a.kind.as_str()).cmp(&(&b.channel, b.kind.as_str())));
+        all
+    }
+
+    /// What is known of approvals, as long as the guard lives.
+    pub fn learner(&self) -> MutexGuard<'_, Learner> {
+        lock(&self.learner)
+    }
+
+    /// Takes in how an attempt ended.
+    pub fn learn(&self, channel: &ChannelId, segment: &Segment<'_>, approved: bool) {
+        lock(&self.learner).learn(channel, segment, approved);
+    }
+
+    /// An attempt begins on the channel. Where it is to be probed, this may be the one that does it.
+    pub fn begin(&self, channel: &ChannelId, kind: Kind, now_ms: u64) -> UnderWay<'_> {
+        if let Some(mut health) = self.health.get_mut(&(channel.clone(), kind)) {
+            health.take_probe(now_ms);
+        }
+        let mut count = self.in_flight.entry(channel.clone()).or_default();
+        *count = count.saturating_add(1);
+        drop(count);
+        let mut cascades = lock(&self.cascades);
+        cascades.0 = cascades.0.saturating_add(1);
+        if cascades.0 >= CASCADE_EACH {
+            *cascades = (0, cascades.1.saturating_add(1).min(CASCADES_SAVED));
+        }
+        UnderWay(self, channel.clone())
+    }
+
+    /// Whether one more attempt after a decline is within this node's budget; it is spent.
+    pub fn spend_cascade(&self) -> bool {
+        let mut cascades = lock(&self.cascades);
+        let is_left = cascades.1 > 0;
+        cascades.1 = cascades.1.saturating_sub(1);
+        is_left
+    }
+
+    /// Takes in what an operation met.
+    pub fn heard(&self, (channel, kind): (&ChannelId, Kind), verdict: &Verdict, (took_ms, now_ms): (u64, u64)) {
+        let Some(signal) = signal(verdict) else { return };
+        let before = self.state(channel, kind, now_ms).standing;
+        let mut health = self.health.entry((channel.clone(), kind)).or_default();
+        health.note(signal, took_ms, now_ms);
+        let after = health.standing(now_ms);
+        drop(health);
+        match (before, after) {
+            (Standing::Well, Standing::Sick { .. }) => {
+                tracing::warn!(%channel, kind = kind.as_str(), "a channel is failing: it is left out until it is well again");
+            }
+            (before, Standing::Well) if before != Standing::Well => {
+                tracing::info!(%channel, kind = kind.as_str(), "a channel is well again");
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the payment may go where more is to be learnt, as far as its amount goes.
+    pub fn may_explore(&self, facts: &RouteFacts<'_>, policy: &RoutingPolicy, now_ms: u64) -> bool {
+        let Some(limit) = policy.explore.get(facts.amount.asset().code()) else {
+            return false;
+        };
+        let explored = lock(&self.explored);
+        let spent = match explored.get(facts.amount.asset().code()) {
+            Some((day, spent)) if *day == now_ms / DAY_MS => *spent,
+            _ => 0,
+        };
+        let minor = facts.amount.minor();
+        // What is bought from others, or paid out, is not played with.
+        facts.kind == Kind::Authorize
+            && minor <= limit.payment_max
+            && spent.checked_add(minor).is_some_and(|sum| sum <= limit.day_max)
+    }
+
+    /// Notes that a payment went where more is to be learnt.
+    pub fn explored(&self, amount: &Money, now_ms: u64) {
+        let mut explored = lock(&self.explored);
+        let entry = explored.entry(amount.asset().code().to_owned()).or_default();
+        if entry.0 != now_ms / DAY_MS {
+            *entry = (now_ms / DAY_MS, 0);
+        }
+        entry.1 = entry.1.saturating_add(amount.minor());
+    }
+}
+
+/// A number for draws from a payment's own id: the random part of it.
+pub(crate) fn seed_of(payment: PaymentId) -> u64 {
+    let [_, _, _, _, _, _, a, b, c, d, e, f, ..] = *payment.0.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// What a verdict says of the channel's health; `None`: nothing, the merchant's input was at fault.
+fn signal(verdict: &Verdict) -> Option<Signal> {
+    match verdict {
+        Verdict::Proven(_) => Some(Signal::Well),
+        Verdict::NoEffect(fault) => match fault.kind {
+            FaultKind::Invalid | FaultKind::Unsupported => None,
+            FaultKind::Protocol
+            | FaultKind::Misconfigured
+            | FaultKind::StaleSession
+            | FaultKind::Other
+            | FaultKind::Trap
+            | FaultKind::Timeout
+            | FaultKind::Memory
+            | FaultKind::TooLarge
+            | FaultKind::NotPure
+            | FaultKind::Rounds
+            | FaultKind::NotGranted
+            | FaultKind::HandleMisplaced
+            | FaultKind::ClaimsMore
+            | FaultKind::ClaimsUnheard => Some(Signal::Failing),
+        },
+        Verdict::Unknown(..) => Some(Signal::Failing),
+    }
+}

@@ -1,0 +1,215 @@
+//! Reading a condition: it is parsed, and its types are checked, so that what can be written can be judged. Only facts,
+//! literals and functions without loops are allowed.
+
+use crate::facts::{FACTS, Type, type_of};
+use cel::Program;
+use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators as op};
+
+/// The engine's name and version, as it is kept with every set: a newer one may judge differently.
+pub const ENGINE: &str = "cel 0.15";
+/// Characters of a condition.
+const CONDITION_MAX: usize = 1_000;
+/// How deep brackets may be nested.
+const NESTING_MAX: usize = 16;
+
+/// A condition that was checked.
+pub(crate) struct Condition {
+    pub program: Program,
+    /// The numbers and texts in it: between them its truth cannot change.
+    pub numbers: Vec<i64>,
+    pub texts: Vec<String>,
+}
+
+impl Condition {
+    /// Reads a condition, or says what is wrong with it.
+    pub fn read(text: &str) -> Result<Self, String> {
+        if text.len() > CONDITION_MAX {
+            return Err(format!("at most {CONDITION_MAX} characters"));
+        }
+        if nesting(text) > NESTING_MAX {
+            return Err(format!("brackets may be nested {NESTING_MAX} deep"));
+        }
+        let program = Program::compile(text).map_err(|errors| first_line(&errors.to_string()))?;
+        let mut condition = Self {
+            numbers: vec![],
+            texts: vec![],
+            program,
+        };
+        let (mut numbers, mut texts) = (vec![], vec![]);
+        let mut literals = Literals {
+            numbers: &mut numbers,
+            texts: &mut texts,
+        };
+        match infer(condition.program.expression(), &mut literals)? {
+            Type::Bool => {}
+            other => return Err(format!("a condition is true or false; this is {}", other.word())),
+        }
+        condition.numbers = numbers;
+        condition.texts = texts;
+        Ok(condition)
+    }
+}
+
+/// How deep brackets are nested; those within texts count too. The parser goes as deep on the stack.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth = depth.saturating_add(1),
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+fn first_line(text: &str) -> String {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+    format!("is no CEL expression: {}", line.unwrap_or_default())
+}
+
+struct Literals<'a> {
+    numbers: &'a mut Vec<i64>,
+    texts: &'a mut Vec<String>,
+}
+
+fn infer(expression: &IdedExpr, literals: &mut Literals<'_>) -> Result<Type, String> {
+    match &expression.expr {
+        Expr::Literal(LiteralValue::Int(number)) => {
+            literals.numbers.push(*number.inner());
+            Ok(Type::Int)
+        }
+        Expr::Literal(LiteralValue::String(text)) => {
+            literals.texts.push(text.inner().to_owned());
+            Ok(Type::Text)
+        }
+        Expr::Literal(LiteralValue::Boolean(_)) => Ok(Type::Bool),
+        Expr::Literal(_) => Err("numbers are whole, texts are in quotes; nothing else can be written".into()),
+        Expr::Select(select) if !select.test => match &select.operand.expr {
+            Expr::Ident(root) => fact(root, &select.field),
+            _ => Err(unknown("this")),
+        },
+        Expr::Ident(name) => Err(unknown(name)),
+        Expr::List(list) => {
+            let mut of = Type::Empty;
+            for element in &list.elements {
+                let found = infer(element, literals)?;
+                if of == Type::Empty {
+                    of = found;
+                } else if of != found {
+                    return Err("a list holds values of one type".into());
+                }
+            }
+            match of {
+                Type::Empty => Ok(Type::Empty),
+                of => Ok(Type::List(Box::new(of))),
+            }
+        }
+        Expr::Call(call) => {
+            let target = call.target.as_deref();
+            let arguments = target.into_iter().chain(&call.args);
+            let types = arguments.map(|it| infer(it, literals)).collect::<Result<Vec<_>, _>>()?;
+            of_call(&call.func_name, target.is_some(), &types)
+        }
+        Expr::Select(_) | Expr::Comprehension(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Err(
+            "only facts, values, comparisons, && || ! in, size, startsWith, endsWith and contains are allowed".into(),
+        ),
+    }
+}
+
+fn fact(root: &str, field: &str) -> Result<Type, String> {
+    type_of(root, field)
+        .cloned()
+        .ok_or_else(|| unknown(&format!("{root}.{field}")))
+}
+
+fn unknown(name: &str) -> String {
+    let all: Vec<String> = FACTS.iter().map(|(root, field, _)| format!("{root}.{field}")).collect();
+    format!("{name} is no fact; there are {}", all.join(", "))
+}
+
+fn of_call(name: &str, is_method: bool, types: &[Type]) -> Result<Type, String> {
+    use Type::{Bool, Empty, Int, List, Text};
+    let given: Vec<String> = types.iter().map(Type::word).collect();
+    let wrong = || Err(format!("{} cannot be used with {}", shown(name), given.join(" and ")));
+    match (name, is_method, types) {
+        (op::LOGICAL_AND | op::LOGICAL_OR, false, [Bool, Bool]) | (op::LOGICAL_NOT, false, [Bool]) => Ok(Bool),
+        (op::EQUALS | op::NOT_EQUALS, false, [a, b]) if a == b && matches!(a, Int | Text | Bool) => Ok(Bool),
+        (op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS, false, [Int, Int]) => Ok(Bool),
+        (op::ADD | op::SUBSTRACT | op::MULTIPLY, false, [Int, Int]) | (op::NEGATE, false, [Int]) => Ok(Int),
+        (op::CONDITIONAL, false, [Bool, a, b]) if a == b => Ok(a.clone()),
+        (op::IN, false, [_, Empty]) => Ok(Bool),
+        (op::IN, false, [a, List(of)]) if *a == **of => Ok(Bool),
+        ("size", _, [Text | List(_) | Empty]) => Ok(Int),
+        ("startsWith" | "endsWith" | "contains", true, [Text, Text]) => Ok(Bool),
+        _ => wrong(),
+    }
+}
+
+/// `_==_` as it is written: `==`.
+fn shown(name: &str) -> String {
+    match name {
+        op::IN => "in".into(),
+        op::CONDITIONAL => "? :".into(),
+        other => other.trim_matches('_').to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        Condition::read(text).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn what_can_be_judged_is_read() {
+        for text in [
+            "payment.amount >= 100000 && payment.currency == 'EUR'",
+            "card.network in ['visa', 'mastercard'] || !payment.manual_capture",
+            "card.bin.startsWith('4242') ? payment.amount > 5 : true",
+            "size(card.bin) == 6 && payment.amount * 2 - 1 < 900",
+            "payment.method != \"card\" && payment.kind == 'payout'",
+            "payment.currency in []",
+        ] {
+            assert_eq!(refusal(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_is_refused_with_its_reason() {
+        for (text, why) in [
+            ("payment.amout > 1", "payment.amout is no fact"),
+            ("payer.country == 'DE'", "payer.country is no fact"),
+            ("amount > 1", "amount is no fact"),
+            ("payment.amount > '1'", "> cannot be used with a number and a text"),
+            ("payment.currency == 978", "== cannot be used with a text and a number"),
+            ("payment.amount", "a condition is true or false; this is a number"),
+            ("payment.amount > 1.5", "numbers are whole"),
+            ("[1, 2].all(x, x > 0)", "only facts"),
+            ("has(card.bin)", "only facts"),
+            ("payment.amount >", "is no CEL expression"),
+            ("card.bin.matches('4.*')", "matches cannot be used"),
+            ("payment.amount / 0 == 1", "/ cannot be used"),
+            ("payment.currency in ['EUR', 1]", "a list holds values of one type"),
+        ] {
+            assert!(refusal(text).contains(why), "{text}: {}", refusal(text));
+        }
+        let deep = format!("{}true{}", "(".repeat(400), ")".repeat(400));
+        assert!(refusal(&deep).contains("nested 16 deep"));
+        for long in [
+            format!("{}true", "!".repeat(990)),
+            format!("{}1 == 1", "-".repeat(990)),
+            format!("{}true", "true?true:".repeat(90)),
+            format!("1{} > 1", "+1".repeat(490)),
+            format!("true{}", "||true".repeat(160)),
+            format!("payment{} == 1", ".a".repeat(400)),
+        ] {
+            // Read or refused: neither brings the router down.
+            let _ = Condition::read(&long);
+        }
+        assert!(refusal(&"true || ".repeat(200)).contains("at most 1000 characters"));
+    }
+}

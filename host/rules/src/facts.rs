@@ -1,0 +1,111 @@
+//! The facts that conditions may name, with their types, and how they come from a payment. Amounts are integers in minor units.
+
+use crate::document::{CardSample, PaymentSample};
+use cel::{Context, Env, Value};
+use portolan_domain::operation::Kind;
+use portolan_domain::routing::RouteFacts;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+/// What a value is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Type {
+    Int,
+    Text,
+    Bool,
+    List(Box<Type>),
+    /// An empty list fits any.
+    Empty,
+}
+
+impl Type {
+    pub fn word(&self) -> String {
+        match self {
+            Self::Int => "a number".into(),
+            Self::Text => "a text".into(),
+            Self::Bool => "true or false".into(),
+            Self::List(of) => format!("a list, each {}", of.word()),
+            Self::Empty => "an empty list".into(),
+        }
+    }
+}
+
+/// Every fact.
+pub(crate) const FACTS: &[(&str, &str, Type)] = &[
+    ("payment", "amount", Type::Int),
+    ("payment", "currency", Type::Text),
+    ("payment", "method", Type::Text),
+    ("payment", "kind", Type::Text),
+    ("payment", "manual_capture", Type::Bool),
+    ("card", "network", Type::Text),
+    ("card", "bin", Type::Text),
+];
+
+pub(crate) fn type_of(root: &str, field: &str) -> Option<&'static Type> {
+    let found = FACTS.iter().find(|(r, f, _)| (*r, *f) == (root, field));
+    found.map(|(_, _, kind)| kind)
+}
+
+/// The facts of one payment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sample {
+    pub(crate) amount: i64,
+    pub(crate) currency: String,
+    pub(crate) method: String,
+    pub(crate) kind: String,
+    pub(crate) manual_capture: bool,
+    pub(crate) network: String,
+    pub(crate) bin: String,
+}
+
+impl Sample {
+    /// Of a payment. An amount that no such number holds counts as the largest.
+    pub fn of(facts: &RouteFacts<'_>) -> Self {
+        Self {
+            amount: i64::try_from(facts.amount.minor()).unwrap_or(i64::MAX),
+            currency: facts.amount.asset().code().to_owned(),
+            method: facts.method.to_owned(),
+            kind: match facts.kind {
+                Kind::Pay => "payout".into(),
+                _ => "payment".into(),
+            },
+            manual_capture: facts.manual_capture,
+            network: facts.network.unwrap_or_default().to_owned(),
+            bin: facts.issuer.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Of a test in a set.
+    pub(crate) fn of_test(payment: &PaymentSample, card: Option<&CardSample>) -> Self {
+        Self {
+            amount: payment.amount,
+            currency: payment.currency.clone(),
+            method: payment.method.clone().unwrap_or_else(|| "card".into()),
+            kind: payment.kind.clone().unwrap_or_else(|| "payment".into()),
+            manual_capture: payment.manual_capture,
+            network: card.map(|card| card.network.clone()).unwrap_or_default(),
+            bin: card.map(|card| card.bin.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// As conditions see it.
+    pub(crate) fn context(&self) -> Context<'static, 'static> {
+        static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+        let text = |value: &str| Value::String(Arc::new(value.to_owned()));
+        let payment: HashMap<String, Value> = HashMap::from([
+            ("amount".to_owned(), Value::Int(self.amount)),
+            ("currency".to_owned(), text(&self.currency)),
+            ("method".to_owned(), text(&self.method)),
+            ("kind".to_owned(), text(&self.kind)),
+            ("manual_capture".to_owned(), Value::Bool(self.manual_capture)),
+        ]);
+        let card: HashMap<String, Value> = HashMap::from([
+            ("network".to_owned(), text(&self.network)),
+            ("bin".to_owned(), text(&self.bin)),
+        ]);
+        let mut context = Context::with_env(ENV.clone());
+        context.add_variable_from_value("payment", payment);
+        context.add_variable_from_value("card", card);
+        context
+    }
+}

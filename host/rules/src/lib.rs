@@ -1,0 +1,65 @@
+//! Merchants' rules about routes: a set is read and checked when it is written ([`Compiled::read`]), and judged when a payment
+//! comes ([`RuleBook`]). Conditions are CEL; they see the facts of `facts.rs` and nothing else, and cannot loop. What a rule may
+//! ask for is the domain's; what is made of it is the route's business.
+
+mod check;
+mod document;
+mod facts;
+mod sample;
+
+pub use check::ENGINE;
+pub use document::{Compiled, Problem};
+pub use facts::Sample;
+
+use arc_swap::ArcSwap;
+use portolan_domain::ids::{MerchantId, Mode};
+use portolan_domain::ports::Rules;
+use portolan_domain::routing::RouteFacts;
+use portolan_domain::routing::rule::{RuleSet, Rulings, SetName};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+type Sets = HashMap<(Mode, MerchantId), Arc<(SetName, Compiled)>>;
+
+/// The sets that are in force. Replaced as a whole; a payment that is being routed keeps the one that it began with.
+#[derive(Default)]
+pub struct RuleBook(ArcSwap<Sets>);
+
+impl RuleBook {
+    /// Puts a set in force. One that cannot be read any more, by an engine that came later, is left out: it asks for nothing,
+    /// and the log says so.
+    pub fn put(&self, set: &RuleSet) {
+        let name = SetName {
+            version: set.version,
+            engine: set.engine.clone(),
+        };
+        let compiled = match Compiled::reread(&set.source) {
+            Ok(compiled) => compiled,
+            Err(problems) => {
+                let problem = problems.first().map(|it| it.message.as_str()).unwrap_or_default();
+                tracing::error!(merchant = %set.merchant, version = set.version, engine = set.engine, problem,
+                    "a rule set cannot be read by this version of the router: it asks for nothing");
+                return;
+            }
+        };
+        let entry = Arc::new((name, compiled));
+        self.0.rcu(|sets| {
+            let mut sets = Sets::clone(sets);
+            sets.insert((set.mode, set.merchant.clone()), entry.clone());
+            sets
+        });
+    }
+}
+
+impl Rules for RuleBook {
+    fn rulings(&self, facts: &RouteFacts<'_>) -> Rulings {
+        let sets = self.0.load();
+        match sets.get(&(facts.mode, facts.merchant.clone())) {
+            Some(set) => Rulings {
+                set: Some(set.0.clone()),
+                ..set.1.judge(facts)
+            },
+            None => Rulings::default(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Merchants' rules about routes as use cases: read and check a set, put the next version in force, say what would be decided,
+//! and what a set would change of payments that were made. Shared by the merchants' API and the operators'.
+
+use portolan_domain::commit::Act;
+use portolan_domain::ids::{ChannelId, EventId, MerchantId, Mode, PaymentId};
+use portolan_domain::ports::{Ambient, Channels, CommitError, Library, Page, ReadError, RuleSets};
+use portolan_domain::routing::RouteFacts;
+use portolan_domain::routing::decision::Decision;
+use portolan_domain::routing::rule::RuleSet;
+use portolan_engine::{Engine, facts_of, word_of};
+use portolan_rules::{Compiled, ENGINE, Problem, RuleBook};
+use std::sync::Arc;
+
+/// The most payments that a set is tried on.
+pub const REPLAY_MAX: usize = 1_000;
+/// The most versions that are listed.
+const VERSIONS_MAX: usize = 100;
+
+/// Why a set was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// What is wrong with it, all of it.
+    #[error("the rules cannot be accepted")]
+    Problems(Vec<Problem>),
+    /// The store says no, or somebody else was first.
+    #[error("{0}")]
+    Store(#[from] CommitError),
+    /// The store cannot be read.
+    #[error("{0}")]
+    Read(#[from] ReadError),
+}
+
+/// A payment that a set would route otherwise.
+#[derive(Debug)]
+pub struct Changed {
+    /// Which.
+    pub payment: PaymentId,
+    /// Where it would go first with the set in force, and with the new one.
+    pub from: Option<ChannelId>,
+    /// See `from`.
+    pub to: Option<ChannelId>,
+    /// The rules of the new set that apply to it.
+    pub applied: Vec<String>,
+}
+
+/// What a set would change.
+#[derive(Debug)]
+pub struct Replayed {
+    /// Payments that were looked at.
+    pub payments: usize,
+    /// Those that would go elsewhere first, or may have more or fewer attempts.
+    pub changed: Vec<Changed>,
+}
+
+/// The use cases.
+pub struct Routes {
+    /// The sets in force.
+    pub book: Arc<RuleBook>,
+    /// The sets as they are kept.
+    pub sets: Arc<dyn RuleSets>,
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The channels.
+    pub channels: Arc<dyn Channels>,
+    /// Stored payments.
+    pub library: Arc<dyn Library>,
+    /// Time and ids.
+    pub ambient: Arc<dyn Ambient>,
+}
+
+impl Routes {
+    /// Puts every merchant's last set in force.
+    pub fn start(&self) -> Result<(), ReadError> {
+        self.sets
+            .rule_sets_in_force()?
+            .iter()
+            .for_each(|set| self.book.put(set));
+        Ok(())
+    }
+
+    /// Reads a set for that merchant, whose channels it may name.
+    pub fn check(&self, (mode, merchant): (Mode, &MerchantId), source: &str) -> Result<Compiled, RouteError> {
+        let facts = self.channels.facts();
+        let theirs = facts.iter().filter(|it| it.mode == mode);
+        let theirs = theirs.filter(|it| it.merchant.as_ref().is_none_or(|owner| owner == merchant));
+        let known: Vec<ChannelId> = theirs.map(|it| it.id.clone()).collect();
+        Compiled::read(source, Some(&known)).map_err(RouteError::Problems)
+    }
+
+    /// Makes it the next version, in force at once.
+    pub async fn put(
+        &self,
+        (mode, merchant): (Mode, &MerchantId),
+        source: String,
+        by: &str,
+    ) -> Result<RuleSet, RouteError> {
+        let compiled = self.check((mode, merchant), &source)?;
+        let last = self.sets.rule_sets(mode, merchant, 1)?;
+        let set = RuleSet {
+            merchant: merchant.clone(),
+            mode,
+            version: last.first().map_or(0, |set| set.version).saturating_add(1),
+            engine: ENGINE.to_owned(),
+            source,
+            created_ms: self.ambient.now_ms(),
+            by: by.to_owned(),
+        };
+        let act = Act {
+            id: EventId(self.ambient.uuid_v7()),
+            at_ms: set.created_ms,
+            by: by.to_owned(),
+            verb: "routes.put".into(),
+            about: format!("{merchant} {}", mode.as_str()),
+            note: format!("version {}, {} tests passed", set.version, compiled.tests),
+        };
+        self.sets.put_rule_set(set.clone(), act).await?;
+        self.book.put(&set);
+        Ok(set)
+    }
+
+    /// The versions, the newest first: it is in force.
+    pub fn versions(&self, mode: Mode, merchant: &MerchantId) -> Result<Vec<RuleSet>, ReadError> {
+        self.sets.rule_sets(mode, merchant, VERSIONS_MAX)
+    }
+
+    /// What would be decided about such a payment now; with the given rules instead of those in force, if there are any.
+    pub fn evaluate(&self, facts: &RouteFacts<'_>, rules: Option<&Compiled>) -> Decision {
+        let rulings = rules.map(|rules| rules.judge(facts));
+        self.engine.evaluate(facts, rulings)
+    }
+
+    /// What a set would change of the merchant's last payments, at what is known of the channels now.
+    pub fn replay(
+        &self,
+        (mode, merchant): (Mode, &MerchantId),
+        source: &str,
+        last: usize,
+    ) -> Result<Replayed, RouteError> {
+        let rules = self.check((mode, merchant), source)?;
+        let page = Page {
+            merchant: merchant.clone(),
+            mode,
+            limit: last.min(REPLAY_MAX),
+            after: None,
+            before: None,
+            created_gte_ms: None,
+        };
+        let payments = self.library.payments(&page)?;
+        let changed = payments.iter().filter_map(|found| {
+            let payment = &found.payment;
+            let word = word_of(payment);
+            let facts = facts_of(payment, &word, None);
+            let decide = |rulings| self.engine.evaluate_as((&facts, payment.id), rulings);
+            let (before, after) = (decide(None), decide(Some(rules.judge(&facts))));
+            let first = |decision: &Decision| decision.plan.first().map(|it| it.channel.clone());
+            let is_same = first(&before) == first(&after) && before.attempts_max == after.attempts_max;
+            (!is_same).then(|| Changed {
+                payment: payment.id,
+                from: first(&before),
+                to: first(&after),
+                applied: after.applied.iter().map(|it| it.rule.clone()).collect(),
+            })
+        });
+        Ok(Replayed {
+            changed: changed.collect(),
+            payments: payments.len(),
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! How a payment's route came about, as its merchant sees it.
+
+use super::Minor;
+use super::seconds;
+use portolan_domain::ids::Mode;
+use portolan_domain::payment::{Attempt, Payment};
+use portolan_domain::routing::decision::{Decision, Planned};
+use portolan_domain::routing::rule::{Act, RuleSet};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The decision about a payment's route.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Routing")]
+pub struct RoutingView<'a> {
+    decided_at: u64,
+    /// The version of the merchant's rules that was in force; null: there are none.
+    rules_version: Option<u32>,
+    /// The rules whose condition held, in order.
+    applied: Vec<AppliedView<'a>>,
+    /// Rules that could not be judged: they asked for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    broken: Vec<BrokenView<'a>>,
+    /// The channels that could take it, in the order in which they are tried.
+    plan: Vec<PlannedView<'a>>,
+    /// The others, with the reason.
+    excluded: Vec<ExcludedView<'a>>,
+    attempts_max: usize,
+    /// Whether the first channel is one that more was to be learnt of.
+    exploring: bool,
+    /// From what the draws came: the same seed and counts give the same order.
+    seed: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct AppliedView<'a> {
+    rule: &'a str,
+    asks: Value,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct BrokenView<'a> {
+    rule: &'a str,
+    why: &'a str,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct PlannedView<'a> {
+    channel: &'a str,
+    why: &'a str,
+    /// What is expected of it.
+    score: ScoreView,
+    /// What became of it: null, if it was not tried.
+    attempt: Option<&'static str>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ScoreView {
+    /// How likely it approves, in millionths.
+    approval_ppm: u32,
+    /// The probability that was used, in millionths: another one only while exploring.
+    used_ppm: u32,
+    /// How many attempts that rests on, recent ones counting more; in thousandths.
+    weight_milli: u64,
+    /// The narrowest group of payments that was seen: `nothing`, `channel`, `method`, `currency` or `issuer`.
+    level: &'static str,
+    /// What it takes if it approves, in minor units; null: the operator named no price.
+    cost: Option<Minor>,
+    /// What trying it first is worth, in millionths of a minor unit.
+    worth_micro: Minor,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ExcludedView<'a> {
+    channel: &'a str,
+    /// `eligibility`, `rules`, `health` or `capacity`.
+    stage: &'static str,
+    why: &'a str,
+}
+
+impl<'a> RoutingView<'a> {
+    /// The decision, with what became of each channel in the payment, where there is one.
+    pub fn of(decision: &'a Decision, payment: Option<&'a Payment>) -> Self {
+        let tried = |it: &Planned| {
+            let attempts = payment.map_or(&[][..], |payment| payment.attempts.as_slice());
+            let of_channel = |attempt: &&Attempt| {
+                attempt.channel == it.channel && attempt.started_ms.saturating_add(1) > decision.at_ms
+            };
+            attempts.iter().find(of_channel).map(|attempt| attempt.status.as_str())
+        };
+        Self {
+            decided_at: seconds(decision.at_ms),
+            rules_version: decision.rules.as_ref().map(|set| set.version),
+            applied: decision
+                .applied
+                .iter()
+                .map(|it| AppliedView {
+                    rule: &it.rule,
+                    asks: asks(&it.act),
+                })
+                .collect(),
+            broken: decision
+                .broken
+                .iter()
+                .map(|(rule, why)| BrokenView { rule, why })
+                .collect(),
+            plan: decision
+                .plan
+                .iter()
+                .map(|it| PlannedView {
+                    channel: it.channel.as_str(),
+                    why: &it.why,
+                    score: ScoreView {
+                        approval_ppm: it.score.estimate.ppm,
+                        used_ppm: it.score.used_ppm,
+                        weight_milli: it.score.estimate.weight_milli,
+                        level: it.score.estimate.level.as_str(),
+                        cost: it.score.cost.map(Minor),
+                        worth_micro: Minor(it.score.worth_micro),
+                    },
+                    attempt: tried(it),
+                })
+                .collect(),
+            excluded: decision
+                .excluded
+                .iter()
+                .map(|it| ExcludedView {
+                    channel: it.channel.as_str(),
+                    stage: it.stage.as_str(),
+                    why: &it.why,
+                })
+                .collect(),
+            attempts_max: decision.attempts_max,
+            exploring: decision.is_exploring,
+            seed: format!("{:016x}", decision.seed),
+        }
+    }
+}
+
+/// What a rule asks for, as it is written in a set.
+fn asks(act: &Act) -> Value {
+    match act {
+        Act::Prefer(channels) => json!({ "prefer": channels }),
+        Act::Exclude(channels) => json!({ "exclude": channels }),
+        Act::Split(weights) => {
+            let weights: serde_json::Map<String, Value> = weights
+                .iter()
+                .map(|(channel, weight)| (channel.to_string(), json!(weight)))
+                .collect();
+            json!({ "split": weights })
+        }
+        Act::Sticky => json!({ "sticky": true }),
+        Act::Attempts(most) => json!({ "attempts": most }),
+    }
+}
+
+/// A version of a merchant's rules.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "RuleSet")]
+pub struct RuleSetView<'a> {
+    object: &'static str,
+    version: u32,
+    /// What judges its conditions.
+    engine: &'a str,
+    created: u64,
+    by: &'a str,
+    livemode: bool,
+    /// The set as it was written.
+    set: Value,
+}
+
+impl<'a> RuleSetView<'a> {
+    /// As its merchant sees it.
+    pub fn of(set: &'a RuleSet) -> Self {
+        Self {
+            object: "rule_set",
+            version: set.version,
+            engine: &set.engine,
+            created: seconds(set.created_ms),
+            by: &set.by,
+            livemode: set.mode == Mode::Live,
+            set: serde_json::from_str(&set.source).unwrap_or_default(),
+        }
+    }
+}
