@@ -130,6 +130,7 @@ impl App {
             engine: engine.clone(),
             channels: channels.clone(),
             library: sqlite.clone(),
+            store: sqlite.clone(),
             ambient: ambient.clone(),
         };
         routes.start()?;

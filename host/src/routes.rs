@@ -3,7 +3,8 @@
 
 use portolan_domain::commit::Act;
 use portolan_domain::ids::{ChannelId, EventId, MerchantId, Mode, PaymentId};
-use portolan_domain::ports::{Ambient, Channels, CommitError, Library, Page, ReadError, RuleSets};
+use portolan_domain::payment::Payment;
+use portolan_domain::ports::{Ambient, Channels, CommitError, Library, Page, ReadError, RuleSets, Store};
 use portolan_domain::routing::RouteFacts;
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::RuleSet;
@@ -13,6 +14,10 @@ use std::sync::Arc;
 
 /// The most payments that a set is tried on.
 pub const REPLAY_MAX: usize = 1_000;
+/// A start learns again of so many operations …
+const RELEARN_MAX: usize = 10_000;
+/// … of so many days.
+const RELEARN_MS: u64 = 14 * 24 * 60 * 60 * 1_000;
 /// The most versions that are listed.
 const VERSIONS_MAX: usize = 100;
 
@@ -64,6 +69,8 @@ pub struct Routes {
     pub channels: Arc<dyn Channels>,
     /// Stored payments.
     pub library: Arc<dyn Library>,
+    /// The same store, for single look-ups.
+    pub store: Arc<dyn Store>,
     /// Time and ids.
     pub ambient: Arc<dyn Ambient>,
 }
@@ -76,6 +83,21 @@ impl Routes {
             .iter()
             .for_each(|set| self.book.put(set));
         Ok(())
+    }
+
+    /// Learns again of the last attempts how likely each channel approves. Returns how many payments it looked at.
+    pub fn relearn(&self) -> Result<usize, ReadError> {
+        let channels: Vec<ChannelId> = self.channels.facts().iter().map(|it| it.id.clone()).collect();
+        let since_ms = self.ambient.now_ms().saturating_sub(RELEARN_MS);
+        let operations = self.library.recent_operations(&channels, since_ms, RELEARN_MAX)?;
+        let attempts = operations.iter().filter(|it| it.0.kind.is_attempt());
+        let mut ids: Vec<PaymentId> = attempts.map(|it| it.0.payment).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let found: Result<Vec<_>, ReadError> = ids.into_iter().map(|id| self.store.payment(id)).collect();
+        let payments: Vec<Payment> = found?.into_iter().flatten().map(|it| it.payment).collect();
+        self.engine.relearn(&payments);
+        Ok(payments.len())
     }
 
     /// Reads a set for that merchant, whose channels it may name.

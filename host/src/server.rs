@@ -56,6 +56,9 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
         stopped.clone(),
     ));
     let unknown = app.engine.recover().await.context("taking up what the last run left")?;
+    let learning = app.clone();
+    let learnt = tokio::task::spawn_blocking(move || learning.routes.relearn()).await?;
+    let learnt = learnt.context("learning again how often channels approve")?;
     let timers = tokio::spawn(app.engine.clone().run_timers(stopped.clone()));
     let feeds = tokio::spawn(app.engine.clone().run_feeds(stopped.clone()));
     let inbox = tokio::spawn(app.engine.clone().run_inbox(stopped.clone()));
@@ -75,7 +78,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
         stopped,
     ));
     shared.is_ready.store(true, Ordering::SeqCst);
-    tracing::info!(listen = %app.config.listen, admin = %app.config.admin, unknown, "ready");
+    tracing::info!(listen = %app.config.listen, admin = %app.config.admin, unknown, learnt, "ready");
 
     first_of(&mut term, &mut interrupt).await;
     shared.is_ready.store(false, Ordering::SeqCst);

@@ -15,6 +15,10 @@ use std::collections::BTreeMap;
 const ATTEMPTS: usize = 3;
 /// A confidence of 95 %.
 const Z95: f64 = 1.96;
+/// A share is that of so many payments.
+const WINDOW: usize = 50;
+/// Who is not back after so many payments is counted as back then.
+const RETURN_MAX: usize = 3_000;
 
 /// How much is simulated.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +30,7 @@ pub struct Size {
 }
 
 /// What one policy made of one market.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 struct Made {
     approved: usize,
     /// What approvals left after prices, minor units.
@@ -34,12 +38,11 @@ struct Made {
     attempts: usize,
     /// Payments in doubt.
     unknown: usize,
-    /// For each breakdown that the policy met: payments that still went there first.
-    hurt: Vec2,
+    /// Payments that went to a broken channel first, and breakdowns.
+    hurt: (usize, usize),
+    /// The first channel of each payment.
+    firsts: Vec<u8>,
 }
-
-/// A sum and how many.
-type Vec2 = (usize, usize);
 
 /// The policies, by name.
 fn policies(seed: u64) -> Vec<(&'static str, Box<dyn Policy>)> {
@@ -48,7 +51,7 @@ fn policies(seed: u64) -> Vec<(&'static str, Box<dyn Policy>)> {
         ("bandit", Box::new(Bandit::new(1.0, seed))),
         ("fading bandit", Box::new(Bandit::new(0.99, seed))),
     ];
-    if let Some(router) = Router::new(20_000, 40_000_000) {
+    if let Some(router) = Router::new(20_000, 10_000_000) {
         all.push(("portolan", Box::new(router)));
     }
     all
@@ -57,18 +60,21 @@ fn policies(seed: u64) -> Vec<(&'static str, Box<dyn Policy>)> {
 /// Runs everything and says what came of it.
 pub fn run(size: Size) -> Value {
     let mut by_policy: BTreeMap<&'static str, Vec<Made>> = BTreeMap::new();
+    let mut back: BTreeMap<&'static str, Vec<usize>> = BTreeMap::new();
     for seed in 0..size.seeds {
         let market = Market::new(seed, size.payments);
+        let oracle = route_all(&market, size.payments, &mut Oracle);
         for (name, mut policy) in policies(seed) {
             let made = route_all(&market, size.payments, &mut *policy);
-            by_policy.entry(name).or_default().push(made);
+            back.entry(name).or_default().extend(returns(&market, &made, &oracle));
+            by_policy.entry(name).or_default().push(Made { firsts: vec![], ..made });
         }
         by_policy
             .entry("best fixed order")
             .or_default()
             .push(best_fixed(&market, size.payments));
     }
-    report(size, &by_policy)
+    report(size, &by_policy, back)
 }
 
 /// The best of all fixed orders: known only afterwards. The first channel decides nearly everything; the others follow by what
@@ -90,6 +96,8 @@ fn route_all(market: &Market, payments: usize, policy: &mut dyn Policy) -> Made 
         }
         let payment = market.payment(at);
         let order = policy.order(&payment, market);
+        made.firsts
+            .push(order.first().and_then(|it| u8::try_from(*it).ok()).unwrap_or(u8::MAX));
         if let Some(first) = order.first() {
             let is_broken = market
                 .breakdowns(*first)
@@ -136,6 +144,30 @@ fn route_all(market: &Market, payments: usize, policy: &mut dyn Policy) -> Made 
     made
 }
 
+/// For each breakdown after which the oracle goes back at once: after how many payments the policy sends at least half as many
+/// there as the oracle.
+fn returns(market: &Market, made: &Made, oracle: &Made) -> Vec<usize> {
+    let share = |of: &Made, channel: usize, from: usize| {
+        let window = of.firsts.get(from..from + WINDOW).unwrap_or_default();
+        window.iter().filter(|it| usize::from(**it) == channel).count()
+    };
+    let mut all = vec![];
+    for channel in 0..CHANNELS {
+        for breakdown in market.breakdowns(channel) {
+            let wanted = share(oracle, channel, breakdown.until);
+            if wanted * 5 < WINDOW {
+                continue;
+            }
+            let is_back = |after: &usize| {
+                let from = breakdown.until + after;
+                2 * share(made, channel, from) >= share(oracle, channel, from).max(1)
+            };
+            all.push((0..RETURN_MAX).step_by(10).find(is_back).unwrap_or(RETURN_MAX));
+        }
+    }
+    all
+}
+
 /// A mean with its half interval of 95 %.
 fn mean(values: &[f64]) -> (f64, f64) {
     let n = values.len().max(1) as f64;
@@ -149,7 +181,19 @@ fn shown((mean, half): (f64, f64), digits: i32) -> String {
     format!("{mean:.digits$} ± {half:.digits$}")
 }
 
-fn report(size: Size, by_policy: &BTreeMap<&'static str, Vec<Made>>) -> Value {
+/// The median, and the share of those within 200.
+fn median(mut values: Vec<usize>) -> Value {
+    values.sort_unstable();
+    let within = values.iter().filter(|it| **it <= 200).count();
+    let middle = values.get(values.len() / 2);
+    json!({ "breakdowns": values.len(), "median_payments": middle, "within_200": within })
+}
+
+fn report(
+    size: Size,
+    by_policy: &BTreeMap<&'static str, Vec<Made>>,
+    mut back: BTreeMap<&'static str, Vec<usize>>,
+) -> Value {
     let payments = size.payments as f64;
     let none = vec![];
     let ours = by_policy.get("portolan").unwrap_or(&none);
@@ -166,6 +210,7 @@ fn report(size: Size, by_policy: &BTreeMap<&'static str, Vec<Made>>) -> Value {
             "left_per_payment_minor": shown(mean(&each(&left)), 1),
             "attempts_per_payment": shown(mean(&each(&|it| it.attempts as f64 / payments)), 3),
             "first_tries_at_a_broken_channel_per_breakdown": shown(mean(&each(&|it| it.hurt.0 as f64 / it.hurt.1 as f64)), 0),
+            "back_after_a_breakdown": back.remove(name).map(median),
             "portolan_approves_more_by_points": shown(mean(&beside(&approval)), 2),
             "portolan_leaves_more_minor": shown(mean(&beside(&left)), 1),
         });

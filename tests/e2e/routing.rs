@@ -256,8 +256,8 @@ fn a_sick_channel_is_left_and_found_again() {
 }
 
 #[test]
-fn what_approves_more_comes_first_and_what_costs_more_later() {
-    let world = two("");
+fn what_approves_more_comes_first_and_is_known_after_a_restart() {
+    let mut world = two("");
     world.issuers_say("acquirer-a", Some("51")).unwrap();
     for n in 0..40 {
         let reply = world.pay(&card(n), 1_000).unwrap();
@@ -266,6 +266,11 @@ fn what_approves_more_comes_first_and_what_costs_more_later() {
             assert_eq!(told["plan"][1]["channel"], "acquirer-a");
             let expected = told["plan"][1]["score"]["approval_ppm"].as_u64().unwrap();
             assert!(expected < 850_000, "{told}");
+            world.stop_host().unwrap();
+            world.start_host().unwrap();
+            let ask = json!({ "amount": 1_000, "currency": "EUR", "card": { "network": "visa", "bin": "424242" } });
+            let would = world.post("/v1/routes/evaluate", &ask).unwrap();
+            assert_eq!(would.body["plan"][0]["channel"], "acquirer-b", "{}", would.text);
             return;
         }
     }

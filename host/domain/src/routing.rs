@@ -206,6 +206,8 @@ fn candidate<'a>(
 ) -> Candidate<'a> {
     let estimate = market.learner.estimate(&channel.id, &facts.segment());
     let used_ppm = match market.may_explore {
+        // What fell suddenly is tried now and then as if it were well, to find out whether it is.
+        true if market.learner.is_to_be_probed(&channel.id, market.seed) => 1_000_000,
         true => estimate.draw_ppm(hash(market.seed, channel.id.as_str())),
         false => estimate.ppm,
     };
@@ -304,9 +306,9 @@ fn planned(
 }
 
 fn worth_in_words(facts: &RouteFacts<'_>, score: &Score) -> String {
-    let likely = match score.estimate.level {
-        learner::Level::Nothing => "nothing is known of it yet".to_owned(),
-        _ => format!(
+    let likely = match score.estimate.is_known() {
+        false => "nothing is known of it yet".to_owned(),
+        true => format!(
             "approves {}.{} % of these",
             score.estimate.ppm / 10_000,
             score.estimate.ppm / 1_000 % 10

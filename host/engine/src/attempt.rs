@@ -254,7 +254,10 @@ impl Engine {
     /// Commits the outcome: the exchanges, what follows from the verdict, and the answer if it is final.
     async fn conclude_attempt(&self, walk: &mut Walk, operation: Operation, ran: Ran) -> Result<Next, EngineError> {
         let goes_on = self.goes_on_after(&ran.verdict, walk.channels_left);
+        // As it is when it is written: a notification may have been quicker than the base that was read.
+        let mut before = None;
         let conclude = |payment: &mut Payment, change: &mut Change| {
+            before = payment.attempt(operation.attempt).map(|it| it.status);
             if payment.attempt(operation.attempt).is_none() {
                 walk.begin(self, payment, change, &operation)?;
             }
@@ -284,7 +287,6 @@ impl Engine {
                 lead.put_into(commit, payment, Some(operation.id), operation.started_ms);
             }
         };
-        let before = walk.base.payment.attempt(operation.attempt).map(|it| it.status);
         let (written, next) = self.update(&walk.base, conclude, complete).await?;
         walk.base = written;
         walk.answer = answer;

@@ -161,7 +161,9 @@ impl Engine {
             || matches!(&ran.verdict, Verdict::Proven(Outcome::Sent { is_final: false, .. }));
         let checks = operation.checks.saturating_add(u32::from(is_waiting));
         let operation = Operation { checks, ..operation };
+        let mut before = None;
         let conclude = |payment: &mut Payment, change: &mut Change| {
+            before = payment.attempt(operation.attempt).map(|it| it.status);
             let verdict = ran.verdict.clone();
             match operation.kind {
                 // Nothing is believed of what is being undone at this moment; its timer stays.
@@ -189,7 +191,6 @@ impl Engine {
             let progress = progress_of(payment, &operation);
             commit.operations.push(journaled(&operation, progress, &ran.exchanges));
         };
-        let before = base.payment.attempt(operation.attempt).map(|it| it.status);
         let (written, ()) = self.update(&base, conclude, complete).await?;
         self.conclude_reversed(&written, &operation).await?;
         self.ports.steps.reached("after_outcome");

@@ -5,8 +5,8 @@ use crate::Engine;
 use crate::traffic::{ChannelHealth, seed_of};
 use portolan_domain::ids::{ChannelId, PaymentId};
 use portolan_domain::operation::{CardFacts, Decline, Fault, Instrument, Kind, Operation, Outcome, Retry, Verdict};
-use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::AttemptStatus;
+use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::ports::Method;
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::Rulings;
@@ -169,9 +169,26 @@ impl Engine {
         let Some(attempt) = payment.attempt(operation.attempt) else {
             return;
         };
-        if !matches!(before, None | Some(S::Started | S::ActionRequired | S::Unknown)) {
-            return;
+        if matches!(before, None | Some(S::Started | S::ActionRequired | S::Unknown)) {
+            self.learn_attempt(payment, attempt);
         }
+    }
+
+    /// Takes in attempts that ended before this process began, in the order in which they began: what was learnt is in memory
+    /// only. How a channel is now is found out anew.
+    pub fn relearn(&self, payments: &[Payment]) {
+        let all = payments
+            .iter()
+            .flat_map(|payment| payment.attempts.iter().map(move |it| (payment, it)));
+        let mut attempts: Vec<(&Payment, &Attempt)> = all.collect();
+        attempts.sort_by_key(|(_, attempt)| attempt.started_ms);
+        attempts
+            .into_iter()
+            .for_each(|(payment, attempt)| self.learn_attempt(payment, attempt));
+    }
+
+    fn learn_attempt(&self, payment: &Payment, attempt: &Attempt) {
+        use AttemptStatus as S;
         let approved = match attempt.status {
             S::Authorized | S::Captured => true,
             S::Declined => false,

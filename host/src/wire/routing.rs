@@ -61,10 +61,11 @@ struct ScoreView {
     approval_ppm: u32,
     /// The probability that was used, in millionths: another one only while exploring.
     used_ppm: u32,
-    /// How many attempts that rests on, recent ones counting more; in thousandths.
-    weight_milli: u64,
-    /// The narrowest group of payments that was seen: `nothing`, `channel`, `method`, `currency` or `issuer`.
-    level: &'static str,
+    /// The score behind it (of a normal distribution) and how uncertain the channel's own part of it is, in millionths.
+    score_micro: i64,
+    spread_micro: u64,
+    /// Attempts of the channel that this rests on; fewer than 20 say nothing yet.
+    attempts: u64,
     /// What it takes if it approves, in minor units; null: the operator named no price.
     cost: Option<Minor>,
     /// What trying it first is worth, in millionths of a minor unit.
@@ -114,8 +115,9 @@ impl<'a> RoutingView<'a> {
                     score: ScoreView {
                         approval_ppm: it.score.estimate.ppm,
                         used_ppm: it.score.used_ppm,
-                        weight_milli: it.score.estimate.weight_milli,
-                        level: it.score.estimate.level.as_str(),
+                        score_micro: it.score.estimate.mean_micro,
+                        spread_micro: it.score.estimate.spread_micro,
+                        attempts: it.score.estimate.attempts,
                         cost: it.score.cost.map(Minor),
                         worth_micro: Minor(it.score.worth_micro),
                     },
