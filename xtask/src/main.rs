@@ -43,6 +43,9 @@ enum Verb {
         /// Swap versions of the adapter under load 100 times instead.
         #[arg(long)]
         swaps: bool,
+        /// Measure what a decision about a route costs instead.
+        #[arg(long)]
+        routes: bool,
     },
 }
 
@@ -72,6 +75,15 @@ fn main() -> anyhow::Result<()> {
             swaps: true,
             ..
         } => bench::swaps(json, seconds),
+        Verb::Bench { routes: true, .. } => build::cargo(&[
+            "run",
+            "--release",
+            "--quiet",
+            "-p",
+            "portolan-rules",
+            "--example",
+            "decide",
+        ]),
         Verb::Bench { json, seconds, .. } => bench::run(json, seconds),
         Verb::Test => {
             build::all("dev")?;

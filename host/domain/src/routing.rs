@@ -16,7 +16,7 @@ use crate::money::Money;
 use crate::operation::Kind;
 use decision::{Decision, Excluded, Planned, Score, Stage};
 use health::Standing;
-use learner::{Learner, Segment, band, hash};
+use learner::{Expecting, Learner, Segment, band, hash};
 use rule::{Act, Rulings};
 
 /// What a payment is to routing.
@@ -104,12 +104,13 @@ struct Candidate<'a> {
 
 /// The route of a payment.
 pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_>) -> Route {
+    let expecting = market.learner.expecting(&facts.segment());
     let mut excluded = vec![];
     let mut sick = vec![];
     let mut candidates: Vec<Candidate<'_>> = vec![];
     for channel in channels.iter().filter(|channel| channel.mode == facts.mode) {
         match look_at(facts, channel, &market) {
-            Ok(is_probe) => candidates.push(candidate(facts, (channel, is_probe), &market)),
+            Ok(is_probe) => candidates.push(candidate(facts, (channel, is_probe), (&market, &expecting))),
             Err(why) if why.stage == Stage::Health => sick.push((channel, why)),
             Err(why) => excluded.push(why),
         }
@@ -118,7 +119,7 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
     let all_sick = candidates.is_empty();
     for (channel, why) in sick {
         if all_sick {
-            candidates.push(candidate(facts, (channel, false), &market));
+            candidates.push(candidate(facts, (channel, false), (&market, &expecting)));
         } else {
             excluded.push(why);
         }
@@ -202,9 +203,9 @@ fn look_at(facts: &RouteFacts<'_>, channel: &ChannelFacts, market: &Market<'_>) 
 fn candidate<'a>(
     facts: &RouteFacts<'_>,
     (channel, is_probe): (&'a ChannelFacts, bool),
-    market: &Market<'_>,
+    (market, expecting): (&Market<'_>, &Expecting<'_>),
 ) -> Candidate<'a> {
-    let estimate = market.learner.estimate(&channel.id, &facts.segment());
+    let estimate = expecting.of(&channel.id);
     let used_ppm = match market.may_explore {
         // What fell suddenly is tried now and then as if it were well, to find out whether it is.
         true if market.learner.is_to_be_probed(&channel.id, market.seed) => 1_000_000,

@@ -18,6 +18,7 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// The score of a channel that nobody knows yet: 85 of 100 are approved.
 const PRIOR: f64 = 1.036;
@@ -144,17 +145,26 @@ struct Watch {
 /// What was learnt of all channels.
 #[derive(Default)]
 pub struct Learner {
-    weights: HashMap<u64, Weight>,
+    weights: HashMap<u64, Weight, BuildHasherDefault<Hashed>>,
     watches: HashMap<ChannelId, Watch>,
     attempts: u64,
 }
 
 impl Learner {
+    /// What is expected of every channel for payments of that segment.
+    pub fn expecting(&self, segment: &Segment<'_>) -> Expecting<'_> {
+        Expecting(self, Parts::of(segment))
+    }
+
     /// How likely the channel approves a payment of that segment.
     pub fn estimate(&self, channel: &ChannelId, segment: &Segment<'_>) -> Estimate {
+        self.expecting(segment).of(channel)
+    }
+
+    fn estimate_by(&self, channel: &ChannelId, parts: &Parts) -> Estimate {
         let attempts = self.watches.get(channel).map_or(0, |watch| watch.attempts);
         let (mut mean, mut own, mut shared) = (PRIOR, 0.0, 0.0);
-        for (key, kind) in keys(channel, segment).into_iter().zip(KINDS) {
+        for (key, kind) in parts.keys(channel).into_iter().zip(KINDS) {
             let weight = self.weight(key, kind);
             match kind.is_own {
                 true if attempts >= ATTEMPTS_MIN => {
@@ -188,11 +198,8 @@ impl Learner {
     pub fn learn(&mut self, channel: &ChannelId, segment: &Segment<'_>, approved: bool) {
         self.attempts = self.attempts.saturating_add(1);
         self.watch(channel, segment, approved);
-        let features: Vec<(u64, Weight)> = keys(channel, segment)
-            .into_iter()
-            .zip(KINDS)
-            .map(|(key, kind)| (key, self.weight(key, kind)))
-            .collect();
+        let keys = Parts::of(segment).keys(channel).into_iter().zip(KINDS);
+        let features: Vec<(u64, Weight)> = keys.map(|(key, kind)| (key, self.weight(key, kind))).collect();
         let mean = PRIOR + features.iter().map(|(_, it)| f64::from(it.mean)).sum::<f64>();
         let variance = NOISE + features.iter().map(|(_, it)| f64::from(it.variance)).sum::<f64>();
         let deviation = libm::sqrt(variance);
@@ -268,7 +275,7 @@ impl Learner {
         }
         (watch.worse, watch.better) = (0.0, 0.0);
         watch.fell = fell.then_some(attempts);
-        let [own, ..] = keys(channel, segment);
+        let [own, ..] = Parts::of(segment).keys(channel);
         if let Some(weight) = self.weights.get_mut(&own) {
             weight.variance = weight.variance.max(UNCERTAIN as f32);
         }
@@ -284,6 +291,16 @@ impl Learner {
     }
 }
 
+/// What is expected of the channels for one kind of payment.
+pub struct Expecting<'a>(&'a Learner, Parts);
+
+impl Expecting<'_> {
+    /// How likely that one approves it.
+    pub fn of(&self, channel: &ChannelId) -> Estimate {
+        self.0.estimate_by(channel, &self.1)
+    }
+}
+
 /// The density of the normal distribution over its integral, up to `t`: how surprising the outcome is.
 fn hazard(t: f64) -> f64 {
     let density = libm::exp(-t * t / 2.0) / libm::sqrt(std::f64::consts::TAU);
@@ -292,26 +309,65 @@ fn hazard(t: f64) -> f64 {
     if below > 1e-12 { density / below } else { -t }
 }
 
-/// The keys of the weights, in the order of [`KINDS`].
-fn keys(channel: &ChannelId, segment: &Segment<'_>) -> [u64; 8] {
-    let name = channel.as_str();
-    let of = |start: u64, kind: u8, parts: &[&str]| {
-        let start = hash_bytes(start, &[kind]);
-        parts.iter().fold(start, |hash_so_far, part| hash(hash_so_far, part))
-    };
-    let network = segment.network.unwrap_or_default();
-    let issuer = segment.issuer.unwrap_or_default();
-    let band = [segment.band];
-    [
-        of(FNV_OFFSET, 0, &[name]),
-        of(FNV_OFFSET, 1, &[name, segment.method, network]),
-        of(FNV_OFFSET, 2, &[name, segment.currency]),
-        of(FNV_OFFSET, 3, &[name, segment.method, network, segment.currency]),
-        of(FNV_OFFSET, 4, &[name, issuer]),
-        hash_bytes(of(FNV_OFFSET, 5, &[name]), &band),
-        of(FNV_OFFSET, 6, &[segment.method, issuer]),
-        hash_bytes(of(FNV_OFFSET, 7, &[segment.currency]), &band),
-    ]
+/// What of a segment its weights are found by, hashed once for all channels.
+struct Parts([u64; 8]);
+
+impl Parts {
+    /// In the order of [`KINDS`].
+    fn of(segment: &Segment<'_>) -> Self {
+        let of = |kind: u8, parts: &[&str]| {
+            let start = hash_bytes(FNV_OFFSET, &[kind]);
+            parts.iter().fold(start, |so_far, part| hash(so_far, part))
+        };
+        let network = segment.network.unwrap_or_default();
+        let issuer = segment.issuer.unwrap_or_default();
+        let band = [segment.band];
+        Self([
+            of(0, &[]),
+            of(1, &[segment.method, network]),
+            of(2, &[segment.currency]),
+            of(3, &[segment.method, network, segment.currency]),
+            of(4, &[issuer]),
+            hash_bytes(of(5, &[]), &band),
+            of(6, &[segment.method, issuer]),
+            hash_bytes(of(7, &[segment.currency]), &band),
+        ])
+    }
+
+    /// The keys of a channel's weights: its own, and those that all channels share.
+    fn keys(&self, channel: &ChannelId) -> [u64; 8] {
+        let name = hash(FNV_OFFSET, channel.as_str());
+        let mut keys = self.0;
+        for (key, kind) in keys.iter_mut().zip(KINDS) {
+            if kind.is_own {
+                *key = mix(*key ^ name.rotate_left(32));
+            }
+        }
+        keys
+    }
+}
+
+/// Spreads a number over all bits (the finalizer of MurmurHash3).
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    x ^ (x >> 33)
+}
+
+/// The keys are hashes already.
+#[derive(Clone, Copy, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = hash_bytes(self.0, bytes);
+    }
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;

@@ -1,6 +1,7 @@
 //! The providers: a wallet that authorizes, captures, voids and refunds, and a desk that quotes and exchanges. They keep
 //! what they did, each operation once, and fail as the script says, the first time that they are asked.
 
+use crate::world::Clock;
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts};
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request, Response};
@@ -88,6 +89,12 @@ fn decline(reason: &str) -> Outcome {
     })
 }
 
+impl Clock for Providers {
+    fn now_ms(&self) -> u64 {
+        1_800_000_000_000 + u64::try_from(self.start.elapsed().as_millis()).unwrap()
+    }
+}
+
 impl Providers {
     pub fn new(script: Script) -> Self {
         Self {
@@ -97,10 +104,6 @@ impl Providers {
             quotes: AtomicUsize::new(0),
             start: Instant::now(),
         }
-    }
-
-    pub fn now_ms(&self) -> u64 {
-        1_800_000_000_000 + u64::try_from(self.start.elapsed().as_millis()).unwrap()
     }
 
     pub fn captured(&self) -> i128 {

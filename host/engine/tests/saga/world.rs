@@ -1,6 +1,5 @@
 //! The router's side: an engine over the store in memory, which dies after the n-th commit, and a simulated clock.
 
-use crate::providers::Providers;
 use async_trait::async_trait;
 use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
@@ -11,7 +10,7 @@ use portolan_domain::operation::Fault;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
 use portolan_domain::ports::{
-    Ambient, CommitError, Fill, Method, Older, ReadError, Render, Rules, Steps, Store, Vault,
+    Ambient, Channels, CommitError, Fill, Method, Older, ReadError, Render, Rules, Steps, Store, Vault,
 };
 use portolan_domain::quote::Quote;
 use portolan_domain::routing::RouteFacts;
@@ -184,13 +183,18 @@ impl Store for CrashStore {
     }
 }
 
+/// Who has the simulated time.
+pub trait Clock: Send + Sync {
+    fn now_ms(&self) -> u64;
+}
+
 /// The simulated clock, and ids from a counter.
-struct Simulated {
-    providers: Arc<Providers>,
+struct Simulated<P> {
+    providers: Arc<P>,
     counter: AtomicU64,
 }
 
-impl Ambient for Simulated {
+impl<P: Clock> Ambient for Simulated<P> {
     fn now_ms(&self) -> u64 {
         self.providers.now_ms()
     }
@@ -214,8 +218,8 @@ impl Vault for NoCards {
     fn provider_key(&self, operation: OperationId, n: u8) -> String {
         format!("{operation}-{n}")
     }
-    fn operation_of_key(&self, _: &str) -> Option<OperationId> {
-        None
+    fn operation_of_key(&self, key: &str) -> Option<OperationId> {
+        key.parse().ok()
     }
     fn entropy(&self, _: OperationId) -> [u8; 32] {
         [0; 32]
@@ -279,7 +283,7 @@ impl Steps for Blank {
 }
 
 /// An engine over that store and those providers.
-pub fn engine(store: Arc<CrashStore>, providers: Arc<Providers>) -> Engine {
+pub fn engine<P: Channels + Clock + 'static>(store: Arc<CrashStore>, providers: Arc<P>) -> Engine {
     // Each process has its own randomness.
     static SEED: AtomicU64 = AtomicU64::new(1);
     let ambient = Simulated {

@@ -1,0 +1,315 @@
+//! Three acquirers, each with one way to answer. They keep what they really took, each operation once, and say it when asked.
+
+use crate::world::Clock;
+use async_trait::async_trait;
+use portolan_domain::channel::{Capability, ChannelFacts};
+use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request, Response};
+use portolan_domain::ids::{ChannelId, Mode, Name, OperationId};
+use portolan_domain::operation::{
+    Context, Decline, Fault, Input, Kind, Operation, Outcome, Retry, Standing, State, Subject, Target, Verdict,
+};
+use portolan_domain::ports::{Channels, ContextRequest, Method, Need, Notification, Receipt, Rejection, Step};
+use portolan_domain::settlement::ReportLine;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::time::Instant;
+
+pub const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// How an acquirer answers an authorization.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    Approves,
+    /// Another channel may be tried.
+    Soft,
+    /// Not now.
+    Later,
+    /// Never again.
+    Never,
+    /// It was not reached.
+    NotSent,
+    /// Taken, and the answer is lost.
+    LostAfter,
+    /// Not taken, and the answer is lost; a copy is taken.
+    LostBefore,
+    /// Declined so that another channel may be tried, and the answer is lost.
+    LostSoft,
+    /// The answer is lost, it is not found, and it is taken long after that.
+    Late,
+}
+
+impl Way {
+    pub const ALL: [Self; 9] = [
+        Self::Approves,
+        Self::Soft,
+        Self::Later,
+        Self::Never,
+        Self::NotSent,
+        Self::LostAfter,
+        Self::LostBefore,
+        Self::LostSoft,
+        Self::Late,
+    ];
+
+    fn decline(self) -> Option<Retry> {
+        match self {
+            Self::Soft | Self::LostSoft => Some(Retry::OtherChannel),
+            Self::Later => Some(Retry::Later),
+            Self::Never => Some(Retry::Never),
+            Self::Approves | Self::NotSent | Self::LostAfter | Self::LostBefore | Self::Late => None,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Record {
+    /// What each operation came to: taken, or declined.
+    done: HashMap<(ChannelId, OperationId), bool>,
+    /// Requests that came, by channel.
+    asked: HashMap<ChannelId, usize>,
+    /// Operations whose request is still on its way somewhere.
+    on_its_way: Vec<(ChannelId, OperationId)>,
+}
+
+pub struct Acquirers {
+    ways: [Way; 3],
+    record: Mutex<Record>,
+    start: Instant,
+}
+
+fn name(text: &str) -> ChannelId {
+    Name::parse(text).unwrap()
+}
+
+impl Clock for Acquirers {
+    fn now_ms(&self) -> u64 {
+        1_800_000_000_000 + u64::try_from(self.start.elapsed().as_millis()).unwrap()
+    }
+}
+
+impl Acquirers {
+    pub fn new(ways: [Way; 3]) -> Self {
+        Self {
+            ways,
+            record: Mutex::new(Record::default()),
+            start: Instant::now(),
+        }
+    }
+
+    pub fn way(&self, channel: &ChannelId) -> Way {
+        let at = NAMES.iter().position(|it| *it == channel.as_str()).unwrap();
+        self.ways[at]
+    }
+
+    /// How often money was really taken.
+    pub fn taken(&self) -> usize {
+        self.record
+            .lock()
+            .unwrap()
+            .done
+            .values()
+            .filter(|taken| **taken)
+            .count()
+    }
+
+    /// Requests that reached a channel.
+    pub fn asked(&self, channel: &str) -> usize {
+        self.record
+            .lock()
+            .unwrap()
+            .asked
+            .get(&name(channel))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// What was on its way arrives after all.
+    pub fn arrive(&self) -> Vec<(ChannelId, OperationId)> {
+        let mut record = self.record.lock().unwrap();
+        let late = std::mem::take(&mut record.on_its_way);
+        for place in &late {
+            record.done.entry(place.clone()).or_insert(true);
+        }
+        late
+    }
+
+    fn found(&self, channel: &ChannelId, operation: OperationId) -> Option<bool> {
+        self.record
+            .lock()
+            .unwrap()
+            .done
+            .get(&(channel.clone(), operation))
+            .copied()
+    }
+
+    /// Acts on a request, once for each operation.
+    fn act(&self, operation: &Operation) -> Reply {
+        let way = self.way(&operation.channel);
+        let place = (operation.channel.clone(), operation.id);
+        let mut record = self.record.lock().unwrap();
+        if way == Way::NotSent {
+            return Reply::NotSent("refused".into());
+        }
+        let count = record.asked.entry(operation.channel.clone()).or_default();
+        *count += 1;
+        let is_first = *count == 1;
+        let lost = Reply::Unknown("no answer in time".into());
+        match way {
+            Way::LostBefore if is_first => return lost,
+            Way::Late => {
+                record.on_its_way.push(place);
+                return lost;
+            }
+            _ => {}
+        }
+        let is_taken = *record.done.entry(place).or_insert(way.decline().is_none());
+        match way {
+            Way::LostAfter | Way::LostSoft if is_first => lost,
+            _ => response(if is_taken { 200 } else { 402 }),
+        }
+    }
+
+    fn declined(&self, channel: &ChannelId) -> Outcome {
+        Outcome::Declined(Decline {
+            retry: self.way(channel).decline().unwrap_or(Retry::Never),
+            reason: "refused".into(),
+            provider_code: "x".into(),
+            network_code: None,
+            advice: None,
+            message: "no".into(),
+            wait_ms: None,
+        })
+    }
+
+    fn status(&self, operation: &Operation, target: &Target) -> Outcome {
+        match self.found(&operation.channel, target.operation) {
+            None => Outcome::NotFound,
+            Some(false) => self.declined(&operation.channel),
+            Some(true) => Outcome::Standing(Standing {
+                reference: format!("ref-{}", target.operation),
+                state: State::Captured,
+                authorized: Some(operation.amount.clone()),
+                captured: Some(operation.amount.clone()),
+                refunded: None,
+                received: None,
+                declined: None,
+                disputes: vec![],
+            }),
+        }
+    }
+}
+
+fn response(status: u16) -> Reply {
+    Reply::Response(Response {
+        status,
+        headers: vec![],
+        body: Body::Text(String::new()),
+    })
+}
+
+#[async_trait]
+impl Channels for Acquirers {
+    fn facts(&self) -> Arc<[ChannelFacts]> {
+        let channel = |id: &str| ChannelFacts {
+            methods: vec!["card".into()],
+            adapter: "digest".into(),
+            kinds: vec![Kind::Authorize],
+            ..ChannelFacts::empty(name(id), Mode::Live)
+        };
+        NAMES.map(channel).into()
+    }
+
+    fn version(&self, _: &ChannelId, _: Need<'_>) -> Option<String> {
+        Some("digest".into())
+    }
+
+    fn concluded(&self, _: &Operation, _: &Verdict) {}
+
+    /// Where a copy may not be sent, "not found" ends it.
+    fn capability(&self, channel: &ChannelId, _: Kind) -> Option<Capability> {
+        Some(Capability {
+            idempotent_for_ms: (self.way(channel) != Way::Late).then_some(86_400_000),
+            found_by_key: true,
+            not_found_final_after_ms: Some(0),
+            partial: true,
+            multiple: true,
+        })
+    }
+
+    async fn context(&self, request: ContextRequest<'_>) -> Result<Context, Fault> {
+        Ok(Context {
+            operation: request.operation,
+            keys: vec![request.operation.to_string()],
+            now_ms: self.now_ms(),
+            entropy: [0; 32],
+            settings: "{}".into(),
+            secrets: vec![],
+            card_number: "handle".into(),
+            card_code: None,
+            notify_url: String::new(),
+            return_url: String::new(),
+        })
+    }
+
+    fn step(&self, operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Step, Fault> {
+        let effect = match input {
+            Input::Status(_) => Effect::Read,
+            _ => Effect::Write,
+        };
+        let Some(answer) = answers.first() else {
+            return Ok(Step::Send(Request {
+                endpoint: "api".into(),
+                method: "POST".into(),
+                path: "/".into(),
+                headers: vec![],
+                body: Body::Text(String::new()),
+                effect,
+                timeout_ms: 1_000,
+                words: vec![],
+            }));
+        };
+        Ok(Step::Done(match (&answer.reply, input) {
+            (Reply::NotSent(why) | Reply::Unknown(why), _) => Outcome::Unknown(why.clone().into()),
+            (Reply::Response(_), Input::Status(target)) => self.status(operation, target),
+            (Reply::Response(response), _) if response.status == 200 => Outcome::Accepted {
+                reference: format!("ref-{}", operation.id),
+                authorized: operation.amount.clone(),
+                captured: true,
+                network_reference: None,
+                memo: None,
+            },
+            (Reply::Response(_), _) => self.declined(&operation.channel),
+        }))
+    }
+
+    async fn send(&self, operation: &Operation, request: &Request, _: Option<&Method>) -> Result<Answer, Fault> {
+        let reply = match request.effect {
+            Effect::Read | Effect::Prepare => response(200),
+            Effect::Write => self.act(operation),
+        };
+        Ok(Answer {
+            at_ms: self.now_ms(),
+            reply,
+        })
+    }
+
+    fn forget_session(&self, _: &ChannelId, _: &str) {}
+
+    fn parse_report(&self, _: &ChannelId, _: &[u8], _: &[u8], _: bool) -> Result<(Vec<ReportLine>, Vec<u8>), Fault> {
+        Ok((vec![], vec![]))
+    }
+
+    /// The body is the operation's key, the path names the event.
+    fn receive(&self, _: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection> {
+        let subject = Subject {
+            key: Some(String::from_utf8_lossy(&notification.body).into_owned()),
+            reference: None,
+            event: notification.path.clone(),
+        };
+        Ok(Receipt {
+            subjects: vec![subject],
+            status: 200,
+            body: vec![],
+        })
+    }
+}

@@ -1,0 +1,281 @@
+//! Every way in which three acquirers can answer one card, one after the other, and the router killed after every commit: money
+//! is taken once at most, or a human is told; nothing is tried elsewhere unless it was certainly not taken; a card that was
+//! declined for good is not tried again; the same key again, and notifications in any number, change nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod acquirers;
+#[path = "../saga/world.rs"]
+mod world;
+
+use acquirers::{Acquirers, NAMES, Way};
+use portolan_domain::commit::ClaimName;
+use portolan_domain::ids::{MerchantId, MethodId, Mode, Name};
+use portolan_domain::money::{Asset, Money};
+use portolan_domain::operation::CardFacts;
+use portolan_domain::payment::request::ValidPayment;
+use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
+use portolan_domain::payment::{Attempt, Payment};
+use portolan_domain::ports::{Library, Method, Notification, Sealed, Store};
+use portolan_domain::task::TaskKind;
+use portolan_engine::{ClaimRequest, CreatePayment, Engine};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use uuid::Uuid;
+use world::{CrashStore, engine};
+
+const CARD: MethodId = MethodId(Uuid::from_u128(7));
+
+fn shop() -> MerchantId {
+    Name::parse("shop").unwrap()
+}
+
+fn card() -> Method {
+    Method {
+        id: CARD,
+        merchant: shop(),
+        mode: Mode::Live,
+        created_ms: 0,
+        card: CardFacts {
+            brand: "visa".into(),
+            bin: "424242".into(),
+            last4: "4242".into(),
+            expiry_month: 12,
+            expiry_year: 2031,
+            fingerprint: "fingerprint".into(),
+            has_code: false,
+            holder: None,
+        },
+        sealed: Sealed(vec![]),
+    }
+}
+
+fn command(key: &str) -> CreatePayment {
+    CreatePayment {
+        merchant: shop(),
+        mode: Mode::Live,
+        claim: ClaimRequest {
+            name: ClaimName {
+                merchant: shop(),
+                mode: Mode::Live,
+                key: key.into(),
+            },
+            fingerprint: vec![1],
+        },
+        valid: ValidPayment {
+            amount: Money::new(1_000, Asset::currency("EUR").unwrap()).unwrap(),
+            manual_capture: false,
+            method: Some(CARD),
+            instrument: None,
+            quote: None,
+            delivery: None,
+            payout: None,
+            confirm: true,
+            description: None,
+            statement_descriptor: None,
+            return_url: None,
+            metadata: vec![],
+            payer_name: None,
+            payer_email: None,
+        },
+    }
+}
+
+fn payments(store: &CrashStore) -> Vec<Payment> {
+    let mut found = vec![];
+    store.inner.each_payment(&mut |it| found.push(it.payment)).unwrap();
+    found
+}
+
+fn rests(store: &CrashStore) -> bool {
+    let asked = store.inner.tasks(false).unwrap().iter().any(|task| task.for_human);
+    asked || payments(store).iter().all(Payment::is_over)
+}
+
+/// Serves until nothing moves; `false`: killed.
+async fn serve(engine: Arc<Engine>, store: &CrashStore) -> bool {
+    let (stop, stopped) = watch::channel(false);
+    let timers = tokio::spawn(engine.run_timers(stopped));
+    for _ in 0..4_000 {
+        if store.is_dead() {
+            timers.abort();
+            return false;
+        }
+        if rests(store) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    stop.send(true).unwrap();
+    timers.await.unwrap();
+    true
+}
+
+/// One run, killed after the n-th commit (0: never). Returns how many commits there were.
+async fn run(ways: [Way; 3], kill_after: usize) -> usize {
+    let label = format!("{ways:?} killed after {kill_after}");
+    let acquirers = Arc::new(Acquirers::new(ways));
+    let store = Arc::new(CrashStore::new(kill_after));
+    store.inner.put_method(card()).await.unwrap();
+    let mut router = Arc::new(engine(store.clone(), acquirers.clone()));
+    let asked = router.clone();
+    let call = tokio::spawn(async move { asked.create_payment(command("key")).await });
+    let died = store.died();
+    tokio::select! {
+        answered = call => drop(answered.unwrap()),
+        () = died => {}
+    }
+    let survived = serve(router.clone(), &store).await;
+    if !survived || store.is_dead() {
+        store.revive();
+        router = Arc::new(engine(store.clone(), acquirers.clone()));
+        router.recover().await.unwrap();
+        assert!(serve(router.clone(), &store).await, "{label}: killed twice");
+    }
+    let commits = store.commits();
+    // The same key again: the same payment, whatever became of it.
+    let again = router.create_payment(command("key")).await;
+    assert!(
+        again.is_ok_and(|it| it.is_replay || kill_after > 0),
+        "{label}: the key made something new"
+    );
+    assert!(serve(router.clone(), &store).await);
+    check(&store, &acquirers, &label);
+    tell_twice(&router, &store).await;
+    check(&store, &acquirers, &format!("{label}, told twice"));
+    late(&router, &store, &acquirers, &label).await;
+    never_again(&router, &store, &acquirers, &label).await;
+    commits
+}
+
+/// Every acquirer tells of every operation, twice.
+async fn tell_twice(router: &Engine, store: &CrashStore) {
+    for payment in payments(store) {
+        for attempt in &payment.attempts {
+            for n in [0, 0, 1] {
+                let told = Notification {
+                    method: "POST".into(),
+                    path: format!("event {n} of {}", attempt.operation),
+                    query: String::new(),
+                    headers: vec![],
+                    body: attempt.operation.to_string().into_bytes(),
+                };
+                router.notified(&attempt.channel, &told).await.unwrap();
+            }
+        }
+    }
+    router.look_through_inbox().await.unwrap();
+}
+
+fn check(store: &CrashStore, acquirers: &Acquirers, label: &str) {
+    let found = payments(store);
+    let story = || format!("{label}: {found:#?}");
+    assert!(found.len() <= 1, "{}", story());
+    assert!(rests(store), "never came to rest: {}", story());
+    assert!(acquirers.taken() <= 1, "charged twice: {}", story());
+    let Some(payment) = found.first() else {
+        assert!(NAMES.iter().all(|name| acquirers.asked(name) == 0), "{}", story());
+        return;
+    };
+    for entry in store.inner.entries(payment.id).unwrap() {
+        entry.check_balanced().unwrap();
+    }
+    let is_known = store.inner.tasks(false).unwrap().is_empty();
+    let succeeded = payment.status == PaymentStatus::Succeeded;
+    assert!(!is_known || succeeded == (acquirers.taken() == 1), "{}", story());
+    // Only what was certainly not taken was tried elsewhere.
+    let Some((_, before)) = payment.attempts.split_last() else {
+        return;
+    };
+    let allows = |attempt: &Attempt| match acquirers.way(&attempt.channel) {
+        Way::Soft => attempt.status == AttemptStatus::Declined,
+        Way::NotSent => attempt.status == AttemptStatus::NoEffect,
+        _ => false,
+    };
+    assert!(before.iter().all(allows), "{}", story());
+    let reached: Vec<&str> = NAMES.into_iter().filter(|name| acquirers.asked(name) > 0).collect();
+    assert!(
+        reached
+            .iter()
+            .all(|it| payment.attempts.iter().any(|attempt| attempt.channel.as_str() == *it)),
+        "{}",
+        story()
+    );
+}
+
+/// What was on its way all the time arrives, and is told: somebody has to look at it, and nothing is taken beside it.
+async fn late(router: &Engine, store: &CrashStore, acquirers: &Acquirers, label: &str) {
+    for (channel, operation) in acquirers.arrive() {
+        let told = Notification {
+            method: "POST".into(),
+            path: format!("late {operation}"),
+            query: String::new(),
+            headers: vec![],
+            body: operation.to_string().into_bytes(),
+        };
+        router.notified(&channel, &told).await.unwrap();
+        router.look_through_inbox().await.unwrap();
+        let tasks = store.inner.tasks(false).unwrap();
+        let is_told = tasks.iter().any(|task| task.kind == TaskKind::LateSuccess);
+        let is_taken_up = payments(store).iter().any(|it| it.status == PaymentStatus::Succeeded);
+        assert!(
+            is_told || is_taken_up,
+            "{label}: money came and nobody knows: {:#?}",
+            payments(store)
+        );
+    }
+    assert!(acquirers.taken() <= 1, "{label}: charged twice, one of them late");
+}
+
+/// A card that was declined for good is not tried by another payment.
+async fn never_again(router: &Engine, store: &CrashStore, acquirers: &Acquirers, label: &str) {
+    let was_never = payments(store).iter().any(|it| {
+        it.last_error
+            .as_ref()
+            .is_some_and(|error| error.advice.as_deref() == Some("never"))
+    });
+    if !was_never {
+        return;
+    }
+    let before: usize = NAMES.iter().map(|name| acquirers.asked(name)).sum();
+    router.create_payment(command("another")).await.unwrap();
+    let after: usize = NAMES.iter().map(|name| acquirers.asked(name)).sum();
+    assert_eq!(before, after, "{label}: tried again");
+    let blocked = payments(store)
+        .iter()
+        .any(|it| it.last_error.as_ref().is_some_and(|error| error.code == "card_blocked"));
+    assert!(blocked, "{label}");
+}
+
+fn simulate<T>(test: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
+        .block_on(test)
+}
+
+#[test]
+fn every_way_of_three_acquirers_wherever_the_router_is_killed() {
+    let mut runs = 0;
+    for a in Way::ALL {
+        for b in Way::ALL {
+            for c in Way::ALL {
+                let commits = simulate(run([a, b, c], 0));
+                runs += 1;
+                for kill_after in 1..=commits {
+                    simulate(run([a, b, c], kill_after));
+                    runs += 1;
+                }
+            }
+        }
+    }
+    assert!(runs > 2_000, "{runs} runs");
+    println!("{runs} runs");
+}
