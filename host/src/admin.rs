@@ -17,11 +17,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use portolan_domain::commit::Act;
+use portolan_domain::commit::{Act, TimerKind, Versioned};
 use portolan_domain::exchange::{Exchange, Reply};
-use portolan_domain::ids::{EventId, Mode, Name, PaymentId, PayoutId, TaskId};
+use portolan_domain::ids::{EventId, Mode, Name, OperationId, PaymentId, PayoutId, TaskId};
 use portolan_domain::ports::{ApiKey, Page};
 use portolan_domain::task::{Resolution, Task};
+use portolan_engine::Decided;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -224,6 +225,9 @@ fn task_json(task: &Task, now_ms: u64) -> Value {
         "merchant": task.merchant.as_str(), "mode": task.mode.as_str(), "payment": task.payment.to_string(),
         "operation": task.operation.to_string(), "exposure": task.exposure.to_string(),
         "age_s": now_ms.saturating_sub(task.opened_ms) / 1_000, "allowed": allowed.collect::<Vec<_>>(),
+        "proposed": task.proposed.as_ref().map(|it| json!({
+            "by": it.by, "resolution": it.resolution.as_str(), "reference": it.reference, "at_ms": it.at_ms,
+        })),
         "closed": task.closed.as_ref().map(|closed| json!({ "at_ms": closed.at_ms, "by": closed.by, "how": closed.how })),
     })
 }
@@ -240,8 +244,24 @@ async fn tasks(
     ))
 }
 
+/// What happens next to an operation that nobody knows about: the router's own question, or nothing before a human decides.
+fn next_step(found: Option<&Versioned>, operation: OperationId, now_ms: u64) -> String {
+    let timers = found.map_or(&[][..], |found| found.payment.timers.as_slice());
+    let check = timers
+        .iter()
+        .find(|it| it.kind == TimerKind::Check && it.operation == operation);
+    match check {
+        Some(timer) => {
+            let seconds = timer.due_ms.saturating_sub(now_ms).div_ceil(1_000);
+            format!("the router asks the provider again in {seconds} s; a human may decide before: tasks resolve")
+        }
+        None => "the call is under way".into(),
+    }
+}
+
 async fn unknowns(State(shared): App) -> Result<Json<Value>, Refusal> {
     let store = &shared.app.store;
+    let now_ms = shared.app.ambient.now_ms();
     let mut unknowns = vec![];
     for id in store.open_operations().map_err(failed)? {
         let Some(found) = store.operation(id).map_err(failed)? else {
@@ -251,7 +271,8 @@ async fn unknowns(State(shared): App) -> Result<Json<Value>, Refusal> {
         unknowns.push(json!({
             "operation": id.to_string(), "kind": operation.kind.as_str(), "payment": operation.payment.to_string(),
             "progress": operation.progress.as_str(), "checks": operation.checks, "exposure": operation.amount.to_string(),
-            "age_s": shared.app.ambient.now_ms().saturating_sub(operation.started_ms) / 1_000,
+            "age_s": now_ms.saturating_sub(operation.started_ms) / 1_000,
+            "next": next_step(store.payment(operation.payment).map_err(failed)?.as_ref(), operation.id, now_ms),
         }));
     }
     Ok(Json(json!({ "unknowns": unknowns })))
@@ -277,13 +298,20 @@ async fn resolve(State(shared): App, Path(id): Path<String>, body: Bytes) -> Res
     }
     let resolution = Resolution::parse(&ask.resolution).ok_or_else(|| bad(&"no such resolution"))?;
     let engine = &shared.app.engine;
-    engine
+    let decided = engine
         .resolve_task(id, resolution, (&ask.by, &ask.reason), ask.reference)
         .await
         .map_err(|error| bad(&error))?;
     let how = format!("{}: {}", ask.resolution, ask.reason);
-    note(&shared.app, &ask.by, ("task.resolve", &id.to_string()), &how).await?;
-    Ok(Json(json!({ "resolved": id.to_string() })))
+    let (verb, answer) = match decided {
+        Decided::Done => ("task.resolve", json!({ "resolved": id.to_string() })),
+        Decided::Proposed => (
+            "task.propose",
+            json!({ "proposed": id.to_string(), "next": "a second person decides the same: so much takes two" }),
+        ),
+    };
+    note(&shared.app, &ask.by, (verb, &id.to_string()), &how).await?;
+    Ok(Json(answer))
 }
 
 #[derive(Deserialize)]

@@ -120,7 +120,7 @@ impl App {
         };
         let engine = Arc::new(Engine::new(
             ports,
-            config.policy,
+            config.policy.clone(),
             config.pricing.clone(),
             config.routing.clone(),
         ));

@@ -111,6 +111,7 @@ struct RawPolicy {
     action_ms: u64,
     authorization_ms: u64,
     attempts_max: usize,
+    two_people_above: BTreeMap<String, u64>,
 }
 
 impl Default for RawPolicy {
@@ -123,6 +124,7 @@ impl Default for RawPolicy {
             action_ms: 30 * 60 * 1_000,
             authorization_ms: 7 * 24 * 60 * 60 * 1_000,
             attempts_max: 3,
+            two_people_above: BTreeMap::new(),
         }
     }
 }
@@ -426,6 +428,11 @@ impl Config {
                 action_ms: policy.action_ms,
                 authorization_ms: policy.authorization_ms,
                 attempts_max: policy.attempts_max,
+                two_people_above: policy
+                    .two_people_above
+                    .into_iter()
+                    .map(|(currency, most)| (currency, i128::from(most)))
+                    .collect(),
             },
             pricing: QuotePolicy {
                 markup_bps: raw.pricing.markup_bps,

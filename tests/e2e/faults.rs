@@ -89,8 +89,9 @@ fn a_lost_request_is_sent_again_with_the_same_key() {
 
 #[test]
 fn a_human_decides_what_nobody_can_find_out() {
-    let policy =
-        "check_first_ms = 50\ncheck_max_ms = 100\nchecks_before_reversal = 1000\nchecks_before_human = 2".to_owned();
+    let policy = "check_first_ms = 50\ncheck_max_ms = 100\nchecks_before_reversal = 1000\nchecks_before_human = 2\n\
+         two_people_above = { EUR = 10000 }"
+        .to_owned();
     let mut world = World::start(Options { policy, ..silent() }).unwrap();
     let method = world.store_card("4242424242424242").unwrap();
     let body = json!({ "amount": 10_904, "currency": "EUR", "payment_method": method, "confirm": true });
@@ -119,11 +120,38 @@ fn a_human_decides_what_nobody_can_find_out() {
         .unwrap();
     assert_eq!(wrong.status, 422, "{}", wrong.text);
     let decide = json!({ "resolution": "succeeded", "by": "ann", "reason": "seen in the acquirer's console" });
-    let resolved = world.admin_call("POST", &resolve, Some(&decide)).unwrap();
-    assert_eq!(resolved.status, 200, "{}", resolved.text);
+    // So much takes two people, and one person in two spellings is one.
+    let first = world.admin_call("POST", &resolve, Some(&decide)).unwrap();
     assert_eq!(
-        world.get(&format!("/v1/payments/{id}")).unwrap().text_at("/status"),
-        "succeeded"
+        (first.status, first.body["proposed"] == task["id"]),
+        (200, true),
+        "{}",
+        first.text
+    );
+    let again = json!({ "resolution": "succeeded", "by": " Ann", "reason": "still" });
+    let alone = world.admin_call("POST", &resolve, Some(&again)).unwrap();
+    assert_eq!(alone.status, 422);
+    assert_eq!(
+        alone.text_at("/detail"),
+        "ann decided this already: it takes a second person"
+    );
+    let status = || {
+        world
+            .get(&format!("/v1/payments/{id}"))
+            .unwrap()
+            .text_at("/status")
+            .to_owned()
+    };
+    assert_eq!(status(), "processing");
+    let second = json!({ "resolution": "succeeded", "by": "bob", "reason": "seen too" });
+    let resolved = world.admin_call("POST", &resolve, Some(&second)).unwrap();
+    assert_eq!(resolved.status, 200, "{}", resolved.text);
+    assert_eq!(status(), "succeeded");
+    let acts = world.admin_call("GET", "/admin/audit/acts", None).unwrap();
+    assert!(
+        acts.text.contains("task.propose") && acts.text.contains("task.resolve"),
+        "{}",
+        acts.text
     );
     world.assert_books().unwrap();
 }

@@ -300,3 +300,39 @@ fn prices_amounts_and_maintenance_count() {
         .unwrap();
     assert_eq!(bad.status, 422, "{}", bad.text);
 }
+
+#[test]
+fn the_command_line_puts_the_example_in_force() {
+    let world = two("");
+    let file = portolan_tests::workspace().join("examples/routes.toml");
+    let run = |words: &[&str]| {
+        let mut command = std::process::Command::new(portolan_tests::binary("portolan"));
+        command.arg("--config").arg(world.config()).arg("routes").args(words);
+        let output = command.output().unwrap();
+        let said = if output.status.success() {
+            output.stdout
+        } else {
+            output.stderr
+        };
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let path = file.to_str().unwrap();
+    let (good, said) = run(&["check", "--merchant", "shop", path]);
+    assert!(good && said.contains("\"tests\": 2"), "{said}");
+    assert!(run(&["put", "--merchant", "shop", "--by", "alice", path]).0);
+    let (_, said) = run(&["list", "--merchant", "shop"]);
+    assert!(
+        said.contains("\"by\": \"alice\"") && said.contains("\"version\": 1"),
+        "{said}"
+    );
+    let (good, said) = run(&["replay", "--merchant", "shop", "--last", "5", path]);
+    assert!(good && said.contains("\"payments\": 0"), "{said}");
+    let wrong = world.folder.join("wrong.toml");
+    std::fs::write(
+        &wrong,
+        "[[rules]]\nname = \"x\"\nwhen = \"payment.amout > 1\"\nsticky = true\n",
+    )
+    .unwrap();
+    let (good, said) = run(&["put", "--merchant", "shop", "--by", "alice", wrong.to_str().unwrap()]);
+    assert!(!good && said.contains("payment.amout is no fact"), "{said}");
+}

@@ -3,6 +3,7 @@
 
 mod banks;
 mod borders;
+mod routes;
 mod tokens;
 mod versions;
 
@@ -20,7 +21,8 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
 /// Runs the story; keeps serving until Ctrl-C unless `once`.
 pub fn run(once: bool) -> anyhow::Result<()> {
     let chain = chain()?;
-    let world = World::start(Options {
+    let mut world = World::start(Options {
+        acquirers: vec![routes::SECOND.into()],
         more: chain.as_ref().map(|chain| chain.channel(2, "")).unwrap_or_default(),
         timeout_ms: 1_500,
         desks: vec![vec![], vec!["--spread-bps".into(), "90".into()]],
@@ -42,6 +44,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     proof(&world, &payments, &abroad)?;
     banks::story(&world)?;
     versions::story(&world)?;
+    routes::story(&mut world)?;
     ensure!(refused == 1, "one key made {refused} charges");
     try_next(&world, &payments)?;
     if once {

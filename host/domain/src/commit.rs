@@ -300,6 +300,7 @@ impl Change {
             opened_ms: self.now_ms,
             for_human: kind != TaskKind::UnknownOutcome,
             closed: None,
+            proposed: None,
         });
     }
 

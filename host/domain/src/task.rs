@@ -120,6 +120,34 @@ pub struct Task {
     pub for_human: bool,
     /// How it ended, by whom and why.
     pub closed: Option<Closed>,
+    /// What one person decided, where it takes a second one.
+    #[serde(default)]
+    pub proposed: Option<Proposal>,
+}
+
+/// A decision that waits for a second person.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Proposal {
+    /// When.
+    pub at_ms: u64,
+    /// Who.
+    pub by: String,
+    /// What.
+    pub resolution: Resolution,
+    /// The provider's reference, where it happened.
+    pub reference: Option<String>,
+}
+
+impl Proposal {
+    /// Whether it says the same; the same person saying it twice is still one.
+    pub fn is_same(&self, resolution: Resolution, reference: Option<&str>) -> bool {
+        self.resolution == resolution && self.reference.as_deref() == reference
+    }
+
+    /// Whether it is that person's, however the name is written.
+    pub fn is_by(&self, by: &str) -> bool {
+        self.by.trim().to_lowercase() == by.trim().to_lowercase()
+    }
 }
 
 /// How a task ended.

@@ -32,7 +32,7 @@ pub use prune::Retention;
 pub use quote::{CreateQuote, QuotePolicy};
 pub use route::{facts_of, word_of};
 pub use settle::Reconciled;
-pub use tasks::TaskError;
+pub use tasks::{Decided, TaskError};
 pub use traffic::{ChannelHealth, ExploreLimit, RoutingPolicy};
 
 use dashmap::DashMap;

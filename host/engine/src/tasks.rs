@@ -7,7 +7,7 @@ use portolan_domain::ids::TaskId;
 use portolan_domain::operation::{Input, Kind, Operation, Outcome, Verdict};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::fact::Fact;
-use portolan_domain::task::{Resolution, Task, TaskKind};
+use portolan_domain::task::{Proposal, Resolution, Task, TaskKind};
 
 /// Why a decision is not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -21,20 +21,32 @@ pub enum TaskError {
     /// Not for this kind.
     #[error("{0} is not a decision for a task of the kind {1}")]
     NotAllowed(&'static str, &'static str),
+    /// The same person twice is one person.
+    #[error("{0} decided this already: it takes a second person")]
+    SecondPerson(String),
     /// The engine cannot.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
+/// What became of a human's decision.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decided {
+    /// It is carried out.
+    Done,
+    /// It waits for a second person who decides the same.
+    Proposed,
+}
+
 impl Engine {
-    /// Carries out a human's decision. `reference`: the provider's, from its console, where it happened.
+    /// Carries out a human's decision; where so much is at stake that it takes two, once the second one decides the same. `reference`: the provider's, from its console, where it happened.
     pub async fn resolve_task(
         &self,
         id: TaskId,
         resolution: Resolution,
         (by, why): (&str, &str),
         reference: Option<String>,
-    ) -> Result<(), TaskError> {
+    ) -> Result<Decided, TaskError> {
         let found = self.ports.store.task(id).map_err(EngineError::from)?;
         let task = found.ok_or(TaskError::NotFound)?;
         if task.closed.is_some() {
@@ -49,14 +61,61 @@ impl Engine {
             return Err(TaskError::NotAllowed(resolution.as_str(), task.kind.as_str()));
         }
         tracing::warn!(task = %id, resolution = resolution.as_str(), by, why, "a human decided");
+        if resolution != Resolution::CheckAgain && self.policy.takes_two(&task.exposure) {
+            let same = task.proposed.as_ref();
+            match same.filter(|it| it.is_same(resolution, reference.as_deref())) {
+                Some(first) if first.is_by(by) => return Err(TaskError::SecondPerson(first.by.clone())),
+                Some(_) => {}
+                None => {
+                    self.propose(task, (resolution, reference), by).await?;
+                    return Ok(Decided::Proposed);
+                }
+            }
+        }
+        self.carry_out(task, resolution, (by, why), reference).await?;
+        Ok(Decided::Done)
+    }
+
+    async fn propose(
+        &self,
+        task: Task,
+        (resolution, reference): (Resolution, Option<String>),
+        by: &str,
+    ) -> Result<(), EngineError> {
+        let base = self.load(task.payment)?;
+        let propose = |_: &mut Payment, change: &mut Change| {
+            let proposed = Proposal {
+                at_ms: change.now_ms,
+                by: by.to_owned(),
+                resolution,
+                reference: reference.clone(),
+            };
+            change.tasks.push(Task {
+                proposed: Some(proposed),
+                ..task.clone()
+            });
+            Ok(())
+        };
+        self.update(&base, propose, |_: &mut Commit, _: &Payment, (): &()| {})
+            .await
+            .map(drop)
+    }
+
+    async fn carry_out(
+        &self,
+        task: Task,
+        resolution: Resolution,
+        (by, why): (&str, &str),
+        reference: Option<String>,
+    ) -> Result<(), EngineError> {
         match resolution {
-            Resolution::CheckAgain => Ok(self.check_hinted(task.operation, true).await?),
-            Resolution::RefundedOutside => Ok(self.settle_late(task, by, why).await?),
+            Resolution::CheckAgain => self.check_hinted(task.operation, true).await,
+            Resolution::RefundedOutside => self.settle_late(task, by, why).await,
             Resolution::ConvertNow | Resolution::KeepCurrency => {
-                Ok(self.decide_conversion(task, resolution, by, why).await?)
+                self.decide_conversion(task, resolution, by, why).await
             }
             Resolution::Succeeded | Resolution::NoEffect => {
-                Ok(self.decide_unknown(task, resolution, reference, (by, why)).await?)
+                self.decide_unknown(task, resolution, reference, (by, why)).await
             }
         }
     }

@@ -28,7 +28,9 @@ fn refused(error: RouteError) -> Refusal {
             let errors = problems
                 .iter()
                 .map(|it| json!({ "pointer": it.pointer, "code": it.code, "message": it.message }));
-            let body = json!({ "detail": "the rules cannot be accepted", "errors": errors.collect::<Vec<_>>() });
+            let lines = problems.iter().map(|it| format!("\n  {}: {}", it.pointer, it.message));
+            let detail = format!("the rules cannot be accepted:{}", lines.collect::<String>());
+            let body = json!({ "detail": detail, "errors": errors.collect::<Vec<_>>() });
             (StatusCode::UNPROCESSABLE_ENTITY, Json(body))
         }
         RouteError::Store(error) => failed(error),

@@ -20,6 +20,7 @@ use crate::money::Money;
 use crate::operation::{Kind, Operation};
 use crate::quote::Terms;
 use crate::task::TaskKind;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// The word in events for a merchant's own reason: its text is personal perhaps, and stays with the payment.
@@ -43,8 +44,8 @@ fn public_reason(reason: &str) -> String {
     (*own.unwrap_or(&BY_MERCHANT)).to_owned()
 }
 
-/// How long the router waits for what.
-#[derive(Clone, Copy, Debug)]
+/// How long the router waits for what, and what takes two people.
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// Until the first status query after an unknown outcome.
     pub check_first_ms: u64,
@@ -60,9 +61,17 @@ pub struct Policy {
     pub authorization_ms: u64,
     /// How many attempts a payment may have.
     pub attempts_max: usize,
+    /// A decision by hand about more than this takes two people, by currency, in minor units.
+    pub two_people_above: BTreeMap<String, i128>,
 }
 
 impl Policy {
+    /// Whether a decision by hand about so much takes two people.
+    pub fn takes_two(&self, exposure: &Money) -> bool {
+        let limit = self.two_people_above.get(exposure.asset().code());
+        limit.is_some_and(|limit| exposure.minor() > *limit)
+    }
+
     /// The time until the next query: doubled each time, up to the longest.
     pub fn backoff_ms(&self, checks: u32) -> u64 {
         let factor = 1_u64.checked_shl(checks.min(30)).unwrap_or(u64::MAX);

@@ -307,6 +307,7 @@ pub fn engine<P: Channels + Clock + 'static>(store: Arc<CrashStore>, providers: 
         action_ms: 60_000,
         authorization_ms: 3_600_000,
         attempts_max: 3,
+        two_people_above: std::collections::BTreeMap::new(),
     };
     Engine::new(ports, policy, QuotePolicy::default(), RoutingPolicy::default())
 }
