@@ -122,6 +122,7 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
             post(self::routes::put).get(self::routes::list),
         )
         .route("/admin/routes/{merchant}/{mode}/replay", post(self::routes::replay))
+        .route("/admin/cards/{payment}/unblock", post(self::routes::unblock))
         .route("/admin/channels/{channel}/{switch}", post(plugins::switch))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {

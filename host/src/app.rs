@@ -3,7 +3,7 @@
 use crate::config::{Config, read_secret};
 use crate::corridors::Corridors;
 use crate::plugins::{Parts, Plugins};
-use crate::routes::Routes;
+use crate::routes::{RouteParts, Routes};
 use crate::steps::StopAt;
 use crate::wire::Json;
 use anyhow::Context;
@@ -124,7 +124,7 @@ impl App {
             config.pricing.clone(),
             config.routing.clone(),
         ));
-        let routes = Routes {
+        let routes = Routes::new(RouteParts {
             book,
             sets: sqlite.clone(),
             engine: engine.clone(),
@@ -132,7 +132,7 @@ impl App {
             library: sqlite.clone(),
             store: sqlite.clone(),
             ambient: ambient.clone(),
-        };
+        });
         routes.start()?;
         Ok(Self {
             routes,

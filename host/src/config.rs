@@ -508,6 +508,9 @@ fn routing(raw: RawRouting) -> Result<RoutingPolicy, String> {
     if !(1..=10_000).contains(&raw.margin_bps) {
         return Err(format!("routing.margin_bps = {}: from 1 to 10000", raw.margin_bps));
     }
+    if !(1..=3_650).contains(&raw.blocked_days) {
+        return Err(format!("routing.blocked_days = {}: from 1 to 3650", raw.blocked_days));
+    }
     let explore = |(currency, it): (String, RawExplore)| {
         let limit = ExploreLimit {
             payment_max: i128::from(it.payment_max),

@@ -114,6 +114,7 @@ mod tests {
             advice: None,
             message: String::new(),
             wait_ms: None,
+            blocks_card: false,
         };
         let now_ms = time_of("2026-11-27").unwrap();
         assert_eq!(table.judge(Some("visa"), &decline, now_ms).retry, Retry::Never);

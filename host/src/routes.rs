@@ -59,6 +59,13 @@ pub struct Replayed {
 
 /// The use cases.
 pub struct Routes {
+    parts: RouteParts,
+    /// Reading a set takes some tenths of a second of one processor: one at a time.
+    reading: tokio::sync::Mutex<()>,
+}
+
+/// What the use cases are made of.
+pub struct RouteParts {
     /// The sets in force.
     pub book: Arc<RuleBook>,
     /// The sets as they are kept.
@@ -76,37 +83,50 @@ pub struct Routes {
 }
 
 impl Routes {
+    /// The use cases over their parts.
+    pub fn new(parts: RouteParts) -> Self {
+        Self {
+            parts,
+            reading: tokio::sync::Mutex::new(()),
+        }
+    }
+
     /// Puts every merchant's last set in force.
     pub fn start(&self) -> Result<(), ReadError> {
-        self.sets
+        self.parts
+            .sets
             .rule_sets_in_force()?
             .iter()
-            .for_each(|set| self.book.put(set));
+            .for_each(|set| self.parts.book.put(set));
         Ok(())
     }
 
     /// Learns again of the last attempts how likely each channel approves. Returns how many payments it looked at.
     pub fn relearn(&self) -> Result<usize, ReadError> {
-        let channels: Vec<ChannelId> = self.channels.facts().iter().map(|it| it.id.clone()).collect();
-        let since_ms = self.ambient.now_ms().saturating_sub(RELEARN_MS);
-        let operations = self.library.recent_operations(&channels, since_ms, RELEARN_MAX)?;
+        let channels: Vec<ChannelId> = self.parts.channels.facts().iter().map(|it| it.id.clone()).collect();
+        let since_ms = self.parts.ambient.now_ms().saturating_sub(RELEARN_MS);
+        let operations = self.parts.library.recent_operations(&channels, since_ms, RELEARN_MAX)?;
         let attempts = operations.iter().filter(|it| it.0.kind.is_attempt());
         let mut ids: Vec<PaymentId> = attempts.map(|it| it.0.payment).collect();
         ids.sort_unstable();
         ids.dedup();
-        let found: Result<Vec<_>, ReadError> = ids.into_iter().map(|id| self.store.payment(id)).collect();
+        let found: Result<Vec<_>, ReadError> = ids.into_iter().map(|id| self.parts.store.payment(id)).collect();
         let payments: Vec<Payment> = found?.into_iter().flatten().map(|it| it.payment).collect();
-        self.engine.relearn(&payments);
+        self.parts.engine.relearn(&payments);
         Ok(payments.len())
     }
 
     /// Reads a set for that merchant, whose channels it may name.
-    pub fn check(&self, (mode, merchant): (Mode, &MerchantId), source: &str) -> Result<Compiled, RouteError> {
-        let facts = self.channels.facts();
+    pub async fn check(&self, (mode, merchant): (Mode, &MerchantId), source: String) -> Result<Compiled, RouteError> {
+        let facts = self.parts.channels.facts();
         let theirs = facts.iter().filter(|it| it.mode == mode);
         let theirs = theirs.filter(|it| it.merchant.as_ref().is_none_or(|owner| owner == merchant));
         let known: Vec<ChannelId> = theirs.map(|it| it.id.clone()).collect();
-        Compiled::read(source, Some(&known)).map_err(RouteError::Problems)
+        let _one_at_a_time = self.reading.lock().await;
+        let read = tokio::task::spawn_blocking(move || Compiled::read(&source, Some(&known)));
+        read.await
+            .map_err(|error| ReadError(error.to_string()))?
+            .map_err(RouteError::Problems)
     }
 
     /// Makes it the next version, in force at once.
@@ -116,49 +136,48 @@ impl Routes {
         source: String,
         by: &str,
     ) -> Result<RuleSet, RouteError> {
-        let compiled = self.check((mode, merchant), &source)?;
-        let last = self.sets.rule_sets(mode, merchant, 1)?;
+        let compiled = self.check((mode, merchant), source.clone()).await?;
+        let last = self.parts.sets.rule_sets(mode, merchant, 1)?;
         let set = RuleSet {
             merchant: merchant.clone(),
             mode,
             version: last.first().map_or(0, |set| set.version).saturating_add(1),
             engine: ENGINE.to_owned(),
             source,
-            created_ms: self.ambient.now_ms(),
+            created_ms: self.parts.ambient.now_ms(),
             by: by.to_owned(),
         };
         let act = Act {
-            id: EventId(self.ambient.uuid_v7()),
+            id: EventId(self.parts.ambient.uuid_v7()),
             at_ms: set.created_ms,
             by: by.to_owned(),
             verb: "routes.put".into(),
             about: format!("{merchant} {}", mode.as_str()),
             note: format!("version {}, {} tests passed", set.version, compiled.tests),
         };
-        self.sets.put_rule_set(set.clone(), act).await?;
-        self.book.put(&set);
+        self.parts.sets.put_rule_set(set.clone(), act).await?;
+        self.parts.book.put(&set);
         Ok(set)
     }
 
     /// The versions, the newest first: it is in force.
     pub fn versions(&self, mode: Mode, merchant: &MerchantId) -> Result<Vec<RuleSet>, ReadError> {
-        self.sets.rule_sets(mode, merchant, VERSIONS_MAX)
+        self.parts.sets.rule_sets(mode, merchant, VERSIONS_MAX)
     }
 
     /// What would be decided about such a payment now; with the given rules instead of those in force, if there are any.
     pub fn evaluate(&self, facts: &RouteFacts<'_>, rules: Option<&Compiled>) -> Decision {
         let rulings = rules.map(|rules| rules.judge(facts));
-        self.engine.evaluate(facts, rulings)
+        self.parts.engine.evaluate(facts, rulings)
     }
 
     /// What a set would change of the merchant's last payments, at what is known of the channels now.
     pub fn replay(
         &self,
         (mode, merchant): (Mode, &MerchantId),
-        source: &str,
+        rules: &Compiled,
         last: usize,
     ) -> Result<Replayed, RouteError> {
-        let rules = self.check((mode, merchant), source)?;
         let page = Page {
             merchant: merchant.clone(),
             mode,
@@ -167,12 +186,12 @@ impl Routes {
             before: None,
             created_gte_ms: None,
         };
-        let payments = self.library.payments(&page)?;
+        let payments = self.parts.library.payments(&page)?;
         let changed = payments.iter().filter_map(|found| {
             let payment = &found.payment;
             let word = word_of(payment);
             let facts = facts_of(payment, &word, None);
-            let decide = |rulings| self.engine.evaluate_as((&facts, payment.id), rulings);
+            let decide = |rulings| self.parts.engine.evaluate_as((&facts, payment.id), rulings);
             let (before, after) = (decide(None), decide(Some(rules.judge(&facts))));
             let first = |decision: &Decision| decision.plan.first().map(|it| it.channel.clone());
             let is_same = first(&before) == first(&after) && before.attempts_max == after.attempts_max;

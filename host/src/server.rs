@@ -55,10 +55,14 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
         64,
         stopped.clone(),
     ));
-    let unknown = app.engine.recover().await.context("taking up what the last run left")?;
+    // Before anything new is learnt. It is only for better guesses: without it the router starts all the same.
     let learning = app.clone();
     let learnt = tokio::task::spawn_blocking(move || learning.routes.relearn()).await?;
-    let learnt = learnt.context("learning again how often channels approve")?;
+    let learnt = learnt.unwrap_or_else(|error| {
+        tracing::warn!(%error, "how often channels approve is not known from before");
+        0
+    });
+    let unknown = app.engine.recover().await.context("taking up what the last run left")?;
     let timers = tokio::spawn(app.engine.clone().run_timers(stopped.clone()));
     let feeds = tokio::spawn(app.engine.clone().run_feeds(stopped.clone()));
     let inbox = tokio::spawn(app.engine.clone().run_inbox(stopped.clone()));

@@ -105,17 +105,24 @@ fn route_all(market: &Market, payments: usize, policy: &mut dyn Policy) -> Made 
                 .any(|it| (it.from..it.until).contains(&at));
             made.hurt.0 += usize::from(is_broken);
         }
+        // As the router learns: not from whoever comes after a decline.
+        let mut teaches = true;
         for channel in order.into_iter().take(ATTEMPTS) {
             made.attempts += 1;
             let answer = market.answer(&payment, channel);
             policy.met(&payment, channel, answer);
             let taken = match answer {
                 Answer::Approved => {
-                    policy.learnt(&payment, channel, true);
+                    if teaches {
+                        policy.learnt(&payment, channel, true);
+                    }
                     true
                 }
                 Answer::Declined(goes_on) => {
-                    policy.learnt(&payment, channel, false);
+                    if teaches {
+                        policy.learnt(&payment, channel, false);
+                    }
+                    teaches = false;
                     if goes_on {
                         continue;
                     }
@@ -124,7 +131,7 @@ fn route_all(market: &Market, payments: usize, policy: &mut dyn Policy) -> Made 
                 Answer::NotSent => continue,
                 Answer::Unknown(approved, told) => {
                     made.unknown += 1;
-                    if let Some(after) = told {
+                    if let Some(after) = told.filter(|_| teaches) {
                         later
                             .entry(at + 1 + after)
                             .or_default()

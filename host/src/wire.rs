@@ -4,6 +4,7 @@
 mod balance;
 mod dispute;
 mod event;
+mod offer;
 mod payout;
 mod quote;
 mod refund;
@@ -13,6 +14,7 @@ mod statement;
 pub use balance::BalancesView;
 pub use dispute::DisputeView;
 pub use event::EventView;
+pub use offer::OffersView;
 pub use payout::{DeliveryView, PayoutView, StoredBeneficiaryView};
 pub use quote::QuoteView;
 pub use refund::RefundView;
@@ -206,6 +208,7 @@ impl<'a> PaymentView<'a> {
             payer: PayerView {
                 name: payment.payer_name.as_deref(),
                 email: payment.payer_email.as_deref(),
+                country: payment.payer_country.as_deref(),
             },
             metadata: payment.metadata.iter().map(pair).collect(),
             cancellation_reason: payment.cancel_reason.as_deref(),
@@ -224,7 +227,11 @@ impl<'a> PaymentView<'a> {
 
     /// The same with its routes.
     pub fn with_routing(self, payment: &'a Payment, decisions: &'a [Decision]) -> Self {
-        let views = decisions.iter().map(|it| RoutingView::of(it, Some(payment)));
+        let next = decisions.iter().skip(1).map(|it| Some(it.at_ms)).chain([None]);
+        let views = decisions
+            .iter()
+            .zip(next)
+            .map(|(it, until)| RoutingView::of(it, Some(payment), until));
         Self {
             routing: Some(views.collect()),
             ..self
@@ -314,6 +321,8 @@ impl LegView {
 struct PayerView<'a> {
     name: Option<&'a str>,
     email: Option<&'a str>,
+    /// ISO 3166-1 alpha-2.
+    country: Option<&'a str>,
 }
 
 /// A card, as far as a merchant may see it.

@@ -89,6 +89,17 @@ fn what_a_decline_forbids_is_not_tried_elsewhere() {
     assert_eq!(attempts(&again), [""; 0]);
     assert!(world.charges_at("acquirer-a", again.text_at("/id")).unwrap().is_empty());
     assert_eq!(world.pay(GOOD, 1_000).unwrap().text_at("/status"), "succeeded");
+    // An operator who knows better lets it be tried again.
+    let path = format!("/admin/cards/{}/unblock", again.text_at("/id"));
+    let order = json!({ "by": "alice", "reason": "the acquirer was set up wrongly" });
+    let unblocked = world.admin_call("POST", &path, Some(&order)).unwrap();
+    assert_eq!(
+        (unblocked.status, &unblocked.body["forgotten"]),
+        (200, &json!(1)),
+        "{}",
+        unblocked.text
+    );
+    assert_eq!(world.pay(&stolen, 1_000).unwrap().text_at("/status"), "succeeded");
     world.assert_books().unwrap();
 }
 
@@ -279,16 +290,31 @@ fn what_approves_more_comes_first_and_is_known_after_a_restart() {
 
 #[test]
 fn prices_amounts_and_maintenance_count() {
-    let world = two(
-        "cost = [{ currency = \"EUR\", fixed = 5, bps = 50 }]\namounts = { EUR = { max = 50000 } }\n\
-         maintenance = [{ from = \"2020-01-01T00:00:00Z\", until = \"2020-01-02T00:00:00Z\" }]",
-    );
+    let options = Options {
+        acquirers: vec![
+            "cost = [{ currency = \"EUR\", fixed = 5, bps = 50 }]\namounts = { EUR = { max = 50000 } }\n\
+             maintenance = [{ from = \"2020-01-01T00:00:00Z\", until = \"2020-01-02T00:00:00Z\" }]"
+                .into(),
+            "maintenance = [{ from = \"2020-01-01T00:00:00Z\", until = \"2099-01-01T00:00:00Z\" }]".into(),
+        ],
+        ..Options::default()
+    };
+    let world = World::start(options).unwrap();
     // Nobody priced a: it counts as the dearest that is priced, so nothing speaks against the configured order.
     let first = |amount: u64| {
         let ask = json!({ "amount": amount, "currency": "EUR" });
         world.post("/v1/routes/evaluate", &ask).unwrap().body
     };
-    assert_eq!(first(1_000)["plan"][1]["score"]["cost"], 10);
+    let small = first(1_000);
+    assert_eq!(small["plan"][1]["score"]["cost"], 10);
+    // One is in maintenance, the other was.
+    assert_eq!(small["excluded"].as_array().unwrap().len(), 1);
+    assert!(
+        small["excluded"][0]["why"]
+            .as_str()
+            .unwrap()
+            .starts_with("in maintenance for ")
+    );
     let told = first(50_001);
     assert_eq!(told["excluded"][0]["channel"], "acquirer-b");
     assert_eq!(
@@ -335,4 +361,68 @@ fn the_command_line_puts_the_example_in_force() {
     .unwrap();
     let (good, said) = run(&["put", "--merchant", "shop", "--by", "alice", wrong.to_str().unwrap()]);
     assert!(!good && said.contains("payment.amout is no fact"), "{said}");
+}
+
+#[test]
+fn the_ways_to_pay_are_ranked_with_prices_that_hold() {
+    let options = Options {
+        desks: vec![vec![]],
+        wallet: Some(vec![]),
+        ..Options::default()
+    };
+    let world = World::start(options).unwrap();
+    let ask = json!({ "amount": 100_00, "currency": "EUR", "payer": { "country": "HK" } });
+    let told = world.post("/v1/payment_methods/recommend", &ask).unwrap();
+    assert_eq!(told.status, 200, "{}", told.text);
+    let offers = told.body["data"].as_array().unwrap();
+    let shown: Vec<(&str, &str)> = offers
+        .iter()
+        .map(|it| {
+            (
+                it["payment_method_type"].as_str().unwrap(),
+                it["currency"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert!(
+        shown.contains(&("card", "EUR")) && shown.contains(&("card", "HKD")),
+        "{shown:?}"
+    );
+    assert_eq!(
+        shown[0].1, "HKD",
+        "of equal worth the payer's own currency comes first: {shown:?}"
+    );
+    // The price holds: a payment with the quote takes exactly that.
+    let own = offers
+        .iter()
+        .find(|it| it["payment_method_type"] == "card" && it["currency"] == "HKD")
+        .unwrap();
+    let method = world.store_card(GOOD).unwrap();
+    let pay = json!({ "amount": own["amount"], "currency": "HKD", "quote": own["quote"], "payment_method": method,
+        "payer": { "country": "HK" }, "confirm": true });
+    let paid = world.post("/v1/payments", &pay).unwrap();
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    assert_eq!(paid.body["settlement"]["amount"], 100_00, "{}", paid.text);
+    assert_eq!(paid.text_at("/payer/country"), "HK");
+    // At home there is one price; where nobody exchanges, the answer says so.
+    let home = json!({ "amount": 500, "currency": "EUR", "payer": { "country": "DE" } });
+    let told = world.post("/v1/payment_methods/recommend", &home).unwrap();
+    assert!(
+        told.body["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|it| it["currency"] == "EUR"),
+        "{}",
+        told.text
+    );
+    let wrong = json!({ "amount": 500, "currency": "EUR", "payer": { "country": "Germany" } });
+    let refused = world.post("/v1/payment_methods/recommend", &wrong).unwrap();
+    assert_eq!(
+        refused.text_at("/errors/0/pointer"),
+        "/payer/country",
+        "{}",
+        refused.text
+    );
+    world.assert_books().unwrap();
 }

@@ -4,6 +4,7 @@ pub mod rate;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// The longest code of a token: symbol, and its network by CAIP-2.
 const TOKEN_CODE_MAX: usize = 64;
@@ -26,6 +27,12 @@ impl Asset {
             code: code.to_owned(),
             exponent,
         })
+    }
+
+    /// The currency of a country, by its two letters (ISO 3166-1).
+    pub fn of_country(code: &str) -> Option<Self> {
+        let country = iso_currency::Country::from_str(code).ok()?;
+        Self::currency(iso_currency::Currency::from(country).code())
     }
 
     /// A token by symbol and network (CAIP-2), `USDC:eip155:1`; `None` if that is not its form, or with more than 18

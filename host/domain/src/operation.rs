@@ -501,6 +501,9 @@ pub struct Decline {
     /// How long to wait before another attempt, where the network says it.
     #[serde(default)]
     pub wait_ms: Option<u64>,
+    /// Whether the card itself is not to be tried again by anybody.
+    #[serde(default)]
+    pub blocks_card: bool,
 }
 
 /// What the payer has to do.

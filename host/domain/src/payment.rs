@@ -56,6 +56,9 @@ pub struct Payment {
     pub payer_name: Option<String>,
     /// The payer's e-mail.
     pub payer_email: Option<String>,
+    /// Where the payer lives, ISO 3166-1 alpha-2.
+    #[serde(default)]
+    pub payer_country: Option<String>,
     /// What the payer pays with.
     pub instrument: Option<Instrument>,
     /// What the merchant is owed in another asset, where the payment uses a quote.

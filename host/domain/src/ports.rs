@@ -15,7 +15,7 @@ use crate::quote::Quote;
 use crate::routing::RouteFacts;
 use crate::routing::decision::Decision;
 use crate::routing::rule::{RuleSet, Rulings};
-use crate::routing::tries::TryRefusal;
+use crate::routing::tries::{CardKey, TryRefusal};
 use crate::settlement::{BatchLine, OpenBreak, ReportLine};
 use crate::task::Task;
 use crate::wire::WireRequest;
@@ -171,6 +171,8 @@ pub trait Store: Send + Sync {
     fn cursor(&self, channel: &ChannelId) -> Result<Vec<u8>, ReadError>;
     /// Notes how far it was.
     async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError>;
+    /// Forgets what counts against a card, and writes down who wanted it so; how many attempts that were.
+    async fn forget_tries(&self, card: &CardKey, act: Act) -> Result<usize, CommitError>;
     /// Whether a notification was dealt with already.
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError>;
     /// Keeps news until they are dealt with; told again, they are the same. `false`: their channel has [`NEWS_MAX`] already,

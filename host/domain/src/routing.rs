@@ -16,7 +16,7 @@ use crate::money::Money;
 use crate::operation::Kind;
 use decision::{Decision, Excluded, Planned, Score, Stage};
 use health::Standing;
-use learner::{Expecting, Learner, Segment, band, hash};
+use learner::{Expecting, Learner, Segment, band, hash, mix};
 use rule::{Act, Rulings};
 
 /// What a payment is to routing.
@@ -40,15 +40,19 @@ pub struct RouteFacts<'a> {
     pub issuer: Option<&'a str>,
     /// The card, as its fingerprint names it.
     pub card: Option<&'a str>,
+    /// Where the payer lives.
+    pub country: Option<&'a str>,
 }
 
 impl<'a> RouteFacts<'a> {
     /// What of it an approval may depend on.
     pub fn segment(&self) -> Segment<'a> {
         Segment {
+            mode: self.mode,
             method: self.method,
             network: self.network,
             issuer: self.issuer,
+            country: self.country,
             currency: self.amount.asset().code(),
             band: band(self.amount.minor()),
         }
@@ -91,6 +95,8 @@ pub struct Route {
     pub channels: Vec<(ChannelId, String)>,
     /// How it came about.
     pub decision: Decision,
+    /// Whether no channel is well, so that they are tried all the same.
+    pub all_sick: bool,
 }
 
 /// A channel that is not ruled out.
@@ -108,7 +114,7 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
     let mut excluded = vec![];
     let mut sick = vec![];
     let mut candidates: Vec<Candidate<'_>> = vec![];
-    for channel in channels.iter().filter(|channel| channel.mode == facts.mode) {
+    for channel in channels.iter().filter(|channel| is_theirs(facts, channel)) {
         match look_at(facts, channel, &market) {
             Ok(is_probe) => candidates.push(candidate(facts, (channel, is_probe), (&market, &expecting))),
             Err(why) if why.stage == Stage::Health => sick.push((channel, why)),
@@ -116,7 +122,7 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
         }
     }
     // Refusing everybody is worse than trying a channel that is sick: it may be well again.
-    let all_sick = candidates.is_empty();
+    let all_sick = candidates.is_empty() && !sick.is_empty();
     for (channel, why) in sick {
         if all_sick {
             candidates.push(candidate(facts, (channel, false), (&market, &expecting)));
@@ -133,6 +139,7 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
         (one, !a.is_probe)
             .cmp(&(other, !b.is_probe))
             .then_with(|| b.score.worth_micro.cmp(&a.score.worth_micro))
+            .then_with(|| a.score.cost.unwrap_or(0).cmp(&b.score.cost.unwrap_or(0)))
     });
     let is_exploring = market.may_explore
         && first.is_none()
@@ -164,7 +171,14 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
             seed: market.seed,
             is_exploring,
         },
+        all_sick,
     }
+}
+
+/// Of other merchants' channels nobody is told, not even that they are left out.
+fn is_theirs(facts: &RouteFacts<'_>, channel: &ChannelFacts) -> bool {
+    let owner = channel.merchant.as_ref();
+    channel.mode == facts.mode && owner.is_none_or(|owner| owner == facts.merchant)
 }
 
 /// Whether the channel is to be probed, or why it is left out.
@@ -240,8 +254,10 @@ fn price_the_unpriced(facts: &RouteFacts<'_>, candidates: &mut [Candidate<'_>], 
 /// What trying a channel is worth: how likely it approves, times what an approved payment leaves after the channel's share.
 fn worth_micro(amount: i128, (ppm, cost): (u32, Option<i128>), margin_bps: u32) -> i128 {
     let margin = amount.checked_mul(i128::from(margin_bps)).map(|it| it / 10_000);
+    // Where nothing is left, the likelier one is still the better one; the cheaper one among equals.
     let left = margin.and_then(|margin| margin.checked_sub(cost.unwrap_or(0)));
-    left.and_then(|left| left.checked_mul(i128::from(ppm))).unwrap_or(0)
+    left.and_then(|left| left.max(1).checked_mul(i128::from(ppm)))
+        .unwrap_or(0)
 }
 
 /// The channels that a rule puts first, and the rule.
@@ -259,7 +275,7 @@ fn first_by_rule(facts: &RouteFacts<'_>, candidates: &[Candidate<'_>], market: &
         Act::Split(weights) => {
             let there: Vec<&(ChannelId, u32)> = weights.iter().filter(|(id, _)| is_there(id)).collect();
             let whole: u64 = there.iter().map(|(_, weight)| u64::from(*weight)).sum();
-            let mut at = hash(market.seed, "split").checked_rem(whole)?;
+            let mut at = mix(hash(market.seed, "split")).checked_rem(whole)?;
             let hit = there.into_iter().find(|(_, weight)| {
                 let is_hit = at < u64::from(*weight);
                 at = at.saturating_sub(u64::from(*weight));
@@ -269,7 +285,7 @@ fn first_by_rule(facts: &RouteFacts<'_>, candidates: &[Candidate<'_>], market: &
         }
         Act::Sticky => {
             let card = facts.card?;
-            let place = |it: &&Candidate<'_>| hash(hash(0, card), it.facts.id.as_str());
+            let place = |it: &&Candidate<'_>| mix(hash(hash(0, card), it.facts.id.as_str()));
             let kept = candidates.iter().max_by_key(place)?;
             (vec![kept.facts.id.clone()], "kept for this card by")
         }

@@ -9,7 +9,9 @@ use portolan_domain::commit::{Change, ClaimName, Commit, Journaled, StoredAnswer
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
 use portolan_domain::ledger::Account;
-use portolan_domain::operation::{Authorization, Fault, Input, Instrument, Kind, Operation, PayOrder, Progress};
+use portolan_domain::operation::{
+    Authorization, Fault, FaultKind, Input, Instrument, Kind, Operation, PayOrder, Progress,
+};
 use portolan_domain::payment::decide::{self, Next, Refusal};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
@@ -49,6 +51,8 @@ struct Walk {
     chosen: (ChannelId, String),
     /// How many channels of the route come after the chosen one.
     channels_left: usize,
+    /// Whether no channel is well, so that they are tried all the same.
+    all_sick: bool,
     /// The answer as it is stored, once it is final.
     answer: Option<StoredAnswer>,
 }
@@ -178,6 +182,7 @@ impl Engine {
             method,
             chosen: nowhere,
             channels_left: route.channels.len(),
+            all_sick: route.all_sick,
             answer: None,
         };
         'route: for (channel, active) in route.channels {
@@ -193,6 +198,8 @@ impl Engine {
                         why = Some(GivenUp::CardRefused(refusal));
                         break 'route;
                     }
+                    // What the balance covered at first may be gone after a decline. The payment is on disk: it has to end.
+                    Err(EngineError::Store(CommitError::Uncovered)) if walk.lead.is_none() => break 'route,
                     Err(error) => return Err(error),
                 }
             }
@@ -221,6 +228,15 @@ impl Engine {
     /// One attempt. The inner error: the channel cannot be used at all, and nothing was sent.
     async fn attempt_on(&self, walk: &mut Walk) -> Result<Result<Next, Fault>, EngineError> {
         let ambient = &*self.ports.ambient;
+        let (kind, now_ms) = (kind_of(&walk.base.payment), ambient.now_ms());
+        let facts = self.ports.channels.facts();
+        let channel = facts.iter().find(|it| it.id == walk.chosen.0);
+        let begun = channel.map(|it| self.traffic.begin((it, kind), walk.all_sick, now_ms));
+        let Some(Some(_under_way)) = begun else {
+            return Ok(Err(busy()));
+        };
+        self.traffic
+            .earn_cascade(walk.base.payment.mode, &walk.base.payment.merchant);
         let input = self
             .input_of(&walk.base.payment, walk.method.as_ref(), &walk.chosen.0)
             .await?;
@@ -229,7 +245,7 @@ impl Engine {
             payment: &walk.base.payment,
             channel: walk.chosen.0.clone(),
             adapter: walk.chosen.1.clone(),
-            kind: kind_of(&walk.base.payment),
+            kind,
             attempt: AttemptId(ambient.uuid_v7()),
             amount: walk.base.payment.amount.clone(),
             input,
@@ -239,21 +255,18 @@ impl Engine {
             Ok(operation) => operation,
             Err(fault) => {
                 tracing::warn!(channel = %walk.chosen.0, %fault, "the channel cannot be used");
-                self.cannot_be_used(&walk.chosen.0, kind_of(&walk.base.payment), &fault);
+                self.cannot_be_used(&walk.chosen.0, kind, &fault);
                 return Ok(Err(fault));
             }
         };
         let method = walk.method.clone();
-        let _under_way = self
-            .traffic
-            .begin(&operation.channel, operation.kind, operation.started_ms);
         let ran = self.run(&operation, method.as_ref(), walk).await?;
         self.conclude_attempt(walk, operation, ran).await.map(Ok)
     }
 
     /// Commits the outcome: the exchanges, what follows from the verdict, and the answer if it is final.
     async fn conclude_attempt(&self, walk: &mut Walk, operation: Operation, ran: Ran) -> Result<Next, EngineError> {
-        let goes_on = self.goes_on_after(&ran.verdict, walk.channels_left);
+        let goes_on = self.goes_on_after(&operation, &ran, walk.channels_left);
         // As it is when it is written: a notification may have been quicker than the base that was read.
         let mut before = None;
         let conclude = |payment: &mut Payment, change: &mut Change| {
@@ -261,8 +274,10 @@ impl Engine {
             if payment.attempt(operation.attempt).is_none() {
                 walk.begin(self, payment, change, &operation)?;
             }
-            if let Some(decline) = goes_on.clone() {
-                return Ok(decide::decline_and_go_on(payment, change, &operation, decline)?);
+            if let Some(decline) = goes_on.clone()
+                && let Some(next) = decide::decline_and_go_on(payment, change, &operation, decline)?
+            {
+                return Ok(next);
             }
             let verdict = ran.verdict.clone();
             Ok(decide::conclude_authorization(
@@ -326,6 +341,9 @@ impl Engine {
             }
         };
         walk.base = self.update(&walk.base, fail, complete).await?.0;
+        walk.method
+            .iter()
+            .for_each(|method| self.ports.vault.forget_code(method.id));
         Ok(walk.answered(self))
     }
 
@@ -340,6 +358,14 @@ impl Engine {
         });
         let first = OperationId::of(payment.id, 1);
         ids.find(|id| !is_taken(id)).unwrap_or(first)
+    }
+}
+
+/// Others were quicker: the channel is probed by one payment at a time, and has no more under way than it may.
+fn busy() -> Fault {
+    Fault {
+        kind: FaultKind::Other,
+        text: "the channel has as much under way as it may now".into(),
     }
 }
 

@@ -135,6 +135,7 @@ impl Engine {
             metadata: parent.metadata.clone(),
             payer_name: None,
             payer_email: None,
+            payer_country: None,
         };
         let mut change = Change::new(&*self.ports.ambient);
         let names = (id, self.ports.ambient.uuid_v4(), parent.merchant.clone(), parent.mode);

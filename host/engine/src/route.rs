@@ -2,7 +2,9 @@
 //! without a payment, for whoever asks what would happen.
 
 use crate::Engine;
+use crate::run::Ran;
 use crate::traffic::{ChannelHealth, seed_of};
+use portolan_domain::exchange::Effect;
 use portolan_domain::ids::{ChannelId, PaymentId};
 use portolan_domain::operation::{CardFacts, Decline, Fault, Instrument, Kind, Operation, Outcome, Retry, Verdict};
 use portolan_domain::payment::status::AttemptStatus;
@@ -47,6 +49,7 @@ pub fn facts_of<'a>(payment: &'a Payment, word: &'a str, method: Option<&'a Meth
         network: card.map(|card| card.brand.as_str()),
         issuer: card.map(|card| card.bin.as_str()),
         card: card.map(|card| card.fingerprint.as_str()),
+        country: payment.payer_country.as_deref(),
     }
 }
 
@@ -138,6 +141,7 @@ impl Engine {
         Decline {
             retry: judged.retry,
             wait_ms: judged.wait_ms,
+            blocks_card: judged.blocks_card,
             ..decline
         }
     }
@@ -145,17 +149,23 @@ impl Engine {
     /// A channel that could not even be prepared is failing as much as one that does not answer.
     pub(crate) fn cannot_be_used(&self, channel: &ChannelId, kind: Kind, fault: &Fault) {
         let now_ms = self.ports.ambient.now_ms();
-        drop(self.traffic.begin(channel, kind, now_ms));
         self.traffic
             .heard((channel, kind), &Verdict::NoEffect(fault.clone()), (0, now_ms));
     }
 
-    /// Whether another channel is tried at once after this verdict: only a decline that allows it, while a channel, the node's
-    /// budget and the payment's own state allow it too.
-    pub(crate) fn goes_on_after(&self, verdict: &Verdict, channels_left: usize) -> Option<Decline> {
-        match verdict {
+    /// Whether another channel is tried at once after this: only after a decline that allows it, while a channel and the budget
+    /// allow it too. What was signed in a lane can still be executed, whoever refused it: nothing is tried beside it.
+    pub(crate) fn goes_on_after(&self, operation: &Operation, ran: &Ran, channels_left: usize) -> Option<Decline> {
+        let left_in_a_lane = || {
+            let mut writes = ran.exchanges.iter();
+            self.is_in_a_lane(operation) && writes.any(|it| it.request.effect == Effect::Write)
+        };
+        match &ran.verdict {
             Verdict::Proven(Outcome::Declined(decline))
-                if decline.retry == Retry::OtherChannel && channels_left > 0 && self.traffic.spend_cascade() =>
+                if decline.retry == Retry::OtherChannel
+                    && channels_left > 0
+                    && !left_in_a_lane()
+                    && self.traffic.spend_cascade(operation.mode, &operation.merchant) =>
             {
                 Some(decline.clone())
             }
@@ -189,8 +199,15 @@ impl Engine {
 
     fn learn_attempt(&self, payment: &Payment, attempt: &Attempt) {
         use AttemptStatus as S;
+        // Whoever comes after a decline sees only what was declined before: that says little of the channel.
+        let before = payment.attempts.iter().take_while(|it| it.id != attempt.id);
+        if before.into_iter().any(|it| it.status == S::Declined) {
+            return;
+        }
         let approved = match attempt.status {
             S::Authorized | S::Captured => true,
+            // Voided after it was approved.
+            S::Released if !payment.authorized.is_zero() => true,
             S::Declined => false,
             S::Started | S::ActionRequired | S::Unknown | S::NoEffect | S::Released => return,
         };

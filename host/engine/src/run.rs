@@ -120,6 +120,7 @@ impl Engine {
         before: Vec<Exchange>,
     ) -> Result<Ran, EngineError> {
         let _alone = self.lane_of(operation).await;
+        let begun_ms = self.ports.ambient.now_ms();
         let mut exchanges: Vec<Exchange> = vec![];
         let mut answers: Vec<Answer> = before.iter().filter_map(|it| it.answer.clone()).collect();
         let mut run = 0;
@@ -172,7 +173,7 @@ impl Engine {
         let heard = answers.iter().any(|answer| matches!(answer.reply, Reply::Response(_)));
         let verdict = self.by_network(operation, judge(operation, (ceiling(&exchanges), heard), claim));
         let now_ms = self.ports.ambient.now_ms();
-        let took_ms = now_ms.saturating_sub(operation.started_ms);
+        let took_ms = now_ms.saturating_sub(begun_ms);
         self.traffic
             .heard((&operation.channel, operation.kind), &verdict, (took_ms, now_ms));
         self.ports.channels.concluded(operation, &verdict);

@@ -3,7 +3,9 @@
 //! of repetition are in the store).
 
 use dashmap::DashMap;
-use portolan_domain::ids::{ChannelId, PaymentId};
+use dashmap::mapref::one::RefMut;
+use portolan_domain::channel::ChannelFacts;
+use portolan_domain::ids::{ChannelId, MerchantId, Mode, PaymentId};
 use portolan_domain::money::Money;
 use portolan_domain::operation::{FaultKind, Kind, Verdict};
 use portolan_domain::routing::decline::DeclineTable;
@@ -14,8 +16,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
-/// What this node may try on other channels after declines: one for each ten attempts, and so many in store.
-const CASCADE_EACH: u32 = 10;
+/// What this node may try on other channels after declines, for each merchant and mode: one for each four attempts, and so many
+/// in store.
+const CASCADE_EACH: u32 = 4;
 const CASCADES_SAVED: u32 = 100;
 
 /// How payments are routed.
@@ -69,25 +72,14 @@ pub struct ChannelHealth {
 }
 
 /// What this node has seen.
+#[derive(Default)]
 pub(crate) struct Traffic {
     health: DashMap<(ChannelId, Kind), Health>,
     in_flight: DashMap<ChannelId, usize>,
     learner: Mutex<Learner>,
     explored: Mutex<HashMap<String, (u64, i128)>>,
     /// Attempts since the last cascade was earned, and cascades that are left.
-    cascades: Mutex<(u32, u32)>,
-}
-
-impl Default for Traffic {
-    fn default() -> Self {
-        Self {
-            health: DashMap::new(),
-            in_flight: DashMap::new(),
-            learner: Mutex::new(Learner::default()),
-            explored: Mutex::new(HashMap::new()),
-            cascades: Mutex::new((0, CASCADES_SAVED)),
-        }
-    }
+    cascades: DashMap<(Mode, MerchantId), (u32, u32)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -143,33 +135,56 @@ impl Traffic {
         lock(&self.learner).learn(channel, segment, approved);
     }
 
-    /// An attempt begins on the channel. Where it is to be probed, this may be the one that does it.
-    pub fn begin(&self, channel: &ChannelId, kind: Kind, now_ms: u64) -> UnderWay<'_> {
-        if let Some(mut health) = self.health.get_mut(&(channel.clone(), kind)) {
-            health.take_probe(now_ms);
+    /// An attempt begins on the channel, if it still may: of several payments that were planned while it is to be probed one goes
+    /// there, and no more than it may have. `is_forced`: no channel is well.
+    pub fn begin(&self, (channel, kind): (&ChannelFacts, Kind), is_forced: bool, now_ms: u64) -> Option<UnderWay<'_>> {
+        let mut count = self.in_flight.entry(channel.id.clone()).or_default();
+        if channel.in_flight_max.is_some_and(|most| *count >= most) {
+            return None;
         }
-        let mut count = self.in_flight.entry(channel.clone()).or_default();
+        if let Some(mut health) = self.health.get_mut(&(channel.id.clone(), kind)) {
+            let is_probe = health.standing(now_ms) != Standing::Well;
+            if is_probe && !health.take_probe(now_ms) && !is_forced {
+                return None;
+            }
+        }
         *count = count.saturating_add(1);
         drop(count);
-        let mut cascades = lock(&self.cascades);
-        cascades.0 = cascades.0.saturating_add(1);
-        if cascades.0 >= CASCADE_EACH {
-            *cascades = (0, cascades.1.saturating_add(1).min(CASCADES_SAVED));
+        Some(UnderWay(self, channel.id.clone()))
+    }
+
+    /// An attempt earns its part of a further one.
+    pub fn earn_cascade(&self, mode: Mode, merchant: &MerchantId) {
+        let mut budget = self.budget(mode, merchant);
+        budget.0 = budget.0.saturating_add(1);
+        if budget.0 >= CASCADE_EACH {
+            *budget = (0, budget.1.saturating_add(1).min(CASCADES_SAVED));
         }
-        UnderWay(self, channel.clone())
     }
 
     /// Whether one more attempt after a decline is within this node's budget; it is spent.
-    pub fn spend_cascade(&self) -> bool {
-        let mut cascades = lock(&self.cascades);
-        let is_left = cascades.1 > 0;
-        cascades.1 = cascades.1.saturating_sub(1);
+    pub fn spend_cascade(&self, mode: Mode, merchant: &MerchantId) -> bool {
+        let mut budget = self.budget(mode, merchant);
+        let is_left = budget.1 > 0;
+        budget.1 = budget.1.saturating_sub(1);
+        drop(budget);
+        if !is_left {
+            tracing::warn!(%merchant, mode = mode.as_str(), "too many declines: no other channel is tried for now");
+        }
         is_left
+    }
+
+    fn budget(&self, mode: Mode, merchant: &MerchantId) -> RefMut<'_, (Mode, MerchantId), (u32, u32)> {
+        let entry = self.cascades.entry((mode, merchant.clone()));
+        entry.or_insert((0, CASCADES_SAVED))
     }
 
     /// Takes in what an operation met.
     pub fn heard(&self, (channel, kind): (&ChannelId, Kind), verdict: &Verdict, (took_ms, now_ms): (u64, u64)) {
-        let Some(signal) = signal(verdict) else { return };
+        // Only what is routed has a breaker: nothing else is ever probed.
+        let Some(signal) = signal(verdict).filter(|_| matches!(kind, Kind::Authorize | Kind::Pay)) else {
+            return;
+        };
         let before = self.state(channel, kind, now_ms).standing;
         let mut health = self.health.entry((channel.clone(), kind)).or_default();
         health.note(signal, took_ms, now_ms);

@@ -92,6 +92,7 @@ fn main() {
         network: Some("visa"),
         issuer: Some("424242"),
         card: Some("fingerprint"),
+        country: None,
     };
     let before = memory_kib();
     let mut learner = Learner::default();

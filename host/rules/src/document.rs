@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 const RULES_MAX: usize = 100;
 /// Tests of one set.
 const TESTS_MAX: usize = 200;
+/// Characters of all conditions of a set: they are judged for every payment.
+const CONDITIONS_MAX: usize = 16_000;
 /// Characters of a set.
 const SET_MAX: usize = 128 * 1024;
 
@@ -54,6 +56,7 @@ struct RawTest {
     name: String,
     payment: PaymentSample,
     card: Option<CardSample>,
+    payer: Option<PayerSample>,
     applies: Vec<String>,
 }
 
@@ -67,6 +70,13 @@ pub(crate) struct PaymentSample {
     pub kind: Option<String>,
     #[serde(default)]
     pub manual_capture: bool,
+}
+
+/// The payer of a test.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PayerSample {
+    pub country: String,
 }
 
 /// The card of a test.
@@ -139,6 +149,11 @@ impl Compiled {
                 Err(more) => problems.extend(more),
             }
         }
+        let lengths = rules.iter().filter_map(|rule| rule.condition.as_ref());
+        if lengths.map(|it| it.length).sum::<usize>() > CONDITIONS_MAX {
+            let message = format!("at most {CONDITIONS_MAX} characters of conditions in all");
+            problems.push(problem("/rules", "too_long", message));
+        }
         let compiled = Self {
             rules,
             tests: document.tests.len(),
@@ -176,6 +191,9 @@ impl Compiled {
         let Some(samples) = samples(&conditions) else {
             return vec![];
         };
+        // What is reckoned with facts may hold between the values that are written: nothing is claimed of it, nor of what it hides.
+        let is_plain = |rule: &Rule| rule.condition.as_ref().is_none_or(|it| it.is_plain);
+        let mut plain_so_far = true;
         let mut ever = vec![false; self.rules.len()];
         let mut decides = vec![false; self.rules.len()];
         for sample in &samples {
@@ -192,25 +210,36 @@ impl Compiled {
             }
         }
         let dead = self.rules.iter().enumerate().zip(ever.into_iter().zip(decides));
-        dead.filter_map(|((at, rule), found)| match found {
-            (false, _) => Some(problem(
-                &format!("/rules/{at}/when"),
-                "never_true",
-                format!("the rule {:?} applies to no payment", rule.name),
-            )),
-            (true, false) => Some(problem(
-                &format!("/rules/{at}"),
-                "unreachable",
-                format!("an earlier rule about the order applies whenever {:?} does", rule.name),
-            )),
-            (true, true) => None,
+        dead.filter_map(|((at, rule), found)| {
+            let is_certain = is_plain(rule);
+            let was_plain = plain_so_far;
+            plain_so_far &= is_certain || !rule.act.is_about_order();
+            match found {
+                _ if !is_certain => None,
+                (true, false) if !was_plain => None,
+                (false, _) => Some(problem(
+                    &format!("/rules/{at}/when"),
+                    "never_true",
+                    format!("the rule {:?} applies to no payment", rule.name),
+                )),
+                (true, false) => Some(problem(
+                    &format!("/rules/{at}"),
+                    "unreachable",
+                    format!("an earlier rule about the order applies whenever {:?} does", rule.name),
+                )),
+                (true, true) => None,
+            }
         })
         .collect()
     }
 
     fn run_tests(&self, tests: &[RawTest]) -> Vec<Problem> {
         let run = |(at, test): (usize, &RawTest)| {
-            let rulings = self.judge_sample(&Sample::of_test(&test.payment, test.card.as_ref()));
+            let rulings = self.judge_sample(&Sample::of_test(
+                &test.payment,
+                test.card.as_ref(),
+                test.payer.as_ref().map(|payer| payer.country.as_str()),
+            ));
             let applied: Vec<&str> = rulings.applied.iter().map(|it| it.rule.as_str()).collect();
             if let Some((rule, why)) = rulings.broken.first() {
                 let message = format!("the test {:?}: the rule {rule:?} cannot be judged: {why}", test.name);
@@ -387,6 +416,25 @@ mod tests {
         assert_eq!(problems(behind), [("/rules/1".to_owned(), "unreachable")]);
         let beside = behind.replace("payment.amount > 100\"", "payment.amount > 600\"");
         assert_eq!(problems(&beside), []);
+    }
+
+    #[test]
+    fn nothing_is_claimed_of_what_is_reckoned() {
+        for condition in [
+            "payment.amount * 2 == 30",
+            "payment.currency.startsWith('EU')",
+            "payment.method.startsWith('wallet:') && payment.method.endsWith('pay')",
+            "card.bin.startsWith('4') && card.bin.contains('77')",
+            "size(payer.country) == 2",
+        ] {
+            let set = format!(r#"{{ "rules": [{{ "name": "x", "when": "{condition}", "prefer": ["a"] }}] }}"#);
+            assert_eq!(problems(&set), [], "{condition}");
+        }
+        let long = format!("payment.amount > 1 {}", "&& payment.amount > 1".repeat(40));
+        let rule = |n: usize| format!(r#"{{ "name": "{n}", "when": "{long}", "attempts": 1 }}"#);
+        let rules: Vec<String> = (0..20).map(rule).collect();
+        let set = format!(r#"{{ "rules": [{}] }}"#, rules.join(","));
+        assert!(problems(&set).contains(&("/rules".to_owned(), "too_long")));
     }
 
     #[test]

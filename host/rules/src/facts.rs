@@ -39,6 +39,7 @@ pub(crate) const FACTS: &[(&str, &str, Type)] = &[
     ("payment", "manual_capture", Type::Bool),
     ("card", "network", Type::Text),
     ("card", "bin", Type::Text),
+    ("payer", "country", Type::Text),
 ];
 
 pub(crate) fn type_of(root: &str, field: &str) -> Option<&'static Type> {
@@ -56,6 +57,7 @@ pub struct Sample {
     pub(crate) manual_capture: bool,
     pub(crate) network: String,
     pub(crate) bin: String,
+    pub(crate) country: String,
 }
 
 impl Sample {
@@ -72,11 +74,12 @@ impl Sample {
             manual_capture: facts.manual_capture,
             network: facts.network.unwrap_or_default().to_owned(),
             bin: facts.issuer.unwrap_or_default().to_owned(),
+            country: facts.country.unwrap_or_default().to_owned(),
         }
     }
 
     /// Of a test in a set.
-    pub(crate) fn of_test(payment: &PaymentSample, card: Option<&CardSample>) -> Self {
+    pub(crate) fn of_test(payment: &PaymentSample, card: Option<&CardSample>, country: Option<&str>) -> Self {
         Self {
             amount: payment.amount,
             currency: payment.currency.clone(),
@@ -85,6 +88,7 @@ impl Sample {
             manual_capture: payment.manual_capture,
             network: card.map(|card| card.network.clone()).unwrap_or_default(),
             bin: card.map(|card| card.bin.clone()).unwrap_or_default(),
+            country: country.unwrap_or_default().to_owned(),
         }
     }
 
@@ -106,6 +110,8 @@ impl Sample {
         let mut context = Context::with_env(ENV.clone());
         context.add_variable_from_value("payment", payment);
         context.add_variable_from_value("card", card);
+        let payer = HashMap::from([("country".to_owned(), text(&self.country))]);
+        context.add_variable_from_value("payer", payer);
         context
     }
 }

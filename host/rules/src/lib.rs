@@ -45,7 +45,11 @@ impl RuleBook {
         let entry = Arc::new((name, compiled));
         self.0.rcu(|sets| {
             let mut sets = Sets::clone(sets);
-            sets.insert((set.mode, set.merchant.clone()), entry.clone());
+            let place = (set.mode, set.merchant.clone());
+            // Of two that were written at the same time the later one is in force, whoever comes here first.
+            if sets.get(&place).is_none_or(|known| known.0.version < set.version) {
+                sets.insert(place, entry.clone());
+            }
             sets
         });
     }

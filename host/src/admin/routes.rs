@@ -5,9 +5,10 @@ use crate::routes::{RouteError, Routes};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use portolan_domain::ids::{MerchantId, Mode, Name};
+use portolan_domain::ids::{MerchantId, Mode, Name, PaymentId};
 use portolan_domain::routing::health::Standing;
 use portolan_domain::routing::rule::RuleSet;
+use portolan_domain::routing::tries::CardKey;
 use portolan_engine::ChannelHealth;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -62,7 +63,7 @@ pub(super) async fn put(
     let routes: &Routes = &shared.app.routes;
     let source = ask.set.to_string();
     if ask.dry_run {
-        let read = routes.check((mode, &merchant), &source).map_err(refused)?;
+        let read = routes.check((mode, &merchant), source).await.map_err(refused)?;
         return Ok(Json(json!({ "good": true, "tests": read.tests })));
     }
     let set = routes.put((mode, &merchant), source, &ask.by).await.map_err(refused)?;
@@ -92,7 +93,12 @@ pub(super) async fn replay(
 ) -> Result<Json<Value>, Refusal> {
     let (mode, merchant) = owner_of(owner)?;
     let app = shared.app.clone();
-    let replayed = tokio::task::spawn_blocking(move || app.routes.replay((mode, &merchant), &set.to_string(), last));
+    let rules = app
+        .routes
+        .check((mode, &merchant), set.to_string())
+        .await
+        .map_err(refused)?;
+    let replayed = tokio::task::spawn_blocking(move || app.routes.replay((mode, &merchant), &rules, last));
     let replayed = replayed.await.map_err(failed)?.map_err(refused)?;
     let changed = replayed.changed.iter().map(|it| {
         json!({
@@ -103,6 +109,34 @@ pub(super) async fn replay(
     Ok(Json(
         json!({ "payments": replayed.payments, "changed": changed.collect::<Vec<_>>() }),
     ))
+}
+
+/// A card that its issuer declined for good is tried again: somebody says why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unblock {
+    by: String,
+    reason: String,
+}
+
+/// `POST /admin/cards/{payment}/unblock`: the card that the payment was paid with.
+pub(super) async fn unblock(
+    State(shared): App,
+    Path(payment): Path<String>,
+    Json(ask): Json<Unblock>,
+) -> Result<Json<Value>, Refusal> {
+    let not_found = || refuse(StatusCode::NOT_FOUND, format!("{payment} is no payment with a card"));
+    if ask.by.trim().is_empty() || ask.reason.trim().is_empty() {
+        let what = "by and reason must say who decided and why";
+        return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, what));
+    }
+    let id: PaymentId = payment.parse().map_err(|_| not_found())?;
+    let app = &shared.app;
+    let found = app.store.payment(id).map_err(failed)?.ok_or_else(not_found)?;
+    let card = CardKey::of(&found.payment).ok_or_else(not_found)?;
+    let act = super::act(app, &ask.by, ("card.unblock", &payment), &ask.reason);
+    let forgotten = app.store.forget_tries(&card, act).await.map_err(failed)?;
+    Ok(Json(json!({ "forgotten": forgotten })))
 }
 
 /// `GET /admin/channels/health`.

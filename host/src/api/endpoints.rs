@@ -2,10 +2,10 @@
 //! The router and the OpenAPI document are both made from it, so they cannot differ.
 
 use super::Api;
-use super::v1::{beneficiaries, books, lists, methods, payments, payouts, quotes, refunds, routes};
+use super::v1::{beneficiaries, books, lists, methods, payments, payouts, quotes, recommend, refunds, routes};
 use crate::wire::{
-    BalancesView, DisputeView, EventView, ListView, MethodView, PaymentView, PayoutView, PostingView, QuoteView,
-    RefundView, RoutingView, RuleSetView, StatementView, StoredBeneficiaryView,
+    BalancesView, DisputeView, EventView, ListView, MethodView, OffersView, PaymentView, PayoutView, PostingView,
+    QuoteView, RefundView, RoutingView, RuleSetView, StatementView, StoredBeneficiaryView,
 };
 use axum::routing::{MethodRouter, get, post};
 use schemars::{Schema, SchemaGenerator};
@@ -286,6 +286,27 @@ fn on_routes() -> Vec<Endpoint> {
                 post(routes::put),
             )
         },
+        Endpoint {
+            is_idempotent: false,
+            ..writes(
+                (
+                    "/v1/payment_methods/recommend",
+                    "routes:read",
+                    "Rank the ways to pay for this payer, with prices that hold and the reasons",
+                ),
+                required(
+                    &["amount", "currency"],
+                    json!({
+                        "amount": minor("What the merchant is to get, in minor units"),
+                        "currency": { "type": "string" },
+                        "payer": object(json!({ "country": { "type": "string", "pattern": "^[A-Z]{2}$" } })),
+                        "card": object(json!({ "network": { "type": "string" } })),
+                    }),
+                ),
+                shows::<OffersView<'_>>,
+                post(recommend::recommend),
+            )
+        },
         reads(
             (
                 "/v1/routes/rules",
@@ -444,7 +465,10 @@ fn create_payment() -> Value {
             "description": { "type": "string", "maxLength": 1000 },
             "statement_descriptor": { "type": "string", "maxLength": 22 },
             "return_url": { "type": "string", "format": "uri" },
-            "payer": object(json!({ "name": { "type": "string" }, "email": { "type": "string" } })),
+            "payer": object(json!({
+                "name": { "type": "string" }, "email": { "type": "string" },
+                "country": { "type": "string", "pattern": "^[A-Z]{2}$", "description": "ISO 3166-1; a fact for routing" },
+            })),
             "metadata": { "type": "object", "maxProperties": 50, "additionalProperties": { "type": "string", "maxLength": 500 } },
         }),
     )
@@ -463,6 +487,7 @@ fn evaluate_route() -> Value {
                 "network": { "type": "string", "description": "Where no card is stored: visa, mastercard, …" },
                 "bin": { "type": "string", "description": "Its first six digits" },
             })),
+            "payer": object(json!({ "country": { "type": "string", "pattern": "^[A-Z]{2}$" } })),
             "rules": { "type": "object", "description": "A set to try instead of the one in force" },
         }),
     )
@@ -490,6 +515,7 @@ fn rule_set() -> Value {
                 "kind": { "enum": ["payment", "payout"], "default": "payment" }, "manual_capture": { "type": "boolean" },
             })),
             "card": object(json!({ "network": { "type": "string" }, "bin": { "type": "string" } })),
+            "payer": object(json!({ "country": { "type": "string" } })),
             "applies": { "type": "array", "items": { "type": "string" }, "description": "The rules that apply, in order" },
         }),
     );

@@ -9,5 +9,6 @@ pub mod payments;
 pub mod payouts;
 pub mod public;
 pub mod quotes;
+pub mod recommend;
 pub mod refunds;
 pub mod routes;

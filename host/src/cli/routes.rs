@@ -40,6 +40,17 @@ pub enum RoutesVerb {
         #[arg(long, default_value_t = 50_000)]
         payments: usize,
     },
+    /// Let the card of a payment be tried again, that was declined for good or too often.
+    Unblock {
+        /// pay_…
+        payment: String,
+        /// Who decides.
+        #[arg(long)]
+        by: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
     /// How each channel is, as the router has seen it since it started.
     Health,
 }
@@ -83,6 +94,7 @@ pub fn offline(verb: &RoutesVerb) -> Option<anyhow::Result<()>> {
         | RoutesVerb::Put { .. }
         | RoutesVerb::List(_)
         | RoutesVerb::Replay { .. }
+        | RoutesVerb::Unblock { .. }
         | RoutesVerb::Health => None,
     }
 }
@@ -104,6 +116,10 @@ pub fn ask(config: &Config, verb: RoutesVerb) -> anyhow::Result<()> {
             client.post(&format!("{}/replay?last={last}", set.owner.path()), &read(&set.file)?)?
         }
         RoutesVerb::Simulate { .. } => return Ok(()),
+        RoutesVerb::Unblock { payment, by, reason } => client.post(
+            &format!("/admin/cards/{payment}/unblock"),
+            &json!({ "by": by, "reason": reason }),
+        )?,
         RoutesVerb::Health => client.get("/admin/channels/health")?,
     };
     say(&serde_json::to_string_pretty(&answer)?)

@@ -158,6 +158,7 @@ fn facts<'a>(merchant: &'a MerchantId, payment: &'a Payment, amount: &'a Money) 
         network: Some(payment.network),
         issuer: Some(&payment.bin),
         card: None,
+        country: None,
     }
 }
 

@@ -107,6 +107,7 @@ impl<'a> DisputeView<'a> {
             payer: PayerView {
                 name: payment.payer_name.as_deref(),
                 email: payment.payer_email.as_deref(),
+                country: payment.payer_country.as_deref(),
             },
             card: match &payment.instrument {
                 Some(Instrument::Card(_, card)) => Some(CardView::of(card)),

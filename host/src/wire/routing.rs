@@ -82,13 +82,16 @@ struct ExcludedView<'a> {
 
 impl<'a> RoutingView<'a> {
     /// The decision, with what became of each channel in the payment, where there is one.
-    pub fn of(decision: &'a Decision, payment: Option<&'a Payment>) -> Self {
+    /// `until_ms`: the next decision about the same payment.
+    pub fn of(decision: &'a Decision, payment: Option<&'a Payment>, until_ms: Option<u64>) -> Self {
         let tried = |it: &Planned| {
             let attempts = payment.map_or(&[][..], |payment| payment.attempts.as_slice());
-            let of_channel = |attempt: &&Attempt| {
-                attempt.channel == it.channel && attempt.started_ms.saturating_add(1) > decision.at_ms
+            let is_of_it = |attempt: &&Attempt| {
+                attempt.channel == it.channel
+                    && attempt.started_ms >= decision.at_ms
+                    && until_ms.is_none_or(|until| attempt.started_ms < until)
             };
-            attempts.iter().find(of_channel).map(|attempt| attempt.status.as_str())
+            attempts.iter().rfind(is_of_it).map(|attempt| attempt.status.as_str())
         };
         Self {
             decided_at: seconds(decision.at_ms),

@@ -14,22 +14,26 @@ use portolan_domain::commit::{
     Act, Change, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, TimerKind,
 };
 use portolan_domain::ids::{
-    AttemptId, BeneficiaryId, EventId, MerchantId, Mode, Name, OperationId, PaymentId, QuoteId, RefundId,
+    AttemptId, BeneficiaryId, EventId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId, RefundId,
 };
 use portolan_domain::ledger::rules::Movement;
 use portolan_domain::ledger::{Account, Entry};
 use portolan_domain::lifecycle::{self, Stage, Step, Version};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{
-    Context, Fixed, Input, Inquiry, Kind, Operation, Progress, Quotation, Subject, Target,
+    CardFacts, Context, Fixed, Input, Inquiry, Instrument, Kind, Operation, Progress, Quotation, Subject, Target,
 };
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::conversion::{Conversion, IfLost};
 use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
-use portolan_domain::ports::{Ambient, CommitError, KeyRing, Library, Older, Page, Sealer, Stops, Store, Versions};
+use portolan_domain::ports::{
+    Ambient, CommitError, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store, Versions,
+};
 use portolan_domain::quote::{self, Quote};
+use portolan_domain::routing::rule::RuleSet;
+use portolan_domain::routing::tries::{CardKey, RetryLimit, TryGuard, TryRefusal};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,8 +71,8 @@ impl Sealer for Xor {
     }
 }
 
-trait Whole: Store + Library + KeyRing + Versions + Stops {}
-impl<T: Store + Library + KeyRing + Versions + Stops> Whole for T {}
+trait Whole: Store + Library + KeyRing + Versions + Stops + RuleSets {}
+impl<T: Store + Library + KeyRing + Versions + Stops + RuleSets> Whole for T {}
 
 fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqliteStore {
     let config = SqliteConfig {
@@ -879,6 +883,144 @@ fn act(ambient: &Manual, verb: &str) -> Act {
         about: "acme".into(),
         note: String::new(),
     }
+}
+
+/// A payment with a card that has that fingerprint, its attempt begun under the guard.
+fn with_card(ambient: &Manual, number: u128, guard_at_ms: u64) -> (Payment, Commit) {
+    let (mut payment, _) = new_payment(ambient, 100);
+    let card = CardFacts {
+        brand: "visa".into(),
+        bin: "424242".into(),
+        last4: "4242".into(),
+        expiry_month: 1,
+        expiry_year: 2031,
+        fingerprint: "f".into(),
+        has_code: false,
+        holder: None,
+    };
+    payment.instrument = Some(Instrument::Card(MethodId(Uuid::from_u128(1)), card));
+    let limit = RetryLimit {
+        network: "visa".into(),
+        most: 2,
+        within_ms: 1_000,
+        is_same_amount: false,
+        from_ms: 0,
+    };
+    let guard = TryGuard {
+        card: CardKey::of(&payment).unwrap(),
+        attempt: AttemptId(Uuid::from_u128(number)),
+        amount: eur(100),
+        now_ms: guard_at_ms,
+        limits: vec![limit],
+        blocked_ms: 5_000,
+    };
+    let change = Change::new(ambient);
+    let commit = Commit {
+        tries: Some(guard),
+        ..change.into_commit(payment.clone(), 0)
+    };
+    (payment, commit)
+}
+
+/// The outcome of that attempt, on the payment's next version.
+fn outcome(ambient: &Manual, payment: &Payment, fact: Fact) -> Commit {
+    let mut commit = Change::new(ambient).into_commit(payment.clone(), 1);
+    commit.events.push(Event {
+        id: EventId(commit.row),
+        payment: payment.id,
+        number: 1,
+        merchant: shop(),
+        mode: Mode::Test,
+        at_ms: 1,
+        is_payout: false,
+        fact,
+    });
+    commit
+}
+
+#[test]
+fn attempts_with_a_card_count_once_it_was_declined() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(0));
+        let decline = |number: u128, blocks_card| Fact::AttemptDeclined {
+            attempt: AttemptId(Uuid::from_u128(number)),
+            reason: "x".into(),
+            provider_code: String::new(),
+            network_code: None,
+            retry: None,
+            blocks_card,
+        };
+        let begin = async |number: u128, at_ms| {
+            let (payment, commit) = with_card(&ambient, number, at_ms);
+            store.commit(&commit).await.map(|()| payment)
+        };
+        let refused = |refusal| Err(CommitError::CardRefused(refusal));
+        // Nothing was declined yet: as many as come may begin, and none of them is kept.
+        let mut payments = vec![];
+        for number in 1..=3 {
+            payments.push(begin(number, 1).await.unwrap());
+        }
+        store
+            .commit(&outcome(&ambient, &payments[0], decline(1, false)))
+            .await
+            .unwrap();
+        // One was declined, at the time of its event; the next one counts while it is open, and so the one after is too many.
+        let open = begin(4, 2).await.unwrap();
+        let too_often = TryRefusal::TooOften { most: 2, hours: 0 };
+        assert_eq!(begin(5, 3).await, refused(too_often));
+        // What ends without a decline does not count any more.
+        let released = Fact::AttemptNoEffect {
+            attempt: AttemptId(Uuid::from_u128(4)),
+            why: "x".into(),
+        };
+        store.commit(&outcome(&ambient, &open, released)).await.unwrap();
+        let sixth = begin(6, 3).await.unwrap();
+        // Declined for good: refused for longer than any limit lasts, until somebody lets it go.
+        store
+            .commit(&outcome(&ambient, &sixth, decline(6, true)))
+            .await
+            .unwrap();
+        assert_eq!(begin(7, 4_000).await, refused(TryRefusal::Blocked));
+        let card = CardKey::of(&sixth).unwrap();
+        assert_eq!(
+            store.forget_tries(&card, act(&ambient, "card.unblock")).await.unwrap(),
+            2
+        );
+        begin(8, 4_000).await.unwrap();
+        assert_eq!(store.acts(1).unwrap()[0].verb, "card.unblock");
+    });
+}
+
+#[test]
+fn rule_sets_have_versions_without_gaps() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(0));
+        let set = |merchant: &str, version| RuleSet {
+            merchant: Name::parse(merchant).unwrap(),
+            mode: Mode::Test,
+            version,
+            engine: "cel".into(),
+            source: format!("set {version}"),
+            created_ms: 1,
+            by: "alice".into(),
+        };
+        for (merchant, version) in [("shop", 1), ("shop", 2), ("other", 1)] {
+            let act = act(&ambient, "routes.put");
+            store.put_rule_set(set(merchant, version), act).await.unwrap();
+        }
+        for version in [2, 4] {
+            let again = store
+                .put_rule_set(set("shop", version), act(&ambient, "routes.put"))
+                .await;
+            assert_eq!(again, Err(CommitError::VersionConflict));
+        }
+        let versions = store.rule_sets(Mode::Test, &shop(), 10).unwrap();
+        assert_eq!(versions, [set("shop", 2), set("shop", 1)]);
+        assert_eq!(store.rule_sets(Mode::Live, &shop(), 10).unwrap(), []);
+        let mut in_force = store.rule_sets_in_force().unwrap();
+        in_force.sort_by(|a, b| a.merchant.as_str().cmp(b.merchant.as_str()));
+        assert_eq!(in_force, [set("other", 1), set("shop", 2)]);
+    });
 }
 
 #[test]

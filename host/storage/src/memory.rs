@@ -372,6 +372,15 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn forget_tries(&self, card: &CardKey, act: Act) -> Result<usize, CommitError> {
+        let mut state = self.state();
+        let before = state.tries.len();
+        state.tries.retain(|(of, _)| of != card);
+        let gone = before - state.tries.len();
+        state.acts.push(act);
+        Ok(gone)
+    }
+
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         Ok(self.state().seen.contains(seen))
     }

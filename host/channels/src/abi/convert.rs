@@ -237,6 +237,7 @@ pub(super) fn decline(decline: wit::Decline) -> Decline {
         advice: decline.advice,
         message: decline.message,
         wait_ms: None,
+        blocks_card: false,
     }
 }
 

@@ -73,6 +73,7 @@ fn declined() -> Result<Outcome, Fault> {
         advice: None,
         message: String::new(),
         wait_ms: None,
+        blocks_card: false,
     }))
 }
 

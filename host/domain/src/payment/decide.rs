@@ -145,6 +145,7 @@ pub fn create(
         metadata: valid.metadata,
         payer_name: valid.payer_name,
         payer_email: valid.payer_email,
+        payer_country: valid.payer_country,
         instrument: valid.instrument,
         conversion: None,
         delivery: valid.delivery,

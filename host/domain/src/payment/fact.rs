@@ -205,6 +205,9 @@ pub enum Fact {
         /// What it allows next.
         #[serde(default)]
         retry: Option<Retry>,
+        /// Whether the card is not to be tried again by anybody.
+        #[serde(default)]
+        blocks_card: bool,
     },
     /// Certainly without effect.
     AttemptNoEffect {

@@ -8,6 +8,8 @@ use crate::beneficiary::{self, PayoutAccount, PayoutTerms};
 use crate::ids::{MethodId, QuoteId};
 use crate::money::{Asset, Money};
 use crate::operation::Instrument;
+use iso_currency::Country;
+use std::str::FromStr;
 
 /// What was written.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +44,8 @@ pub struct PaymentRequest {
     pub payer_name: Option<String>,
     /// The payer's e-mail.
     pub payer_email: Option<String>,
+    /// Where the payer lives, ISO 3166-1 alpha-2.
+    pub payer_country: Option<String>,
 }
 
 /// What is meant.
@@ -75,6 +79,8 @@ pub struct ValidPayment {
     pub payer_name: Option<String>,
     /// The payer's e-mail.
     pub payer_email: Option<String>,
+    /// Where the payer lives, ISO 3166-1 alpha-2.
+    pub payer_country: Option<String>,
 }
 
 /// How a payment uses a quote.
@@ -168,6 +174,7 @@ pub fn validate(
     );
     check_text("/payer/name", request.payer_name.as_deref(), 200, &mut errors);
     check_text("/payer/email", request.payer_email.as_deref(), 320, &mut errors);
+    check_country("/payer/country", request.payer_country.as_deref(), &mut errors);
     check_url(request.return_url.as_deref(), &mut errors);
     check_metadata(&request.metadata, &mut errors);
     match amount {
@@ -186,6 +193,7 @@ pub fn validate(
             metadata: request.metadata,
             payer_name: request.payer_name,
             payer_email: request.payer_email,
+            payer_country: request.payer_country,
         }),
         Some(_) | None => Err(errors),
     }
@@ -370,6 +378,7 @@ pub fn validate_payout(
             metadata,
             payer_name: None,
             payer_email: None,
+            payer_country: None,
         }),
         Some(_) | None => Err(errors),
     }
@@ -403,6 +412,15 @@ pub(crate) fn check_text(pointer: &str, text: Option<&str>, longest: usize, erro
         ));
     }
     check_no_card_number(pointer, text, errors);
+}
+
+/// A country of ISO 3166-1, by its two letters.
+pub fn check_country(pointer: &str, code: Option<&str>, errors: &mut Vec<FieldError>) {
+    let is_one = |code: &str| Country::from_str(code).is_ok_and(|it| it.to_string() == code);
+    if let Some(code) = code.filter(|code| !is_one(code)) {
+        let how = format!("{code:?} is no country of ISO 3166-1; write DE");
+        errors.push(FieldError::new(pointer, "unknown_country", how));
+    }
 }
 
 fn check_url(url: Option<&str>, errors: &mut Vec<FieldError>) {

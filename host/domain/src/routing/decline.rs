@@ -37,7 +37,13 @@ pub struct Judged {
     pub retry: Retry,
     /// How long to wait, where that is said.
     pub wait_ms: Option<u64>,
+    /// Whether the card itself is not to be tried again, by anybody: its network says so, or it is lost or stolen. An adapter's
+    /// own "never" is about the payment.
+    pub blocks_card: bool,
 }
+
+/// Reasons that are about the card, whoever says them.
+const CARD_IS_GONE: [&str; 2] = ["lost-card", "stolen-card"];
 
 /// How much a decline forbids: the larger binds.
 fn strictness(retry: Retry) -> u8 {
@@ -61,8 +67,10 @@ impl DeclineTable {
         let mut judged = Judged {
             retry: decline.retry,
             wait_ms: None,
+            blocks_card: decline.retry == Retry::Never && CARD_IS_GONE.contains(&decline.reason.as_str()),
         };
         for row in said {
+            judged.blocks_card |= row.retry == Retry::Never;
             if strictness(row.retry) > strictness(judged.retry) {
                 judged.retry = row.retry;
             }
@@ -79,7 +87,7 @@ impl DeclineTable {
                 .limits
                 .iter()
                 .filter(in_force)
-                .filter(|limit| limit.network == name);
+                .filter(|limit| is_of(&limit.network, Some(name)));
             own.cloned().collect()
         };
         match of(network) {
@@ -89,10 +97,20 @@ impl DeclineTable {
     }
 }
 
+/// Whether a card of that network falls under a row of another's name: Maestro is Mastercard's, and of a card whose network nobody
+/// knows every row is true.
+fn is_of(named: &str, network: Option<&str>) -> bool {
+    match network {
+        None | Some("unknown") => true,
+        Some("maestro") => named == "mastercard",
+        Some(network) => named == network,
+    }
+}
+
 /// The row that is in force: of the network before of any, the newest first.
 fn newest<'a>(rows: &'a [DeclineRow], network: Option<&str>, code: &str, now_ms: u64) -> Option<&'a DeclineRow> {
     let fits = |row: &&DeclineRow| {
-        row.code == code && row.from_ms <= now_ms && row.network.as_deref().is_none_or(|named| Some(named) == network)
+        row.code == code && row.from_ms <= now_ms && row.network.as_deref().is_none_or(|named| is_of(named, network))
     };
     rows.iter()
         .filter(fits)
@@ -122,6 +140,7 @@ mod tests {
             advice: advice.map(str::to_owned),
             message: String::new(),
             wait_ms: None,
+            blocks_card: false,
         }
     }
 
@@ -162,5 +181,17 @@ mod tests {
             5_000,
         );
         assert_eq!((advised.retry, advised.wait_ms), (Retry::Later, Some(3_600_000)));
+        // Maestro is Mastercard's.
+        let advised = table.judge(Some("maestro"), &decline(Retry::OtherChannel, "05", Some("24")), 5_000);
+        assert_eq!(advised.retry, Retry::Later);
+        // An adapter's never ends the payment; only the network's, or a card that is gone, blocks the card.
+        let blocks = |decline: &Decline| table.judge(Some("visa"), decline, 500).blocks_card;
+        assert!(!blocks(&decline(Retry::Never, "05", None)));
+        assert!(blocks(&decline(Retry::OtherChannel, "62", None)));
+        let stolen = Decline {
+            reason: "stolen-card".into(),
+            ..decline(Retry::Never, "05", None)
+        };
+        assert!(blocks(&stolen));
     }
 }

@@ -15,8 +15,6 @@ pub(super) fn exclusion(facts: &RouteFacts<'_>, channel: &ChannelFacts, now_ms: 
     let is_off = |(from, until): &&(u64, u64)| (*from..*until).contains(&now_ms);
     if channel.disabled {
         Some("taken out by the operator".into())
-    } else if channel.merchant.as_ref().is_some_and(|owner| owner != facts.merchant) {
-        Some("belongs to another merchant".into())
     } else if !channel.methods.iter().any(|method| method == facts.method) {
         Some(format!("does not take {}", facts.method))
     } else if !channel.kinds.contains(&facts.kind) {

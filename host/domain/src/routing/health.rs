@@ -157,7 +157,7 @@ impl Health {
             (Breaker::Closed { signals }, _) => Breaker::Closed {
                 signals: signals.saturating_add(1),
             },
-            // What began before it opened says nothing of how it is now; only a failing probe opens it again.
+            // What began before it opened says nothing of how it is now.
             (Breaker::Open { .. }, _) => self.breaker,
             (Breaker::Probing { since_ms: None, .. }, _) => self.breaker,
             (Breaker::Probing { times, .. }, Signal::Failing) => open(times),

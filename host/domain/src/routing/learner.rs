@@ -12,7 +12,7 @@
     reason = "probabilities; amounts are integers and stay outside"
 )]
 
-use crate::ids::ChannelId;
+use crate::ids::{ChannelId, Mode};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -41,12 +41,16 @@ const MILLION: f64 = 1_000_000.0;
 /// What of a payment its approval may depend on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment<'a> {
+    /// Test or live: neither teaches the other.
+    pub mode: Mode,
     /// `card`, `wallet:…`.
     pub method: &'a str,
     /// The card network.
     pub network: Option<&'a str>,
     /// Who issued the card, by its first digits.
     pub issuer: Option<&'a str>,
+    /// Where the payer lives.
+    pub country: Option<&'a str>,
     /// The currency.
     pub currency: &'a str,
     /// The amount's order of magnitude, see [`band`].
@@ -119,14 +123,15 @@ const fn kind(variance: f64, wander: f64, is_own: bool) -> Kind {
     }
 }
 
-const KINDS: [Kind; 8] = [
-    // The channel; with its network; with its currency; with both; with the issuer; with the amount.
+const KINDS: [Kind; 9] = [
+    // The channel; with its network; with its currency; with both; with the issuer; with the amount; with the country.
     kind(0.25, 1e-5, true),
     kind(0.06, 1e-6, true),
     kind(0.10, 1e-6, true),
     kind(0.02, 1e-6, true),
     kind(0.03, 1e-6, true),
     kind(0.01, 1e-6, true),
+    kind(0.05, 1e-6, true),
     // The issuer, whoever acquires; the amount in its currency.
     kind(0.10, 1e-6, false),
     kind(0.03, 1e-6, false),
@@ -191,7 +196,7 @@ impl Learner {
     /// Whether a payment with that seed should find out if the channel is still as bad as it suddenly became.
     pub fn is_to_be_probed(&self, channel: &ChannelId, seed: u64) -> bool {
         let fell = self.watches.get(channel).and_then(|watch| watch.fell);
-        fell.is_some() && hash(seed, channel.as_str()).is_multiple_of(PROBE_EACH)
+        fell.is_some() && mix(hash(seed, channel.as_str())).is_multiple_of(PROBE_EACH)
     }
 
     /// Takes in how an attempt ended: approved, or declined. What nobody knows is taken in once somebody does.
@@ -310,13 +315,13 @@ fn hazard(t: f64) -> f64 {
 }
 
 /// What of a segment its weights are found by, hashed once for all channels.
-struct Parts([u64; 8]);
+struct Parts([u64; 9]);
 
 impl Parts {
     /// In the order of [`KINDS`].
     fn of(segment: &Segment<'_>) -> Self {
         let of = |kind: u8, parts: &[&str]| {
-            let start = hash_bytes(FNV_OFFSET, &[kind]);
+            let start = hash_bytes(FNV_OFFSET, &[kind, u8::from(segment.mode == Mode::Live)]);
             parts.iter().fold(start, |so_far, part| hash(so_far, part))
         };
         let network = segment.network.unwrap_or_default();
@@ -329,13 +334,14 @@ impl Parts {
             of(3, &[segment.method, network, segment.currency]),
             of(4, &[issuer]),
             hash_bytes(of(5, &[]), &band),
+            of(8, &[segment.country.unwrap_or_default()]),
             of(6, &[segment.method, issuer]),
             hash_bytes(of(7, &[segment.currency]), &band),
         ])
     }
 
     /// The keys of a channel's weights: its own, and those that all channels share.
-    fn keys(&self, channel: &ChannelId) -> [u64; 8] {
+    fn keys(&self, channel: &ChannelId) -> [u64; 9] {
         let name = hash(FNV_OFFSET, channel.as_str());
         let mut keys = self.0;
         for (key, kind) in keys.iter_mut().zip(KINDS) {
@@ -348,7 +354,7 @@ impl Parts {
 }
 
 /// Spreads a number over all bits (the finalizer of MurmurHash3).
-fn mix(mut x: u64) -> u64 {
+pub(crate) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     x ^ (x >> 33)
@@ -397,9 +403,11 @@ mod tests {
 
     fn segment(currency: &str) -> Segment<'_> {
         Segment {
+            mode: Mode::Test,
             method: "card",
             network: Some("visa"),
             issuer: Some("424242"),
+            country: Some("DE"),
             currency,
             band: band(1_000),
         }

@@ -1,10 +1,10 @@
 //! How often a card may be tried again: counted per merchant and card over all channels, so that no adapter, rule or second
 //! payment can exceed what a card network allows. The store keeps the declines; the guard is part of the commit that writes an
-//! attempt's intent.
+//! attempt's intent. Attempts that were under way before the first decline are no repetitions; after it, what is under way counts.
 
 use crate::ids::{AttemptId, MerchantId, Mode};
 use crate::money::Money;
-use crate::operation::{Instrument, Retry};
+use crate::operation::Instrument;
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,9 @@ pub enum TryRefusal {
     #[error("this card was declined for good: it may not be tried again on any channel")]
     Blocked,
     /// The network's limit.
-    #[error("this card was declined {most} times in {hours} hours: its network allows no further attempt yet")]
+    #[error(
+        "this card has {most} attempts in {hours} hours that were declined, or are under way since: its network allows no more yet"
+    )]
     TooOften {
         /// So many.
         most: u32,
@@ -194,11 +196,13 @@ pub fn changes(payment: &Payment, events: &[Event]) -> Vec<TryChange> {
         return vec![];
     };
     let change = |event: &Event| match &event.fact {
-        Fact::AttemptDeclined { attempt, retry, .. } => {
+        Fact::AttemptDeclined {
+            attempt, blocks_card, ..
+        } => {
             let begun = payment.attempt(*attempt).map(|it| it.started_ms);
-            let state = match retry {
-                Some(Retry::Never) => TryState::Never,
-                _ => TryState::Declined,
+            let state = match blocks_card {
+                true => TryState::Never,
+                false => TryState::Declined,
             };
             let tried = Try {
                 attempt: *attempt,

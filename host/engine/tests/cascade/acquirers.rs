@@ -172,12 +172,17 @@ impl Acquirers {
     fn declined(&self, channel: &ChannelId) -> Outcome {
         Outcome::Declined(Decline {
             retry: self.way(channel).decline().unwrap_or(Retry::Never),
-            reason: "refused".into(),
+            reason: if self.way(channel) == Way::Never {
+                "stolen-card".into()
+            } else {
+                "refused".into()
+            },
             provider_code: "x".into(),
             network_code: None,
             advice: None,
             message: "no".into(),
             wait_ms: None,
+            blocks_card: false,
         })
     }
 

@@ -82,6 +82,7 @@ fn command(key: &str) -> CreatePayment {
             metadata: vec![],
             payer_name: None,
             payer_email: None,
+            payer_country: None,
         },
     }
 }

@@ -81,6 +81,7 @@ async fn command(engine: &Engine, if_lost: IfLost) -> CreatePayment {
             metadata: vec![],
             payer_name: None,
             payer_email: None,
+            payer_country: None,
         },
     }
 }

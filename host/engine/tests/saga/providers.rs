@@ -86,6 +86,7 @@ fn decline(reason: &str) -> Outcome {
         advice: None,
         message: "no".into(),
         wait_ms: None,
+        blocks_card: false,
     })
 }
 

@@ -15,6 +15,7 @@ use portolan_domain::ports::{
 use portolan_domain::quote::Quote;
 use portolan_domain::routing::RouteFacts;
 use portolan_domain::routing::rule::Rulings;
+use portolan_domain::routing::tries::CardKey;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use portolan_domain::wire::{WireBytes, WireRequest};
@@ -147,6 +148,9 @@ impl Store for CrashStore {
     }
     async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError> {
         self.inner.put_cursor(channel, cursor).await
+    }
+    async fn forget_tries(&self, card: &CardKey, act: Act) -> Result<usize, CommitError> {
+        self.inner.forget_tries(card, act).await
     }
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         self.inner.was_seen(seen)

@@ -42,6 +42,7 @@ pub async fn create(
         metadata: fields.texts("metadata"),
         payer_name: payer.text("name"),
         payer_email: payer.text("email"),
+        payer_country: payer.text("country"),
     };
     fields.close(payer);
     let delivery = payouts::read_delivery(&api, &caller, &mut fields, request.quote.as_deref())?;

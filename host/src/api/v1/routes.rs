@@ -26,6 +26,9 @@ pub async fn evaluate(
     let mut card = fields.inside("card");
     let (network, bin) = (card.text("network"), card.text("bin"));
     fields.close(card);
+    let mut payer = fields.inside("payer");
+    let payer_country = payer.text("country");
+    fields.close(payer);
     let draft = fields.json("rules");
     let request = PaymentRequest {
         amount: fields.integer("amount"),
@@ -33,12 +36,18 @@ pub async fn evaluate(
         capture_method: fields.text("capture_method"),
         payment_method: fields.text("payment_method"),
         payment_method_type: fields.text("payment_method_type"),
+        payer_country,
         ..PaymentRequest::default()
     };
     let valid = fields.finish(validate(request, |code| api.app.config.asset(code)))?;
     let stored = stored_card(&api, &caller, valid.method)?;
-    let rules = draft.map(|source| api.app.routes.check((caller.mode, &caller.merchant), &source));
-    let rules = rules.transpose().map_err(|error| of_error(error, "/rules"))?;
+    let rules = match draft {
+        Some(source) => {
+            let read = api.app.routes.check((caller.mode, &caller.merchant), source).await;
+            Some(read.map_err(|error| of_error(error, "/rules"))?)
+        }
+        None => None,
+    };
     let word = valid
         .instrument
         .as_ref()
@@ -53,9 +62,10 @@ pub async fn evaluate(
         network: stored.as_ref().map(|card| card.brand.as_str()).or(network.as_deref()),
         issuer: stored.as_ref().map(|card| card.bin.as_str()).or(bin.as_deref()),
         card: stored.as_ref().map(|card| card.fingerprint.as_str()),
+        country: valid.payer_country.as_deref(),
     };
     let decision = api.app.routes.evaluate(&facts, rules.as_ref());
-    Ok(axum::Json(RoutingView::of(&decision, None)).into_response())
+    Ok(axum::Json(RoutingView::of(&decision, None, None)).into_response())
 }
 
 fn stored_card(

@@ -72,6 +72,11 @@ pub(super) fn change_tries(connection: &Connection, changes: &[TryChange]) -> ru
     Ok(())
 }
 
+pub(super) fn forget_tries(connection: &Connection, card: &str) -> rusqlite::Result<usize> {
+    let mut delete = connection.prepare_cached("DELETE FROM card_try WHERE card = ?")?;
+    delete.execute([card])
+}
+
 pub(super) fn prune_tries(connection: &Connection, before_ms: u64, limit: usize) -> rusqlite::Result<usize> {
     let mut delete = connection.prepare_cached(
         "DELETE FROM card_try WHERE attempt IN (SELECT attempt FROM card_try WHERE at_ms < ? ORDER BY at_ms LIMIT ?)",

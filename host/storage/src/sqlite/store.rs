@@ -14,6 +14,7 @@ use portolan_domain::money::Asset;
 use portolan_domain::operation::{Progress, Subject};
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::quote::Quote;
+use portolan_domain::routing::tries::CardKey;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -285,6 +286,13 @@ impl Store for SqliteStore {
     async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError> {
         let unit = Unit::Cursor(channel.to_string(), cursor);
         self.writer.write(unit).await.map(drop)
+    }
+
+    async fn forget_tries(&self, card: &CardKey, act: Act) -> Result<usize, CommitError> {
+        let act = rows::act_row(&act)?;
+        self.writer
+            .write(Unit::ForgetTries(card.0.clone(), Box::new(act)))
+            .await
     }
 
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {

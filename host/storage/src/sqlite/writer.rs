@@ -44,6 +44,7 @@ pub(crate) enum Unit {
     Versions(Box<VersionRows>),
     Stop(String, Option<String>, Box<JournalRow>),
     RuleSet(Box<RuleSetRow>),
+    ForgetTries(String, Box<JournalRow>),
     AskedAfterRestore,
     Prune(Older, usize),
 }
@@ -242,6 +243,11 @@ impl Disk {
                 routing::put_rule_set(connection, row)?;
                 statements::append(connection, &mut self.books, routing::act(row))?;
                 Ok(1)
+            }
+            Unit::ForgetTries(card, act) => {
+                let gone = routing::forget_tries(connection, card)?;
+                statements::append(connection, &mut self.books, act)?;
+                Ok(gone)
             }
             Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),
             Unit::Prune(older, limit) => Ok(statements::prune(connection, *older, *limit)?),

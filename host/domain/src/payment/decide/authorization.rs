@@ -388,20 +388,20 @@ fn declined_code(payment: &Payment) -> &'static str {
     }
 }
 
-/// Applies the decline of an attempt after which another channel is tried at once. Where the books know better already, the
-/// payment rests.
+/// Applies the decline of an attempt after which another channel is tried at once; `None`: the attempt is not open any more, and
+/// the books know better ([`conclude_authorization`] says what then).
 pub fn decline_and_go_on(
     payment: &mut Payment,
     change: &mut Change,
     operation: &Operation,
     decline: Decline,
-) -> Result<Next, IllegalEvent> {
+) -> Result<Option<Next>, IllegalEvent> {
     let status = payment.attempt(operation.attempt).map(|attempt| attempt.status);
     match status {
         Some(AttemptStatus::Started | AttemptStatus::Unknown | AttemptStatus::ActionRequired) => {
             settle(change, operation.id, None, "declined");
             record_decline(payment, change, operation.attempt, decline)?;
-            Ok(try_next(payment, change))
+            Ok(Some(try_next(payment, change)))
         }
         Some(
             AttemptStatus::Authorized
@@ -410,7 +410,7 @@ pub fn decline_and_go_on(
             | AttemptStatus::NoEffect
             | AttemptStatus::Released,
         )
-        | None => Ok(Next::Rest),
+        | None => Ok(None),
     }
 }
 
@@ -444,6 +444,7 @@ fn record_decline(
         provider_code: decline.provider_code,
         network_code: decline.network_code,
         retry: Some(decline.retry),
+        blocks_card: decline.blocks_card,
     };
     payment.record(change, fact)
 }
@@ -455,11 +456,18 @@ fn no_effect(
     code: &str,
     message: &str,
 ) -> Result<(), IllegalEvent> {
-    payment.last_error = Some(LastError {
-        code: code.into(),
-        message: message.into(),
-        ..LastError::default()
-    });
+    // An issuer's word says more to the payer than what was in the way of asking another channel.
+    let was_declined = payment
+        .last_error
+        .as_ref()
+        .is_some_and(|error| error.decline_reason.is_some());
+    if !was_declined {
+        payment.last_error = Some(LastError {
+            code: code.into(),
+            message: message.into(),
+            ..LastError::default()
+        });
+    }
     payment.record(
         change,
         Fact::AttemptNoEffect {

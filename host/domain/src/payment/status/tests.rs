@@ -164,6 +164,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
                 provider_code: String::new(),
                 network_code: None,
                 retry: None,
+                blocks_card: false,
             },
         ),
         (

@@ -1,0 +1,46 @@
+//! What to offer a payer. It moves no money.
+
+use crate::api::auth::Caller;
+use crate::api::problem::Problem;
+use crate::api::strict::{self, Fields};
+use crate::api::{Api, read_body};
+use crate::wire::OffersView;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use portolan_domain::payment::request::{PaymentRequest, validate};
+use portolan_engine::Wish;
+
+/// `POST /v1/payment_methods/recommend`.
+pub async fn recommend(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let bytes = read_body(&headers, body).await?;
+    let mut fields = Fields::of(strict::parse(&bytes)?)?;
+    let mut payer = fields.inside("payer");
+    let payer_country = payer.text("country");
+    fields.close(payer);
+    let mut card = fields.inside("card");
+    let network = card.text("network");
+    fields.close(card);
+    let request = PaymentRequest {
+        amount: fields.integer("amount"),
+        currency: fields.text("currency"),
+        payer_country,
+        ..PaymentRequest::default()
+    };
+    let valid = fields.finish(validate(request, |code| api.app.config.asset(code)))?;
+    let wish = Wish {
+        merchant: caller.merchant,
+        mode: caller.mode,
+        amount: valid.amount,
+        country: valid.payer_country,
+        network,
+    };
+    let offers = api.app.engine.recommend(&wish).await;
+    Ok(axum::Json(OffersView::of(&offers)).into_response())
+}
