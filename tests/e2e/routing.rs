@@ -248,6 +248,11 @@ fn a_sick_channel_is_left_and_found_again() {
     }
     let health = world.admin_call("GET", "/admin/channels/health", None).unwrap();
     assert!(health.text.contains("failing"), "{}", health.text);
+    let metrics = portolan_tests::call(world.admin, "GET", "/metrics", &[], None)
+        .unwrap()
+        .text;
+    let sick = "portolan_channel_well{channel=\"acquirer-b\",operation=\"authorize\"} 0";
+    assert!(metrics.contains(sick), "{metrics}");
     world.switch_acquirer("acquirer-b", true).unwrap();
     let path = "/admin/channels/health";
     let is_well = |world: &World| {

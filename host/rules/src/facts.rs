@@ -1,6 +1,6 @@
 //! The facts that conditions may name, with their types, and how they come from a payment. Amounts are integers in minor units.
 
-use crate::document::{CardSample, PaymentSample};
+use crate::written::{CardSample, PaymentSample};
 use cel::{Context, Env, Value};
 use portolan_domain::operation::Kind;
 use portolan_domain::routing::RouteFacts;

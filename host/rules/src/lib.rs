@@ -6,6 +6,7 @@ mod check;
 mod document;
 mod facts;
 mod sample;
+mod written;
 
 pub use check::ENGINE;
 pub use document::{Compiled, Problem};

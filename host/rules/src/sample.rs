@@ -6,6 +6,8 @@ use crate::check::Condition;
 use crate::facts::Sample;
 use cel::{Program, Value};
 
+/// An amount that is larger than any that is written.
+const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// More combinations are not looked at: what was not found among so many is not claimed.
 const SAMPLES_MAX: usize = 5_000;
 /// Nor more combinations times characters of conditions: some tenths of a second.
@@ -13,47 +15,8 @@ const WORK_MAX: usize = 4_000_000;
 
 /// Payments that stand for all, as far as these conditions can tell them apart; `None`: there would be too many.
 pub(crate) fn samples(conditions: &[&Condition]) -> Option<Vec<Sample>> {
-    let mut numbers: Vec<i64> = vec![1];
-    for number in conditions.iter().flat_map(|it| &it.numbers) {
-        let near = [number.saturating_sub(1), *number, number.saturating_add(1)];
-        numbers.extend(near.into_iter().filter(|it| *it >= 1));
-    }
-    numbers.push(1_000_000_000_000_000);
-    numbers.sort_unstable();
-    numbers.dedup();
-    let written = conditions.iter().flat_map(|it| it.texts.iter().map(String::as_str));
-    let mut texts: Vec<&str> = written.collect();
-    texts.sort_unstable();
-    texts.dedup();
-    let is_currency = |it: &&str| it.len() >= 3 && it.bytes().next().is_some_and(|byte| byte.is_ascii_uppercase());
-    let is_digits = |it: &&str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
-    let is_country = |it: &&str| it.len() == 2 && it.bytes().all(|byte| byte.is_ascii_uppercase());
-    let is_word = |it: &&str| !is_currency(it) && !is_digits(it) && !is_country(it);
-    let others = |is_it: &dyn Fn(&&str) -> bool, more: &[&str]| -> Vec<String> {
-        let own = texts.iter().copied().filter(is_it).map(str::to_owned);
-        let mut all: Vec<String> = own.chain(more.iter().map(|it| (*it).to_owned())).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    };
-    let currencies = others(&is_currency, &["XTS"]);
-    let bins: Vec<String> = others(&is_digits, &["", "999999"])
-        .into_iter()
-        .map(|it| if it.is_empty() { it } else { format!("{it:0<6}") })
-        .collect();
-    let words = others(&is_word, &["card"]);
-    let networks = others(&is_word, &["", "another"]);
-    let countries = others(&is_country, &["", "ZZ"]);
-    let wide = [
-        numbers.len(),
-        currencies.len(),
-        words.len(),
-        networks.len(),
-        bins.len(),
-        countries.len(),
-        4,
-    ];
-    let count = wide.into_iter().try_fold(1_usize, usize::checked_mul)?;
+    let values = Values::of(conditions);
+    let count = values.combinations()?;
     let length: usize = conditions.iter().map(|it| it.length).sum();
     if count > SAMPLES_MAX || count.saturating_mul(length) > WORK_MAX {
         return None;
@@ -68,16 +31,86 @@ pub(crate) fn samples(conditions: &[&Condition]) -> Option<Vec<Sample>> {
         bin: String::new(),
         country: String::new(),
     };
-    let all = spread(vec![one], &numbers, |sample, amount| sample.amount = *amount);
-    let all = spread(all, &currencies, |sample, it| sample.currency.clone_from(it));
-    let all = spread(all, &words, |sample, it| sample.method.clone_from(it));
-    let all = spread(all, &networks, |sample, it| sample.network.clone_from(it));
-    let all = spread(all, &bins, |sample, it| sample.bin.clone_from(it));
-    let all = spread(all, &countries, |sample, it| sample.country.clone_from(it));
-    let all = spread(all, &["payment", "payout"], |sample, it| {
-        (*it).clone_into(&mut sample.kind)
-    });
+    let all = spread(vec![one], &values.amounts, |sample, it| sample.amount = *it);
+    let all = spread(all, &values.currencies, |sample, it| sample.currency.clone_from(it));
+    let all = spread(all, &values.methods, |sample, it| sample.method.clone_from(it));
+    let all = spread(all, &values.networks, |sample, it| sample.network.clone_from(it));
+    let all = spread(all, &values.bins, |sample, it| sample.bin.clone_from(it));
+    let all = spread(all, &values.countries, |sample, it| sample.country.clone_from(it));
+    let all = spread(all, &KINDS, |sample, it| (*it).clone_into(&mut sample.kind));
     Some(spread(all, &[false, true], |sample, it| sample.manual_capture = *it))
+}
+
+const KINDS: [&str; 2] = ["payment", "payout"];
+
+/// What each fact is tried with: the values that are written, and one beside them.
+struct Values {
+    amounts: Vec<i64>,
+    currencies: Vec<String>,
+    methods: Vec<String>,
+    networks: Vec<String>,
+    bins: Vec<String>,
+    countries: Vec<String>,
+}
+
+impl Values {
+    fn of(conditions: &[&Condition]) -> Self {
+        let texts: Vec<&str> = conditions
+            .iter()
+            .flat_map(|it| it.texts.iter().map(String::as_str))
+            .collect();
+        let is_currency = |it: &str| it.len() >= 3 && it.starts_with(|first: char| first.is_ascii_uppercase());
+        let is_digits = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
+        let is_country = |it: &str| it.len() == 2 && it.bytes().all(|byte| byte.is_ascii_uppercase());
+        let is_word = |it: &str| !is_currency(it) && !is_digits(it) && !is_country(it);
+        // A card's first digits are six.
+        let six = |it: String| if it.is_empty() { it } else { format!("{it:0<6}") };
+        Self {
+            amounts: amounts(conditions),
+            currencies: written(&texts, is_currency, &["XTS"]),
+            methods: written(&texts, is_word, &["card"]),
+            networks: written(&texts, is_word, &["", "another"]),
+            bins: written(&texts, is_digits, &["", "999999"])
+                .into_iter()
+                .map(six)
+                .collect(),
+            countries: written(&texts, is_country, &["", "ZZ"]),
+        }
+    }
+
+    fn combinations(&self) -> Option<usize> {
+        let texts = [
+            &self.currencies,
+            &self.methods,
+            &self.networks,
+            &self.bins,
+            &self.countries,
+        ];
+        let lengths = texts
+            .into_iter()
+            .map(Vec::len)
+            .chain([self.amounts.len(), KINDS.len(), 2]);
+        lengths.into_iter().try_fold(1_usize, usize::checked_mul)
+    }
+}
+
+/// The numbers that are written, and those beside them.
+fn amounts(conditions: &[&Condition]) -> Vec<i64> {
+    let numbers = conditions.iter().flat_map(|it| &it.numbers);
+    let near = numbers.flat_map(|it| [it.saturating_sub(1), *it, it.saturating_add(1)]);
+    let mut all: Vec<i64> = near.filter(|it| *it >= 1).chain([1, AMOUNT_MAX]).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The texts of one kind that are written, and some beside them.
+fn written(texts: &[&str], is_it: impl Fn(&str) -> bool, more: &[&str]) -> Vec<String> {
+    let own = texts.iter().filter(|it| is_it(it)).chain(more);
+    let mut all: Vec<String> = own.map(|it| (*it).to_owned()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 /// Each payment once for each value of one fact.

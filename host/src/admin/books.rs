@@ -11,6 +11,8 @@ use portolan_domain::ledger::{Balances, Entry, Layer};
 use portolan_domain::lifecycle::{self, Version};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
+use portolan_domain::routing::health::Standing;
+use portolan_engine::ChannelHealth;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
@@ -220,7 +222,40 @@ pub async fn metrics(State(shared): App) -> Result<String, Refusal> {
     ];
     metric("portolan_tasks_open", "gauge", "Open tasks by owner.", &rows);
     versions(&shared.app.plugins.usage(), &mut text);
+    channels(&shared.app.engine.health(), &mut text);
     Ok(text)
+}
+
+/// How each channel is, by channel and operation.
+fn channels(all: &[ChannelHealth], text: &mut String) {
+    type Count = fn(&ChannelHealth) -> u64;
+    let metrics: [(&str, &str, Count); 4] = [
+        ("well", "Whether it takes payments (1), or is left out (0).", |it| {
+            u64::from(it.standing == Standing::Well)
+        }),
+        (
+            "failing_ppm",
+            "What of its operations failed lately, in millionths.",
+            |it| u64::from(it.failing_ppm),
+        ),
+        ("latency_milliseconds", "How long its operations took lately.", |it| {
+            it.latency_ms
+        }),
+        ("in_flight", "Attempts under way.", |it| {
+            u64::try_from(it.in_flight).unwrap_or(u64::MAX)
+        }),
+    ];
+    for (name, help, count) in metrics {
+        let _ = writeln!(
+            text,
+            "# HELP portolan_channel_{name} {help}\n# TYPE portolan_channel_{name} gauge"
+        );
+        for it in all {
+            let (channel, operation) = (it.channel.as_str(), it.kind.as_str());
+            let labels = format!("{{channel=\"{channel}\",operation=\"{operation}\"}}");
+            let _ = writeln!(text, "portolan_channel_{name}{labels} {}", count(it));
+        }
+    }
 }
 
 /// What each loaded version of an adapter did, by adapter and the beginning of its digest.

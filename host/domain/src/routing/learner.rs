@@ -12,13 +12,17 @@
     reason = "probabilities; amounts are integers and stay outside"
 )]
 
+mod keys;
+
 use crate::ids::{ChannelId, Mode};
+use keys::{Hashed, Parts};
+pub(crate) use keys::{hash, mix};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 /// The score of a channel that nobody knows yet: 85 of 100 are approved.
 const PRIOR: f64 = 1.036;
@@ -314,180 +318,9 @@ fn hazard(t: f64) -> f64 {
     if below > 1e-12 { density / below } else { -t }
 }
 
-/// What of a segment its weights are found by, hashed once for all channels.
-struct Parts([u64; 9]);
-
-impl Parts {
-    /// In the order of [`KINDS`].
-    fn of(segment: &Segment<'_>) -> Self {
-        let of = |kind: u8, parts: &[&str]| {
-            let start = hash_bytes(FNV_OFFSET, &[kind, u8::from(segment.mode == Mode::Live)]);
-            parts.iter().fold(start, |so_far, part| hash(so_far, part))
-        };
-        let network = segment.network.unwrap_or_default();
-        let issuer = segment.issuer.unwrap_or_default();
-        let band = [segment.band];
-        Self([
-            of(0, &[]),
-            of(1, &[segment.method, network]),
-            of(2, &[segment.currency]),
-            of(3, &[segment.method, network, segment.currency]),
-            of(4, &[issuer]),
-            hash_bytes(of(5, &[]), &band),
-            of(8, &[segment.country.unwrap_or_default()]),
-            of(6, &[segment.method, issuer]),
-            hash_bytes(of(7, &[segment.currency]), &band),
-        ])
-    }
-
-    /// The keys of a channel's weights: its own, and those that all channels share.
-    fn keys(&self, channel: &ChannelId) -> [u64; 9] {
-        let name = hash(FNV_OFFSET, channel.as_str());
-        let mut keys = self.0;
-        for (key, kind) in keys.iter_mut().zip(KINDS) {
-            if kind.is_own {
-                *key = mix(*key ^ name.rotate_left(32));
-            }
-        }
-        keys
-    }
-}
-
-/// Spreads a number over all bits (the finalizer of MurmurHash3).
-pub(crate) fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    x ^ (x >> 33)
-}
-
-/// The keys are hashes already.
-#[derive(Clone, Copy, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = hash_bytes(self.0, bytes);
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// FNV-1a, the same on every machine; a byte between two texts keeps them apart.
-pub(crate) fn hash(start: u64, text: &str) -> u64 {
-    hash_bytes(hash_bytes(start, text.as_bytes()), &[0xff])
-}
-
-fn hash_bytes(start: u64, bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    bytes.iter().fold(start, step)
-}
-
 fn ppm(p: f64) -> u32 {
     (p.clamp(0.0, 1.0) * MILLION) as u32
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ids::Name;
-
-    fn channel(name: &str) -> ChannelId {
-        Name::parse(name).unwrap()
-    }
-
-    fn segment(currency: &str) -> Segment<'_> {
-        Segment {
-            mode: Mode::Test,
-            method: "card",
-            network: Some("visa"),
-            issuer: Some("424242"),
-            country: Some("DE"),
-            currency,
-            band: band(1_000),
-        }
-    }
-
-    #[test]
-    fn nothing_known_is_the_same_for_all_and_thin_groups_follow_wide_ones() {
-        let mut learner = Learner::default();
-        let (a, b) = (channel("a"), channel("b"));
-        let expected = learner.estimate(&a, &segment("EUR"));
-        assert_eq!(expected, learner.estimate(&b, &segment("EUR")));
-        assert!(!expected.is_known());
-        for n in 0..300 {
-            learner.learn(&a, &segment("EUR"), n % 2 == 0);
-        }
-        let known = learner.estimate(&a, &segment("EUR"));
-        assert!(known.is_known() && (450_000..560_000).contains(&known.ppm), "{known:?}");
-        // A currency that was never seen is expected to do nearly as the channel does.
-        let other = learner.estimate(&a, &segment("USD"));
-        assert!((450_000..750_000).contains(&other.ppm), "{other:?}");
-        assert!(other.spread_micro > known.spread_micro);
-        assert!(!learner.estimate(&b, &segment("EUR")).is_known());
-    }
-
-    #[test]
-    fn a_sudden_drop_is_seen_within_some_attempts_and_looked_after() {
-        let mut learner = Learner::default();
-        let a = channel("a");
-        for n in 0..1_000 {
-            learner.learn(&a, &segment("EUR"), n % 10 != 0);
-        }
-        assert!(learner.estimate(&a, &segment("EUR")).ppm > 850_000);
-        assert!((0..100).all(|seed| !learner.is_to_be_probed(&a, seed)));
-        for _ in 0..20 {
-            learner.learn(&a, &segment("EUR"), false);
-        }
-        assert!(learner.estimate(&a, &segment("EUR")).ppm < 450_000);
-        let probed = (0..1_000).filter(|seed| learner.is_to_be_probed(&a, *seed)).count();
-        assert!((20..80).contains(&probed), "{probed}");
-        for _ in 0..40 {
-            learner.learn(&a, &segment("EUR"), true);
-        }
-        assert!(learner.estimate(&a, &segment("EUR")).ppm > 800_000);
-        assert!((0..100).all(|seed| !learner.is_to_be_probed(&a, seed)));
-    }
-
-    #[test]
-    fn a_draw_repeats_and_is_narrow_where_much_is_known() {
-        let thin = Estimate {
-            ppm: 850_000,
-            mean_micro: 1_036_000,
-            spread_micro: 500_000,
-            attempts: 0,
-        };
-        let rich = Estimate {
-            spread_micro: 50_000,
-            ..thin
-        };
-        let spread = |estimate: Estimate| {
-            let drawn: Vec<u32> = (0..200).map(|seed| estimate.draw_ppm(seed)).collect();
-            drawn.iter().max().unwrap() - drawn.iter().min().unwrap()
-        };
-        assert_eq!(thin.draw_ppm(7), thin.draw_ppm(7));
-        assert!(spread(rich) < spread(thin) / 3, "{} {}", spread(rich), spread(thin));
-    }
-
-    #[test]
-    fn memory_is_bounded() {
-        let mut learner = Learner::default();
-        let a = channel("a");
-        for n in 0..150_000_u32 {
-            let issuer = format!("{n:06}");
-            let one = Segment {
-                issuer: Some(&issuer),
-                ..segment("EUR")
-            };
-            learner.learn(&a, &one, true);
-        }
-        assert!(learner.weights() <= WEIGHTS_MAX);
-        // What every attempt teaches is never forgotten.
-        assert!(learner.estimate(&a, &segment("EUR")).ppm > 950_000);
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use super::*;
 use crate::channel::{AmountLimit, CostRule};
 use crate::ids::Name;
 use crate::money::Asset;
+use decision::Stage;
 use rule::Applied;
 
 fn id(name: &str) -> ChannelId {
