@@ -8,11 +8,17 @@ mod policies;
 
 use market::{Answer, CHANNELS, Market, Payment};
 use policies::{Bandit, Fixed, Oracle, Policy, Router, left};
+use portolan_domain::routing::explore::ExploreLimit;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Attempts of one payment.
 const ATTEMPTS: usize = 3;
+/// What the router may spend on learning: of payments up to 200.00 some 4 % of what goes through it in a day.
+const EXPLORE: ExploreLimit = ExploreLimit {
+    payment_max: 20_000,
+    day_max: 10_000_000,
+};
 /// A confidence of 95 %.
 const Z95: f64 = 1.96;
 /// A share is that of so many payments.
@@ -51,7 +57,7 @@ fn policies(seed: u64) -> Vec<(&'static str, Box<dyn Policy>)> {
         ("bandit", Box::new(Bandit::new(1.0, seed))),
         ("fading bandit", Box::new(Bandit::new(0.99, seed))),
     ];
-    if let Some(router) = Router::new(20_000, 10_000_000) {
+    if let Some(router) = Router::new(EXPLORE) {
         all.push(("portolan", Box::new(router)));
     }
     all

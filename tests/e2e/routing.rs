@@ -165,7 +165,7 @@ fn rules_decide_are_checked_and_are_shown() {
     });
     let put = world.post("/v1/routes/rules", &set).unwrap();
     assert_eq!((put.status, &put.body["version"]), (200, &json!(1)), "{}", put.text);
-    let large = world.pay(GOOD, 100_000).unwrap();
+    let large = world.pay(GOOD, 10_0000).unwrap();
     assert_eq!(attempts(&large), ["acquirer-b captured"]);
     let told = routing(&world, &large);
     assert_eq!(told["rules_version"], 1);
@@ -376,7 +376,7 @@ fn the_ways_to_pay_are_ranked_with_prices_that_hold() {
         ..Options::default()
     };
     let world = World::start(options).unwrap();
-    let ask = json!({ "amount": 100_00, "currency": "EUR", "payer": { "country": "HK" } });
+    let ask = json!({ "amount": 10_000, "currency": "EUR", "payer": { "country": "HK" } });
     let told = world.post("/v1/payment_methods/recommend", &ask).unwrap();
     assert_eq!(told.status, 200, "{}", told.text);
     let offers = told.body["data"].as_array().unwrap();
@@ -407,7 +407,7 @@ fn the_ways_to_pay_are_ranked_with_prices_that_hold() {
         "payer": { "country": "HK" }, "confirm": true });
     let paid = world.post("/v1/payments", &pay).unwrap();
     assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
-    assert_eq!(paid.body["settlement"]["amount"], 100_00, "{}", paid.text);
+    assert_eq!(paid.body["settlement"]["amount"], 10_000, "{}", paid.text);
     assert_eq!(paid.text_at("/payer/country"), "HK");
     // At home there is one price; where nobody exchanges, the answer says so.
     let home = json!({ "amount": 500, "currency": "EUR", "payer": { "country": "DE" } });

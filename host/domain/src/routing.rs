@@ -6,6 +6,7 @@ mod candidate;
 pub mod decision;
 pub mod decline;
 mod eligibility;
+pub mod explore;
 pub mod health;
 pub mod learner;
 mod order;

@@ -35,7 +35,7 @@ pub use recommend::{Offer, Offers, Wish};
 pub use route::{facts_of, word_of};
 pub use settle::Reconciled;
 pub use tasks::{Decided, TaskError};
-pub use traffic::{ChannelHealth, ExploreLimit, RoutingPolicy};
+pub use traffic::{ChannelHealth, RoutingPolicy};
 
 use dashmap::DashMap;
 use portolan_domain::commit::{ClaimName, StoredAnswer};

@@ -9,6 +9,7 @@ use portolan_domain::ids::{ChannelId, MerchantId, Mode, PaymentId};
 use portolan_domain::money::Money;
 use portolan_domain::operation::{FaultKind, Kind, Verdict};
 use portolan_domain::routing::decline::DeclineTable;
+use portolan_domain::routing::explore::{ExploreLimit, Explored};
 use portolan_domain::routing::health::{Health, Signal, Standing};
 use portolan_domain::routing::learner::{Learner, Segment};
 use portolan_domain::routing::{ChannelState, RouteFacts};
@@ -32,15 +33,6 @@ pub struct RoutingPolicy {
     pub margin_bps: u32,
     /// What may be spent on learning, by currency; none: nothing.
     pub explore: BTreeMap<String, ExploreLimit>,
-}
-
-/// What may be spent on learning in one currency, in its minor units.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ExploreLimit {
-    /// The largest payment that may go where more is to be learnt.
-    pub payment_max: i128,
-    /// The sum of such payments in one day, UTC.
-    pub day_max: i128,
 }
 
 impl Default for RoutingPolicy {
@@ -77,7 +69,7 @@ pub(crate) struct Traffic {
     health: DashMap<(ChannelId, Kind), Health>,
     in_flight: DashMap<ChannelId, usize>,
     learner: Mutex<Learner>,
-    explored: Mutex<HashMap<String, (u64, i128)>>,
+    explored: Mutex<HashMap<String, Explored>>,
     /// Attempts since the last cascade was earned, and cascades that are left.
     cascades: DashMap<(Mode, MerchantId), (u32, u32)>,
 }
@@ -201,31 +193,19 @@ impl Traffic {
         }
     }
 
-    /// Whether the payment may go where more is to be learnt, as far as its amount goes.
+    /// Whether the payment may go where more is to be learnt, as far as its amount goes. What is paid out is not played with.
     pub fn may_explore(&self, facts: &RouteFacts<'_>, policy: &RoutingPolicy, now_ms: u64) -> bool {
-        let Some(limit) = policy.explore.get(facts.amount.asset().code()) else {
-            return false;
-        };
-        let explored = lock(&self.explored);
-        let spent = match explored.get(facts.amount.asset().code()) {
-            Some((day, spent)) if *day == now_ms / DAY_MS => *spent,
-            _ => 0,
-        };
-        let minor = facts.amount.minor();
-        // What is bought from others, or paid out, is not played with.
-        facts.kind == Kind::Authorize
-            && minor <= limit.payment_max
-            && spent.checked_add(minor).is_some_and(|sum| sum <= limit.day_max)
+        let code = facts.amount.asset().code();
+        let explored = lock(&self.explored).get(code).copied().unwrap_or_default();
+        let limit = policy.explore.get(code).filter(|_| facts.kind == Kind::Authorize);
+        limit.is_some_and(|limit| explored.may(limit, facts.amount.minor(), now_ms))
     }
 
     /// Notes that a payment went where more is to be learnt.
     pub fn explored(&self, amount: &Money, now_ms: u64) {
         let mut explored = lock(&self.explored);
-        let entry = explored.entry(amount.asset().code().to_owned()).or_default();
-        if entry.0 != now_ms / DAY_MS {
-            *entry = (now_ms / DAY_MS, 0);
-        }
-        entry.1 = entry.1.saturating_add(amount.minor());
+        let of_currency = explored.entry(amount.asset().code().to_owned()).or_default();
+        of_currency.spend(amount.minor(), now_ms);
     }
 }
 

@@ -8,6 +8,7 @@ use portolan_domain::channel::{ChannelFacts, CostRule};
 use portolan_domain::ids::{ChannelId, MerchantId, Mode, Name};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::Kind;
+use portolan_domain::routing::explore::{ExploreLimit, Explored};
 use portolan_domain::routing::health::{Health, Signal};
 use portolan_domain::routing::learner::Learner;
 use portolan_domain::routing::rule::Rulings;
@@ -107,9 +108,8 @@ pub struct Router {
     channels: Vec<ChannelFacts>,
     health: Vec<Health>,
     learner: Learner,
-    explore_max: i128,
-    day: (u64, i128),
-    day_max: i128,
+    limit: ExploreLimit,
+    explored: Explored,
 }
 
 fn name(text: &str) -> Option<Name> {
@@ -117,8 +117,8 @@ fn name(text: &str) -> Option<Name> {
 }
 
 impl Router {
-    /// A router that knows nothing; it may explore with payments up to that amount, and with so much in a day.
-    pub fn new(explore_max: i128, day_max: i128) -> Option<Self> {
+    /// A router that knows nothing, and what it may spend on learning.
+    pub fn new(limit: ExploreLimit) -> Option<Self> {
         let channel = |n: usize| {
             let id = name(&format!("channel-{n}"))?;
             Some(ChannelFacts {
@@ -132,9 +132,8 @@ impl Router {
             channels: (0..CHANNELS).map(channel).collect::<Option<_>>()?,
             health: vec![Health::default(); CHANNELS],
             learner: Learner::default(),
-            explore_max,
-            day: (0, 0),
-            day_max,
+            limit,
+            explored: Explored::default(),
         })
     }
 
@@ -175,11 +174,7 @@ impl Policy for Router {
                 bps,
             }];
         }
-        let day = now_ms / 86_400_000;
-        if self.day.0 != day {
-            self.day = (day, 0);
-        }
-        let may_explore = payment.amount <= self.explore_max && self.day.1 + payment.amount <= self.day_max;
+        let may_explore = self.explored.may(&self.limit, payment.amount, now_ms);
         let state = |id: &ChannelId| ChannelState {
             standing: self
                 .health
@@ -201,7 +196,7 @@ impl Policy for Router {
         };
         let route = plan(&facts(&self.merchant, payment, &amount), &self.channels, seen);
         if route.decision.is_exploring {
-            self.day.1 += payment.amount;
+            self.explored.spend(payment.amount, now_ms);
         }
         let order: Vec<usize> = route.channels.iter().map(|(id, _)| self.index(id)).collect();
         if let Some(health) = order.first().and_then(|first| self.health.get_mut(*first)) {
