@@ -29,10 +29,12 @@ impl Asset {
         })
     }
 
-    /// The currency of a country, by its two letters (ISO 3166-1).
+    /// The currency of a country, by its two letters (ISO 3166-1); some have none.
     pub fn of_country(code: &str) -> Option<Self> {
         let country = iso_currency::Country::from_str(code).ok()?;
-        Self::currency(iso_currency::Currency::from(country).code())
+        let all = iso_currency::Currency::from_country(country);
+        let own = all.into_iter().find(|it| it.flags().is_empty())?;
+        Self::currency(own.code())
     }
 
     /// A token by symbol and network (CAIP-2), `USDC:eip155:1`; `None` if that is not its form, or with more than 18
@@ -175,6 +177,16 @@ impl fmt::Debug for Money {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_country_has_a_currency_or_none() {
+        let all = (b'A'..=b'Z').flat_map(|a| (b'A'..=b'Z').map(move |b| [char::from(a), char::from(b)]));
+        let codes: Vec<String> = all.map(String::from_iter).collect();
+        let with = codes.iter().filter(|code| Asset::of_country(code).is_some()).count();
+        assert!(with > 200, "{with}");
+        assert_eq!(Asset::of_country("HK"), Asset::currency("HKD"));
+        assert_eq!(Asset::of_country("AQ"), None);
+    }
 
     #[test]
     fn exponents_follow_iso_4217() {

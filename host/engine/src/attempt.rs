@@ -1,166 +1,20 @@
-//! Attempts: one channel after the other in the order of the route, and the next one only after a certain "no effect".
+//! Attempts: one channel after the other in the order of the route, and the next one only after a certain "no effect",
+//! or a decline that allows it.
 
-use crate::idempotency::ClaimRequest;
+use crate::progress::{journaled, progress_of};
 use crate::route::kind_of;
-use crate::run::{Intent, NewOperation, Ran};
+use crate::run::{NewOperation, Ran};
+use crate::walk::{GivenUp, Lead, Walk, refuse_beside_another};
 use crate::{Answered, Engine, EngineError};
-use async_trait::async_trait;
-use portolan_domain::commit::{Change, ClaimName, Commit, Journaled, StoredAnswer, TimerKind, Versioned};
-use portolan_domain::exchange::Exchange;
+use portolan_domain::commit::{Change, Commit, Versioned};
 use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
-use portolan_domain::ledger::Account;
 use portolan_domain::operation::{
     Authorization, Fault, FaultKind, Input, Instrument, Kind, Operation, PayOrder, Progress,
 };
-use portolan_domain::payment::decide::{self, Next, Refusal};
-use portolan_domain::payment::fact::{Event, Fact};
-use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus, PaymentStatus};
+use portolan_domain::payment::decide::{self, Next};
+use portolan_domain::payment::status::AttemptStatus;
 use portolan_domain::payment::{LastError, Payment};
 use portolan_domain::ports::{CommitError, Method, Need};
-use portolan_domain::routing::decision::Decision;
-use portolan_domain::routing::tries::TryRefusal;
-use std::sync::Arc;
-
-/// After this time an operation without an outcome is looked at, should its task be lost: longer than any call takes.
-pub(crate) const LOOK_AFTER_MS: u64 = 180_000;
-
-/// What is decided and not on disk yet: it goes in front of the first commit.
-pub(crate) struct Lead {
-    /// The draft's facts.
-    pub events: Vec<Event>,
-    /// The merchant's key.
-    pub claim: ClaimRequest,
-    /// How the route came about, once there is one.
-    pub decision: Option<Box<Decision>>,
-}
-
-impl Lead {
-    fn put_into(&self, commit: &mut Commit, payment: &Payment, operation: Option<OperationId>, now_ms: u64) {
-        commit.claim = Some(self.claim.claim(payment.id, operation, now_ms));
-        commit.decision.clone_from(&self.decision);
-        commit.is_new_money = true;
-    }
-}
-
-/// A payment on its way through its attempts.
-struct Walk {
-    base: Versioned,
-    lead: Option<Lead>,
-    claim: ClaimName,
-    method: Option<Method>,
-    chosen: (ChannelId, String),
-    /// How many channels of the route come after the chosen one.
-    channels_left: usize,
-    /// Whether no channel is well, so that they are tried all the same.
-    all_sick: bool,
-    /// The answer as it is stored, once it is final.
-    answer: Option<StoredAnswer>,
-}
-
-#[async_trait]
-impl Intent for Walk {
-    /// Commits claim, payment, operation with its request, pending entries, and the timer that looks after it.
-    async fn write(
-        &mut self,
-        engine: &Engine,
-        operation: &Operation,
-        exchanges: &[Exchange],
-    ) -> Result<(), EngineError> {
-        let begin = |payment: &mut Payment, change: &mut Change| self.begin(engine, payment, change, operation);
-        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
-            commit
-                .operations
-                .push(Arc::new((operation.clone(), exchanges.to_vec())));
-            commit.is_new_money = true;
-            if let Some(lead) = &self.lead {
-                lead.put_into(commit, payment, Some(operation.id), operation.started_ms);
-            }
-        };
-        let (written, ()) = engine.update(&self.base, begin, complete).await?;
-        self.base = written;
-        self.lead = None;
-        Ok(())
-    }
-}
-
-impl Walk {
-    fn answered(self, engine: &Engine) -> Answered {
-        let answer = self
-            .answer
-            .unwrap_or_else(|| engine.ports.render.payment(&self.base.payment));
-        Answered {
-            answer,
-            is_replay: false,
-        }
-    }
-
-    /// What was decided before stands in front, in the same commit.
-    fn precede(&self, change: &mut Change) {
-        if let Some(lead) = &self.lead {
-            change.precede(&lead.events);
-        }
-    }
-
-    /// The attempt's own facts, unless they are on the payment already (the second write of an operation).
-    fn begin(
-        &self,
-        engine: &Engine,
-        payment: &mut Payment,
-        change: &mut Change,
-        operation: &Operation,
-    ) -> Result<(), EngineError> {
-        self.precede(change);
-        if let Some(attempt) = payment.attempt(operation.attempt) {
-            return if attempt.status == AttemptStatus::Started {
-                Ok(())
-            } else {
-                Err(Refusal::OutcomeUnknown.into())
-            };
-        }
-        refuse_beside_another(payment)?;
-        use PaymentStatus as S;
-        if !matches!(
-            payment.status,
-            S::RequiresConfirmation | S::RequiresPaymentMethod | S::Processing
-        ) {
-            return Err(Refusal::WrongStatus(payment.status.as_str()).into());
-        }
-        if let Some(method) = &self.method {
-            set_method(payment, change, method)?;
-        }
-        if payment.payout.is_some() {
-            let account = Account::MerchantAvailable(payment.merchant.clone());
-            change.covers = Some((account, payment.amount.clone()));
-        }
-        if let Some(conversion) = payment.conversion.as_ref().filter(|_| self.base.version == 0) {
-            change.quote = Some(conversion.quote);
-        }
-        change.tries = engine.try_guard(payment, operation);
-        decide::begin_attempt(payment, change, operation.attempt, operation.id, self.chosen.clone())?;
-        let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
-        change
-            .timers_set
-            .push(payment.timer(TimerKind::Check, operation.id, due));
-        Ok(())
-    }
-}
-
-/// A second confirmation must not start beside an attempt that is on its way: a next attempt finds all others closed.
-fn refuse_beside_another(payment: &Payment) -> Result<(), EngineError> {
-    match payment.open_attempt() {
-        Some(_) => Err(Refusal::OutcomeUnknown.into()),
-        None => Ok(()),
-    }
-}
-
-/// Gives the payment its method, where it has another one or none.
-pub(crate) fn set_method(payment: &mut Payment, change: &mut Change, method: &Method) -> Result<(), EngineError> {
-    if payment.method() == Some(method.id) && payment.status != PaymentStatus::RequiresPaymentMethod {
-        return Ok(());
-    }
-    payment.instrument = Some(Instrument::Card(method.id, method.card.clone()));
-    Ok(payment.record(change, Fact::MethodSet)?)
-}
 
 impl Engine {
     /// Tries the route's channels until one concludes; the answer.
@@ -323,7 +177,8 @@ impl Engine {
             walk.precede(change);
             refuse_beside_another(payment)?;
             // An issuer's word says more to the payer than what was in the way of asking another channel.
-            let was_declined = was_declined(payment);
+            let last = payment.last_error.as_ref();
+            let was_declined = last.is_some_and(|error| error.decline_reason.is_some());
             if let Some(why) = why.as_ref().filter(|_| !was_declined) {
                 payment.last_error = Some(why.error());
             }
@@ -369,64 +224,10 @@ fn busy() -> Fault {
     }
 }
 
-/// Why no channel was left, beside what the attempts met.
-enum GivenUp {
-    /// The last channel could not be used at all.
-    Unusable(Fault),
-    /// The card may not be tried now.
-    CardRefused(TryRefusal),
-}
-
-impl GivenUp {
-    fn error(&self) -> LastError {
-        let (code, message) = match self {
-            Self::Unusable(fault) => decide::fault_error(fault),
-            Self::CardRefused(refusal) => (refusal.code(), refusal.to_string()),
-        };
-        LastError {
-            code: code.into(),
-            message,
-            ..LastError::default()
-        }
-    }
-}
-
 /// Whether the last attempt was declined: another version of the same adapter would hear the same.
 fn was_declined(payment: &Payment) -> bool {
     let last = payment.attempts.last();
     last.is_some_and(|attempt| attempt.status == AttemptStatus::Declined)
-}
-
-/// An operation as it goes into the journal.
-pub(crate) fn journaled(operation: &Operation, progress: Progress, exchanges: &[Exchange]) -> Journaled {
-    let operation = Operation {
-        progress,
-        ..operation.clone()
-    };
-    Arc::new((operation, exchanges.to_vec()))
-}
-
-/// How far an operation is, as the payment shows it after its verdict.
-pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress {
-    use AttemptStatus as A;
-    use FollowUpStatus as F;
-    match operation.kind {
-        Kind::Authorize | Kind::Resume | Kind::Pay => match payment
-            .attempt(operation.attempt)
-            .map(|attempt| attempt.status)
-        {
-            Some(A::Unknown) => Progress::Unknown,
-            Some(A::Started | A::ActionRequired) => Progress::Waiting,
-            Some(A::Authorized | A::Captured | A::Declined | A::NoEffect | A::Released) | None => Progress::Concluded,
-        },
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
-            match payment.follow_up(operation.id).map(|follow_up| follow_up.status) {
-                Some(F::Unknown) => Progress::Unknown,
-                Some(F::Pending) => Progress::Waiting,
-                Some(F::Succeeded | F::Failed) | None => Progress::Concluded,
-            }
-        }
-    }
 }
 
 impl Engine {

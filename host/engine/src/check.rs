@@ -1,8 +1,8 @@
 //! Finding out what an operation did: status with back-off, reversal, a human; the same key again is in `send_again.rs`.
 //! Nothing here decides that an unknown one failed.
 
-use crate::attempt::{journaled, progress_of};
 use crate::follow_up::{Ask, has_reversal};
+use crate::progress::{journaled, progress_of};
 use crate::run::{RUN_OF_CHECKS, Ran, owned};
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned, task_uuid};

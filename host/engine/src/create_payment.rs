@@ -1,7 +1,7 @@
 //! The walk of one payment: claim, validate, route, attempt, answer. Confirming later joins it after the first step.
 
-use crate::attempt::{Lead, set_method};
 use crate::idempotency::{ClaimRequest, Claimed};
+use crate::walk::{Lead, set_method};
 use crate::{Answered, Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Versioned};
 use portolan_domain::ids::{MerchantId, MethodId, Mode, PaymentId};

@@ -1,8 +1,8 @@
 //! The deliver leg: what a payment's exchange brought goes out as a payout of its own. The payout's id is written with the
 //! payment before there is a payout, so that a kill in between makes it once, and never twice.
 
-use crate::attempt::Lead;
 use crate::idempotency::ClaimRequest;
+use crate::walk::Lead;
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, ClaimName, Commit, Versioned};
 use portolan_domain::ids::PaymentId;

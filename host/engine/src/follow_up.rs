@@ -1,8 +1,8 @@
 //! What follows an authorization: capture, cancel, refund. The amount is checked and reserved in the intent's commit, on
 //! the payment's last version, so that two at once cannot both pass.
 
-use crate::attempt::{LOOK_AFTER_MS, journaled, progress_of};
 use crate::idempotency::{ClaimRequest, Claimed};
+use crate::progress::{LOOK_AFTER_MS, journaled, progress_of};
 use crate::run::{Intent, NewOperation, Ran};
 use crate::{Answered, Engine, EngineError};
 use async_trait::async_trait;

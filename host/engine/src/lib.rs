@@ -11,6 +11,7 @@ mod follow_up;
 mod idempotency;
 mod legs;
 mod notify;
+mod progress;
 mod prune;
 mod quote;
 mod recommend;
@@ -24,6 +25,7 @@ mod tasks;
 mod timers;
 mod traffic;
 mod update;
+mod walk;
 
 pub use create_payment::{ConfirmPayment, CreatePayment};
 pub use follow_up::{CancelPayment, CapturePayment, RefundPayment};

@@ -1,7 +1,7 @@
 //! The payer is back from an action: the attempt goes on with what the browser brought along, or, where the adapter has
 //! nothing to do then, with a status query.
 
-use crate::attempt::{LOOK_AFTER_MS, journaled};
+use crate::progress::{LOOK_AFTER_MS, journaled};
 use crate::run::{Intent, NewOperation};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;

@@ -1,8 +1,8 @@
 //! What the provider never saw: the same request with the same key, as long as that is safe; else the operation ends without
 //! effect. What it once knew is never ended because it is not found.
 
-use crate::attempt::{LOOK_AFTER_MS, journaled};
 use crate::check::{is_open, writes};
+use crate::progress::{LOOK_AFTER_MS, journaled};
 use crate::run::{Intent, RUN_OF_CHECKS, Ran};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
