@@ -235,7 +235,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Serve => {
             telemetry::start();
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = runtime()?;
             let app = App::build(config)?;
             runtime.block_on(async {
                 app.plugins.start(false).await?;
@@ -247,7 +247,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Verb::CheckConfig => {
             let channels = config.channels.len();
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            let runtime = runtime()?;
             let app = App::build(config)?;
             runtime.block_on(app.plugins.start(true))?;
             say(&format!("the configuration is good: {channels} channels"))
@@ -261,6 +261,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Routes(verb) => routes::ask(&config, verb),
         verb => ask(&config, verb),
     }
+}
+
+/// Room for whoever reads and judges what merchants write: an expression is as deep on the stack as it is nested.
+const STACK: usize = 8 * 1024 * 1024;
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_stack_size(STACK).build()
 }
 
 fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {

@@ -387,6 +387,15 @@ impl Config {
                 *place = format!("file:{}", base.join(file).display());
             }
         }
+        if let Some(channel) = channels
+            .iter()
+            .find(|it| !raw.adapter.iter().any(|known| known.name == it.adapter))
+        {
+            let (id, adapter) = (&channel.id, &channel.adapter);
+            return Err(format!(
+                "channel {id}: adapter = {adapter:?}: no [[adapter]] has that name"
+            ));
+        }
         let policy = raw.policy;
         if raw.pricing.markup_bps > MARKUP_MAX_BPS {
             return Err(format!(
@@ -599,6 +608,14 @@ fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> 
         secrets.push((id.clone(), name.clone(), place.clone()));
     }
     let wrong = |problem: String| format!("channel {id}: {problem}");
+    if raw.in_flight_max == Some(0) {
+        return Err(wrong(
+            "in_flight_max = 0: from 1; `disabled = true` takes it out".into(),
+        ));
+    }
+    if let Some(it) = raw.cost.iter().find(|it| it.bps > 10_000) {
+        return Err(wrong(format!("cost: bps = {}: at most 10000", it.bps)));
+    }
     let channel_routing = ChannelRouting {
         costs: raw.cost.into_iter().map(cost).collect(),
         limits: limits(raw.amounts).map_err(wrong)?,

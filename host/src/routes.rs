@@ -40,7 +40,9 @@ pub enum RouteError {
 pub struct Changed {
     /// Which.
     pub payment: PaymentId,
-    /// Where it would go first with the set in force, and with the new one.
+    /// Where it went first when it was made.
+    pub was: Option<ChannelId>,
+    /// Where it would go first now with the set in force, and with the new one.
     pub from: Option<ChannelId>,
     /// See `from`.
     pub to: Option<ChannelId>,
@@ -160,9 +162,9 @@ impl Routes {
         Ok(set)
     }
 
-    /// The versions, the newest first: it is in force.
-    pub fn versions(&self, mode: Mode, merchant: &MerchantId) -> Result<Vec<RuleSet>, ReadError> {
-        self.parts.sets.rule_sets(mode, merchant, VERSIONS_MAX)
+    /// The last versions, the newest first: it is in force.
+    pub fn versions(&self, (mode, merchant): (Mode, &MerchantId), limit: usize) -> Result<Vec<RuleSet>, ReadError> {
+        self.parts.sets.rule_sets(mode, merchant, limit.min(VERSIONS_MAX))
     }
 
     /// What would be decided about such a payment now; with the given rules instead of those in force, if there are any.
@@ -197,6 +199,7 @@ impl Routes {
             let is_same = first(&before) == first(&after) && before.attempts_max == after.attempts_max;
             (!is_same).then(|| Changed {
                 payment: payment.id,
+                was: payment.attempts.first().map(|it| it.channel.clone()),
                 from: first(&before),
                 to: first(&after),
                 applied: after.applied.iter().map(|it| it.rule.clone()).collect(),

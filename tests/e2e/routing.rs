@@ -182,6 +182,15 @@ fn rules_decide_are_checked_and_are_shown() {
     let excluded =
         json!([{ "channel": "acquirer-a", "stage": "rules", "why": "excluded by the rule \"never a for USD\"" }]);
     assert_eq!(would.body["excluded"], excluded, "{}", would.text);
+    // A card number has no business here, and is not told back.
+    let number = json!({ "amount": 500, "currency": "EUR", "card": { "network": "Visa", "bin": GOOD } });
+    let refused = world.post("/v1/routes/evaluate", &number).unwrap();
+    assert_eq!(refused.status, 422);
+    assert!(
+        !refused.text.contains(GOOD) && refused.text_at("/errors/1/pointer") == "/card/bin",
+        "{}",
+        refused.text
+    );
     let draft = json!({ "rules": [{ "name": "all b", "prefer": ["acquirer-b"] }] });
     let ask = json!({ "amount": 500, "currency": "EUR", "rules": draft });
     let would = world.post("/v1/routes/evaluate", &ask).unwrap();
@@ -430,4 +439,52 @@ fn the_ways_to_pay_are_ranked_with_prices_that_hold() {
         refused.text
     );
     world.assert_books().unwrap();
+}
+
+#[test]
+fn attempts_side_by_side_exceed_no_limit_once_one_was_declined() {
+    let world = two("");
+    for acquirer in ["acquirer-a", "acquirer-b"] {
+        world.issuers_say(acquirer, Some("05")).unwrap();
+    }
+    assert_eq!(world.pay(GOOD, 1_000).unwrap().text_at("/status"), "failed");
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| (0..3).for_each(|_| drop(world.pay(GOOD, 1_000).unwrap())));
+        }
+    });
+    let charged = |name: &str| {
+        let page = world.get("/v1/payments?limit=100").unwrap();
+        let ids = page.body["data"].as_array().unwrap().clone();
+        ids.iter()
+            .map(|it| world.charges_at(name, it["id"].as_str().unwrap()).unwrap().len())
+            .sum::<usize>()
+    };
+    // Visa's 15, by both acquirers' own records.
+    assert_eq!(charged("acquirer-a") + charged("acquirer-b"), 15);
+}
+
+#[test]
+fn nobody_brings_the_router_down_by_what_is_written() {
+    let world = two("");
+    let bodies = [
+        json!({ "rules": [{ "name": "x", "when": format!("{}true{}", "(".repeat(400), ")".repeat(400)), "attempts": 1 }] }),
+        json!({ "rules": [{ "name": "x", "when": format!("{}true{}", "(".repeat(8), ")".repeat(8)), "attempts": 1 }] }),
+        json!({ "rules": [{ "name": "x", "when": "[".repeat(8), "attempts": 1 }] }),
+        json!({ "rules": [{ "name": "x", "when": format!("1{} > 0", "+1".repeat(480)), "attempts": 1 }] }),
+        json!({ "rules": [{ "name": "\u{1b}[31m", "attempts": 1 }] }),
+        json!({ "rules": [{ "name": "x", "prefer": vec!["acquirer-a"; 4_000] }] }),
+    ];
+    for body in bodies {
+        let told = world.post("/v1/routes/rules", &body).unwrap();
+        assert!([200, 422].contains(&told.status), "{}", told.text);
+    }
+    for country in ["AQ", "GS"] {
+        let ask = json!({ "amount": 500, "currency": "EUR", "payer": { "country": country } });
+        let told = world.post("/v1/payment_methods/recommend", &ask).unwrap();
+        assert_eq!(told.status, 200, "{}", told.text);
+    }
+    let many = world.get("/v1/routes/rules?limit=100").unwrap();
+    assert_eq!(many.status, 422);
+    assert_eq!(world.pay(GOOD, 1_000).unwrap().text_at("/status"), "succeeded");
 }

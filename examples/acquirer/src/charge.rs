@@ -96,10 +96,24 @@ pub struct Dispute {
 /// A decline.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub struct Decline {
-    /// ISO 8583 response code.
+    /// ISO 8583 response code, or the acquirer's own.
     pub code: String,
+    /// The card network's, where it is the network's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_code: Option<String>,
     /// For a human.
     pub message: String,
+}
+
+impl Decline {
+    /// What the network said.
+    pub fn of_network(code: &str, message: &str) -> Self {
+        Self {
+            code: code.into(),
+            network_code: Some(code.into()),
+            message: message.into(),
+        }
+    }
 }
 
 /// A capture, void, refund or reversal.
@@ -124,10 +138,15 @@ pub struct FollowUp {
 }
 
 fn decline(code: &str, message: &str) -> Option<Decline> {
-    Some(Decline {
-        code: code.into(),
-        message: message.into(),
-    })
+    match code {
+        // The acquirer's own: what was asked does not fit the charge.
+        "R1" | "R2" => Some(Decline {
+            code: code.into(),
+            network_code: None,
+            message: message.into(),
+        }),
+        _ => Some(Decline::of_network(code, message)),
+    }
 }
 
 /// What the issuer says to a card, by the familiar test numbers.

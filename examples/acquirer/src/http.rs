@@ -66,10 +66,7 @@ impl Acquirer {
     /// What the issuer says to a charge.
     fn issuer_of(&self, new: &NewCharge) -> Result<&'static str, Option<Decline>> {
         match &*self.says.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(code) => Err(Some(Decline {
-                code: code.clone(),
-                message: "as told".into(),
-            })),
+            Some(code) => Err(Some(Decline::of_network(code, "as told"))),
             None => issuer(&new.card),
         }
     }
@@ -259,10 +256,7 @@ fn decide(acquirer: &Acquirer, key: String, new: NewCharge, fault: Fault) -> Cha
     };
     match (said, fault) {
         (_, Fault::TimeoutThenDecline) => {
-            charge.decline = Some(Decline {
-                code: "05".into(),
-                message: "do not honor".into(),
-            });
+            charge.decline = Some(Decline::of_network("05", "do not honor"));
         }
         (Err(decline), _) => charge.decline = decline,
         (Ok("action_required"), _) => {
@@ -444,10 +438,7 @@ async fn complete_charge(
             charge.approve();
         } else {
             charge.status = "declined".into();
-            charge.decline = Some(Decline {
-                code: "3D".into(),
-                message: "authentication failed".into(),
-            });
+            charge.decline = Some(Decline::of_network("3D", "authentication failed"));
         }
         let written = record.put_charge(charge.clone());
         written.map_err(|error| problem(StatusCode::INTERNAL_SERVER_ERROR, "record", &error.to_string()))?;

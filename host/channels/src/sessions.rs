@@ -30,10 +30,21 @@ impl Registry {
             if self.vault.has_session(&line.config.id, name, self.ambient.now_ms()) {
                 continue;
             }
-            let _one_at_a_time = line.opening.lock().await;
-            if !self.vault.has_session(&line.config.id, name, self.ambient.now_ms()) {
-                self.open_session(line, name, context).await?;
+            let asked_ms = self.ambient.now_ms();
+            let mut last = line.opening.lock().await;
+            if self.vault.has_session(&line.config.id, name, self.ambient.now_ms()) {
+                continue;
             }
+            // Whoever waited while it failed need not wait for the same again.
+            if let Some((_, fault)) = last.as_ref().filter(|(at_ms, _)| *at_ms >= asked_ms) {
+                return Err(fault.clone());
+            }
+            let opened = self.open_session(line, name, context).await;
+            *last = opened
+                .as_ref()
+                .err()
+                .map(|fault| (self.ambient.now_ms(), fault.clone()));
+            opened?;
         }
         Ok(())
     }

@@ -29,7 +29,8 @@ pub(crate) struct Line {
     pub config: Arc<ChannelConfig>,
     pub adapter: Arc<Adapter>,
     pub grants: Grants,
-    pub opening: Arc<tokio::sync::Mutex<()>>,
+    /// One session is opened at a time; when that failed last, and how.
+    pub opening: Arc<tokio::sync::Mutex<Option<(u64, Fault)>>>,
     pub keys: Arc<[String]>,
     endpoints: HashMap<String, Endpoint>,
 }
@@ -48,7 +49,8 @@ impl Line {
 #[derive(Clone)]
 pub(crate) struct Slot {
     pub config: Arc<ChannelConfig>,
-    pub opening: Arc<tokio::sync::Mutex<()>>,
+    /// One session is opened at a time; when that failed last, and how.
+    pub opening: Arc<tokio::sync::Mutex<Option<(u64, Fault)>>>,
 }
 
 struct Row {

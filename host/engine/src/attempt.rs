@@ -15,6 +15,8 @@ use portolan_domain::payment::decide::{self, Next};
 use portolan_domain::payment::status::AttemptStatus;
 use portolan_domain::payment::{LastError, Payment};
 use portolan_domain::ports::{CommitError, Method, Need};
+use portolan_domain::routing::decision::Stage;
+use portolan_domain::routing::tries::CardKey;
 
 impl Engine {
     /// Tries the route's channels until one concludes; the answer.
@@ -27,6 +29,10 @@ impl Engine {
         let claim = lead.claim.name.clone();
         let mut why = None;
         let route = self.route(&base.payment, method.as_ref());
+        let is_full = route.decision.excluded.iter().any(|it| it.stage == Stage::Capacity);
+        if route.channels.is_empty() && is_full {
+            why = Some(GivenUp::Unusable(busy()));
+        }
         lead.decision = Some(Box::new(route.decision));
         let nowhere = (base.payment.merchant.clone(), String::new());
         let mut walk = Walk {
@@ -85,7 +91,8 @@ impl Engine {
         let (kind, now_ms) = (kind_of(&walk.base.payment), ambient.now_ms());
         let facts = self.ports.channels.facts();
         let channel = facts.iter().find(|it| it.id == walk.chosen.0);
-        let begun = channel.map(|it| self.traffic.begin((it, kind), walk.all_sick, now_ms));
+        let card = card_of(&walk.base.payment, walk.method.as_ref());
+        let begun = channel.map(|it| self.traffic.begin((it, kind, card), walk.all_sick, now_ms));
         let Some(Some(_under_way)) = begun else {
             return Ok(Err(busy()));
         };
@@ -216,11 +223,17 @@ impl Engine {
     }
 }
 
+/// The card that the attempt is about to use, as its tries are counted.
+fn card_of(payment: &Payment, method: Option<&Method>) -> Option<CardKey> {
+    let named = method.map(|it| CardKey::new(payment.mode, &payment.merchant, &it.card.fingerprint));
+    named.or_else(|| CardKey::of(payment))
+}
+
 /// Others were quicker: the channel is probed by one payment at a time, and has no more under way than it may.
 fn busy() -> Fault {
     Fault {
         kind: FaultKind::Other,
-        text: "the channel has as much under way as it may now".into(),
+        text: "every channel that takes it has as much under way as it may now: try again".into(),
     }
 }
 

@@ -99,7 +99,8 @@ impl Engine {
 
     /// How each channel is, as this node has seen it.
     pub fn health(&self) -> Vec<ChannelHealth> {
-        self.traffic.all(self.ports.ambient.now_ms())
+        let facts = self.ports.channels.facts();
+        self.traffic.all(&facts, self.ports.ambient.now_ms())
     }
 
     /// The guard of an attempt with a card: how often it may be tried.
@@ -109,6 +110,8 @@ impl Engine {
             return None;
         };
         let now_ms = self.ports.ambient.now_ms();
+        // The attempt itself is one of them.
+        let under_way = self.traffic.with_card(&card).saturating_sub(1);
         Some(TryGuard::new(
             (card, payment.mode),
             (operation.attempt, payment.amount.clone()),
@@ -116,6 +119,7 @@ impl Engine {
             (
                 self.routing.declines.limits_for(&facts.brand, now_ms),
                 self.routing.blocked_ms,
+                under_way,
             ),
         ))
     }

@@ -12,6 +12,7 @@ use portolan_domain::routing::decline::DeclineTable;
 use portolan_domain::routing::explore::{ExploreLimit, Explored};
 use portolan_domain::routing::health::{Health, Signal, Standing};
 use portolan_domain::routing::learner::{Learner, Segment};
+use portolan_domain::routing::tries::CardKey;
 use portolan_domain::routing::{ChannelState, RouteFacts};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,6 +54,8 @@ pub struct ChannelHealth {
     pub channel: ChannelId,
     /// What it does.
     pub kind: Kind,
+    /// Whether an operator took it out.
+    pub is_stopped: bool,
     /// How well it is.
     pub standing: Standing,
     /// How much of it failed lately, in millionths.
@@ -68,6 +71,7 @@ pub struct ChannelHealth {
 pub(crate) struct Traffic {
     health: DashMap<(ChannelId, Kind), Health>,
     in_flight: DashMap<ChannelId, usize>,
+    cards: DashMap<CardKey, usize>,
     learner: Mutex<Learner>,
     explored: Mutex<HashMap<String, Explored>>,
     /// Attempts since the last cascade was earned, and cascades that are left.
@@ -79,13 +83,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// An attempt under way; it counts until it is dropped.
-pub(crate) struct UnderWay<'a>(&'a Traffic, ChannelId);
+pub(crate) struct UnderWay<'a>(&'a Traffic, ChannelId, Option<CardKey>);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if let Some(mut count) = self.0.in_flight.get_mut(&self.1) {
             *count = count.saturating_sub(1);
         }
+        let Some(card) = &self.2 else { return };
+        if let Some(mut count) = self.0.cards.get_mut(card) {
+            *count = count.saturating_sub(1);
+        }
+        self.0.cards.remove_if(card, |_, count| *count == 0);
     }
 }
 
@@ -99,22 +108,31 @@ impl Traffic {
         }
     }
 
-    /// Every channel that was used.
-    pub fn all(&self, now_ms: u64) -> Vec<ChannelHealth> {
-        let mut all: Vec<ChannelHealth> = self
-            .health
+    /// Every channel, for each kind that is routed.
+    pub fn all(&self, channels: &[ChannelFacts], now_ms: u64) -> Vec<ChannelHealth> {
+        let routed = |it: &ChannelFacts| {
+            let kinds = [Kind::Authorize, Kind::Pay]
+                .into_iter()
+                .filter(|kind| it.kinds.contains(kind));
+            kinds.collect::<Vec<_>>()
+        };
+        let all = channels
             .iter()
-            .map(|it| ChannelHealth {
-                channel: it.key().0.clone(),
-                kind: it.key().1,
-                standing: it.standing(now_ms),
-                failing_ppm: it.failing_ppm(),
-                latency_ms: it.latency_ms(),
-                in_flight: self.in_flight.get(&it.key().0).map_or(0, |count| *count),
-            })
-            .collect();
-        all.sort_by(|a, b| (&a.channel, a.kind.as_str()).cmp(&(&b.channel, b.kind.as_str())));
-        all
+            .flat_map(|it| routed(it).into_iter().map(move |kind| (it, kind)));
+        all.map(|(it, kind)| {
+            let known = self.health.get(&(it.id.clone(), kind));
+            let health = known.map_or_else(Health::default, |it| it.clone());
+            ChannelHealth {
+                channel: it.id.clone(),
+                kind,
+                is_stopped: it.disabled,
+                standing: health.standing(now_ms),
+                failing_ppm: health.failing_ppm(),
+                latency_ms: health.latency_ms(),
+                in_flight: self.in_flight.get(&it.id).map_or(0, |count| *count),
+            }
+        })
+        .collect()
     }
 
     /// What is known of approvals, as long as the guard lives.
@@ -129,7 +147,12 @@ impl Traffic {
 
     /// An attempt begins on the channel, if it still may: of several payments that were planned while it is to be probed one goes
     /// there, and no more than it may have. `is_forced`: no channel is well.
-    pub fn begin(&self, (channel, kind): (&ChannelFacts, Kind), is_forced: bool, now_ms: u64) -> Option<UnderWay<'_>> {
+    pub fn begin(
+        &self,
+        (channel, kind, card): (&ChannelFacts, Kind, Option<CardKey>),
+        is_forced: bool,
+        now_ms: u64,
+    ) -> Option<UnderWay<'_>> {
         let mut count = self.in_flight.entry(channel.id.clone()).or_default();
         if channel.in_flight_max.is_some_and(|most| *count >= most) {
             return None;
@@ -142,7 +165,16 @@ impl Traffic {
         }
         *count = count.saturating_add(1);
         drop(count);
-        Some(UnderWay(self, channel.id.clone()))
+        if let Some(card) = &card {
+            let mut count = self.cards.entry(card.clone()).or_default();
+            *count = count.saturating_add(1);
+        }
+        Some(UnderWay(self, channel.id.clone(), card))
+    }
+
+    /// Attempts with the card that are under way.
+    pub fn with_card(&self, card: &CardKey) -> usize {
+        self.cards.get(card).map_or(0, |count| *count)
     }
 
     /// An attempt earns its part of a further one.

@@ -167,13 +167,14 @@ pub(crate) enum GivenUp {
 
 impl GivenUp {
     pub fn error(&self) -> LastError {
-        let (code, message) = match self {
-            Self::Unusable(fault) => decide::fault_error(fault),
-            Self::CardRefused(refusal) => (refusal.code(), refusal.to_string()),
+        let ((code, message), advice) = match self {
+            Self::Unusable(fault) => (decide::fault_error(fault), None),
+            Self::CardRefused(refusal) => ((refusal.code(), refusal.to_string()), Some(refusal.advice())),
         };
         LastError {
             code: code.into(),
             message,
+            advice: advice.map(|it| it.as_str().to_owned()),
             ..LastError::default()
         }
     }

@@ -175,6 +175,9 @@ impl Compiled {
 
     fn run_tests(&self, tests: &[RawTest]) -> Vec<Problem> {
         let run = |(at, test): (usize, &RawTest)| {
+            if let Some(message) = test.payment.wrong() {
+                return Some(problem(&format!("/tests/{at}/payment"), "invalid_value", message));
+            }
             let rulings = self.judge_sample(&Sample::of_test(
                 &test.payment,
                 test.card.as_ref(),

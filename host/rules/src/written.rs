@@ -49,6 +49,20 @@ pub(crate) struct PaymentSample {
     pub manual_capture: bool,
 }
 
+impl PaymentSample {
+    /// Why no payment is like this.
+    pub fn wrong(&self) -> Option<String> {
+        let kind = self.kind.as_deref().unwrap_or("payment");
+        if self.amount < 1 {
+            Some(format!("an amount of {}: from 1 minor unit up", self.amount))
+        } else if !["payment", "payout"].contains(&kind) {
+            Some(format!("{kind:?} is neither payment nor payout"))
+        } else {
+            None
+        }
+    }
+}
+
 /// The payer of a test.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +80,8 @@ pub(crate) struct CardSample {
     pub bin: String,
 }
 
+/// Attempts that a rule may allow.
+const ATTEMPTS_MAX: usize = 10;
 /// Characters of a rule's name.
 const NAME_MAX: usize = 80;
 
@@ -137,7 +153,9 @@ impl Reader<'_> {
     fn channel(&mut self, name: &str, field: &str) -> Option<ChannelId> {
         let id = Name::parse(name).filter(|id| self.known.is_none_or(|known| known.contains(id)));
         if id.is_none() {
-            self.bad(field, "unknown_channel", format!("there is no channel {name:?}"));
+            let known: Vec<&str> = self.known.unwrap_or_default().iter().map(|it| it.as_str()).collect();
+            let message = format!("there is no channel {name:?}; there are {}", known.join(", "));
+            self.bad(field, "unknown_channel", message);
         }
         id
     }
@@ -146,7 +164,17 @@ impl Reader<'_> {
         if names.is_empty() {
             self.bad(field, "invalid_value", "names no channel".into());
         }
-        names.iter().filter_map(|name| self.channel(name, field)).collect()
+        let mut channels: Vec<ChannelId> = vec![];
+        for name in names {
+            match self.channel(name, field) {
+                Some(id) if channels.contains(&id) => {
+                    self.bad(field, "taken", format!("{name:?} stands twice"));
+                    break;
+                }
+                found => channels.extend(found),
+            }
+        }
+        channels
     }
 
     fn split(&mut self, weights: BTreeMap<String, u32>) -> Vec<(ChannelId, u32)> {
@@ -165,12 +193,9 @@ impl Reader<'_> {
         acts.extend(raw.exclude.map(|names| Act::Exclude(self.channels(&names, "/exclude"))));
         acts.extend(raw.split.map(|weights| Act::Split(self.split(weights))));
         acts.extend(raw.sticky.filter(|is_on| *is_on).map(|_| Act::Sticky));
-        if raw.attempts == Some(0) {
-            self.bad(
-                "/attempts",
-                "invalid_value",
-                "a payment has at least one attempt".into(),
-            );
+        if raw.attempts.is_some_and(|most| !(1..=ATTEMPTS_MAX).contains(&most)) {
+            let message = format!("from 1 to {ATTEMPTS_MAX}; [policy] attempts_max holds too");
+            self.bad("/attempts", "invalid_value", message);
         }
         acts.extend(raw.attempts.map(Act::Attempts));
         match (acts.pop(), acts.is_empty()) {

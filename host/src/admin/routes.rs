@@ -73,7 +73,11 @@ pub(super) async fn put(
 /// `GET /admin/routes/{merchant}/{mode}`: every version, the newest first.
 pub(super) async fn list(State(shared): App, Path(owner): Path<(String, String)>) -> Result<Json<Value>, Refusal> {
     let (mode, merchant) = owner_of(owner)?;
-    let sets = shared.app.routes.versions(mode, &merchant).map_err(failed)?;
+    let sets = shared
+        .app
+        .routes
+        .versions((mode, &merchant), usize::MAX)
+        .map_err(failed)?;
     Ok(Json(json!(sets.iter().map(set_json).collect::<Vec<_>>())))
 }
 
@@ -102,7 +106,7 @@ pub(super) async fn replay(
     let replayed = replayed.await.map_err(failed)?.map_err(refused)?;
     let changed = replayed.changed.iter().map(|it| {
         json!({
-            "payment": it.payment.to_string(), "from": it.from.as_ref().map(ToString::to_string),
+            "payment": it.payment.to_string(), "was": it.was.as_ref().map(ToString::to_string), "from": it.from.as_ref().map(ToString::to_string),
             "to": it.to.as_ref().map(ToString::to_string), "rules": it.applied,
         })
     });
@@ -148,6 +152,7 @@ pub(super) async fn health(State(shared): App) -> Json<Value> {
 
 fn health_json(it: &ChannelHealth, now_ms: u64) -> Value {
     let (state, again_ms) = match it.standing {
+        Standing::Well if it.is_stopped => ("stopped", None),
         Standing::Well => ("well", None),
         Standing::Sick { until_ms } => ("failing", Some(until_ms.saturating_sub(now_ms))),
         Standing::Probe | Standing::BeingProbed => ("probing", None),

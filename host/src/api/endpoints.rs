@@ -291,7 +291,7 @@ fn on_routes() -> Vec<Endpoint> {
             ..writes(
                 (
                     "/v1/payment_methods/recommend",
-                    "routes:read",
+                    "quotes:write",
                     "Rank the ways to pay for this payer, with prices that hold and the reasons",
                 ),
                 required(
@@ -313,7 +313,7 @@ fn on_routes() -> Vec<Endpoint> {
                 "routes:read",
                 "List the sets of rules, the newest first: it is in force",
             ),
-            &[],
+            &["limit"],
             shows::<ListView<RuleSetView<'_>>>,
             get(routes::list),
         ),
@@ -499,7 +499,7 @@ fn rule_set() -> Value {
         &["name"],
         json!({
             "name": { "type": "string", "maxLength": 80 },
-            "when": { "type": "string", "maxLength": 1000, "description": "CEL over payment.* and card.*; always, if absent" },
+            "when": { "type": "string", "maxLength": 1000, "description": "CEL over payment.*, card.* and payer.*; always, if absent" },
             "prefer": channels, "exclude": channels,
             "split": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } },
             "sticky": { "type": "boolean", "description": "The same channel for the same card" },

@@ -21,7 +21,7 @@ pub enum RoutesVerb {
         #[arg(long)]
         by: String,
     },
-    /// A merchant's sets, the newest first: it is in force.
+    /// A merchant's last 100 sets, the newest first: it is in force.
     List(OwnerArgs),
     /// What a set would change of the merchant's last payments.
     Replay {
@@ -51,7 +51,7 @@ pub enum RoutesVerb {
         #[arg(long)]
         reason: String,
     },
-    /// How each channel is, as the router has seen it since it started.
+    /// How each channel is, as the router has seen it since it started: well, failing, probing or stopped.
     Health,
 }
 

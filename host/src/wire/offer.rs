@@ -65,11 +65,7 @@ impl<'a> OfferView<'a> {
         let terms = offer.quote.as_ref().and_then(|quote| quote.best());
         let mut reasons: Vec<String> = first.map(|it| it.why.clone()).into_iter().collect();
         if let Some(terms) = terms {
-            reasons.push(format!(
-                "in the payer's own currency, at {} {}",
-                terms.rate,
-                terms.owed.asset().code()
-            ));
+            reasons.push(format!("in the payer's own currency, at {}", terms.rate));
         }
         if offer.decision.plan.len() > 1 {
             reasons.push(format!("{} channels take it", offer.decision.plan.len()));

@@ -20,7 +20,6 @@ pub struct RoutingView<'a> {
     /// The rules whose condition held, in order.
     applied: Vec<AppliedView<'a>>,
     /// Rules that could not be judged: they asked for nothing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     broken: Vec<BrokenView<'a>>,
     /// The channels that could take it, in the order in which they are tried.
     plan: Vec<PlannedView<'a>>,

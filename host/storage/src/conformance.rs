@@ -913,6 +913,7 @@ fn with_card(ambient: &Manual, number: u128, guard_at_ms: u64) -> (Payment, Comm
         now_ms: guard_at_ms,
         limits: vec![limit],
         blocked_ms: 5_000,
+        under_way: 0,
     };
     let change = Change::new(ambient);
     let commit = Commit {
@@ -966,7 +967,7 @@ fn attempts_with_a_card_count_once_it_was_declined() {
             .unwrap();
         // One was declined, at the time of its event; the next one counts while it is open, and so the one after is too many.
         let open = begin(4, 2).await.unwrap();
-        let too_often = TryRefusal::TooOften { most: 2, hours: 0 };
+        let too_often = TryRefusal::TooOften { most: 2, minutes: 0 };
         assert_eq!(begin(5, 3).await, refused(too_often));
         // What ends without a decline does not count any more.
         let released = Fact::AttemptNoEffect {

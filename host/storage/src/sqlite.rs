@@ -13,6 +13,7 @@ mod writer;
 
 use portolan_domain::ports::Sealer;
 use rusqlite::{Connection, OpenFlags};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -95,6 +96,7 @@ impl SqliteStore {
         let name = config.file.display().to_string();
         let failed = |error| OpenError::Sqlite(name.clone(), error);
         let lock = lock(&config.file)?;
+        create(&config.file)?;
         let mut connection = Connection::open(&config.file).map_err(failed)?;
         prepare(&connection, config.is_durable).map_err(failed)?;
         check(&connection, &name)?;
@@ -118,6 +120,14 @@ impl SqliteStore {
         connection.set_prepared_statement_cache_capacity(64);
         Ok(connection)
     }
+}
+
+/// A new store is its owner's alone; its log and its shared memory are made with the same rights.
+fn create(file: &Path) -> Result<(), OpenError> {
+    let failed = |error| OpenError::File(file.display().to_string(), error);
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    options.open(file).map(drop).map_err(failed)
 }
 
 fn lock(file: &Path) -> Result<std::fs::File, OpenError> {

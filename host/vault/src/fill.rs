@@ -7,7 +7,7 @@ use base64::Engine;
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::ChannelId;
 use portolan_domain::operation::{Fault, FaultKind};
-use portolan_domain::ports::{Fill, Method, Place};
+use portolan_domain::ports::{Fill, Meaning, Method, Place};
 use portolan_domain::wire::{WireBytes, WireRequest};
 use zeroize::Zeroizing;
 
@@ -71,7 +71,15 @@ fn stands_in(request: &Request, handle: &str) -> bool {
             .any(|word| count(word.data.as_bytes(), handle_bytes) > 0)
 }
 
+/// A card's security code lives for one payment: whoever comes second has to send it again. Anything else that is missing is the
+/// operator's to set up.
 fn missing(fill: &Fill) -> Fault {
+    if fill.meaning == Meaning::CardCode {
+        return Fault {
+            kind: FaultKind::Invalid,
+            text: "the security code was used by another payment meanwhile: send it again".into(),
+        };
+    }
     Fault {
         kind: FaultKind::Misconfigured,
         text: format!("the value of {:?} is not at hand", fill.meaning),

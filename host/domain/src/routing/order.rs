@@ -88,7 +88,8 @@ pub(super) fn planned(
 
 fn worth_in_words(facts: &RouteFacts<'_>, score: &Score) -> String {
     let likely = match score.estimate.is_known() {
-        false => "nothing is known of it yet".to_owned(),
+        false if score.estimate.attempts == 0 => "nothing is known of it yet".to_owned(),
+        false => format!("only {} attempts are known", score.estimate.attempts),
         true => format!(
             "approves {}.{} % of these",
             score.estimate.ppm / 10_000,

@@ -4,7 +4,7 @@
 
 use crate::ids::{AttemptId, MerchantId, Mode};
 use crate::money::Money;
-use crate::operation::Instrument;
+use crate::operation::{Instrument, Retry};
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,8 @@ pub struct TryGuard {
     pub limits: Vec<RetryLimit>,
     /// How long a card that is never to be tried again is refused.
     pub blocked_ms: u64,
+    /// Other attempts with it that are under way in this process, counted by the store or not.
+    pub under_way: usize,
 }
 
 /// Why a card is not tried again.
@@ -97,13 +99,13 @@ pub enum TryRefusal {
     Blocked,
     /// The network's limit.
     #[error(
-        "this card has {most} attempts in {hours} hours that were declined, or are under way since: its network allows no more yet"
+        "this card has {most} attempts in {minutes} minutes that were declined, or are under way since: its network allows no more yet"
     )]
     TooOften {
         /// So many.
         most: u32,
-        /// In so many hours.
-        hours: u64,
+        /// In so many minutes.
+        minutes: u64,
     },
 }
 
@@ -115,6 +117,14 @@ impl TryRefusal {
             Self::TooOften { .. } => "too_many_attempts",
         }
     }
+
+    /// What it allows next.
+    pub fn advice(self) -> Retry {
+        match self {
+            Self::Blocked => Retry::Never,
+            Self::TooOften { .. } => Retry::Later,
+        }
+    }
 }
 
 impl TryGuard {
@@ -123,7 +133,7 @@ impl TryGuard {
         (card, mode): (CardKey, Mode),
         (attempt, amount): (AttemptId, Money),
         now_ms: u64,
-        (mut limits, mut blocked_ms): (Vec<RetryLimit>, u64),
+        (mut limits, mut blocked_ms, under_way): (Vec<RetryLimit>, u64, usize),
     ) -> Self {
         if mode == Mode::Test {
             blocked_ms = blocked_ms.min(TEST_WINDOW_MS);
@@ -138,6 +148,7 @@ impl TryGuard {
             now_ms,
             limits,
             blocked_ms,
+            under_way,
         }
     }
 
@@ -158,12 +169,14 @@ impl TryGuard {
         let amount = self.amount.to_string();
         for limit in &self.limits {
             let counted = |it: &&Try| age(it) < limit.within_ms && (!limit.is_same_amount || it.amount == amount);
-            let count = others().filter(counted).count();
-            let was_declined = others().filter(counted).any(|it| it.state != TryState::Open);
+            let closed = others().filter(counted).filter(|it| it.state != TryState::Open).count();
+            let open = others().filter(counted).count().saturating_sub(closed);
+            let was_declined = closed > 0;
+            let count = closed.saturating_add(open.max(self.under_way));
             if was_declined && count >= usize::try_from(limit.most).unwrap_or(usize::MAX) {
                 return Err(TryRefusal::TooOften {
                     most: limit.most,
-                    hours: limit.within_ms / 3_600_000,
+                    minutes: limit.within_ms / 60_000,
                 });
             }
         }
@@ -257,6 +270,7 @@ mod tests {
             (
                 vec![limit(3, 24 * hour, false), limit(2, 48 * hour, true)],
                 1_000 * hour,
+                0,
             ),
         )
     }
@@ -270,17 +284,36 @@ mod tests {
         let two = [declined(1, 1, 500), declined(2, 2, 600)];
         assert_eq!(guard.check(&two), Ok(()));
         let three = [two.as_slice(), &[declined(3, 3, 700)]].concat();
-        assert_eq!(guard.check(&three), Err(TryRefusal::TooOften { most: 3, hours: 24 }));
+        assert_eq!(
+            guard.check(&three),
+            Err(TryRefusal::TooOften {
+                most: 3,
+                minutes: 1_440
+            })
+        );
         // What is open counts beside what was declined, and only then.
         let with_open = [two.as_slice(), &[tried(3, now, 700, Open)]].concat();
         assert!(guard.check(&with_open).is_err());
         let only_open: Vec<Try> = (1..9).map(|n| tried(n, now, 100, Open)).collect();
         assert_eq!(guard.check(&only_open), Ok(()));
+        // So does what this process has under way, from before the decline too.
+        let busy = TryGuard {
+            under_way: 2,
+            ..guard.clone()
+        };
+        assert_eq!(busy.check(&[]), Ok(()));
+        assert!(busy.check(&two[..1]).is_err());
         // Old ones do not count; those of the same amount do for longer.
         let old = [declined(1, 30, 500), declined(2, 30, 600), declined(3, 30, 700)];
         assert_eq!(guard.check(&old), Ok(()));
         let same = [declined(1, 30, 100), declined(2, 30, 100)];
-        assert_eq!(guard.check(&same), Err(TryRefusal::TooOften { most: 2, hours: 48 }));
+        assert_eq!(
+            guard.check(&same),
+            Err(TryRefusal::TooOften {
+                most: 2,
+                minutes: 2_880
+            })
+        );
         // The attempt itself, told of again, does not stand in its own way.
         let itself = [two.as_slice(), &[tried(99, now, 100, Declined)]].concat();
         assert_eq!(guard.check(&itself), Ok(()));

@@ -3,6 +3,7 @@
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::strict::{self, Fields};
+use crate::api::v1::routes::{and_errors, check_network};
 use crate::api::{Api, read_body};
 use crate::wire::OffersView;
 use axum::body::Body;
@@ -26,6 +27,8 @@ pub async fn recommend(
     fields.close(payer);
     let mut card = fields.inside("card");
     let network = card.text("network");
+    let mut card_errors = vec![];
+    check_network(network.as_deref(), &mut card_errors);
     fields.close(card);
     let request = PaymentRequest {
         amount: fields.integer("amount"),
@@ -33,7 +36,8 @@ pub async fn recommend(
         payer_country,
         ..PaymentRequest::default()
     };
-    let valid = fields.finish(validate(request, |code| api.app.config.asset(code)))?;
+    let valid = validate(request, |code| api.app.config.asset(code));
+    let valid = fields.finish(and_errors(valid, card_errors))?;
     let wish = Wish {
         merchant: caller.merchant,
         mode: caller.mode,

@@ -7,7 +7,7 @@ use crate::api::{Api, read_body};
 use crate::routes::RouteError;
 use crate::wire::{ListView, RoutingView, RuleSetView};
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use portolan_domain::operation::{CardFacts, Instrument, Kind};
@@ -25,6 +25,9 @@ pub async fn evaluate(
     let mut fields = Fields::of(strict::parse(&bytes)?)?;
     let mut card = fields.inside("card");
     let (network, bin) = (card.text("network"), card.text("bin"));
+    let mut card_errors = vec![];
+    check_network(network.as_deref(), &mut card_errors);
+    check_bin(bin.as_deref(), &mut card_errors);
     fields.close(card);
     let mut payer = fields.inside("payer");
     let payer_country = payer.text("country");
@@ -39,7 +42,8 @@ pub async fn evaluate(
         payer_country,
         ..PaymentRequest::default()
     };
-    let valid = fields.finish(validate(request, |code| api.app.config.asset(code)))?;
+    let valid = validate(request, |code| api.app.config.asset(code));
+    let valid = fields.finish(and_errors(valid, card_errors))?;
     let stored = stored_card(&api, &caller, valid.method)?;
     let rules = match draft {
         Some(source) => {
@@ -66,6 +70,36 @@ pub async fn evaluate(
     };
     let decision = api.app.routes.evaluate(&facts, rules.as_ref());
     Ok(axum::Json(RoutingView::of(&decision, None, None)).into_response())
+}
+
+/// A network's name as cards have it.
+pub(super) fn check_network(network: Option<&str>, errors: &mut Vec<FieldError>) {
+    let fits = |name: &str| (1..=20).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
+    if network.is_some_and(|name| !fits(name)) {
+        let how = "a network's name in small letters: visa, mastercard, amex";
+        errors.push(FieldError::new("/card/network", "invalid_value", how));
+    }
+}
+
+/// The first digits of a card, and never all of them.
+fn check_bin(bin: Option<&str>, errors: &mut Vec<FieldError>) {
+    let fits = |bin: &str| bin.len() == 6 && bin.bytes().all(|byte| byte.is_ascii_digit());
+    if bin.is_some_and(|bin| !fits(bin)) {
+        let how = "the first six digits; a card number goes to POST /v1/payment_methods only";
+        errors.push(FieldError::new("/card/bin", "invalid_value", how));
+    }
+}
+
+/// The value, if there are no errors besides.
+pub(super) fn and_errors<T>(value: Result<T, Vec<FieldError>>, more: Vec<FieldError>) -> Result<T, Vec<FieldError>> {
+    match value {
+        Ok(value) if more.is_empty() => Ok(value),
+        Ok(_) => Err(more),
+        Err(mut errors) => {
+            errors.extend(more);
+            Err(errors)
+        }
+    }
 }
 
 fn stored_card(
@@ -101,10 +135,32 @@ pub async fn put(State(api): State<Api>, caller: Caller, headers: HeaderMap, bod
 }
 
 /// `GET /v1/routes/rules`.
-pub async fn list(State(api): State<Api>, caller: Caller) -> Result<Response, Problem> {
-    let sets = api.app.routes.versions(caller.mode, &caller.merchant)?;
+pub async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let limit = limit_of(&pairs)?;
+    let sets = api.app.routes.versions((caller.mode, &caller.merchant), limit + 1)?;
     let views = sets.iter().map(RuleSetView::of).collect();
-    Ok(axum::Json(ListView::of(sets.len() + 1, false, views)).into_response())
+    Ok(axum::Json(ListView::of(limit + 1, false, views)).into_response())
+}
+
+/// Sets in one answer: each may be long.
+const LIMIT_MAX: usize = 10;
+
+fn limit_of(pairs: &[(String, String)]) -> Result<usize, Problem> {
+    let mut limit = LIMIT_MAX;
+    for (name, value) in pairs {
+        if name != "limit" {
+            let error = FieldError::new(format!("?{name}"), "unknown_field", "this parameter does not exist");
+            return Err(Problem::fields(vec![error]));
+        }
+        let given = value.parse().ok().filter(|it| (1..=LIMIT_MAX).contains(it));
+        let wrong = || FieldError::new("?limit", "invalid_value", format!("from 1 to {LIMIT_MAX}"));
+        limit = given.ok_or_else(|| Problem::fields(vec![wrong()]))?;
+    }
+    Ok(limit)
 }
 
 fn of_error(error: RouteError, at: &str) -> Problem {
