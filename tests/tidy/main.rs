@@ -63,6 +63,7 @@ fn one_crate_has_each_heavy_thing() {
         ("rusqlite", vec!["host/storage", "tests/bench"]),
         // The wallet provider's simulator signs with keys of its own.
         ("aws-lc-rs", vec!["examples/wallet", "host/vault"]),
+        ("cel", vec!["host/rules"]),
         ("rustls", vec!["host/egress"]),
         ("tokio-rustls", vec!["host/egress"]),
     ];

@@ -1,4 +1,4 @@
-//! What to offer a payer. It moves no money.
+//! What to offer a payer. It moves no money; a quote may be made, so the key needs `quotes:write`.
 
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
