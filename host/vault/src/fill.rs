@@ -291,6 +291,34 @@ mod tests {
         Ok((text(&wire.headers[0].1), text(&wire.body)))
     }
 
+    /// The code is gone with the payment that used it; that is no fault of the channel's set-up.
+    #[test]
+    fn a_security_code_that_is_gone_is_the_merchants_to_send_again() {
+        let (vault, channel) = vault();
+        let request = Request {
+            endpoint: "e".into(),
+            method: "POST".into(),
+            path: "/".into(),
+            headers: vec![],
+            body: Body::Text(format!("{{\"code\":\"{HANDLE}\"}}")),
+            effect: Effect::Write,
+            timeout_ms: 1,
+            words: vec![],
+        };
+        let missing = |meaning| {
+            let fills = [Fill {
+                handle: HANDLE.into(),
+                meaning,
+                places: vec![],
+            }];
+            fill(&vault, &channel, &request, &fills, None)
+                .err()
+                .map(|fault| fault.kind)
+        };
+        assert_eq!(missing(Meaning::CardCode), Some(FaultKind::Invalid));
+        assert_eq!(missing(Meaning::Secret("other".into())), Some(FaultKind::Misconfigured));
+    }
+
     #[test]
     fn whole_values_at_granted_places_are_filled() {
         let bearer = send(
