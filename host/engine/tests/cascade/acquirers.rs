@@ -1,16 +1,18 @@
-//! Three acquirers, each with one way to answer. They keep what they really took, each operation once, and say it when asked.
+//! Three acquirers, each with one way to answer, or with another one for each payment. They keep what they really took, each
+//! operation once, and say it when asked.
 
 use crate::world::Clock;
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts};
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request, Response};
-use portolan_domain::ids::{ChannelId, Mode, Name, OperationId};
+use portolan_domain::ids::{ChannelId, Mode, Name, OperationId, PaymentId};
 use portolan_domain::operation::{
     Context, Decline, Fault, Input, Kind, Operation, Outcome, Retry, Standing, State, Subject, Target, Verdict,
 };
 use portolan_domain::ports::{Channels, ContextRequest, Method, Need, Notification, Receipt, Rejection, Step};
 use portolan_domain::settlement::ReportLine;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
@@ -61,18 +63,27 @@ impl Way {
     }
 }
 
+/// Who answers how.
+#[derive(Clone, Copy, Debug)]
+pub enum Ways {
+    /// Each acquirer in its way.
+    Fixed([Way; 3]),
+    /// Any way but the last, drawn from this, the acquirer and the payment.
+    Drawn(u64),
+}
+
 #[derive(Default)]
 struct Record {
     /// What each operation came to: taken, or declined.
     done: HashMap<(ChannelId, OperationId), bool>,
-    /// Requests that came, by channel.
-    asked: HashMap<ChannelId, usize>,
+    /// Requests that came, by channel and payment.
+    asked: HashMap<(ChannelId, PaymentId), usize>,
     /// Operations whose request is still on its way somewhere.
     on_its_way: Vec<(ChannelId, OperationId)>,
 }
 
 pub struct Acquirers {
-    ways: [Way; 3],
+    ways: Ways,
     record: Mutex<Record>,
     start: Instant,
 }
@@ -88,7 +99,7 @@ impl Clock for Acquirers {
 }
 
 impl Acquirers {
-    pub fn new(ways: [Way; 3]) -> Self {
+    pub fn new(ways: Ways) -> Self {
         Self {
             ways,
             record: Mutex::new(Record::default()),
@@ -96,9 +107,17 @@ impl Acquirers {
         }
     }
 
-    pub fn way(&self, channel: &ChannelId) -> Way {
+    pub fn way(&self, channel: &ChannelId, payment: PaymentId) -> Way {
         let at = NAMES.iter().position(|it| *it == channel.as_str()).unwrap();
-        self.ways[at]
+        match self.ways {
+            Ways::Fixed(ways) => ways[at],
+            Ways::Drawn(seed) => {
+                let mut hasher = DefaultHasher::new();
+                (seed, at, payment).hash(&mut hasher);
+                let known = Way::ALL.len() as u64 - 1;
+                Way::ALL[usize::try_from(hasher.finish() % known).unwrap()]
+            }
+        }
     }
 
     /// How often money was really taken.
@@ -112,15 +131,21 @@ impl Acquirers {
             .count()
     }
 
+    /// How often money was really taken for that payment.
+    pub fn taken_for(&self, payment: PaymentId) -> usize {
+        let record = self.record.lock().unwrap();
+        let of_it = record
+            .done
+            .iter()
+            .filter(|((_, operation), _)| operation.payment() == payment);
+        of_it.filter(|(_, taken)| **taken).count()
+    }
+
     /// Requests that reached a channel.
     pub fn asked(&self, channel: &str) -> usize {
-        self.record
-            .lock()
-            .unwrap()
-            .asked
-            .get(&name(channel))
-            .copied()
-            .unwrap_or(0)
+        let record = self.record.lock().unwrap();
+        let of_it = record.asked.iter().filter(|((id, _), _)| id.as_str() == channel);
+        of_it.map(|(_, count)| count).sum()
     }
 
     /// What was on its way arrives after all.
@@ -131,6 +156,11 @@ impl Acquirers {
             record.done.entry(place.clone()).or_insert(true);
         }
         late
+    }
+
+    fn may_be_late(&self, channel: &ChannelId) -> bool {
+        let at = NAMES.iter().position(|it| *it == channel.as_str());
+        matches!((self.ways, at), (Ways::Fixed(ways), Some(at)) if ways[at] == Way::Late)
     }
 
     fn found(&self, channel: &ChannelId, operation: OperationId) -> Option<bool> {
@@ -144,13 +174,16 @@ impl Acquirers {
 
     /// Acts on a request, once for each operation.
     fn act(&self, operation: &Operation) -> Reply {
-        let way = self.way(&operation.channel);
+        let way = self.way(&operation.channel, operation.payment);
         let place = (operation.channel.clone(), operation.id);
         let mut record = self.record.lock().unwrap();
         if way == Way::NotSent {
             return Reply::NotSent("refused".into());
         }
-        let count = record.asked.entry(operation.channel.clone()).or_default();
+        let count = record
+            .asked
+            .entry((operation.channel.clone(), operation.payment))
+            .or_default();
         *count += 1;
         let is_first = *count == 1;
         let lost = Reply::Unknown("no answer in time".into());
@@ -169,10 +202,10 @@ impl Acquirers {
         }
     }
 
-    fn declined(&self, channel: &ChannelId) -> Outcome {
+    fn declined(&self, channel: &ChannelId, payment: PaymentId) -> Outcome {
         Outcome::Declined(Decline {
-            retry: self.way(channel).decline().unwrap_or(Retry::Never),
-            reason: if self.way(channel) == Way::Never {
+            retry: self.way(channel, payment).decline().unwrap_or(Retry::Never),
+            reason: if self.way(channel, payment) == Way::Never {
                 "stolen-card".into()
             } else {
                 "refused".into()
@@ -189,7 +222,7 @@ impl Acquirers {
     fn status(&self, operation: &Operation, target: &Target) -> Outcome {
         match self.found(&operation.channel, target.operation) {
             None => Outcome::NotFound,
-            Some(false) => self.declined(&operation.channel),
+            Some(false) => self.declined(&operation.channel, operation.payment),
             Some(true) => Outcome::Standing(Standing {
                 reference: format!("ref-{}", target.operation),
                 state: State::Captured,
@@ -233,7 +266,7 @@ impl Channels for Acquirers {
     /// Where a copy may not be sent, "not found" ends it.
     fn capability(&self, channel: &ChannelId, _: Kind) -> Option<Capability> {
         Some(Capability {
-            idempotent_for_ms: (self.way(channel) != Way::Late).then_some(86_400_000),
+            idempotent_for_ms: (!self.may_be_late(channel)).then_some(86_400_000),
             found_by_key: true,
             not_found_final_after_ms: Some(0),
             partial: true,
@@ -283,7 +316,7 @@ impl Channels for Acquirers {
                 network_reference: None,
                 memo: None,
             },
-            (Reply::Response(_), _) => self.declined(&operation.channel),
+            (Reply::Response(_), _) => self.declined(&operation.channel, operation.payment),
         }))
     }
 

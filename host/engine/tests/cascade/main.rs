@@ -12,7 +12,7 @@ mod acquirers;
 #[path = "../saga/world.rs"]
 mod world;
 
-use acquirers::{Acquirers, NAMES, Way};
+use acquirers::{Acquirers, NAMES, Way, Ways};
 use portolan_domain::commit::ClaimName;
 use portolan_domain::ids::{MerchantId, MethodId, Mode, Name};
 use portolan_domain::money::{Asset, Money};
@@ -29,15 +29,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use world::{CrashStore, engine};
 
-const CARD: MethodId = MethodId(Uuid::from_u128(7));
-
 fn shop() -> MerchantId {
     Name::parse("shop").unwrap()
 }
 
-fn card() -> Method {
+/// The n-th card.
+fn card(n: u128) -> Method {
     Method {
-        id: CARD,
+        id: MethodId(Uuid::from_u128(n)),
         merchant: shop(),
         mode: Mode::Live,
         created_ms: 0,
@@ -47,7 +46,7 @@ fn card() -> Method {
             last4: "4242".into(),
             expiry_month: 12,
             expiry_year: 2031,
-            fingerprint: "fingerprint".into(),
+            fingerprint: format!("card {n}"),
             has_code: false,
             holder: None,
         },
@@ -55,7 +54,7 @@ fn card() -> Method {
     }
 }
 
-fn command(key: &str) -> CreatePayment {
+fn command(key: &str, card: u128) -> CreatePayment {
     CreatePayment {
         merchant: shop(),
         mode: Mode::Live,
@@ -70,7 +69,7 @@ fn command(key: &str) -> CreatePayment {
         valid: ValidPayment {
             amount: Money::new(1_000, Asset::currency("EUR").unwrap()).unwrap(),
             manual_capture: false,
-            method: Some(CARD),
+            method: Some(MethodId(Uuid::from_u128(card))),
             instrument: None,
             quote: None,
             delivery: None,
@@ -120,12 +119,12 @@ async fn serve(engine: Arc<Engine>, store: &CrashStore) -> bool {
 /// One run, killed after the n-th commit (0: never). Returns how many commits there were.
 async fn run(ways: [Way; 3], kill_after: usize) -> usize {
     let label = format!("{ways:?} killed after {kill_after}");
-    let acquirers = Arc::new(Acquirers::new(ways));
+    let acquirers = Arc::new(Acquirers::new(Ways::Fixed(ways)));
     let store = Arc::new(CrashStore::new(kill_after));
-    store.inner.put_method(card()).await.unwrap();
+    store.inner.put_method(card(7)).await.unwrap();
     let mut router = Arc::new(engine(store.clone(), acquirers.clone()));
     let asked = router.clone();
-    let call = tokio::spawn(async move { asked.create_payment(command("key")).await });
+    let call = tokio::spawn(async move { asked.create_payment(command("key", 7)).await });
     let died = store.died();
     tokio::select! {
         answered = call => drop(answered.unwrap()),
@@ -140,7 +139,7 @@ async fn run(ways: [Way; 3], kill_after: usize) -> usize {
     }
     let commits = store.commits();
     // The same key again: the same payment, whatever became of it.
-    let again = router.create_payment(command("key")).await;
+    let again = router.create_payment(command("key", 7)).await;
     assert!(
         again.is_ok_and(|it| it.is_replay || kill_after > 0),
         "{label}: the key made something new"
@@ -193,7 +192,7 @@ fn check(store: &CrashStore, acquirers: &Acquirers, label: &str) {
     let Some((_, before)) = payment.attempts.split_last() else {
         return;
     };
-    let allows = |attempt: &Attempt| match acquirers.way(&attempt.channel) {
+    let allows = |attempt: &Attempt| match acquirers.way(&attempt.channel, payment.id) {
         Way::Soft => attempt.status == AttemptStatus::Declined,
         Way::NotSent => attempt.status == AttemptStatus::NoEffect,
         _ => false,
@@ -244,7 +243,7 @@ async fn never_again(router: &Engine, store: &CrashStore, acquirers: &Acquirers,
         return;
     }
     let before: usize = NAMES.iter().map(|name| acquirers.asked(name)).sum();
-    router.create_payment(command("another")).await.unwrap();
+    router.create_payment(command("another", 7)).await.unwrap();
     let after: usize = NAMES.iter().map(|name| acquirers.asked(name)).sum();
     assert_eq!(before, after, "{label}: tried again");
     let blocked = payments(store)
@@ -279,4 +278,61 @@ fn every_way_of_three_acquirers_wherever_the_router_is_killed() {
     }
     assert!(runs > 2_000, "{runs} runs");
     println!("{runs} runs");
+}
+
+/// Payments that are under way side by side.
+const AT_ONCE: u128 = 50;
+
+/// Many payments side by side, every acquirer answering each in a way of its own.
+async fn crowd(seed: u64) {
+    let acquirers = Arc::new(Acquirers::new(Ways::Drawn(seed)));
+    let store = Arc::new(CrashStore::new(0));
+    let router = Arc::new(engine(store.clone(), acquirers.clone()));
+    let mut calls = vec![];
+    for n in 1..=AT_ONCE {
+        store.inner.put_method(card(n)).await.unwrap();
+        let router = router.clone();
+        calls.push(tokio::spawn(async move {
+            router.create_payment(command(&n.to_string(), n)).await
+        }));
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert!(serve(router.clone(), &store).await);
+    let all = payments(&store);
+    assert_eq!(all.len() as u128, AT_ONCE);
+    let has_task = |payment: &Payment| {
+        store
+            .inner
+            .tasks(false)
+            .unwrap()
+            .iter()
+            .any(|it| it.payment == payment.id)
+    };
+    for payment in &all {
+        let taken = acquirers.taken_for(payment.id);
+        assert!(taken <= 1, "seed {seed}: charged {taken} times: {payment:#?}");
+        let succeeded = payment.status == PaymentStatus::Succeeded;
+        assert!(
+            has_task(payment) || succeeded == (taken == 1),
+            "seed {seed}: {payment:#?}"
+        );
+        for entry in store.inner.entries(payment.id).unwrap() {
+            entry.check_balanced().unwrap();
+        }
+    }
+}
+
+/// 20,000 payments; `PORTOLAN_PAYMENTS` says how many, for whoever has the time.
+#[test]
+fn a_crowd_of_payments_with_every_fault_is_charged_once_each() {
+    let wanted = std::env::var("PORTOLAN_PAYMENTS")
+        .ok()
+        .and_then(|it| it.parse::<u64>().ok());
+    let crowds = wanted.unwrap_or(20_000).div_ceil(50);
+    for seed in 0..crowds {
+        simulate(crowd(seed));
+    }
+    println!("{} payments", crowds * 50);
 }
