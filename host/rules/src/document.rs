@@ -16,7 +16,7 @@ const TESTS_MAX: usize = 200;
 /// Characters of all conditions of a set: they are judged for every payment.
 const CONDITIONS_MAX: usize = 16_000;
 /// Characters of a set.
-const SET_MAX: usize = 128 * 1024;
+const SET_MAX: usize = 64 * 1024;
 
 /// Something that is wrong with a set.
 #[derive(Clone, PartialEq, Eq, Debug)]
