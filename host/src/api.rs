@@ -148,6 +148,11 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     read_bytes(body).await
 }
 
+/// A body of JSON, to be read field by field.
+pub async fn open_body(headers: &HeaderMap, body: Body) -> Result<strict::Fields, Problem> {
+    strict::Fields::of(strict::parse(&read_body(headers, body).await?)?)
+}
+
 async fn read_bytes(body: Body) -> Result<Bytes, Problem> {
     match tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, BODY_MAX)).await {
         Ok(Ok(bytes)) => Ok(bytes),

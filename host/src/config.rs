@@ -1,13 +1,16 @@
 //! The configuration: what was written (TOML, nothing unknown) becomes what is meant, before any port opens. Secrets are
 //! never in it, only where they are: `env:NAME` or `file:PATH`.
 
-use portolan_channels::{AdapterSource, ChannelConfig, ChannelRouting, EndpointConfig};
-use portolan_domain::channel::{AmountLimit, CostRule};
+mod routing;
+
+pub use routing::time_ms;
+
+use portolan_channels::{AdapterSource, ChannelConfig, EndpointConfig};
 use portolan_domain::ids::{Mode, Name};
 use portolan_domain::money::Asset;
 use portolan_domain::payment::decide::Policy;
-use portolan_domain::routing::explore::ExploreLimit;
 use portolan_engine::{QuotePolicy, Retention, RoutingPolicy};
+use routing::{RawAmounts, RawCost, RawRouting, RawWindow};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -245,56 +248,6 @@ struct RawChannel {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawCost {
-    currency: Option<String>,
-    network: Option<String>,
-    #[serde(default)]
-    fixed: u64,
-    #[serde(default)]
-    bps: u32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAmounts {
-    min: Option<u64>,
-    max: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWindow {
-    from: String,
-    until: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawRouting {
-    margin_bps: u32,
-    blocked_days: u64,
-    explore: BTreeMap<String, RawExplore>,
-}
-
-impl Default for RawRouting {
-    fn default() -> Self {
-        Self {
-            margin_bps: 2_000,
-            blocked_days: 365,
-            explore: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawExplore {
-    payment_max: u64,
-    day_max: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawEndpoint {
     url: String,
     #[serde(default)]
@@ -372,10 +325,23 @@ impl Config {
                 raw.server.admin
             ));
         }
+        let token = |it: RawToken| {
+            let wrong = format!(
+                "token {:?}: a code is SYMBOL:namespace:chain, with at most 18 decimals",
+                it.code
+            );
+            Asset::token(&it.code, it.exponent).ok_or(wrong)
+        };
+        let tokens = raw
+            .token
+            .into_iter()
+            .map(token)
+            .collect::<Result<Vec<Asset>, String>>()?;
+        let known = |code: &str| Asset::currency(code).is_some() || tokens.iter().any(|it| it.code() == code);
         let mut secrets = vec![];
         let mut channels: Vec<ChannelConfig> = vec![];
         for channel in raw.channel {
-            let channel = check_channel(channel, &mut secrets)?;
+            let channel = check_channel(channel, &mut secrets, &known)?;
             if channels.iter().any(|known| known.id == channel.id) {
                 return Err(format!("channel {}: there are two of that id", channel.id));
             }
@@ -403,14 +369,6 @@ impl Config {
                 raw.pricing.markup_bps
             ));
         }
-        let token = |it: RawToken| {
-            let wrong = format!(
-                "token {:?}: a code is SYMBOL:namespace:chain, with at most 18 decimals",
-                it.code
-            );
-            Asset::token(&it.code, it.exponent).ok_or(wrong)
-        };
-        let tokens = raw.token.into_iter().map(token).collect::<Result<_, _>>()?;
         Ok(Self {
             listen: raw.server.listen,
             admin: raw.server.admin,
@@ -450,7 +408,7 @@ impl Config {
                 exposure_max: exposure_max(raw.pricing.exposure_max)?,
                 ..QuotePolicy::default()
             },
-            routing: routing(raw.routing)?,
+            routing: routing::policy(raw.routing, &known)?,
             tokens,
             inbox: raw.plugins.inbox.map(|folder| base.join(folder)),
             signers: signers(raw.signer, base)?,
@@ -514,66 +472,6 @@ fn signer(raw: RawSigner, base: &Path) -> Result<Signer, String> {
     })
 }
 
-fn routing(raw: RawRouting) -> Result<RoutingPolicy, String> {
-    if !(1..=10_000).contains(&raw.margin_bps) {
-        return Err(format!("routing.margin_bps = {}: from 1 to 10000", raw.margin_bps));
-    }
-    if !(1..=3_650).contains(&raw.blocked_days) {
-        return Err(format!("routing.blocked_days = {}: from 1 to 3650", raw.blocked_days));
-    }
-    let explore = |(currency, it): (String, RawExplore)| {
-        let limit = ExploreLimit {
-            payment_max: i128::from(it.payment_max),
-            day_max: i128::from(it.day_max),
-        };
-        (currency, limit)
-    };
-    Ok(RoutingPolicy {
-        declines: crate::declines::load().map_err(|error| format!("the table of declines: {error:#}"))?,
-        blocked_ms: raw.blocked_days.saturating_mul(DAY_MS),
-        margin_bps: raw.margin_bps,
-        explore: raw.explore.into_iter().map(explore).collect(),
-    })
-}
-
-fn cost(raw: RawCost) -> CostRule {
-    CostRule {
-        currency: raw.currency,
-        network: raw.network,
-        fixed: i128::from(raw.fixed),
-        bps: raw.bps,
-    }
-}
-
-/// `EUR = { min = 100, max = 500000 }`: minor units.
-fn limits(raw: BTreeMap<String, RawAmounts>) -> Result<Vec<AmountLimit>, String> {
-    let limit = |(currency, it): (String, RawAmounts)| {
-        AmountLimit::new(&currency, it.min.map(i128::from), it.max.map(i128::from))
-            .ok_or_else(|| format!("amounts.{currency}: a min, a max above it, or both"))
-    };
-    raw.into_iter().map(limit).collect()
-}
-
-fn windows(raw: Vec<RawWindow>) -> Result<Vec<(u64, u64)>, String> {
-    let window = |it: RawWindow| {
-        let time = |name: &str, text: &str| time_ms(text).map_err(|error| format!("maintenance.{name}: {error}"));
-        let (from, until) = (time("from", &it.from)?, time("until", &it.until)?);
-        if from < until {
-            Ok((from, until))
-        } else {
-            Err(format!("maintenance: {} is not before {}", it.from, it.until))
-        }
-    };
-    raw.into_iter().map(window).collect()
-}
-
-/// Milliseconds since 1970 of a time as RFC 3339 writes it.
-pub fn time_ms(text: &str) -> Result<u64, String> {
-    let parsed = time::OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339);
-    let parsed = parsed.map_err(|_| format!("{text:?} is no time such as 2026-12-01T02:00:00Z"))?;
-    u64::try_from(parsed.unix_timestamp_nanos() / 1_000_000).map_err(|_| format!("{text:?} is before 1970"))
-}
-
 /// `"EUR/HKD" = 5000000`: minor units of what is sold.
 fn exposure_max(raw: BTreeMap<String, i64>) -> Result<BTreeMap<(String, String), i128>, String> {
     let pair = |(pair, most): (String, i64)| match pair.split_once('/') {
@@ -587,7 +485,11 @@ fn exposure_max(raw: BTreeMap<String, i64>) -> Result<BTreeMap<(String, String),
     raw.into_iter().map(pair).collect()
 }
 
-fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> Result<ChannelConfig, String> {
+fn check_channel(
+    raw: RawChannel,
+    secrets: &mut Vec<(Name, String, String)>,
+    known: &dyn Fn(&str) -> bool,
+) -> Result<ChannelConfig, String> {
     let id = Name::parse(&raw.id).ok_or_else(|| format!("channel {:?}: an id has 1 to 40 of a-z 0-9 - _", raw.id))?;
     let mode = match raw.mode.as_str() {
         "test" => Mode::Test,
@@ -607,21 +509,8 @@ fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> 
         }
         secrets.push((id.clone(), name.clone(), place.clone()));
     }
-    let wrong = |problem: String| format!("channel {id}: {problem}");
-    if raw.in_flight_max == Some(0) {
-        return Err(wrong(
-            "in_flight_max = 0: from 1; `disabled = true` takes it out".into(),
-        ));
-    }
-    if let Some(it) = raw.cost.iter().find(|it| it.bps > 10_000) {
-        return Err(wrong(format!("cost: bps = {}: at most 10000", it.bps)));
-    }
-    let channel_routing = ChannelRouting {
-        costs: raw.cost.into_iter().map(cost).collect(),
-        limits: limits(raw.amounts).map_err(wrong)?,
-        in_flight_max: raw.in_flight_max,
-        maintenance: windows(raw.maintenance).map_err(wrong)?,
-    };
+    let said = (raw.cost, raw.amounts, raw.in_flight_max, raw.maintenance);
+    let routing = routing::channel(said, known).map_err(|problem| format!("channel {id}: {problem}"))?;
     let endpoint = |(name, it): (String, RawEndpoint)| EndpointConfig {
         name,
         url: it.url,
@@ -640,7 +529,7 @@ fn check_channel(raw: RawChannel, secrets: &mut Vec<(Name, String, String)>) -> 
         currencies: raw.currencies,
         settings,
         disabled: raw.disabled,
-        routing: channel_routing,
+        routing,
     })
 }
 

@@ -52,6 +52,49 @@ fn a_decline_that_allows_it_goes_on_to_the_next_channel() {
 }
 
 #[test]
+fn what_an_issuer_said_stays_until_another_says_something_better() {
+    let mut world = two("");
+    world.issuers_say("acquirer-a", Some("05")).unwrap();
+    let paid = world.pay(GOOD, 1_000).unwrap();
+    assert_eq!(paid.body["last_error"], Value::Null, "{}", paid.text);
+    world.switch_acquirer("acquirer-b", false).unwrap();
+    let failed = world.pay(&card(1), 1_000).unwrap();
+    assert_eq!(attempts(&failed), ["acquirer-a declined", "acquirer-b no_effect"]);
+    assert_eq!(failed.text_at("/last_error/code"), "card_declined");
+    assert_eq!(failed.text_at("/last_error/decline_reason"), "do-not-honor");
+}
+
+#[test]
+fn a_payment_with_a_quote_goes_on_too_and_uses_it_once() {
+    let options = Options {
+        acquirers: vec![String::new()],
+        desks: vec![vec![]],
+        ..Options::default()
+    };
+    let world = World::start(options).unwrap();
+    world.issuers_say("acquirer-a", Some("05")).unwrap();
+    let ask = json!({ "source": { "amount": 10_000, "currency": "EUR" }, "destination": { "currency": "HKD" } });
+    let quote = world.post("/v1/quotes", &ask).unwrap();
+    let method = world.store_card(GOOD).unwrap();
+    let pay = json!({ "amount": 10_000, "currency": "EUR", "quote": quote.text_at("/id"), "payment_method": method, "confirm": true });
+    let paid = world.post("/v1/payments", &pay).unwrap();
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    assert_eq!(attempts(&paid), ["acquirer-a declined", "acquirer-b captured"]);
+    let again = world.post("/v1/payments", &pay).unwrap();
+    assert_eq!(again.text_at("/code"), "quote_used", "{}", again.text);
+    let refund = json!({ "payment": paid.text_at("/id"), "amount": 4_000 });
+    assert_eq!(
+        world.post("/v1/refunds", &refund).unwrap().text_at("/status"),
+        "succeeded"
+    );
+    assert_eq!(
+        world.charges_at("acquirer-b", paid.text_at("/id")).unwrap()[0]["refunded"],
+        4_000
+    );
+    world.assert_books().unwrap();
+}
+
+#[test]
 fn what_a_decline_forbids_is_not_tried_elsewhere() {
     let world = two("");
     // Not enough money now, or wrong data: no other channel helps.

@@ -271,3 +271,57 @@ fn signal(verdict: &Verdict) -> Option<Signal> {
         Verdict::Unknown(..) => Some(Signal::Failing),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portolan_domain::ids::Name;
+    use portolan_domain::operation::Fault;
+
+    fn channel(in_flight_max: Option<usize>) -> ChannelFacts {
+        ChannelFacts {
+            in_flight_max,
+            ..ChannelFacts::empty(Name::parse("a").unwrap(), Mode::Live)
+        }
+    }
+
+    #[test]
+    fn of_many_that_were_planned_one_probes_and_no_more_go_than_may() {
+        let traffic = Traffic::default();
+        let bounded = channel(Some(2));
+        let begin = |it| traffic.begin((it, Kind::Authorize, None), false, 10_000);
+        let (first, second) = (begin(&bounded), begin(&bounded));
+        assert!(first.is_some() && second.is_some() && begin(&bounded).is_none());
+        drop(first);
+        assert!(begin(&bounded).is_some());
+        drop(second);
+        let failing = Verdict::NoEffect(Fault {
+            kind: FaultKind::Other,
+            text: String::new(),
+        });
+        let free = channel(None);
+        for _ in 0..6 {
+            traffic.heard((&free.id, Kind::Authorize), &failing, (1, 0));
+        }
+        // It was opened at 0 for five seconds: now one finds out, and nobody else, unless there is nobody else to ask.
+        let probe = begin(&free);
+        assert!(probe.is_some() && begin(&free).is_none());
+        assert!(traffic.begin((&free, Kind::Authorize, None), true, 10_000).is_some());
+        // What follows a payment is not routed: it opens nothing that nobody would ever probe.
+        for _ in 0..9 {
+            traffic.heard((&free.id, Kind::Capture), &failing, (1, 0));
+        }
+        assert_eq!(traffic.state(&free.id, Kind::Capture, 0).standing, Standing::Well);
+    }
+
+    #[test]
+    fn a_cascade_is_earned_and_each_merchant_has_a_budget_of_its_own() {
+        let traffic = Traffic::default();
+        let (shop, other) = (Name::parse("shop").unwrap(), Name::parse("other").unwrap());
+        let spent = (0..200).filter(|_| traffic.spend_cascade(Mode::Live, &shop)).count();
+        assert_eq!(spent, usize::try_from(CASCADES_SAVED).unwrap());
+        assert!(traffic.spend_cascade(Mode::Live, &other) && traffic.spend_cascade(Mode::Test, &shop));
+        (0..CASCADE_EACH).for_each(|_| traffic.earn_cascade(Mode::Live, &shop));
+        assert!(traffic.spend_cascade(Mode::Live, &shop) && !traffic.spend_cascade(Mode::Live, &shop));
+    }
+}

@@ -311,7 +311,11 @@ pub fn begin_attempt(
         late: None,
         late_gone: None,
     });
-    payment.last_error = None;
+    // What an issuer said stays until another one says something better: the next channel may not even be reached.
+    let is_next = payment.status == PaymentStatus::Processing;
+    payment
+        .last_error
+        .take_if(|error| !is_next || error.decline_reason.is_none());
     authorization::not_between_attempts(payment, change);
     Ok(payment.record(
         change,

@@ -83,6 +83,8 @@ struct Record {
 }
 
 pub struct Acquirers {
+    /// Whether they number their payouts themselves.
+    has_lane: bool,
     ways: Ways,
     record: Mutex<Record>,
     start: Instant,
@@ -101,6 +103,7 @@ impl Clock for Acquirers {
 impl Acquirers {
     pub fn new(ways: Ways) -> Self {
         Self {
+            has_lane: false,
             ways,
             record: Mutex::new(Record::default()),
             start: Instant::now(),
@@ -156,6 +159,11 @@ impl Acquirers {
             record.done.entry(place.clone()).or_insert(true);
         }
         late
+    }
+
+    /// The same, numbering their payouts themselves or not.
+    pub fn with_lane(self, has_lane: bool) -> Self {
+        Self { has_lane, ..self }
     }
 
     fn may_be_late(&self, channel: &ChannelId) -> bool {
@@ -249,9 +257,10 @@ fn response(status: u16) -> Reply {
 impl Channels for Acquirers {
     fn facts(&self) -> Arc<[ChannelFacts]> {
         let channel = |id: &str| ChannelFacts {
-            methods: vec!["card".into()],
+            methods: vec!["card".into(), "bank:iban".into()],
             adapter: "digest".into(),
-            kinds: vec![Kind::Authorize],
+            kinds: vec![Kind::Authorize, Kind::Pay],
+            has_lane: self.has_lane,
             ..ChannelFacts::empty(name(id), Mode::Live)
         };
         NAMES.map(channel).into()
@@ -309,6 +318,14 @@ impl Channels for Acquirers {
         Ok(Step::Done(match (&answer.reply, input) {
             (Reply::NotSent(why) | Reply::Unknown(why), _) => Outcome::Unknown(why.clone().into()),
             (Reply::Response(_), Input::Status(target)) => self.status(operation, target),
+            (Reply::Response(response), Input::Pay(_)) if response.status == 200 => Outcome::Sent {
+                reference: format!("ref-{}", operation.id),
+                is_final: true,
+                check_after_ms: 0,
+                iso_status: None,
+                fee: None,
+                memo: None,
+            },
             (Reply::Response(response), _) if response.status == 200 => Outcome::Accepted {
                 reference: format!("ref-{}", operation.id),
                 authorized: operation.amount.clone(),

@@ -13,13 +13,16 @@ mod acquirers;
 mod world;
 
 use acquirers::{Acquirers, NAMES, Way, Ways};
-use portolan_domain::commit::ClaimName;
-use portolan_domain::ids::{MerchantId, MethodId, Mode, Name};
+use portolan_domain::beneficiary::{Bearer, Beneficiary, PartyKind, PayoutAccount, PayoutTerms};
+use portolan_domain::commit::{ClaimName, Commit};
+use portolan_domain::ids::{EventId, MerchantId, MethodId, Mode, Name, PaymentId};
+use portolan_domain::ledger::Entry;
+use portolan_domain::ledger::rules::Movement;
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::CardFacts;
 use portolan_domain::payment::request::ValidPayment;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
-use portolan_domain::payment::{Attempt, Payment};
+use portolan_domain::payment::{Attempt, Payment, Payout};
 use portolan_domain::ports::{Library, Method, Notification, Sealed, Store};
 use portolan_domain::task::TaskKind;
 use portolan_engine::{ClaimRequest, CreatePayment, Engine};
@@ -27,10 +30,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
-use world::{CrashStore, engine};
+use world::{CrashStore, engine, plain};
 
 fn shop() -> MerchantId {
     Name::parse("shop").unwrap()
+}
+
+fn euro(minor: i128) -> Money {
+    Money::new(minor, Asset::currency("EUR").unwrap()).unwrap()
 }
 
 /// The n-th card.
@@ -67,21 +74,8 @@ fn command(key: &str, card: u128) -> CreatePayment {
             fingerprint: vec![1],
         },
         valid: ValidPayment {
-            amount: Money::new(1_000, Asset::currency("EUR").unwrap()).unwrap(),
-            manual_capture: false,
             method: Some(MethodId(Uuid::from_u128(card))),
-            instrument: None,
-            quote: None,
-            delivery: None,
-            payout: None,
-            confirm: true,
-            description: None,
-            statement_descriptor: None,
-            return_url: None,
-            metadata: vec![],
-            payer_name: None,
-            payer_email: None,
-            payer_country: None,
+            ..plain(euro(1_000))
         },
     }
 }
@@ -335,4 +329,68 @@ fn a_crowd_of_payments_with_every_fault_is_charged_once_each() {
         simulate(crowd(seed));
     }
     println!("{} payments", crowds * 50);
+}
+
+/// A payout of 10.00 EUR to a chain, from 100.00 that lie there.
+async fn payout(has_lane: bool) -> (Arc<Acquirers>, Payment) {
+    let ways = Ways::Fixed([Way::Soft, Way::Approves, Way::Approves]);
+    let acquirers = Arc::new(Acquirers::new(ways).with_lane(has_lane));
+    let store = Arc::new(CrashStore::new(0));
+    let router = engine(store.clone(), acquirers.clone());
+    let funds = Entry {
+        payment: PaymentId(Uuid::from_u128(1)),
+        number: 1,
+        event: EventId(Uuid::nil()),
+        mode: Mode::Live,
+        at_ms: 1,
+        resolves: None,
+        lines: Movement::returned(&shop(), &shop()).post(&euro(10_000)),
+    };
+    let funded = Commit {
+        entries: vec![funds],
+        ..Commit::default()
+    };
+    store.inner.commit(&funded).await.unwrap();
+    let mut ask = command("payout", 7);
+    ask.valid = ValidPayment {
+        payout: Some(Box::new(Payout {
+            terms: PayoutTerms {
+                beneficiary: Beneficiary {
+                    kind: PartyKind::Company,
+                    name: "Supplier".into(),
+                    country: "FR".into(),
+                    lines: vec![],
+                    city: None,
+                    postcode: None,
+                    account: PayoutAccount::Iban("FR1420041010050500013M02606".into()),
+                },
+                bearer: Bearer::Shared,
+                purpose: None,
+                remittance: String::new(),
+            },
+            iso_status: None,
+            returned: None,
+            fee: None,
+            booked: None,
+            return_booked: None,
+            leg_of: None,
+        })),
+        ..plain(euro(1_000))
+    };
+    router.create_payment(ask).await.unwrap();
+    let made = payments(&store).remove(0);
+    (acquirers, made)
+}
+
+/// What was signed in a lane can still be executed, whoever refused it: nothing is paid beside it. Elsewhere a refusal goes on.
+#[test]
+fn nothing_is_paid_beside_what_left_in_a_lane() {
+    simulate(async {
+        let (acquirers, made) = payout(true).await;
+        assert_eq!((acquirers.asked("a"), acquirers.asked("b")), (1, 0), "{made:#?}");
+        assert_eq!(made.status, PaymentStatus::Failed);
+        let (acquirers, made) = payout(false).await;
+        assert_eq!((acquirers.asked("a"), acquirers.asked("b")), (1, 1), "{made:#?}");
+        assert_eq!((made.status, acquirers.taken()), (PaymentStatus::Succeeded, 1));
+    });
 }

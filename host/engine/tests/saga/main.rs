@@ -26,7 +26,7 @@ use providers::{Fault, Providers, Script};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use world::{CrashStore, engine};
+use world::{CrashStore, engine, plain};
 
 fn shop() -> MerchantId {
     Name::parse("shop").unwrap()
@@ -63,25 +63,13 @@ async fn command(engine: &Engine, if_lost: IfLost) -> CreatePayment {
             fingerprint: vec![1],
         },
         valid: ValidPayment {
-            amount: euro(CENTS),
-            manual_capture: false,
-            method: None,
             instrument: Some(Instrument::Wallet("simulated:x".into())),
             quote: Some(QuoteUse {
                 id: quote.id,
                 if_lost,
                 slippage_bps: 50,
             }),
-            delivery: None,
-            payout: None,
-            confirm: true,
-            description: None,
-            statement_descriptor: None,
-            return_url: None,
-            metadata: vec![],
-            payer_name: None,
-            payer_email: None,
-            payer_country: None,
+            ..plain(euro(CENTS))
         },
     }
 }

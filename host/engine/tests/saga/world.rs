@@ -5,10 +5,11 @@ use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, Mode, OperationId, PaymentId, QuoteId, TaskId};
-use portolan_domain::money::Asset;
+use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::Fault;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
+use portolan_domain::payment::request::ValidPayment;
 use portolan_domain::ports::{
     Ambient, Channels, CommitError, Fill, Method, Older, ReadError, Render, Rules, Steps, Store, Vault,
 };
@@ -314,4 +315,25 @@ pub fn engine<P: Channels + Clock + 'static>(store: Arc<CrashStore>, providers: 
         two_people_above: std::collections::BTreeMap::new(),
     };
     Engine::new(ports, policy, QuotePolicy::default(), RoutingPolicy::default())
+}
+
+/// A payment of that amount, confirmed at once, with nothing else said.
+pub fn plain(amount: Money) -> ValidPayment {
+    ValidPayment {
+        amount,
+        manual_capture: false,
+        method: None,
+        instrument: None,
+        quote: None,
+        delivery: None,
+        payout: None,
+        confirm: true,
+        description: None,
+        statement_descriptor: None,
+        return_url: None,
+        metadata: vec![],
+        payer_name: None,
+        payer_email: None,
+        payer_country: None,
+    }
 }

@@ -2,9 +2,9 @@
 
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
-use crate::api::strict::{self, Fields};
+use crate::api::strict::Fields;
 use crate::api::v1::lists;
-use crate::api::{Api, read_body};
+use crate::api::{Api, open_body};
 use crate::wire::StoredBeneficiaryView;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -22,8 +22,7 @@ pub async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let bytes = read_body(&headers, body).await?;
-    let mut fields = Fields::of(strict::parse(&bytes)?)?;
+    let mut fields = open_body(&headers, body).await?;
     let currency = fields.text("currency");
     let mut errors = vec![];
     let read = read_fields(&mut fields, "", &mut errors);

@@ -2,8 +2,7 @@
 
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
-use crate::api::strict::{self, Fields};
-use crate::api::{Api, read_body};
+use crate::api::{Api, open_body};
 use crate::wire::QuoteView;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -22,8 +21,7 @@ pub async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let bytes = read_body(&headers, body).await?;
-    let mut fields = Fields::of(strict::parse(&bytes)?)?;
+    let mut fields = open_body(&headers, body).await?;
     let (mut source, mut destination) = (fields.inside("source"), fields.inside("destination"));
     let request = QuoteRequest {
         source_amount: source.integer("amount"),

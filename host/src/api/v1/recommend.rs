@@ -2,9 +2,8 @@
 
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
-use crate::api::strict::{self, Fields};
 use crate::api::v1::routes::{and_errors, check_network};
-use crate::api::{Api, read_body};
+use crate::api::{Api, open_body};
 use crate::wire::OffersView;
 use axum::body::Body;
 use axum::extract::State;
@@ -20,8 +19,7 @@ pub async fn recommend(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let bytes = read_body(&headers, body).await?;
-    let mut fields = Fields::of(strict::parse(&bytes)?)?;
+    let mut fields = open_body(&headers, body).await?;
     let mut payer = fields.inside("payer");
     let payer_country = payer.text("country");
     fields.close(payer);

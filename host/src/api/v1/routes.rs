@@ -3,7 +3,7 @@
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::strict::{self, Fields};
-use crate::api::{Api, read_body};
+use crate::api::{Api, open_body, read_body};
 use crate::routes::RouteError;
 use crate::wire::{ListView, RoutingView, RuleSetView};
 use axum::body::Body;
@@ -21,8 +21,7 @@ pub async fn evaluate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let bytes = read_body(&headers, body).await?;
-    let mut fields = Fields::of(strict::parse(&bytes)?)?;
+    let mut fields = open_body(&headers, body).await?;
     let mut card = fields.inside("card");
     let (network, bin) = (card.text("network"), card.text("bin"));
     let mut card_errors = vec![];

@@ -228,6 +228,7 @@ fn accept(
     {
         return late_success(payment, change, operation, amount);
     }
+    payment.last_error = None;
     if captured {
         let taken = if amount.fits_in(&payment.amount) {
             amount.clone()
@@ -361,6 +362,7 @@ fn wait(
     policy: &Policy,
 ) -> Result<(), IllegalEvent> {
     let attempt = operation.attempt;
+    payment.last_error = None;
     let check = change.now_ms.saturating_add(check_after_ms.max(policy.check_first_ms));
     change
         .timers_set
@@ -510,6 +512,7 @@ fn unknown(
         .attempt(operation.attempt)
         .is_some_and(|attempt| attempt.status.is_closed());
     if !is_closed {
+        payment.last_error = None;
         payment.record(
             change,
             Fact::OutcomeUnknown {
