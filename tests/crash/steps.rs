@@ -137,3 +137,39 @@ fn a_kill_in_a_reversal_forgets_nothing() {
         world.assert_books().unwrap();
     }
 }
+
+/// Killed on the way from a decline to the next channel: nobody is charged twice, whatever was declined stays so, and what the second
+/// acquirer did is found out. Where the next attempt had not begun, the payment is given up by its timer, minutes later.
+#[test]
+fn a_kill_between_a_decline_and_the_next_channel_charges_once() {
+    let cases = [
+        ("after_outcome:1", "processing", 0),
+        ("before_intent:2", "processing", 0),
+        ("after_intent:2", "requires_payment_method", 0),
+        ("after_answer:2", "succeeded", 1),
+    ];
+    for (step, status, charged) in cases {
+        let mut world = World::start(Options {
+            env: vec![("PORTOLAN_STOP_AT".into(), step.into())],
+            acquirers: vec![String::new()],
+            ..Options::default()
+        })
+        .unwrap();
+        world.issuers_say("acquirer-a", Some("05")).unwrap();
+        let method = world.store_card("4242424242424242").unwrap();
+        let body = json!({ "amount": 1099, "currency": "EUR", "payment_method": method, "confirm": true });
+        assert!(world.post_with_key("/v1/payments", &body, "once").is_err(), "{step}");
+        world.await_host_end().unwrap();
+        world.set_env(vec![]);
+        world.start_host().unwrap();
+        let again = world.post_with_key("/v1/payments", &body, "once").unwrap();
+        let id = again.text_at("/id").to_owned();
+        let last = world
+            .await_payment(&id, |reply| reply.text_at("/status") == status)
+            .unwrap();
+        assert_eq!(last.text_at("/attempts/0/status"), "declined", "{step}: {}", last.text);
+        assert_eq!(world.charges_at("acquirer-a", &id).unwrap().len(), 1, "{step}");
+        assert_eq!(world.charges_at("acquirer-b", &id).unwrap().len(), charged, "{step}");
+        world.assert_books().unwrap();
+    }
+}
