@@ -165,6 +165,8 @@ class Ctx {
 export const sign = (key, algorithm, contentType, data, encoding) => keys.sign(key, algorithm, contentType, data, encoding);
 /** Whether a signature is the key's over the data. */
 export const verify = (key, algorithm, data, signature) => keys.verify(key, algorithm, data, signature);
+/** What the provider sealed with AES-256-GCM (the tag at the end), opened; it throws where key or message do not fit. */
+export const decrypt = (key, nonce, associated, sealed) => keys.decrypt(key, nonce, associated, sealed);
 /** A line in the operation's own log. */
 export const note = (line) => log.line("info", line);
 

@@ -180,6 +180,11 @@ def verify(key: str, algorithm: str, data: bytes, signature: bytes) -> bool:
     return keys.verify(key, algorithm, data, signature)
 
 
+def decrypt(key: str, nonce: bytes, associated: bytes, sealed: bytes) -> bytes:
+    """What the provider sealed with AES-256-GCM (the tag at the end), opened; it raises where key or message do not fit."""
+    return keys.decrypt(key, nonce, associated, sealed)
+
+
 def note(line: str) -> None:
     """A line in the operation's own log."""
     log.line(log.Level.INFO, line)

@@ -20,7 +20,7 @@ use crate::table::Adapter;
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::{ChannelId, MethodId, OperationId};
 use portolan_domain::operation::{Fault, FaultKind};
-use portolan_domain::ports::{Fill, Method, Vault};
+use portolan_domain::ports::{Fill, Keys, Method, Vault};
 use portolan_domain::wire::WireRequest;
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -102,7 +102,7 @@ fn scope(vault: &Arc<dyn Vault>, counts: &Arc<Counts>, keys: Arc<[String]>) -> R
 /// A vault that has nothing: handles are names, signatures are words, only the signature `good` verifies.
 struct NoVault;
 
-impl Vault for NoVault {
+impl Keys for NoVault {
     fn handle(&self, _: OperationId, name: &str) -> String {
         // The word for a signature: `word 0 signing hmac-sha256 hex`.
         let parts: Vec<&str> = name.split(' ').collect();
@@ -111,6 +111,25 @@ impl Vault for NoVault {
             _ => format!("handle-{name}"),
         }
     }
+    fn verify(&self, _: &ChannelId, _: &str, _: &str, _: &[u8], signature: &[u8]) -> Result<bool, String> {
+        Ok(signature == b"good")
+    }
+    fn sign_hash(&self, _: &ChannelId, _: &str, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(vec![1; 65])
+    }
+    fn public_key(&self, _: &ChannelId, _: &str, _: &str) -> Result<Vec<u8>, String> {
+        Ok(vec![4; 65])
+    }
+    fn can_sign(&self, _: &ChannelId, _: &Word) -> Result<(), String> {
+        Ok(())
+    }
+    fn decrypt(&self, _: &ChannelId, _: &str, _: &[u8], _: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
+        let open = sealed.strip_prefix(b"sealed:").map(<[u8]>::to_vec);
+        open.ok_or_else(|| "it was not sealed with this key".into())
+    }
+}
+
+impl Vault for NoVault {
     fn provider_key(&self, _: OperationId, n: u8) -> String {
         format!("key-{n}")
     }
@@ -128,18 +147,6 @@ impl Vault for NoVault {
     }
     fn scrub(&self, _: &ChannelId, texts: Vec<Vec<u8>>, _: &[Fill], _: Option<&Method>) -> Vec<Vec<u8>> {
         texts
-    }
-    fn verify(&self, _: &ChannelId, _: &str, _: &str, _: &[u8], signature: &[u8]) -> Result<bool, String> {
-        Ok(signature == b"good")
-    }
-    fn sign_hash(&self, _: &ChannelId, _: &str, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
-        Ok(vec![1; 65])
-    }
-    fn public_key(&self, _: &ChannelId, _: &str, _: &str) -> Result<Vec<u8>, String> {
-        Ok(vec![4; 65])
-    }
-    fn can_sign(&self, _: &ChannelId, _: &Word) -> Result<(), String> {
-        Ok(())
     }
     fn keep_session(&self, _: &ChannelId, _: &str, _: Vec<u8>, _: u64) {}
     fn has_session(&self, _: &ChannelId, _: &str, _: u64) -> bool {

@@ -6,7 +6,7 @@ use crate::limits::Limits;
 use portolan_domain::exchange::{Body, Word};
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::operation::{Fault, FaultKind};
-use portolan_domain::ports::Vault;
+use portolan_domain::ports::Keys;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
@@ -16,7 +16,8 @@ use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, W
 /// What a call is about, as far as the imports need it.
 #[derive(Clone)]
 pub(crate) struct CallScope {
-    pub vault: Arc<dyn Vault>,
+    /// What may be done with the channel's keys.
+    pub vault: Arc<dyn Keys>,
     pub channel: ChannelId,
     pub operation: OperationId,
     pub limits: Limits,
@@ -35,7 +36,7 @@ pub(crate) struct Guest {
     wasi: Option<WasiCtx>,
     table: ResourceTable,
     pub words: Vec<Word>,
-    /// Whether a signature was verified in this call.
+    /// Whether a signature was verified, or something sealed opened, in this call.
     pub verified: bool,
     log_lines: usize,
     memory: usize,
@@ -301,12 +302,19 @@ impl wit::keys::Host for Guest {
 
     fn decrypt(
         &mut self,
-        _: String,
-        _: Vec<u8>,
-        _: Vec<u8>,
-        _: Vec<u8>,
+        key: String,
+        nonce: Vec<u8>,
+        associated: Vec<u8>,
+        sealed: Vec<u8>,
     ) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {
-        Ok(Err(refusal("this router decrypts no notifications yet".into())))
+        Ok(self.refuse_ungranted(&key).and_then(|()| {
+            let (vault, channel) = (&self.scope.vault, &self.scope.channel);
+            let opened = vault.decrypt(channel, &key, &nonce, &associated, &sealed);
+            let plain = opened.map_err(refusal)?;
+            // Only who has the key can have sealed it.
+            self.verified = true;
+            Ok(plain)
+        }))
     }
 
     fn public_key(&mut self, key: String, path: String) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {

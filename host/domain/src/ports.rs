@@ -413,10 +413,39 @@ pub struct Fill {
     pub places: Vec<Place>,
 }
 
-/// The vault, as channels use it: it alone opens tokens, handles and keys.
-pub trait Vault: Send + Sync {
+/// What a guest may have done with its channel's keys. No key is ever handed out.
+pub trait Keys: Send + Sync {
     /// The handle for a name of an operation: an opaque word, the same each time.
     fn handle(&self, operation: OperationId, name: &str) -> String;
+    /// Whether the signature is the named key's over the data.
+    fn verify(
+        &self,
+        channel: &ChannelId,
+        key: &str,
+        algorithm: &str,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, String>;
+    /// A recoverable secp256k1 signature (65 bytes: r, s, recovery) over a hash, by the child key at `path` (BIP 32).
+    fn sign_hash(&self, channel: &ChannelId, key: &str, path: &str, hash: &[u8]) -> Result<Vec<u8>, String>;
+    /// The uncompressed secp256k1 public key (65 bytes) at `path`.
+    fn public_key(&self, channel: &ChannelId, key: &str, path: &str) -> Result<Vec<u8>, String>;
+    /// Whether the channel has the key, for that algorithm. The text says why not.
+    fn can_sign(&self, channel: &ChannelId, word: &Word) -> Result<(), String>;
+    /// Opens what a provider sealed with AES-256-GCM (NIST SP 800-38D; a nonce of 12 bytes, the tag at the end) for the
+    /// channel. The text says why not; it does not tell a wrong key from a changed message.
+    fn decrypt(
+        &self,
+        channel: &ChannelId,
+        key: &str,
+        nonce: &[u8],
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, String>;
+}
+
+/// The vault, as channels use it: it alone opens tokens, handles and keys.
+pub trait Vault: Keys {
     /// The `n`-th idempotency key of an operation for its provider, in the form of a UUID: the same each time, never
     /// another's, and nobody else can tell which operation it belongs to.
     fn provider_key(&self, operation: OperationId, n: u8) -> String;
@@ -434,21 +463,6 @@ pub trait Vault: Send + Sync {
     ) -> Result<WireRequest, Fault>;
     /// Puts handles back wherever the texts of a reply repeat what was filled in, and removes security codes.
     fn scrub(&self, channel: &ChannelId, texts: Vec<Vec<u8>>, fills: &[Fill], card: Option<&Method>) -> Vec<Vec<u8>>;
-    /// Whether the signature is the named key's over the data.
-    fn verify(
-        &self,
-        channel: &ChannelId,
-        key: &str,
-        algorithm: &str,
-        data: &[u8],
-        signature: &[u8],
-    ) -> Result<bool, String>;
-    /// A recoverable secp256k1 signature (65 bytes: r, s, recovery) over a hash, by the child key at `path` (BIP 32).
-    fn sign_hash(&self, channel: &ChannelId, key: &str, path: &str, hash: &[u8]) -> Result<Vec<u8>, String>;
-    /// The uncompressed secp256k1 public key (65 bytes) at `path`.
-    fn public_key(&self, channel: &ChannelId, key: &str, path: &str) -> Result<Vec<u8>, String>;
-    /// Whether the channel has the key, for that algorithm. The text says why not.
-    fn can_sign(&self, channel: &ChannelId, word: &Word) -> Result<(), String>;
     /// Keeps a session's token for `lives_ms`.
     fn keep_session(&self, channel: &ChannelId, name: &str, token: Vec<u8>, until_ms: u64);
     /// Whether a session is open at `now_ms`.

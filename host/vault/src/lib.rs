@@ -9,6 +9,7 @@ mod fill;
 mod keyfile;
 mod provider_key;
 mod scrub;
+mod sealed;
 mod secrets;
 mod sign;
 mod signer;

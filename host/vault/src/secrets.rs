@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::{ChannelId, MethodId, OperationId};
 use portolan_domain::operation::Fault;
-use portolan_domain::ports::{Fill, Mac, Meaning, Method, Vault};
+use portolan_domain::ports::{Fill, Keys, Mac, Meaning, Method, Vault};
 use portolan_domain::wire::WireRequest;
 use zeroize::Zeroizing;
 
@@ -107,37 +107,10 @@ impl Mac for LocalVault {
     }
 }
 
-impl Vault for LocalVault {
+impl Keys for LocalVault {
     fn handle(&self, operation: OperationId, name: &str) -> String {
         let tag = hmac::sign(&self.handle_key, format!("{operation} {name}").as_bytes());
         format!("hdl{}", hex::encode(tag.as_ref().get(..14).unwrap_or_default()))
-    }
-
-    fn provider_key(&self, operation: OperationId, n: u8) -> String {
-        let key = self.provider_keys.key(operation, n);
-        key.unwrap_or_else(|| self.handle(operation, &format!("provider key {n}")))
-    }
-
-    fn operation_of_key(&self, key: &str) -> Option<OperationId> {
-        self.provider_keys.operation(key)
-    }
-
-    fn entropy(&self, operation: OperationId) -> [u8; 32] {
-        self.mac("entropy", operation.to_string().as_bytes())
-    }
-
-    fn fill(
-        &self,
-        channel: &ChannelId,
-        request: &Request,
-        fills: &[Fill],
-        card: Option<&Method>,
-    ) -> Result<WireRequest, Fault> {
-        crate::fill::fill(self, channel, request, fills, card)
-    }
-
-    fn scrub(&self, channel: &ChannelId, texts: Vec<Vec<u8>>, fills: &[Fill], card: Option<&Method>) -> Vec<Vec<u8>> {
-        crate::scrub::scrub(self, channel, texts, fills, card)
     }
 
     fn verify(
@@ -163,6 +136,47 @@ impl Vault for LocalVault {
 
     fn can_sign(&self, channel: &ChannelId, word: &Word) -> Result<(), String> {
         crate::sign::can_sign(self, channel, word)
+    }
+
+    fn decrypt(
+        &self,
+        channel: &ChannelId,
+        key: &str,
+        nonce: &[u8],
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, String> {
+        let secret = self.secret(channel, key).ok_or_else(|| no_key(key))?;
+        crate::sealed::open(&secret, nonce, associated, sealed)
+    }
+}
+
+impl Vault for LocalVault {
+    fn provider_key(&self, operation: OperationId, n: u8) -> String {
+        let key = self.provider_keys.key(operation, n);
+        key.unwrap_or_else(|| self.handle(operation, &format!("provider key {n}")))
+    }
+
+    fn operation_of_key(&self, key: &str) -> Option<OperationId> {
+        self.provider_keys.operation(key)
+    }
+
+    fn entropy(&self, operation: OperationId) -> [u8; 32] {
+        self.mac("entropy", operation.to_string().as_bytes())
+    }
+
+    fn fill(
+        &self,
+        channel: &ChannelId,
+        request: &Request,
+        fills: &[Fill],
+        card: Option<&Method>,
+    ) -> Result<WireRequest, Fault> {
+        crate::fill::fill(self, channel, request, fills, card)
+    }
+
+    fn scrub(&self, channel: &ChannelId, texts: Vec<Vec<u8>>, fills: &[Fill], card: Option<&Method>) -> Vec<Vec<u8>> {
+        crate::scrub::scrub(self, channel, texts, fills, card)
     }
 
     fn keep_session(&self, channel: &ChannelId, name: &str, token: Vec<u8>, until_ms: u64) {

@@ -36,6 +36,20 @@ pub fn verify(key: &str, algorithm: &str, data: &[u8], signature: &[u8]) -> Resu
     verified.map_err(refused)
 }
 
+/// Opens what the provider sealed with AES-256-GCM, as some seal their notifications: the tag stands at the end of
+/// `sealed`. Natively nothing is sealed: what follows the word `sealed:` is the plain text, and anything else is forged.
+pub fn decrypt(key: &str, nonce: &[u8], associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Fault> {
+    #[cfg(target_family = "wasm")]
+    let opened = crate::bindings::base::portolan::channel::keys::decrypt(key, nonce, associated, sealed);
+    #[cfg(not(target_family = "wasm"))]
+    let opened = {
+        let _ = (key, nonce, associated);
+        let plain = sealed.strip_prefix(b"sealed:").map(<[u8]>::to_vec);
+        plain.ok_or_else(|| Refusal::Unsuitable("it was not sealed with this key".into()))
+    };
+    opened.map_err(refused)
+}
+
 /// A recoverable secp256k1 signature over a 32-byte hash (r, s, recovery id), by the child of `key` at `path` (BIP 32).
 /// Natively the seed is the one of BIP 32's first test vector.
 pub fn sign_hash(key: &str, path: &str, hash: &[u8]) -> Result<Vec<u8>, Fault> {

@@ -11,7 +11,7 @@ use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
 use portolan_domain::payment::request::ValidPayment;
 use portolan_domain::ports::{
-    Ambient, Channels, CommitError, Fill, Method, Older, ReadError, Render, Rules, Steps, Store, Vault,
+    Ambient, Channels, CommitError, Fill, Keys, Method, Older, ReadError, Render, Rules, Steps, Store, Vault,
 };
 use portolan_domain::quote::Quote;
 use portolan_domain::routing::RouteFacts;
@@ -216,10 +216,28 @@ impl<P: Clock> Ambient for Simulated<P> {
 /// No cards, so no secrets.
 struct NoCards;
 
-impl Vault for NoCards {
+impl Keys for NoCards {
     fn handle(&self, operation: OperationId, name: &str) -> String {
         format!("{operation}-{name}")
     }
+    fn verify(&self, _: &ChannelId, _: &str, _: &str, _: &[u8], _: &[u8]) -> Result<bool, String> {
+        Ok(false)
+    }
+    fn sign_hash(&self, _: &ChannelId, _: &str, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
+        Err("no keys".into())
+    }
+    fn public_key(&self, _: &ChannelId, _: &str, _: &str) -> Result<Vec<u8>, String> {
+        Err("no keys".into())
+    }
+    fn can_sign(&self, _: &ChannelId, _: &Word) -> Result<(), String> {
+        Err("no keys".into())
+    }
+    fn decrypt(&self, _: &ChannelId, _: &str, _: &[u8], _: &[u8], _: &[u8]) -> Result<Vec<u8>, String> {
+        Err("no keys".into())
+    }
+}
+
+impl Vault for NoCards {
     fn provider_key(&self, operation: OperationId, n: u8) -> String {
         format!("{operation}-{n}")
     }
@@ -239,18 +257,6 @@ impl Vault for NoCards {
     }
     fn scrub(&self, _: &ChannelId, texts: Vec<Vec<u8>>, _: &[Fill], _: Option<&Method>) -> Vec<Vec<u8>> {
         texts
-    }
-    fn verify(&self, _: &ChannelId, _: &str, _: &str, _: &[u8], _: &[u8]) -> Result<bool, String> {
-        Ok(false)
-    }
-    fn sign_hash(&self, _: &ChannelId, _: &str, _: &str, _: &[u8]) -> Result<Vec<u8>, String> {
-        Err("no keys".into())
-    }
-    fn public_key(&self, _: &ChannelId, _: &str, _: &str) -> Result<Vec<u8>, String> {
-        Err("no keys".into())
-    }
-    fn can_sign(&self, _: &ChannelId, _: &Word) -> Result<(), String> {
-        Err("no keys".into())
     }
     fn keep_session(&self, _: &ChannelId, _: &str, _: Vec<u8>, _: u64) {}
     fn has_session(&self, _: &ChannelId, _: &str, _: u64) -> bool {

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use portolan_domain::ids::Name;
 use portolan_domain::ids::OperationId;
-use portolan_domain::ports::{Notification, Vault};
+use portolan_domain::ports::{Keys, Notification};
 use portolan_engine::Notified;
 use std::sync::atomic::Ordering;
 
