@@ -73,6 +73,9 @@ enum Verb {
         /// Where the compiled one goes.
         to: PathBuf,
     },
+    /// Run an adapter behind the second wall; what the router calls, once for each worker.
+    #[command(hide = true)]
+    Worker,
     /// Copy the running store into a new file.
     Backup {
         /// The new file.
@@ -219,6 +222,7 @@ enum AuditVerb {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match &cli.verb {
         Verb::Compile { from, to } => return portolan_channels::compile(from, to).map_err(anyhow::Error::msg),
+        Verb::Worker => return portolan_channels::serve_worker().map_err(anyhow::Error::msg),
         Verb::Routes(verb) => {
             if let Some(done) = routes::offline(verb) {
                 return done;
@@ -340,7 +344,8 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         | Verb::Restore { .. }
         | Verb::Plugin(_)
         | Verb::Routes(_)
-        | Verb::Compile { .. } => return Ok(()),
+        | Verb::Compile { .. }
+        | Verb::Worker => return Ok(()),
     };
     say(&serde_json::to_string_pretty(&answer)?)?;
     match good {

@@ -5,7 +5,7 @@ mod routing;
 
 pub use routing::time_ms;
 
-use portolan_channels::{AdapterSource, ChannelConfig, EndpointConfig};
+use portolan_channels::{AdapterSource, ChannelConfig, EndpointConfig, Wall};
 use portolan_domain::ids::{Mode, Name};
 use portolan_domain::money::Asset;
 use portolan_domain::payment::decide::Policy;
@@ -212,6 +212,8 @@ pub struct Signer {
 struct RawAdapter {
     name: String,
     file: PathBuf,
+    #[serde(default)]
+    trusted: bool,
 }
 
 #[derive(Deserialize)]
@@ -422,7 +424,7 @@ impl Config {
 /// Adapters by name; files and addresses are made of it.
 fn adapters(raw: Vec<RawAdapter>, base: &Path) -> Result<Vec<AdapterSource>, String> {
     let mut all: Vec<AdapterSource> = vec![];
-    for RawAdapter { name, file } in raw {
+    for RawAdapter { name, file, trusted } in raw {
         if Name::parse(&name).is_none() {
             return Err(format!("adapter {name:?}: a name has 1 to 40 of a-z 0-9 - _"));
         }
@@ -430,7 +432,8 @@ fn adapters(raw: Vec<RawAdapter>, base: &Path) -> Result<Vec<AdapterSource>, Str
             return Err(format!("adapter {name}: there are two of that name"));
         }
         let file = base.join(file);
-        all.push(AdapterSource { name, file });
+        let wall = if trusted { Wall::Sandbox } else { Wall::Workers };
+        all.push(AdapterSource { name, file, wall });
     }
     Ok(all)
 }

@@ -14,7 +14,7 @@ mod steps;
 mod stops;
 
 use crate::config::Signer;
-use portolan_channels::{AdapterSource, Artifacts, Described, Fit, Registry, RegistryError, SandboxError, Usage};
+use portolan_channels::{AdapterSource, Artifacts, Described, Fit, Registry, RegistryError, SandboxError, Usage, Wall};
 use portolan_domain::commit::Act;
 use portolan_domain::ids::{EventId, Mode};
 use portolan_domain::lifecycle::canary::Tally;
@@ -168,6 +168,12 @@ impl Plugins {
             marks: Mutex::default(),
             shadows: Mutex::default(),
         }
+    }
+
+    /// Where the versions of an adapter run: other people's code behind the second wall.
+    pub fn wall(&self, adapter: &str) -> Wall {
+        let source = self.sources.iter().find(|source| source.name == adapter);
+        source.map_or(Wall::Workers, |source| source.wall)
     }
 
     /// Every version.

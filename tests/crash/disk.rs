@@ -17,6 +17,8 @@ fn quiet() -> Options {
         acquirer: vec!["--silent".into(), "--no-sync".into()],
         policy: "check_first_ms = 50\ncheck_max_ms = 200".into(),
         timeout_ms: 400,
+        // What is injected is for the host; its workers would get it too.
+        trusted: true,
         ..Options::default()
     }
 }

@@ -31,3 +31,4 @@ mod statements;
 mod stripe;
 mod tokens;
 mod wallets;
+mod walls;

@@ -78,6 +78,8 @@ pub struct Options {
     pub wrapper: Vec<String>,
     /// The host's binary.
     pub program: &'static str,
+    /// Whether the sandbox adapter runs in the host's own process rather than behind the second wall.
+    pub trusted: bool,
     /// Where the logs go: inherited, or `host.log` in the folder.
     pub is_loud: bool,
 }
@@ -99,6 +101,7 @@ impl Default for Options {
             channel: String::new(),
             wrapper: vec![],
             program: "portolan",
+            trusted: false,
             is_loud: false,
         }
     }
@@ -580,6 +583,7 @@ poll_ms = 100
             timeout_ms,
             more,
             channel,
+            trusted,
             ..
         } = &self.options;
         let folder = self.folder.display();
@@ -594,6 +598,7 @@ admin = "{admin}"
 {policy}
 [[adapter]]
 name = "sandbox"
+trusted = {trusted}
 file = "{guest}"
 
 [[channel]]

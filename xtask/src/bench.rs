@@ -1,5 +1,5 @@
-//! Speed, as ratios in one run: one sync's p50 first, then the floor, the host, and the host with its adapter compiled
-//! in, at 1, 16 and 128 connections, and the host with 1,000 payments in flight. `stored` compares a store of 10^4
+//! Speed, as ratios in one run: one sync's p50 first, then the floor, the host with its adapter in its own process, behind
+//! the second wall, and compiled in, at 1, 16 and 128 connections, and the host with 1,000 payments in flight. `stored` compares a store of 10^4
 //! payments with one of 10^6.
 
 mod swaps;
@@ -36,8 +36,9 @@ pub fn run(as_json: bool, seconds: u64) -> anyhow::Result<()> {
         ))?;
     }
     table.head()?;
-    let host = Subject::start("host", "portolan", &temporary)?;
-    let native = Subject::start("host-native-adapter", "portolan-native", &temporary)?;
+    let host = Subject::start("host", ("portolan", true), &temporary)?;
+    let walled = Subject::start("host-workers", ("portolan", false), &temporary)?;
+    let native = Subject::start("host-native-adapter", ("portolan-native", true), &temporary)?;
     let floor = Floor::start(&host.world)?;
     for connections in CONNECTIONS {
         table.row(&load(
@@ -49,10 +50,12 @@ pub fn run(as_json: bool, seconds: u64) -> anyhow::Result<()> {
             ("", ""),
         )?)?;
         table.row(&host.load(connections, seconds)?)?;
+        table.row(&walled.load(connections, seconds)?)?;
         table.row(&native.load(connections, seconds)?)?;
     }
     table.row(&host.load(MANY, seconds)?)?;
     host.world.assert_books()?;
+    walled.world.assert_books()?;
     native.world.assert_books()
 }
 
@@ -62,7 +65,7 @@ pub fn stored(as_json: bool, seconds: u64) -> anyhow::Result<()> {
     let table = Table { as_json };
     table.head()?;
     for payments in STORED {
-        let mut host = Subject::start("host", "portolan", &temporary)?;
+        let mut host = Subject::start("host", ("portolan", true), &temporary)?;
         host.world.stop_host()?;
         let seed = Command::new(binary("portolan-seed"))
             .arg("--config")
@@ -177,13 +180,14 @@ struct Subject {
 }
 
 impl Subject {
-    fn start(name: &'static str, program: &'static str, folder: &Path) -> anyhow::Result<Self> {
+    fn start(name: &'static str, (program, trusted): (&'static str, bool), folder: &Path) -> anyhow::Result<Self> {
         let options = Options {
             acquirer: vec!["--silent".into(), "--no-sync".into()],
             timeout_ms: 20_000,
             server: "requests_per_second = 1000000".into(),
             env: vec![("PORTOLAN_LOG".into(), "warn".into())],
             program,
+            trusted,
             ..Options::default()
         };
         let folder = folder.join(name);

@@ -1,7 +1,8 @@
-//! The contract 0.1 on the host's side: generated bindings, which interfaces a component has, and one call of each.
-//! Conversions between the contract's types and the domain's are in `abi/convert.rs`, and for exchanges and payouts in
-//! `abi/trade.rs`.
+//! The contract 0.1 on the router's side: generated bindings, which interfaces a component has, and what each call means to
+//! the domain. The call itself is `abi/call.rs`; conversions are in `abi/convert.rs`, and for exchanges and payouts in
+//! `abi/trade.rs`. All of them happen here, in the router, wherever the guest ran: what it says is checked outside of it.
 
+pub(crate) mod call;
 pub(crate) mod convert;
 mod trade;
 mod generated {
@@ -10,30 +11,40 @@ mod generated {
         path: "../../wit/0.1.0",
         world: "portolan:channel/everything",
         imports: { default: trappable },
+        additional_derives: [serde::Serialize, serde::Deserialize],
     });
 }
 
-use crate::guest::{self, CallScope, Guest};
-use crate::sandbox::{Prepared, SandboxError};
+use crate::guest::Guest;
+use crate::home::CallScope;
+use crate::sandbox::SandboxError;
+use crate::table::Adapter;
+pub(crate) use call::{Ask, Told};
 pub(crate) use generated::exports::portolan::channel as exported;
 pub(crate) use generated::{Everything, portolan};
-use portolan_domain::exchange::Answer;
-use portolan_domain::operation::{Fault, FaultKind, Input, Kind, Operation};
+use portolan::channel::types as wit;
+use portolan_domain::exchange::{Answer, Request, Word};
+use portolan_domain::operation::{Context, Fault, FaultKind, Input, Kind, Operation, Target};
 use portolan_domain::ports::{Notification, Receipt, Rejection, Step};
 use portolan_domain::settlement::ReportLine;
+use serde::{Deserialize, Serialize};
 use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime::{Engine, Store};
-
-pub(crate) fn refusal(text: String) -> portolan::channel::keys::Refusal {
-    portolan::channel::keys::Refusal::Unsuitable(text)
-}
 
 macro_rules! indices {
     ($($name:ident),+) => {
         /// The interfaces that a component exports; absent ones are capabilities that it does not have.
         pub(crate) struct Indices { $(pub $name: Option<exported::$name::GuestIndices>,)+ }
 
+        /// The same, as far as anyone outside has to know.
+        #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+        pub(crate) struct Exports { $(pub $name: bool,)+ }
+
         impl Indices {
+            pub fn exports(&self) -> Exports {
+                Exports { $($name: self.$name.is_some(),)+ }
+            }
+
             pub fn find(pre: &InstancePre<Guest>) -> Self {
                 Self { $($name: exported::$name::GuestIndices::new(pre).ok(),)+ }
             }
@@ -93,63 +104,12 @@ pub(crate) fn check_exports(component: &Component, engine: &Engine) -> Result<()
     Ok(())
 }
 
-/// Instantiates once, type-checks every interface and asks the adapter who it is.
-pub(crate) fn describe(prepared: &Prepared, scope: CallScope) -> Result<exported::adapter::Manifest, Fault> {
-    call(prepared, scope, |store, instance| {
-        prepared.indices.load_all(store, instance)?;
-        let Some(indices) = &prepared.indices.adapter else {
-            return Err(wasmtime::Error::msg(
-                "the component does not export portolan:channel/adapter@0.1.0",
-            ));
-        };
-        indices.load(&mut *store, instance)?.call_describe(store)
-    })
-    .map(|(manifest, _)| manifest)
-}
-
-/// What stays of a call: the words for the wire, and whether a signature was verified.
-pub(crate) struct Traces {
-    pub words: Vec<portolan_domain::exchange::Word>,
-    pub verified: bool,
-}
-
-fn call<T>(
-    prepared: &Prepared,
-    scope: CallScope,
-    function: impl FnOnce(&mut Store<Guest>, &Instance) -> wasmtime::Result<T>,
-) -> Result<(T, Traces), Fault> {
-    let mut store = guest::store(prepared.pre.engine(), scope);
-    let result = prepared
-        .pre
-        .instantiate(&mut store)
-        .and_then(|instance| function(&mut store, &instance));
-    match result {
-        Ok(value) => {
-            guest::count(&store, None);
-            let data = store.data_mut();
-            Ok((
-                value,
-                Traces {
-                    words: std::mem::take(&mut data.words),
-                    verified: data.verified,
-                },
-            ))
-        }
-        Err(error) => {
-            let fault = guest::fault(&store, &error);
-            guest::count(&store, Some(&fault));
-            Err(fault)
-        }
+/// Something that the guest cannot have returned for that call.
+fn stray() -> Fault {
+    Fault {
+        kind: FaultKind::Trap,
+        text: "the answer is not one to this call".into(),
     }
-}
-
-macro_rules! guest {
-    ($prepared:ident, $store:ident, $instance:ident, $interface:ident) => {
-        match &$prepared.indices.$interface {
-            Some(indices) => indices.load(&mut *$store, $instance)?,
-            None => return Ok(Err(unsupported(stringify!($interface)))),
-        }
-    };
 }
 
 fn unsupported(interface: &str) -> Fault {
@@ -159,196 +119,145 @@ fn unsupported(interface: &str) -> Fault {
     }
 }
 
-/// Runs the function of an operation once.
-pub(crate) fn step(
-    prepared: &Prepared,
-    scope: CallScope,
-    operation: &Operation,
-    input: &Input,
-    answers: &[Answer],
-) -> Result<Step, Fault> {
+/// The function of an operation, with its arguments.
+fn asked(operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Ask, Fault> {
     let ctx = convert::context(&operation.context);
     let answers = answers.iter().map(convert::answer).collect::<Vec<_>>();
-    let amount = convert::money(&operation.amount);
-    let (step, traces) = call(prepared, scope, |store, instance| {
-        let step = match input {
-            Input::Authorize(authorization) => {
-                let request = convert::authorization(operation, authorization);
-                guest!(prepared, store, instance, payments)
-                    .call_authorize(store, &ctx, &request, &answers)?
-                    .map_err(convert::fault)
-                    .and_then(convert::payment_step)
-            }
-            Input::Resume(authorization, target, returned) => {
-                let request = convert::authorization(operation, authorization);
-                let target = convert::target(target);
-                guest!(prepared, store, instance, actions)
-                    .call_resume(store, &ctx, &request, &target, returned, &answers)?
-                    .map_err(convert::fault)
-                    .and_then(convert::payment_step)
-            }
-            Input::Capture(target, is_final) => guest!(prepared, store, instance, captures)
-                .call_capture(store, &ctx, &convert::target(target), &amount, *is_final, &answers)?
-                .map_err(convert::fault)
-                .and_then(convert::capture_step),
-            Input::Cancel(target) => guest!(prepared, store, instance, captures)
-                .call_cancel(store, &ctx, &convert::target(target), &answers)?
-                .map_err(convert::fault)
-                .and_then(convert::capture_step),
-            Input::Refund(target, reason) => guest!(prepared, store, instance, refunds)
-                .call_refund(
-                    store,
-                    &ctx,
-                    &convert::target(target),
-                    &amount,
-                    reason.as_deref(),
-                    &answers,
-                )?
-                .map_err(convert::fault)
-                .and_then(convert::capture_step),
-            Input::Reverse(target) => guest!(prepared, store, instance, reversals)
-                .call_reverse(store, &ctx, &convert::target(target), &answers)?
-                .map_err(convert::fault)
-                .and_then(convert::capture_step),
-            Input::Quote(inquiry) => guest!(prepared, store, instance, exchange)
-                .call_quote(store, &ctx, &trade::inquiry(inquiry), &answers)?
-                .map_err(convert::fault)
-                .and_then(trade::quote_step),
-            Input::Convert(quotation) => guest!(prepared, store, instance, exchange)
-                .call_convert(store, &ctx, &trade::conversion(operation, quotation), &answers)?
-                .map_err(convert::fault)
-                .and_then(trade::convert_step),
-            Input::Pay(order) => guest!(prepared, store, instance, payouts)
-                .call_pay(store, &ctx, &trade::payout(operation, order), &answers)?
-                .map_err(convert::fault)
-                .and_then(trade::payout_step),
-            Input::Poll(cursor) => guest!(prepared, store, instance, feeds)
-                .call_poll(store, &ctx, cursor, &answers)?
-                .map_err(convert::fault)
-                .and_then(convert::feed_step),
-            Input::Status(target) => {
-                let of = convert::target(target);
-                match target.kind {
-                    Kind::Authorize | Kind::Resume => guest!(prepared, store, instance, payments)
-                        .call_status(store, &ctx, &of, &answers)?
-                        .map_err(convert::fault)
-                        .and_then(convert::status_step),
-                    Kind::Capture | Kind::Cancel => guest!(prepared, store, instance, captures)
-                        .call_status(store, &ctx, &of, &answers)?
-                        .map_err(convert::fault)
-                        .and_then(convert::capture_step),
-                    Kind::Refund => guest!(prepared, store, instance, refunds)
-                        .call_status(store, &ctx, &of, &answers)?
-                        .map_err(convert::fault)
-                        .and_then(convert::capture_step),
-                    Kind::Reverse => guest!(prepared, store, instance, reversals)
-                        .call_status(store, &ctx, &of, &answers)?
-                        .map_err(convert::fault)
-                        .and_then(convert::capture_step),
-                    Kind::Convert | Kind::Quote => guest!(prepared, store, instance, exchange)
-                        .call_status(store, &ctx, &of, &answers)?
-                        .map_err(convert::fault)
-                        .and_then(trade::convert_step),
-                    Kind::Poll => return Ok(Err(unsupported("a status of its feed"))),
-                    Kind::Pay => guest!(prepared, store, instance, payouts)
-                        .call_status(store, &ctx, &of, &answers)?
-                        .map_err(convert::fault)
-                        .and_then(trade::payout_step),
-                }
-            }
-        };
-        Ok(step)
-    })?;
-    step.map(|step| match step {
-        Step::Send(request) => Step::Send(portolan_domain::exchange::Request {
-            words: traces.words,
-            ..request
-        }),
-        Step::Done(outcome) => Step::Done(outcome),
+    let amount = || convert::money(&operation.amount);
+    Ok(match input {
+        Input::Authorize(of) => Ask::Authorize(ctx, convert::authorization(operation, of), answers),
+        Input::Resume(of, target, returned) => {
+            let original = convert::authorization(operation, of);
+            Ask::Resume(ctx, original, convert::target(target), returned.clone(), answers)
+        }
+        Input::Capture(target, is_final) => Ask::Capture(ctx, convert::target(target), amount(), *is_final, answers),
+        Input::Cancel(target) => Ask::Cancel(ctx, convert::target(target), answers),
+        Input::Refund(target, reason) => Ask::Refund(ctx, convert::target(target), amount(), reason.clone(), answers),
+        Input::Reverse(target) => Ask::Reverse(ctx, convert::target(target), answers),
+        Input::Quote(inquiry) => Ask::Quote(ctx, trade::inquiry(inquiry), answers),
+        Input::Convert(quotation) => Ask::Convert(ctx, trade::conversion(operation, quotation), answers),
+        Input::Pay(order) => Ask::Pay(ctx, trade::payout(operation, order), answers),
+        Input::Poll(cursor) => Ask::Poll(ctx, cursor.clone(), answers),
+        Input::Status(target) => return asked_status(target, ctx, answers),
     })
+}
+
+fn asked_status(target: &Target, ctx: wit::Context, answers: Vec<wit::Answer>) -> Result<Ask, Fault> {
+    let of = convert::target(target);
+    Ok(match target.kind {
+        Kind::Authorize | Kind::Resume => Ask::PaymentStatus(ctx, of, answers),
+        Kind::Capture | Kind::Cancel => Ask::CaptureStatus(ctx, of, answers),
+        Kind::Refund => Ask::RefundStatus(ctx, of, answers),
+        Kind::Reverse => Ask::ReverseStatus(ctx, of, answers),
+        Kind::Convert | Kind::Quote => Ask::ConvertStatus(ctx, of, answers),
+        Kind::Pay => Ask::PayoutStatus(ctx, of, answers),
+        Kind::Poll => return Err(unsupported("a status of its feed")),
+    })
+}
+
+/// Puts the words of a call beside the request that they stand in.
+fn with_words(request: Request, words: Vec<Word>) -> Request {
+    Request { words, ..request }
+}
+
+impl Adapter {
+    /// Runs the function of an operation once.
+    pub(crate) fn step(
+        &self,
+        scope: &CallScope,
+        operation: &Operation,
+        input: &Input,
+        answers: &[Answer],
+    ) -> Result<Step, Fault> {
+        let (told, traces) = self.call(scope, asked(operation, input, answers)?);
+        let step = match told? {
+            Told::Payment(step) => convert::payment_step(step.map_err(convert::fault)?),
+            Told::Status(step) => convert::status_step(step.map_err(convert::fault)?),
+            Told::FollowUp(step) => convert::capture_step(step.map_err(convert::fault)?),
+            Told::Quoted(step) => trade::quote_step(step.map_err(convert::fault)?),
+            Told::Converted(step) => trade::convert_step(step.map_err(convert::fault)?),
+            Told::Paid(step) => trade::payout_step(step.map_err(convert::fault)?),
+            Told::Page(step) => convert::feed_step(step.map_err(convert::fault)?),
+            Told::Absent(interface) => return Err(unsupported(&interface)),
+            Told::Manifest(_) | Told::Session(_) | Told::Received(_) | Told::Parsed(_) => return Err(stray()),
+        }?;
+        Ok(match step {
+            Step::Send(request) => Step::Send(with_words(request, traces.words)),
+            Step::Done(outcome) => Step::Done(outcome),
+        })
+    }
+
+    /// Runs the opening of a session once.
+    pub(crate) fn session_step(
+        &self,
+        scope: &CallScope,
+        context: &Context,
+        name: &str,
+        answers: &[Answer],
+    ) -> Result<SessionStep, Fault> {
+        let answers = answers.iter().map(convert::answer).collect();
+        let ask = Ask::Start(convert::context(context), name.to_owned(), answers);
+        let (told, traces) = self.call(scope, ask);
+        match told? {
+            Told::Session(step) => Ok(match step.map_err(convert::fault)? {
+                exported::sessions::Step::Send(request) => {
+                    SessionStep::Send(with_words(convert::request(request), traces.words))
+                }
+                exported::sessions::Step::Done(opened) => SessionStep::Opened(opened),
+            }),
+            Told::Absent(interface) => Err(unsupported(&interface)),
+            _ => Err(stray()),
+        }
+    }
+
+    /// Lets the adapter read a piece of a report.
+    pub(crate) fn parse_report(
+        &self,
+        scope: &CallScope,
+        context: &Context,
+        (piece, carry, is_last): (&[u8], &[u8], bool),
+    ) -> Result<(Vec<ReportLine>, Vec<u8>), Fault> {
+        let ask = Ask::Parse(convert::context(context), piece.to_vec(), carry.to_vec(), is_last);
+        match self.call(scope, ask).0? {
+            Told::Parsed(parsed) => {
+                let parsed = parsed.map_err(convert::fault)?;
+                let lines: Result<Vec<ReportLine>, Fault> =
+                    parsed.lines.into_iter().map(convert::report_line).collect();
+                Ok((lines?, parsed.carry))
+            }
+            Told::Absent(interface) => Err(unsupported(&interface)),
+            _ => Err(stray()),
+        }
+    }
+
+    /// Lets the adapter read a notification. A receipt from a call in which nothing was verified is refused.
+    pub(crate) fn receive(
+        &self,
+        scope: &CallScope,
+        context: &Context,
+        notification: &Notification,
+    ) -> Result<Receipt, Rejection> {
+        let ask = Ask::Receive(convert::context(context), convert::notification(notification));
+        let (told, traces) = self.call(scope, ask);
+        let failed = |fault: Fault| Rejection("plugin_fault", fault.to_string());
+        match told.map_err(failed)? {
+            Told::Received(Err(rejection)) => Err(convert::rejection(rejection)),
+            Told::Received(Ok(exported::notifications::Step::Send(_))) => Err(Rejection(
+                "unsupported",
+                "a notification is read without asking the provider".into(),
+            )),
+            Told::Received(Ok(exported::notifications::Step::Done(_))) if !traces.verified => {
+                Err(Rejection("forged", "the adapter verified nothing".into()))
+            }
+            Told::Received(Ok(exported::notifications::Step::Done(receipt))) => Ok(convert::receipt(receipt)),
+            Told::Absent(_) => Err(Rejection("unsupported", "the adapter takes no notifications".into())),
+            _ => Err(failed(stray())),
+        }
+    }
 }
 
 /// What opening a session leads to.
 pub(crate) enum SessionStep {
-    Send(portolan_domain::exchange::Request),
+    Send(Request),
     Opened(exported::sessions::Opened),
-}
-
-/// Runs the opening of a session once.
-pub(crate) fn session_step(
-    prepared: &Prepared,
-    scope: CallScope,
-    context: &portolan_domain::operation::Context,
-    name: &str,
-    answers: &[Answer],
-) -> Result<SessionStep, Fault> {
-    let ctx = convert::context(context);
-    let answers = answers.iter().map(convert::answer).collect::<Vec<_>>();
-    let (step, traces) = call(prepared, scope, |store, instance| {
-        let sessions = guest!(prepared, store, instance, sessions);
-        Ok(sessions
-            .call_start(store, &ctx, name, &answers)?
-            .map_err(convert::fault))
-    })?;
-    Ok(match step? {
-        exported::sessions::Step::Send(request) => {
-            let request = convert::request(request);
-            SessionStep::Send(portolan_domain::exchange::Request {
-                words: traces.words,
-                ..request
-            })
-        }
-        exported::sessions::Step::Done(opened) => SessionStep::Opened(opened),
-    })
-}
-
-/// Lets the adapter read a piece of a report.
-pub(crate) fn parse_report(
-    prepared: &Prepared,
-    scope: CallScope,
-    context: &portolan_domain::operation::Context,
-    (piece, carry, is_last): (&[u8], &[u8], bool),
-) -> Result<(Vec<ReportLine>, Vec<u8>), Fault> {
-    let ctx = convert::context(context);
-    let (parsed, _) = call(prepared, scope, |store, instance| {
-        let settlements = guest!(prepared, store, instance, settlements);
-        let parsed = settlements.call_parse(store, &ctx, piece, carry, is_last)?;
-        Ok(parsed.map_err(convert::fault))
-    })?;
-    let parsed = parsed?;
-    let lines: Result<Vec<ReportLine>, Fault> = parsed.lines.into_iter().map(convert::report_line).collect();
-    Ok((lines?, parsed.carry))
-}
-
-/// Lets the adapter read a notification. A receipt from a call in which nothing was verified is refused.
-pub(crate) fn receive(
-    prepared: &Prepared,
-    scope: CallScope,
-    context: &portolan_domain::operation::Context,
-    notification: &Notification,
-) -> Result<Receipt, Rejection> {
-    let ctx = convert::context(context);
-    let notification = convert::notification(notification);
-    let called = call(prepared, scope, |store, instance| {
-        let Some(indices) = &prepared.indices.notifications else {
-            return Ok(None);
-        };
-        indices
-            .load(&mut *store, instance)?
-            .call_receive(store, &ctx, &notification, &[])
-            .map(Some)
-    });
-    let (received, traces) = called.map_err(|fault| Rejection("plugin_fault", fault.to_string()))?;
-    match received {
-        None => Err(Rejection("unsupported", "the adapter takes no notifications".into())),
-        Some(Err(rejection)) => Err(convert::rejection(rejection)),
-        Some(Ok(exported::notifications::Step::Send(_))) => Err(Rejection(
-            "unsupported",
-            "a notification is read without asking the provider".into(),
-        )),
-        Some(Ok(exported::notifications::Step::Done(_))) if !traces.verified => {
-            Err(Rejection("forged", "the adapter verified nothing".into()))
-        }
-        Some(Ok(exported::notifications::Step::Done(receipt))) => Ok(convert::receipt(receipt)),
-    }
 }

@@ -9,11 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use wasmtime::component::Component;
 
 /// The cache of compiled components.
+#[derive(Clone)]
 pub struct Artifacts {
     folder: PathBuf,
     mac: Arc<dyn Mac>,
@@ -30,8 +31,39 @@ impl Artifacts {
         Self { folder, mac, compiler }
     }
 
-    /// The component with its digest, from the cache or compiled.
+    /// The component with its digest, from the cache or compiled, for this process.
     pub(crate) fn load(&self, sandbox: &Sandbox, file: &Path) -> Result<(String, Component), SandboxError> {
+        let (digest, compiled) = self.compiled(file)?;
+        if let Ok(component) = deserialize(sandbox, &compiled) {
+            return Ok((digest, component));
+        }
+        tracing::info!(digest, "compiled by another engine: compiling again");
+        self.forget(&digest);
+        let (digest, compiled) = self.compiled(file)?;
+        let component = deserialize(sandbox, &compiled);
+        component
+            .map(|component| (digest, component))
+            .map_err(|error| SandboxError::Component(one_line(&error)))
+    }
+
+    /// This program: what compiles, and what runs other people's code behind the second wall.
+    pub(crate) fn program(&self) -> &Path {
+        &self.compiler
+    }
+
+    fn place(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}-{:016x}.cwasm", engine_hash()))
+    }
+
+    /// The next one who wants it compiles it again.
+    pub(crate) fn forget(&self, digest: &str) {
+        if let Err(error) = std::fs::remove_file(self.place(digest)) {
+            tracing::debug!(%error, "the compiled component was not kept");
+        }
+    }
+
+    /// The component compiled, with its digest: checked when it comes from the cache.
+    pub(crate) fn compiled(&self, file: &Path) -> Result<(String, Vec<u8>), SandboxError> {
         let refused = SandboxError::Component;
         let unread = |error: std::io::Error| refused(format!("{}: {error}", file.display()));
         let size = std::fs::metadata(file).map_err(unread)?.len();
@@ -42,30 +74,25 @@ impl Artifacts {
         }
         let bytes = std::fs::read(file).map_err(unread)?;
         let digest = hex::encode(Sha256::digest(&bytes));
-        let cached = self
-            .folder
-            .join(format!("{digest}-{:016x}.cwasm", engine_hash(sandbox)));
-        if let Some(component) = self.read_cached(sandbox, &cached, &digest) {
-            return Ok((digest, component));
+        let cached = self.place(&digest);
+        if let Some(compiled) = self.read_cached(&cached, &digest) {
+            return Ok((digest, compiled));
         }
         check_header(&bytes).map_err(refused)?;
         let compiled = self.compile_apart(file, &digest).map_err(refused)?;
         self.write_cached(&cached, &digest, &compiled);
-        let component = deserialize(sandbox, &compiled).map_err(|error| refused(format!("{error:#}")))?;
-        Ok((digest, component))
+        Ok((digest, compiled))
     }
 
-    fn read_cached(&self, sandbox: &Sandbox, cached: &Path, digest: &str) -> Option<Component> {
-        let bytes = std::fs::read(cached).ok()?;
+    fn read_cached(&self, cached: &Path, digest: &str) -> Option<Vec<u8>> {
+        let mut bytes = std::fs::read(cached).ok()?;
         let (tag, compiled) = bytes.split_at_checked(MAC_BYTES)?;
         if !self.mac.verify_mac(&purpose(digest), compiled, tag) {
             tracing::warn!(file = %cached.display(), "the compiled component was changed on disk: compiling again");
             return None;
         }
-        let component = deserialize(sandbox, compiled);
-        component
-            .inspect_err(|error| tracing::info!(%error, "compiled by another engine: compiling again"))
-            .ok()
+        bytes.drain(..MAC_BYTES);
+        Some(bytes)
     }
 
     fn write_cached(&self, cached: &Path, digest: &str, compiled: &[u8]) {
@@ -85,10 +112,17 @@ fn purpose(digest: &str) -> String {
     format!("compiled component {digest}")
 }
 
-fn engine_hash(sandbox: &Sandbox) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    sandbox.engine.precompile_compatibility_hash().hash(&mut hasher);
-    hasher.finish()
+/// What compiled code depends on, besides the component: the engine's version and settings.
+fn engine_hash() -> u64 {
+    static HASH: OnceLock<u64> = OnceLock::new();
+    *HASH.get_or_init(|| {
+        let mut hasher = std::hash::DefaultHasher::new();
+        match wasmtime::Engine::new(&crate::sandbox::compiling()) {
+            Ok(engine) => engine.precompile_compatibility_hash().hash(&mut hasher),
+            Err(error) => tracing::warn!(%error, "the engine that compiles does not start"),
+        }
+        hasher.finish()
+    })
 }
 
 /// Says in one line what a file is, where it is no component.
@@ -198,7 +232,8 @@ pub(crate) fn one_line(error: &wasmtime::Error) -> String {
     unsafe_code,
     reason = "native code made by this deployment's own engine, checked by MAC just before"
 )]
-fn deserialize(sandbox: &Sandbox, compiled: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `compiled` comes from `compile_apart`, in this run or in one that had the same MAC key.
+pub(crate) fn deserialize(sandbox: &Sandbox, compiled: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `compiled` comes from `compile_apart`, in this run or in one that had the same MAC key; in a worker, over the
+    // pipe from the router that checked it.
     unsafe { Component::deserialize(&sandbox.engine, compiled) }
 }

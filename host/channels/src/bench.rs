@@ -9,13 +9,12 @@ mod vectors;
 pub use conform::Finding;
 pub use vectors::{Answered, Gave, Vector};
 
-use crate::abi;
 use crate::artifact::one_line;
 use crate::asks::Described;
 use crate::counts::Counts;
-use crate::guest::CallScope;
+use crate::home::{CallScope, Home};
 use crate::limits::{COMPONENT_BYTES_MAX, Limits};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Prepared, Sandbox};
 use crate::table::Adapter;
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::{ChannelId, MethodId, OperationId};
@@ -56,12 +55,15 @@ impl Bench {
         let vault: Arc<dyn Vault> = Arc::new(NoVault);
         let counts = Arc::new(Counts::default());
         let scope = scope(&vault, &counts, Arc::from([]))?;
-        let manifest = abi::describe(&prepared, scope).map_err(|fault| refused(format!("describe: {fault}")))?;
+        let home = Home::Here(Box::new(prepared));
+        let manifest = home
+            .describe(&scope)
+            .map_err(|fault| refused(format!("describe: {fault}")))?;
         Ok(Self {
             adapter: Adapter {
                 digest: hex::encode(Sha256::digest(&bytes)),
                 manifest,
-                prepared,
+                home,
                 counts,
             },
             vault,
@@ -78,6 +80,13 @@ impl Bench {
         // Every key that it asks for is there.
         let keys = self.adapter.manifest.keys.iter().map(|ask| ask.name.clone()).collect();
         scope(&self.vault, &self.adapter.counts, keys)
+    }
+
+    fn prepared(&self) -> Result<&Prepared, String> {
+        match &self.adapter.home {
+            Home::Here(prepared) => Ok(prepared),
+            Home::Apart(_) => Err("the bench calls what it loaded itself".into()),
+        }
     }
 
     /// Calls so far, what they took, and the most memory that one had.

@@ -61,10 +61,10 @@ fn bytes(length: usize) -> u64 {
 }
 
 impl Counts {
-    pub fn called(&self, took: Duration, memory: usize) {
+    pub fn called(&self, took_us: u64, memory: u64) {
         add(&self.calls, 1);
-        add(&self.guest_us, micros(took));
-        self.memory_peak.fetch_max(bytes(memory), Ordering::Relaxed);
+        add(&self.guest_us, took_us);
+        self.memory_peak.fetch_max(memory, Ordering::Relaxed);
     }
 
     pub fn failed(&self, kind: FaultKind) {

@@ -1,46 +1,59 @@
-//! One call of a guest: a fresh instance, its limits, its imports, and what becomes of a trap.
+//! One call of a guest: a fresh instance, its limits, its imports, and what becomes of a trap. It neither knows in which
+//! process it runs nor whose keys it asks for.
 
-use crate::abi::{portolan::channel as wit, refusal};
-use crate::counts::Counts;
+use crate::abi::portolan::channel as wit;
 use crate::limits::Limits;
+use crate::ring::{KeyAsk, Keyring, Refused};
 use portolan_domain::exchange::{Body, Word};
-use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::operation::{Fault, FaultKind};
-use portolan_domain::ports::Keys;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, ResourceLimiter, Store, Trap};
 use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
-/// What a call is about, as far as the imports need it.
-#[derive(Clone)]
-pub(crate) struct CallScope {
-    /// What may be done with the channel's keys.
-    pub vault: Arc<dyn Keys>,
-    pub channel: ChannelId,
-    pub operation: OperationId,
+/// What a call may use, and what it takes for the time and for chance.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Bounds {
     pub limits: Limits,
     pub now_ms: u64,
     pub entropy: [u8; 32],
-    /// Names of the granted keys.
-    pub keys: Arc<[String]>,
-    /// Where the call is counted.
-    pub counts: Arc<Counts>,
+}
+
+/// How a guest's line of log is meant.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Level {
+    Debug,
+    Info,
+    Warn,
+}
+
+/// What a call leaves behind besides its result.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Traces {
+    /// The words for the wire.
+    pub words: Vec<Word>,
+    /// Whether a signature was verified, or something sealed opened.
+    pub verified: bool,
+    /// The guest's own log.
+    pub lines: Vec<(Level, String)>,
+    /// The processor's time that it took, in microseconds: waiting for keys is not its cost.
+    pub took_us: u64,
+    /// The most linear memory that it had, in bytes.
+    pub memory: u64,
 }
 
 /// A guest's own state on the host's side, for one call.
 pub(crate) struct Guest {
-    scope: CallScope,
+    bounds: Bounds,
+    ring: Box<dyn Keyring>,
     /// Made when the guest first asks for it: most never do.
     wasi: Option<WasiCtx>,
     table: ResourceTable,
-    pub words: Vec<Word>,
-    /// Whether a signature was verified, or something sealed opened, in this call.
-    pub verified: bool,
-    log_lines: usize,
+    lines: Vec<(Level, String)>,
     memory: usize,
-    started: Instant,
+    /// The processor's time of this thread when the call began, in microseconds.
+    began_us: u64,
     panic: Option<String>,
 }
 
@@ -50,17 +63,16 @@ pub(crate) struct Guest {
 struct Exceeded(FaultKind, String);
 
 /// A store for one call. The deadline is set before anything of the guest runs.
-pub(crate) fn store(engine: &Engine, scope: CallScope) -> Store<Guest> {
-    let limits = scope.limits;
+pub(crate) fn store(engine: &Engine, bounds: Bounds, ring: Box<dyn Keyring>) -> Store<Guest> {
+    let limits = bounds.limits;
     let guest = Guest {
+        bounds,
+        ring,
         wasi: None,
-        scope,
         table: ResourceTable::new(),
-        words: vec![],
-        verified: false,
-        log_lines: 0,
+        lines: vec![],
         memory: 0,
-        started: Instant::now(),
+        began_us: spent_us(),
         panic: None,
     };
     let mut store = Store::new(engine, guest);
@@ -71,12 +83,25 @@ pub(crate) fn store(engine: &Engine, scope: CallScope) -> Store<Guest> {
     store
 }
 
-/// Counts a call that is over.
-pub(crate) fn count(store: &Store<Guest>, failed: Option<&Fault>) {
-    let guest = store.data();
-    guest.scope.counts.called(guest.started.elapsed(), guest.memory);
-    if let Some(fault) = failed {
-        guest.scope.counts.failed(fault.kind);
+/// What this thread has had of the processor so far, in microseconds.
+pub(crate) fn spent_us() -> u64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let of = |part: i64| u64::try_from(part).unwrap_or(0);
+    of(spent.tv_sec)
+        .saturating_mul(1_000_000)
+        .saturating_add(of(spent.tv_nsec) / 1_000)
+}
+
+/// What a call that is over left behind.
+pub(crate) fn traces(store: &mut Store<Guest>) -> Traces {
+    let guest = store.data_mut();
+    let (words, verified) = guest.ring.taken();
+    Traces {
+        words,
+        verified,
+        lines: std::mem::take(&mut guest.lines),
+        took_us: spent_us().saturating_sub(guest.began_us),
+        memory: u64::try_from(guest.memory).unwrap_or(u64::MAX),
     }
 }
 
@@ -105,14 +130,14 @@ pub(crate) fn fault(store: &Store<Guest>, error: &wasmtime::Error) -> Fault {
 }
 
 /// WASI for guests whose language insists on it: nothing to see, the operation's time, the operation's entropy.
-fn empty_wasi(scope: &CallScope) -> WasiCtx {
+fn empty_wasi(bounds: &Bounds) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     builder
-        .wall_clock(FixedClock(scope.now_ms))
-        .monotonic_clock(FixedClock(scope.now_ms))
-        .secure_random(Deterministic::new(scope.entropy.to_vec()))
-        .insecure_random(Deterministic::new(scope.entropy.to_vec()))
-        .insecure_random_seed(u128::from(scope.now_ms))
+        .wall_clock(FixedClock(bounds.now_ms))
+        .monotonic_clock(FixedClock(bounds.now_ms))
+        .secure_random(Deterministic::new(bounds.entropy.to_vec()))
+        .insecure_random(Deterministic::new(bounds.entropy.to_vec()))
+        .insecure_random_seed(u128::from(bounds.now_ms))
         .max_random_size(4_096)
         .allow_tcp(false)
         .allow_udp(false)
@@ -144,7 +169,7 @@ impl HostMonotonicClock for FixedClock {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: self.wasi.get_or_insert_with(|| empty_wasi(&self.scope)),
+            ctx: self.wasi.get_or_insert_with(|| empty_wasi(&self.bounds)),
             table: &mut self.table,
         }
     }
@@ -153,11 +178,11 @@ impl WasiView for Guest {
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, _now: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
         self.memory = self.memory.max(desired);
-        within(desired, self.scope.limits.memory_bytes, "bytes of memory")
+        within(desired, self.bounds.limits.memory_bytes, "bytes of memory")
     }
 
     fn table_growing(&mut self, _now: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
-        within(desired, self.scope.limits.table_elements, "table elements")
+        within(desired, self.bounds.limits.table_elements, "table elements")
     }
 }
 
@@ -177,49 +202,54 @@ impl wit::types::Host for Guest {}
 
 impl wit::log::Host for Guest {
     fn line(&mut self, level: wit::log::Level, text: String) -> wasmtime::Result<()> {
-        self.log_lines += 1;
-        let limits = self.scope.limits;
-        if self.log_lines > limits.log_lines || text.len() > limits.log_line_bytes {
+        let limits = self.bounds.limits;
+        if self.lines.len() >= limits.log_lines || text.len() > limits.log_line_bytes {
             let text = format!(
                 "more than {} log lines of {} bytes",
                 limits.log_lines, limits.log_line_bytes
             );
             return Err(Exceeded(FaultKind::TooLarge, text).into());
         }
-        let (channel, operation) = (&self.scope.channel, self.scope.operation);
-        match level {
-            wit::log::Level::Debug => tracing::debug!(target: "guest", %channel, %operation, "{text}"),
-            wit::log::Level::Info => tracing::info!(target: "guest", %channel, %operation, "{text}"),
-            wit::log::Level::Warn => tracing::warn!(target: "guest", %channel, %operation, "{text}"),
-        }
         if text.starts_with("panic: ") {
-            self.panic = Some(text);
+            self.panic = Some(text.clone());
         }
+        let level = match level {
+            wit::log::Level::Debug => Level::Debug,
+            wit::log::Level::Info => Level::Info,
+            wit::log::Level::Warn => Level::Warn,
+        };
+        self.lines.push((level, text));
         Ok(())
     }
 }
 
+type Used<T> = wasmtime::Result<Result<T, wit::keys::Refusal>>;
+
 impl Guest {
-    fn refuse_ungranted(&self, key: &str) -> Result<(), wit::keys::Refusal> {
-        if self.scope.keys.iter().any(|granted| granted == key) {
-            Ok(())
-        } else {
-            Err(wit::keys::Refusal::NotGranted(format!(
-                "the key {key:?} is not configured for this channel"
-            )))
-        }
+    fn apply(&mut self, ask: KeyAsk) -> Result<Vec<u8>, wit::keys::Refusal> {
+        self.ring.apply(ask).map_err(|refused| match refused {
+            Refused::NotGranted(text) => wit::keys::Refusal::NotGranted(text),
+            Refused::Unsuitable(text) => wit::keys::Refusal::Unsuitable(text),
+        })
     }
 
-    /// The word is the same each time the guest asks for the same signature at the same place.
-    fn word(&mut self, word: Word) -> String {
-        let (place, key) = (self.words.len(), word.key.as_deref().unwrap_or_default());
-        let of = format!("word {place} {key} {} {}", word.algorithm, word.encoding);
-        let name = self.scope.vault.handle(self.scope.operation, &of);
-        self.words.push(Word {
-            word: name.clone(),
-            ..word
-        });
-        name
+    fn stand_in(
+        &mut self,
+        key: Option<String>,
+        (algorithm, encoding): (String, wit::keys::Encoding),
+        content_type: String,
+        data: Vec<u8>,
+    ) -> Result<String, wit::keys::Refusal> {
+        let word = Word {
+            word: String::new(),
+            key,
+            algorithm,
+            content_type,
+            data: Body::from(data),
+            encoding: encoding_name(encoding).into(),
+        };
+        let word = self.apply(KeyAsk::StandIn(word))?;
+        Ok(String::from_utf8_lossy(&word).into_owned())
     }
 }
 
@@ -231,19 +261,8 @@ impl wit::keys::Host for Guest {
         content_type: String,
         data: Vec<u8>,
         encoding: wit::keys::Encoding,
-    ) -> wasmtime::Result<Result<String, wit::keys::Refusal>> {
-        Ok(self.refuse_ungranted(&key).and_then(|()| {
-            let word = Word {
-                word: String::new(),
-                key: Some(key),
-                algorithm,
-                content_type,
-                data: Body::from(data),
-                encoding: encoding_name(encoding).into(),
-            };
-            self.scope.vault.can_sign(&self.scope.channel, &word).map_err(refusal)?;
-            Ok(self.word(word))
-        }))
+    ) -> Used<String> {
+        Ok(self.stand_in(Some(key), (algorithm, encoding), content_type, data))
     }
 
     fn digest(
@@ -252,76 +271,40 @@ impl wit::keys::Host for Guest {
         content_type: String,
         data: Vec<u8>,
         encoding: wit::keys::Encoding,
-    ) -> wasmtime::Result<Result<String, wit::keys::Refusal>> {
-        let data = Body::from(data);
-        let word = Word {
-            word: String::new(),
-            key: None,
+    ) -> Used<String> {
+        Ok(self.stand_in(None, (algorithm, encoding), content_type, data))
+    }
+
+    fn seal(&mut self, _: String, scheme: String, _: Vec<u8>) -> Used<String> {
+        let text = format!("this router does not seal with {scheme} yet");
+        Ok(Err(wit::keys::Refusal::Unsuitable(text)))
+    }
+
+    fn sign_hash(&mut self, key: String, path: String, hash: Vec<u8>) -> Used<Vec<u8>> {
+        Ok(self.apply(KeyAsk::SignHash { key, path, hash }))
+    }
+
+    fn verify(&mut self, key: String, algorithm: String, data: Vec<u8>, signature: Vec<u8>) -> Used<bool> {
+        let verified = self.apply(KeyAsk::Verify {
+            key,
             algorithm,
-            content_type,
             data,
-            encoding: encoding_name(encoding).into(),
-        };
-        let allowed = self.scope.vault.can_sign(&self.scope.channel, &word).map_err(refusal);
-        Ok(allowed.map(|()| self.word(word)))
+            signature,
+        });
+        Ok(verified.map(|answer| answer == [1]))
     }
 
-    fn seal(&mut self, _: String, scheme: String, _: Vec<u8>) -> wasmtime::Result<Result<String, wit::keys::Refusal>> {
-        Ok(Err(refusal(format!("this router does not seal with {scheme} yet"))))
-    }
-
-    fn sign_hash(
-        &mut self,
-        key: String,
-        path: String,
-        hash: Vec<u8>,
-    ) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {
-        Ok(self.refuse_ungranted(&key).and_then(|()| {
-            let (vault, channel) = (&self.scope.vault, &self.scope.channel);
-            vault.sign_hash(channel, &key, &path, &hash).map_err(refusal)
+    fn decrypt(&mut self, key: String, nonce: Vec<u8>, associated: Vec<u8>, sealed: Vec<u8>) -> Used<Vec<u8>> {
+        Ok(self.apply(KeyAsk::Decrypt {
+            key,
+            nonce,
+            associated,
+            sealed,
         }))
     }
 
-    fn verify(
-        &mut self,
-        key: String,
-        algorithm: String,
-        data: Vec<u8>,
-        signature: Vec<u8>,
-    ) -> wasmtime::Result<Result<bool, wit::keys::Refusal>> {
-        Ok(self.refuse_ungranted(&key).and_then(|()| {
-            let verified = self
-                .scope
-                .vault
-                .verify(&self.scope.channel, &key, &algorithm, &data, &signature);
-            let verified = verified.map_err(refusal)?;
-            self.verified |= verified;
-            Ok(verified)
-        }))
-    }
-
-    fn decrypt(
-        &mut self,
-        key: String,
-        nonce: Vec<u8>,
-        associated: Vec<u8>,
-        sealed: Vec<u8>,
-    ) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {
-        Ok(self.refuse_ungranted(&key).and_then(|()| {
-            let (vault, channel) = (&self.scope.vault, &self.scope.channel);
-            let opened = vault.decrypt(channel, &key, &nonce, &associated, &sealed);
-            let plain = opened.map_err(refusal)?;
-            // Only who has the key can have sealed it.
-            self.verified = true;
-            Ok(plain)
-        }))
-    }
-
-    fn public_key(&mut self, key: String, path: String) -> wasmtime::Result<Result<Vec<u8>, wit::keys::Refusal>> {
-        Ok(self.refuse_ungranted(&key).and_then(|()| {
-            let (vault, channel) = (&self.scope.vault, &self.scope.channel);
-            vault.public_key(channel, &key, &path).map_err(refusal)
-        }))
+    fn public_key(&mut self, key: String, path: String) -> Used<Vec<u8>> {
+        Ok(self.apply(KeyAsk::PublicKey { key, path }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one call of a guest may use. Every limit has a name, a default and a reason.
 
 /// Limits of one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Linear memory of all the guest's instances. A Rust adapter uses one or two MiB; JavaScript and Python need more.
     pub memory_bytes: usize,

@@ -1,16 +1,16 @@
 //! The channels of this host: which adapter version each runs, what it is granted, and the two things the engine asks of
 //! them, the next step and the wire.
 
-use crate::abi;
 use crate::artifact::Artifacts;
 use crate::asks::{Described, Fit};
 use crate::channel::ChannelConfig;
 use crate::counts::{Counts, Usage};
 use crate::grants;
-use crate::guest::CallScope;
+use crate::home::{CallScope, Home, Wall};
 use crate::limits::Limits;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::table::{Adapter, Line, Slot, Table, make_line};
+use crate::worker::Workers;
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts, Stop};
 use portolan_domain::exchange::{Answer, Body, Reply, Request, Response};
@@ -26,7 +26,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
-use wasmtime::component::Component;
 
 /// An adapter's file, by its configured name.
 #[derive(Clone, Debug)]
@@ -35,6 +34,8 @@ pub struct AdapterSource {
     pub name: String,
     /// The component.
     pub file: PathBuf,
+    /// Where it runs.
+    pub wall: Wall,
 }
 
 /// Why the channels cannot be made.
@@ -92,36 +93,41 @@ impl Registry {
     }
 
     /// Loads a component: checks what it imports and exports, compiles it, instantiates it once, and asks it who it is. It
-    /// takes no payments before [`Registry::apply`] says so. `digest`: what it must be. Already loaded, it costs nothing.
-    pub fn load(&self, artifacts: &Artifacts, file: &Path, digest: &str) -> Result<Described, RegistryError> {
+    /// takes no payments before [`Registry::apply`] says so. `digest`: what it must be; `wall`: where it runs. Already
+    /// loaded, it costs nothing.
+    pub fn load(
+        &self,
+        artifacts: &Artifacts,
+        (file, digest): (&Path, &str),
+        wall: Wall,
+    ) -> Result<Described, RegistryError> {
         if let Some(known) = self.described(digest) {
             return Ok(known);
         }
+        let home = match wall {
+            Wall::Workers => Home::Apart(Workers::start(artifacts, file.to_owned(), digest.to_owned())?),
+            Wall::Sandbox => self.home_here(artifacts, file, digest)?,
+        };
+        let adapter = Arc::new(self.prepare(digest.to_owned(), home)?);
+        let known = self.loaded().entry(digest.to_owned()).or_insert(adapter).clone();
+        Ok(Described::new(&known))
+    }
+
+    fn home_here(&self, artifacts: &Artifacts, file: &Path, digest: &str) -> Result<Home, RegistryError> {
         let (found, component) = artifacts.load(&self.sandbox, file)?;
         if found != digest {
             let problem = format!("{} is {found}, not {digest}: it was changed on disk", file.display());
             return Err(SandboxError::Component(problem).into());
         }
-        let digest = found;
-        let known = self.loaded().get(&digest).cloned();
-        let adapter = match known {
-            Some(adapter) => adapter,
-            None => {
-                let adapter = Arc::new(self.prepare(digest.clone(), &component)?);
-                self.loaded().insert(digest, adapter.clone());
-                adapter
-            }
-        };
-        Ok(Described::new(&adapter))
+        Ok(Home::Here(Box::new(self.sandbox.prepare(&component)?)))
     }
 
     /// Compiles a component, so that loading it is quick.
     pub fn warm(&self, artifacts: &Artifacts, file: &Path) -> Result<(), SandboxError> {
-        artifacts.load(&self.sandbox, file).map(drop)
+        artifacts.compiled(file).map(drop)
     }
 
-    fn prepare(&self, digest: String, component: &Component) -> Result<Adapter, RegistryError> {
-        let prepared = self.sandbox.prepare(component)?;
+    fn prepare(&self, digest: String, home: Home) -> Result<Adapter, RegistryError> {
         let counts = Arc::new(Counts::default());
         let scope = CallScope {
             vault: self.vault.clone(),
@@ -133,12 +139,12 @@ impl Registry {
             keys: Arc::from([]),
             counts: counts.clone(),
         };
-        let manifest =
-            abi::describe(&prepared, scope).map_err(|fault| RegistryError::Describe(digest.clone(), fault))?;
+        let manifest = home.describe(&scope);
+        let manifest = manifest.map_err(|fault| RegistryError::Describe(digest.clone(), fault))?;
         Ok(Adapter {
             digest,
             manifest,
-            prepared,
+            home,
             counts,
         })
     }
@@ -243,7 +249,7 @@ impl Registry {
             ..self.scope(&line, operation.id, operation.context.now_ms, operation.context.entropy)
         };
         let started = Instant::now();
-        let step = abi::step(&line.adapter.prepared, scope, operation, &operation.input, answers);
+        let step = line.adapter.step(&scope, operation, &operation.input, answers);
         let took = started.elapsed();
         let judged = step.and_then(|step| match step {
             Step::Send(request) => {
@@ -396,7 +402,7 @@ impl Channels for Registry {
         }
         let context = &operation.context;
         let scope = self.scope(&line, operation.id, context.now_ms, context.entropy);
-        match abi::step(&line.adapter.prepared, scope, operation, input, answers)? {
+        match line.adapter.step(&scope, operation, input, answers)? {
             Step::Send(request) => {
                 let effect = line.grants.effect(&request)?;
                 Ok(Step::Send(Request { effect, ..request }))
@@ -449,7 +455,7 @@ impl Channels for Registry {
         };
         let context = self.bare_context(&line, request);
         let scope = self.scope(&line, operation, context.now_ms, context.entropy);
-        abi::parse_report(&line.adapter.prepared, scope, &context, (piece, carry, is_last))
+        line.adapter.parse_report(&scope, &context, (piece, carry, is_last))
     }
 
     fn receive(&self, channel: &ChannelId, notification: &Notification) -> Result<Receipt, Rejection> {
@@ -466,7 +472,7 @@ impl Channels for Registry {
         };
         let context = self.bare_context(&line, request);
         let scope = self.scope(&line, operation, context.now_ms, context.entropy);
-        abi::receive(&line.adapter.prepared, scope, &context, notification)
+        line.adapter.receive(&scope, &context, notification)
     }
 }
 

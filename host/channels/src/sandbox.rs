@@ -73,6 +73,8 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .max_tables_per_module(4)
         .max_core_instance_size(10 * 1024 * 1024)
         .max_memory_size(256 * 1024 * 1024)
+        // No call is ever suspended.
+        .total_stacks(0)
         .table_keep_resident(8 * 1024);
     if has_no_swap() {
         // A dirty page that was swapped out is not reset by the scan, and the next guest could read it.
@@ -101,15 +103,18 @@ fn has_no_swap() -> bool {
     std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() <= 1)
 }
 
-/// The epoch clock ends with the process: nothing else holds its thread.
+/// The epoch clock ends with the process: nothing else holds its thread. It is running when this returns.
 fn start_clock(engine: &Engine) -> Result<(), SandboxError> {
     let engine = engine.weak();
+    let (started, starts) = std::sync::mpsc::sync_channel(1);
     let clock = std::thread::Builder::new().name("epoch-clock".into()).spawn(move || {
+        let _ = started.try_send(());
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
             std::thread::sleep(Duration::from_millis(TICK_MS));
         }
     });
-    clock.map(drop).map_err(|error| SandboxError::Engine(error.to_string()))
+    clock.map_err(|error| SandboxError::Engine(error.to_string()))?;
+    starts.recv().map_err(|error| SandboxError::Engine(error.to_string()))
 }

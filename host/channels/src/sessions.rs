@@ -1,7 +1,7 @@
 //! Opening sessions with providers, one at a time per channel: the adapter says how, the host cuts the token out of the
 //! reply before the adapter sees it, and keeps it.
 
-use crate::abi::{self, SessionStep, exported::sessions::TokenAt};
+use crate::abi::{SessionStep, exported::sessions::TokenAt};
 use crate::registry::Registry;
 use crate::table::Line;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Response};
@@ -54,7 +54,7 @@ impl Registry {
         let mut last_raw: Option<Sent> = None;
         for _ in 0..self.limits.rounds {
             let scope = self.scope(line, context.operation, context.now_ms, context.entropy);
-            match abi::session_step(&line.adapter.prepared, scope, context, name, &masked)? {
+            match line.adapter.session_step(&scope, context, name, &masked)? {
                 SessionStep::Opened(opened) => {
                     let token = last_raw.as_ref().and_then(|raw| token(raw, &opened.token));
                     let token =

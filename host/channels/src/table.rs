@@ -5,7 +5,7 @@ use crate::abi::exported::adapter::Manifest;
 use crate::channel::ChannelConfig;
 use crate::counts::Counts;
 use crate::grants::Grants;
-use crate::sandbox::Prepared;
+use crate::home::Home;
 use portolan_domain::channel::ChannelFacts;
 use portolan_domain::ids::{ChannelId, Mode};
 use portolan_domain::lifecycle::canary::takes_part;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub(crate) struct Adapter {
     pub digest: String,
     pub manifest: Manifest,
-    pub prepared: Prepared,
+    pub home: Home,
     pub counts: Arc<Counts>,
 }
 
@@ -225,20 +225,20 @@ pub(crate) fn make_line(slot: &Slot, adapter: Arc<Adapter>) -> Result<Line, Stri
 fn facts(row: &Row) -> Option<ChannelFacts> {
     let line = row.active.as_ref().or(row.lines.last())?;
     let (config, manifest) = (&line.config, &line.adapter.manifest);
-    let indices = &line.adapter.prepared.indices;
+    let exports = line.adapter.home.exports();
     let says = |of: &str| manifest.capabilities.iter().any(|capability| capability.of == of);
     let kinds = [
-        (Kind::Authorize, indices.payments.is_some()),
-        (Kind::Resume, indices.actions.is_some()),
+        (Kind::Authorize, exports.payments),
+        (Kind::Resume, exports.actions),
         // An adapter may export the interface for its cancel alone; capturing is what it says of itself.
-        (Kind::Capture, indices.captures.is_some() && says("captures")),
-        (Kind::Cancel, indices.captures.is_some()),
-        (Kind::Refund, indices.refunds.is_some()),
-        (Kind::Reverse, indices.reversals.is_some()),
-        (Kind::Quote, indices.exchange.is_some()),
-        (Kind::Convert, indices.exchange.is_some()),
-        (Kind::Pay, indices.payouts.is_some()),
-        (Kind::Poll, indices.feeds.is_some()),
+        (Kind::Capture, exports.captures && says("captures")),
+        (Kind::Cancel, exports.captures),
+        (Kind::Refund, exports.refunds),
+        (Kind::Reverse, exports.reversals),
+        (Kind::Quote, exports.exchange),
+        (Kind::Convert, exports.exchange),
+        (Kind::Pay, exports.payouts),
+        (Kind::Poll, exports.feeds),
     ];
     let rules = manifest
         .capabilities

@@ -13,6 +13,7 @@ use portolan_domain::payment::decide::{self, RATE_LOST, Refusal};
 use portolan_domain::ports::CommitError;
 use portolan_domain::quote::Terms;
 use portolan_domain::task::{Resolution, Task};
+use std::sync::Arc;
 
 /// The most steps in one go: capture, fresh prices, exchange, and what undoes them.
 const STEPS_MAX: usize = 12;
@@ -22,8 +23,29 @@ const UNCOVERED: &str = "uncovered";
 const RESTORED: &str = "restored";
 
 impl Engine {
-    /// Does what is next, and again, until nothing is.
-    pub(crate) async fn advance(&self, mut base: Versioned) -> Result<Versioned, EngineError> {
+    /// Does what is next, and again, until nothing is. Two who come at once (the merchant's request, and a notification that
+    /// overtook it) go one after the other, so that neither tells of a payment in the middle of its legs.
+    pub(crate) async fn advance(&self, base: Versioned) -> Result<Versioned, EngineError> {
+        if next_step(&base.payment, self.ports.ambient.now_ms()) == Step::Rest {
+            return Ok(base);
+        }
+        let id = base.payment.id;
+        let lock = self.legs.entry(id).or_default().clone();
+        let (base, _one_at_a_time) = match lock.try_lock() {
+            Ok(first) => (base, first),
+            Err(_) => {
+                let second = lock.lock().await;
+                (self.load(id)?, second)
+            }
+        };
+        let done = self.leg_by_leg(base).await;
+        // Two handles are this function's and the map's: nobody waits.
+        self.legs
+            .remove_if(&id, |_, kept| Arc::ptr_eq(kept, &lock) && Arc::strong_count(kept) <= 2);
+        done
+    }
+
+    async fn leg_by_leg(&self, mut base: Versioned) -> Result<Versioned, EngineError> {
         for _ in 0..STEPS_MAX {
             let step = next_step(&base.payment, self.ports.ambient.now_ms());
             if step == Step::Rest {

@@ -77,6 +77,8 @@ pub struct Engine {
     pub(crate) traffic: traffic::Traffic,
     pub(crate) claims: DashMap<ClaimName, ()>,
     pub(crate) locks: DashMap<PaymentId, Arc<tokio::sync::Mutex<()>>>,
+    /// Held while a payment's legs are done, one after the other.
+    pub(crate) legs: DashMap<PaymentId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) busy: DashMap<OperationId, ()>,
     pub(crate) asking: DashMap<OperationId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) lanes: DashMap<ChannelId, Arc<tokio::sync::Mutex<()>>>,
@@ -143,6 +145,7 @@ impl Engine {
             traffic: traffic::Traffic::default(),
             claims: DashMap::new(),
             locks: DashMap::new(),
+            legs: DashMap::new(),
             busy: DashMap::new(),
             asking: DashMap::new(),
             lanes: DashMap::new(),

@@ -125,7 +125,7 @@ pub(super) async fn inspect(
         "version": version_json(&found.version), "says": described, "asks_more_than_active": found.new_asks,
         "channels": fits.collect::<Vec<_>>(), "usage": found.usage.as_ref().map(usage_json),
         "canary": beside.map(|(active, own)| json!({ "active": tally_json(&active), "canary": tally_json(&own) })),
-        "shadow": plugins.shadow_report(&found.version),
+        "shadow": plugins.shadow_report(&found.version), "runs_in": plugins.wall(&adapter).as_str(),
     })))
 }
 

@@ -124,8 +124,12 @@ impl Plugins {
         envelope: Option<&Envelope>,
         order: &Order,
     ) -> Result<Described, PluginError> {
-        let described = block_in_place(|| self.registry.load(&self.artifacts, &self.file(digest), digest))
-            .map_err(|error| registry_refusal(&error))?;
+        let described = block_in_place(|| {
+            let place = (self.file(digest), digest);
+            self.registry
+                .load(&self.artifacts, (&place.0, place.1), self.wall(adapter))
+        })
+        .map_err(|error| registry_refusal(&error))?;
         if let Some(statement) = envelope.and_then(|it| it.statement().ok()) {
             let said = Statement::about(&described, statement.not_before, statement.not_after);
             if said != statement {

@@ -57,9 +57,11 @@ impl Plugins {
     fn load_stored(&self, versions: &mut [Version]) -> anyhow::Result<()> {
         for version in versions.iter_mut().filter(|it| it.stage.is_loaded()) {
             let signed = self.check_signed(version);
-            let loaded = self
-                .registry
-                .load(&self.artifacts, &self.file(&version.digest), &version.digest);
+            let loaded = self.registry.load(
+                &self.artifacts,
+                (&self.file(&version.digest), &version.digest),
+                self.wall(&version.adapter),
+            );
             let problem = match (loaded, signed) {
                 (Ok(_), Ok(())) => continue,
                 (Err(error), _) => error.to_string(),
@@ -99,7 +101,7 @@ impl Plugins {
             self.keep(&digest, &bytes)?;
             self.file(&digest)
         };
-        let loaded = self.registry.load(&self.artifacts, &file, &digest);
+        let loaded = self.registry.load(&self.artifacts, (&file, &digest), source.wall);
         let described = loaded.map_err(|error| anyhow::anyhow!("adapter {}: {error}", source.name))?;
         let (adapter, version) = (&source.name, &described.version);
         tracing::info!(adapter, name = described.name, version, digest, "adapter loaded");

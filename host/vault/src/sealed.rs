@@ -10,8 +10,12 @@ pub(crate) fn open(key: &[u8], nonce: &[u8], associated: &[u8], sealed: &[u8]) -
     let nonce: [u8; NONCE_LEN] = nonce
         .try_into()
         .map_err(|_| format!("the nonce has {} bytes, not {NONCE_LEN}", nonce.len()))?;
-    let key = UnboundKey::new(&AES_256_GCM, key)
-        .map_err(|_| format!("the key has {} bytes, not {KEY_BYTES}: AES-256-GCM wants those", key.len()))?;
+    let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| {
+        format!(
+            "the key has {} bytes, not {KEY_BYTES}: AES-256-GCM wants those",
+            key.len()
+        )
+    })?;
     let mut text = sealed.to_vec();
     let plain = LessSafeKey::new(key)
         .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(associated), &mut text)
@@ -45,8 +49,16 @@ mod tests {
 
     #[test]
     fn says_what_does_not_fit() {
-        assert!(open(&[0; 16], &[0; 12], b"", &[0; 16]).unwrap_err().contains("16 bytes, not 32"));
-        assert!(open(&[0; 32], &[0; 8], b"", &[0; 16]).unwrap_err().contains("8 bytes, not 12"));
+        assert!(
+            open(&[0; 16], &[0; 12], b"", &[0; 16])
+                .unwrap_err()
+                .contains("16 bytes, not 32")
+        );
+        assert!(
+            open(&[0; 32], &[0; 8], b"", &[0; 16])
+                .unwrap_err()
+                .contains("8 bytes, not 12")
+        );
         assert!(open(&[0; 32], &[0; 12], b"", b"").is_err());
     }
 }

@@ -16,7 +16,7 @@ pub fn run(as_json: bool, seconds: u64) -> anyhow::Result<()> {
     let temporary = prepare()?;
     let table = Table { as_json };
     table.head()?;
-    let host = Subject::start("host", "portolan", &temporary)?;
+    let host = Subject::start("host", ("portolan", false), &temporary)?;
     host.load(CONNECTIONS, seconds.min(5))?;
     let without = host.load(CONNECTIONS, seconds)?;
     table.row(&without)?;

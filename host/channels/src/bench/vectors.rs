@@ -132,8 +132,9 @@ impl Bench {
     pub fn call(&self, vector: &Vector, answers: &[Answered]) -> Result<Gave, String> {
         let (interface, function) =
             place(&vector.function).ok_or_else(|| format!("no function is called {:?}", vector.function))?;
-        let mut store = guest::store(self.adapter.prepared.pre.engine(), self.scope()?);
-        let instance = self.adapter.prepared.pre.instantiate(&mut store);
+        let (scope, prepared) = (self.scope()?, self.prepared()?);
+        let mut store = guest::store(prepared.pre.engine(), scope.bounds(), Box::new(scope.ring()));
+        let instance = prepared.pre.instantiate(&mut store);
         let called = instance.and_then(|instance| {
             let name = format!("portolan:channel/{interface}@0.1.0");
             let found = instance.get_export_index(&mut store, None, &name);
@@ -167,7 +168,7 @@ impl Bench {
         });
         match called {
             Ok(Ok(result)) => {
-                guest::count(&store, None);
+                scope.count(&guest::traces(&mut store), None);
                 let request = result.pointer("/Ok/Send");
                 let wrong = request.and_then(|it| misplaced(&self.adapter.manifest, it, &vector.input));
                 match wrong {
@@ -181,7 +182,7 @@ impl Bench {
             Ok(Err(wrong)) => Err(wrong),
             Err(error) => {
                 let fault = guest::fault(&store, &error);
-                guest::count(&store, Some(&fault));
+                scope.count(&guest::traces(&mut store), Some(&fault));
                 tracing::debug!(error = one_line(&error), "a call failed");
                 Ok(Gave::Failed(fault))
             }

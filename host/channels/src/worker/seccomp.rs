@@ -1,0 +1,139 @@
+//! The wall itself: the few system calls that computing takes. Any other kills the worker. No file can be opened, nothing
+//! connected, no process or thread started, and no page of memory made executable.
+
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    apply_filter_all_threads,
+};
+use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+/// `PAGEMAP_SCAN` of `linux/fs.h`: which pages of its own memory a guest wrote to.
+const PAGEMAP_SCAN: u64 = 0xc060_6610;
+const PROT_EXEC: u64 = 4;
+
+/// Memory, clocks, waiting, signals of its own traps, its end.
+const ALLOWED: &[libc::c_long] = &[
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_sigaltstack,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Puts up the wall around all threads. There is no way back. What passes is what goes through `pipe`.
+pub(super) fn shut(pipe: &UnixStream) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| format!("putting up the wall: {error}");
+    let filter = filter(pipe).map_err(|error| text(&error))?;
+    let program: seccompiler::BpfProgram = filter
+        .try_into()
+        .map_err(|error: seccompiler::BackendError| text(&error))?;
+    apply_filter_all_threads(&program).map_err(|error| text(&error))
+}
+
+fn filter(pipe: &UnixStream) -> Result<SeccompFilter, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
+    let is = |argument, operator, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);
+    // Files that the router itself was started with are open here too, and of no use.
+    let through_the_pipe = u64::try_from(pipe.as_raw_fd()).unwrap_or(u64::MAX);
+    for call in [libc::SYS_recvfrom, libc::SYS_sendto] {
+        let only = is(0, SeccompCmpOp::Eq, through_the_pipe)?;
+        rules.insert(call, vec![SeccompRule::new(vec![only])?]);
+    }
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        let not_executable = is(2, SeccompCmpOp::MaskedEq(PROT_EXEC), 0)?;
+        rules.insert(call, vec![SeccompRule::new(vec![not_executable])?]);
+    }
+    let own_pages = is(1, SeccompCmpOp::Eq, PAGEMAP_SCAN)?;
+    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![own_pages])?]);
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, arch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    const TRIED: &str = "PORTOLAN_TRIED_BEHIND_THE_WALL";
+
+    /// Each in a process of its own, which is this test again.
+    #[test]
+    fn behind_the_wall_only_computing_works() {
+        if let Ok(what) = std::env::var(TRIED) {
+            let (pipe, other) = UnixStream::pair().unwrap();
+            shut(&pipe).unwrap();
+            attempt(&what, &pipe, &other);
+            std::process::exit(0);
+        }
+        let name = "worker::seccomp::tests::behind_the_wall_only_computing_works";
+        for (what, signal) in [
+            ("computing", None),
+            ("speaking", None),
+            ("speaking elsewhere", Some(31)),
+            ("reading a file", Some(31)),
+            ("writing a file", Some(31)),
+            ("connecting", Some(31)),
+            ("starting a program", Some(31)),
+            ("starting a thread", Some(31)),
+            ("stopping the router", Some(31)),
+            ("making machine code", Some(31)),
+        ] {
+            let mut again = Command::new(std::env::current_exe().unwrap());
+            let out = again.args(["--exact", name]).env(TRIED, what).output().unwrap();
+            let text = String::from_utf8_lossy(&out.stderr).into_owned();
+            assert_eq!(out.status.signal(), signal, "{what}: {} {text}", out.status);
+            assert!(
+                signal.is_some() || out.status.success(),
+                "{what}: {} {text}",
+                out.status
+            );
+        }
+    }
+
+    fn attempt(what: &str, mut pipe: &UnixStream, mut other: &UnixStream) {
+        match what {
+            "speaking" => pipe.write_all(b"words").unwrap(),
+            "speaking elsewhere" => drop(other.write_all(b"words")),
+            "computing" => {
+                let much = vec![1_u8; 64 << 20];
+                assert_eq!(much.iter().map(|it| u64::from(*it)).sum::<u64>(), 64 << 20);
+            }
+            "reading a file" => drop(std::fs::read("/etc/hostname")),
+            "writing a file" => drop(std::fs::write("/tmp/portolan-wall", "x")),
+            "connecting" => drop(std::net::TcpStream::connect("127.0.0.1:9")),
+            "starting a program" => drop(Command::new("/bin/true").spawn()),
+            "starting a thread" => drop(std::thread::spawn(|| ())),
+            "stopping the router" => {
+                let itself = rustix::process::Pid::from_raw(1).unwrap();
+                let _ = rustix::process::test_kill_process(itself);
+            }
+            "making machine code" => {
+                // One function that does nothing.
+                let module = hex::decode("0061736d01000000010401600000030201000a040102000b").unwrap();
+                drop(
+                    wasmtime::Module::new(&wasmtime::Engine::default(), module)
+                        .map_err(drop)
+                        .unwrap(),
+                );
+            }
+            other => panic!("{other}?"),
+        }
+    }
+}
