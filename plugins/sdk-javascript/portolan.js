@@ -51,6 +51,21 @@ export function text(data) {
   return out;
 }
 
+/** Base64 (RFC 4648, with padding or without), as providers write signatures and what they seal. */
+export function fromBase64(text) {
+  const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const out = [];
+  let [held, bits] = [0, 0];
+  for (const char of text.replace(/=+$/, "")) {
+    const value = digits.indexOf(char);
+    if (value < 0) throw protocol("a text that is not base64");
+    held = ((held << 6) | value) & 0xffff;
+    bits += 6;
+    if (bits >= 8) out.push((held >> (bits -= 8)) & 255);
+  }
+  return Uint8Array.from(out);
+}
+
 /** A request that was made and never yielded would be lost without a word: the driver counts them. */
 let made = 0;
 

@@ -23,7 +23,7 @@ fn kit(words: &[&str]) -> (bool, String) {
     (out.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
 
-fn good(words: &[&str]) -> String {
+pub(crate) fn good(words: &[&str]) -> String {
     let (is_good, said) = kit(words);
     assert!(is_good, "{words:?}: {said}");
     said
@@ -45,19 +45,24 @@ fn sandbox_vectors() -> String {
     workspace().join("plugins/sandbox/vectors").display().to_string()
 }
 
-/// The acquirer's adapter in another language, as its partner would build it.
+/// The acquirer's adapter in another language.
 fn acquirer_in(language: &str, folder: &Path) -> PathBuf {
-    let path = folder.display().to_string();
-    good(&["new", &path, "--lang", language, "--name", "dev.portolan.sandbox"]);
     let file = if language == "python" { "app.py" } else { "adapter.js" };
     let own = workspace().join("examples/partner").join(language).join(file);
-    std::fs::copy(own, folder.join(file)).unwrap();
     let exports = ["sessions", "payments", "actions", "captures", "refunds", "reversals"];
-    let exports = exports.map(|it| format!("export portolan:channel/{it}@0.1.0; "));
-    let world = format!(
-        "package partner:adapter; world adapter {{ include portolan:channel/base@0.1.0; {} }}",
-        exports.concat()
-    );
+    partners(folder, (language, "dev.portolan.sandbox"), &own, &exports)
+}
+
+/// An adapter in that language, as its partner would build it in a new folder.
+pub(crate) fn partners(folder: &Path, (language, name): (&str, &str), own: &Path, exports: &[&str]) -> PathBuf {
+    let path = folder.display().to_string();
+    good(&["new", &path, "--lang", language, "--name", name]);
+    std::fs::copy(own, folder.join(own.file_name().unwrap())).unwrap();
+    let exports: String = exports
+        .iter()
+        .map(|it| format!("export portolan:channel/{it}@0.1.0; "))
+        .collect();
+    let world = format!("package partner:adapter; world adapter {{ include portolan:channel/base@0.1.0; {exports} }}");
     std::fs::write(folder.join("wit/world.wit"), world).unwrap();
     with_tools(folder, language);
     good(&["build", &path]);

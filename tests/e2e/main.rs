@@ -32,3 +32,4 @@ mod stripe;
 mod tokens;
 mod wallets;
 mod walls;
+mod wechat;

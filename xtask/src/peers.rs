@@ -15,11 +15,12 @@ const PACKAGES: [(&str, &str); 6] = [
     ("componentize_py", "componentize-py==0.25.1"),
 ];
 
-/// From npm: a real EVM node, a token to put onto it, and what makes components of JavaScript.
-const NODE_PACKAGES: [&str; 3] = [
+/// From npm: a real EVM node, a token to put onto it, what makes components of JavaScript, and an SDK of WeChat Pay.
+const NODE_PACKAGES: [&str; 4] = [
     "@foundry-rs/anvil@1.7.1",
     "@openzeppelin/contracts@4.9.6",
     "componentize-qjs@0.4.5",
+    "wechatpay-axios-plugin@0.9.6",
 ];
 
 /// Installs what is missing.
@@ -78,10 +79,13 @@ pub fn install_npm() -> anyhow::Result<()> {
     let modules = peers::node_modules();
     let folder = modules.parent().context("a folder for the peers")?;
     let is_there = |name: &str| modules.join(name).exists();
-    if [".bin/anvil", "@openzeppelin/contracts", "componentize-qjs"]
-        .into_iter()
-        .all(is_there)
-    {
+    let names = [
+        ".bin/anvil",
+        "@openzeppelin/contracts",
+        "componentize-qjs",
+        "wechatpay-axios-plugin",
+    ];
+    if names.into_iter().all(is_there) {
         return Ok(());
     }
     std::fs::create_dir_all(folder)?;

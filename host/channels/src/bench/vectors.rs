@@ -71,6 +71,7 @@ fn place(word: &str) -> Option<(&'static str, &'static str)> {
         "payouts-status" => ("payouts", "status"),
         "poll" => ("feeds", "poll"),
         "start" => ("sessions", "start"),
+        "receive" => ("notifications", "receive"),
         _ => return None,
     })
 }
