@@ -1,6 +1,7 @@
 //! The command line. Every verb but `serve`, `check-config`, `restore` and `rotate-key` calls the operators' API.
 
 mod client;
+mod dev;
 mod kit;
 mod plugin;
 mod routes;

@@ -3,8 +3,9 @@
 
 use portolan_tests::{Options, World, binary, guest, peers, workspace};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const LANGUAGES: [&str; 3] = ["rust", "javascript", "python"];
 
@@ -206,4 +207,55 @@ fn the_same_adapter_in_javascript_and_python_takes_over_a_running_channel() {
         );
     }
     world.assert_books().unwrap();
+}
+
+#[test]
+fn what_is_saved_is_in_the_router_a_moment_later() {
+    let place = tempfile::tempdir().unwrap();
+    let world = World::start(Options {
+        acquirer: vec!["--silent".into()],
+        ..Options::default()
+    })
+    .unwrap();
+    let folder = place.path().join("acquirer");
+    acquirer_in("javascript", &folder);
+    std::fs::remove_dir_all(folder.join("vectors")).unwrap();
+    let mut watching = Command::new(binary("portolan"))
+        .arg("--config")
+        .arg(world.config())
+        .args(["plugin", "dev"])
+        .arg(&folder)
+        .args(["--into", "sandbox"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(watching.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let mut until = |what: &str| {
+        said.find(|line| line.contains(what))
+            .unwrap_or_else(|| panic!("never: {what}"))
+    };
+    let first = until("sandbox is ");
+    until("waiting for the next save");
+    let source = folder.join("adapter.js");
+    let good = std::fs::read_to_string(&source).unwrap();
+    std::fs::write(&source, format!("{good}\nthis is no JavaScript")).unwrap();
+    until("adapter.js");
+    until("waiting for the next save");
+    std::fs::write(&source, format!("{good}\nexport const mark = 1;")).unwrap();
+    let second = until("sandbox is ");
+    assert_ne!(first.split(' ').nth(2), second.split(' ').nth(2));
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    let paid = world.pay("4242424242424242", 1_234).unwrap();
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    let all = world.admin_call("GET", "/admin/plugins", None).unwrap();
+    let versions = all.body["versions"].as_array().unwrap();
+    let active = versions.iter().find(|it| it["stage"] == "active").unwrap();
+    let digest = active["digest"].as_str().unwrap();
+    assert!(
+        digest.starts_with(second.split(' ').nth(2).unwrap()),
+        "{second}: {digest}"
+    );
 }

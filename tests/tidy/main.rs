@@ -6,6 +6,8 @@
     reason = "tests fail by panicking"
 )]
 
+mod contract;
+
 use portolan_tests::workspace;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};

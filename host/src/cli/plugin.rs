@@ -1,9 +1,9 @@
 //! `portolan plugin`: the operator's verbs, which call the running router, and the partner's, which need none.
 
 use super::client::Client;
-use super::kit;
 use super::say;
 use super::scaffold::{self, Language};
+use super::{dev, kit};
 use crate::config::Config;
 use crate::plugins::COMPONENT_MAX;
 use crate::plugins::statement::{Envelope, Statement};
@@ -124,6 +124,18 @@ pub enum PluginVerb {
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
+    /// Watch an adapter's folder: at every save build it, run its vectors, and give it to a running router.
+    Dev {
+        /// The folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// The adapter's name in the router's configuration (`--config`); without it, no router is needed.
+        #[arg(long)]
+        into: Option<String>,
+        /// Once, now, instead of at every save.
+        #[arg(long)]
+        once: bool,
+    },
     /// Run test vectors over a component.
     Test {
         /// The component.
@@ -188,7 +200,7 @@ pub struct StepArgs {
 pub struct OrderArgs {
     /// Who says so.
     #[arg(long, default_value = "operator")]
-    by: String,
+    pub by: String,
     /// Why.
     #[arg(long, default_value = "")]
     reason: String,
@@ -201,6 +213,16 @@ pub struct OrderArgs {
 }
 
 impl OrderArgs {
+    /// What a verb of ours says by itself.
+    pub fn of(by: &str) -> Self {
+        Self {
+            by: by.to_owned(),
+            reason: String::new(),
+            dry_run: false,
+            downgrade: true,
+        }
+    }
+
     fn json(&self) -> Value {
         json!({ "by": self.by, "reason": self.reason, "dry_run": self.dry_run, "downgrade": self.downgrade })
     }
@@ -224,6 +246,11 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
             name,
         } => Some(scaffold::new(folder, *lang, can, name)),
         PluginVerb::Build { folder } => Some(scaffold::build(folder)),
+        PluginVerb::Dev {
+            folder,
+            into: None,
+            once,
+        } => Some(dev::dev(folder, None, *once)),
         PluginVerb::Test {
             component,
             with,
@@ -259,6 +286,10 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
             envelope,
             order,
         } => stage(&client, &adapter, &component, envelope, &order)?,
+        PluginVerb::Dev { folder, into, once } => {
+            let into = into.as_deref().map(|adapter| (&client, adapter));
+            return dev::dev(&folder, into, once);
+        }
         PluginVerb::Inspect { adapter, digest } => {
             client.get(&format!("/admin/plugins/{adapter}/versions/{digest}"))?
         }
@@ -316,7 +347,7 @@ fn envelope_of(component: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn stage(
+pub fn stage(
     client: &Client,
     adapter: &str,
     component: &Path,
