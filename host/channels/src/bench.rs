@@ -14,6 +14,7 @@ use crate::asks::Described;
 use crate::counts::Counts;
 use crate::home::{CallScope, Home};
 use crate::limits::{COMPONENT_BYTES_MAX, Limits};
+use crate::ring::Naming;
 use crate::sandbox::{Prepared, Sandbox};
 use crate::table::Adapter;
 use portolan_domain::exchange::{Request, Word};
@@ -103,6 +104,7 @@ fn scope(vault: &Arc<dyn Vault>, counts: &Arc<Counts>, keys: Arc<[String]>) -> R
         limits: Limits::default(),
         now_ms: 1_000,
         entropy: [7; 32],
+        naming: Naming::Plain,
         keys,
         counts: counts.clone(),
     })
@@ -113,12 +115,7 @@ struct NoVault;
 
 impl Keys for NoVault {
     fn handle(&self, _: OperationId, name: &str) -> String {
-        // The word for a signature: `word 0 signing hmac-sha256 hex`.
-        let parts: Vec<&str> = name.split(' ').collect();
-        match parts.as_slice() {
-            ["word", _, key, algorithm, _] => format!("signature-{key}-{algorithm}"),
-            _ => format!("handle-{name}"),
-        }
+        format!("handle-{name}")
     }
     fn verify(&self, _: &ChannelId, _: &str, _: &str, _: &[u8], signature: &[u8]) -> Result<bool, String> {
         Ok(signature == b"good")

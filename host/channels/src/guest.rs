@@ -3,7 +3,7 @@
 
 use crate::abi::portolan::channel as wit;
 use crate::limits::Limits;
-use crate::ring::{KeyAsk, Keyring, Refused};
+use crate::ring::{KeyAsk, Keyring, Naming, Refused, WORDS_MAX, name_of};
 use portolan_domain::exchange::{Body, Word};
 use portolan_domain::operation::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ pub(crate) struct Bounds {
     pub limits: Limits,
     pub now_ms: u64,
     pub entropy: [u8; 32],
+    pub naming: Naming,
 }
 
 /// How a guest's line of log is meant.
@@ -47,6 +48,7 @@ pub(crate) struct Traces {
 pub(crate) struct Guest {
     bounds: Bounds,
     ring: Box<dyn Keyring>,
+    words: Vec<Word>,
     /// Made when the guest first asks for it: most never do.
     wasi: Option<WasiCtx>,
     table: ResourceTable,
@@ -68,6 +70,7 @@ pub(crate) fn store(engine: &Engine, bounds: Bounds, ring: Box<dyn Keyring>) -> 
     let guest = Guest {
         bounds,
         ring,
+        words: vec![],
         wasi: None,
         table: ResourceTable::new(),
         lines: vec![],
@@ -95,10 +98,9 @@ pub(crate) fn spent_us() -> u64 {
 /// What a call that is over left behind.
 pub(crate) fn traces(store: &mut Store<Guest>) -> Traces {
     let guest = store.data_mut();
-    let (words, verified) = guest.ring.taken();
     Traces {
-        words,
-        verified,
+        words: std::mem::take(&mut guest.words),
+        verified: guest.ring.has_verified(),
         lines: std::mem::take(&mut guest.lines),
         took_us: spent_us().saturating_sub(guest.began_us),
         memory: u64::try_from(guest.memory).unwrap_or(u64::MAX),
@@ -240,6 +242,15 @@ impl Guest {
         content_type: String,
         data: Vec<u8>,
     ) -> Result<String, wit::keys::Refusal> {
+        let (place, asked) = (self.words.len(), algorithm.clone());
+        if place >= WORDS_MAX {
+            let text = format!("more than {WORDS_MAX} signatures in one call");
+            return Err(wit::keys::Refusal::Unsuitable(text));
+        }
+        self.apply(KeyAsk::CanSign {
+            key: key.clone(),
+            algorithm: asked,
+        })?;
         let word = Word {
             word: String::new(),
             key,
@@ -248,8 +259,12 @@ impl Guest {
             data: Body::from(data),
             encoding: encoding_name(encoding).into(),
         };
-        let word = self.apply(KeyAsk::StandIn(word))?;
-        Ok(String::from_utf8_lossy(&word).into_owned())
+        let name = name_of(self.bounds.naming, &self.bounds.entropy, place, &word);
+        self.words.push(Word {
+            word: name.clone(),
+            ..word
+        });
+        Ok(name)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::abi::{Ask, Exports, Told, call};
 use crate::counts::Counts;
 use crate::guest::{Bounds, Level, Traces};
 use crate::limits::Limits;
-use crate::ring::Granted;
+use crate::ring::{Granted, Naming};
 use crate::sandbox::Prepared;
 use crate::table::Adapter;
 use crate::worker::Workers;
@@ -50,6 +50,7 @@ pub(crate) struct CallScope {
     pub limits: Limits,
     pub now_ms: u64,
     pub entropy: [u8; 32],
+    pub naming: Naming,
     /// Names of the granted keys.
     pub keys: Arc<[String]>,
     /// Where the call is counted.
@@ -62,6 +63,7 @@ impl CallScope {
             limits: self.limits,
             now_ms: self.now_ms,
             entropy: self.entropy,
+            naming: self.naming,
         }
     }
 
@@ -69,9 +71,7 @@ impl CallScope {
         Granted {
             vault: self.vault.clone(),
             channel: self.channel.clone(),
-            operation: self.operation,
             names: self.keys.clone(),
-            words: vec![],
             verified: false,
         }
     }

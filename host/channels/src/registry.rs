@@ -8,6 +8,7 @@ use crate::counts::{Counts, Usage};
 use crate::grants;
 use crate::home::{CallScope, Home, Wall};
 use crate::limits::Limits;
+use crate::ring::Naming;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::table::{Adapter, Line, Slot, Table, make_line};
 use crate::worker::Workers;
@@ -136,6 +137,7 @@ impl Registry {
             limits: self.limits,
             now_ms: 0,
             entropy: [0; 32],
+            naming: Naming::Secret,
             keys: Arc::from([]),
             counts: counts.clone(),
         };
@@ -292,6 +294,7 @@ impl Registry {
             limits: self.limits,
             now_ms,
             entropy,
+            naming: Naming::Secret,
             keys: line.keys.clone(),
             counts: line.adapter.counts.clone(),
         }

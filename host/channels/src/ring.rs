@@ -1,20 +1,21 @@
 //! What a guest may have done with its channel's keys, asked over one narrow place: so a guest may run in this process or
 //! behind a pipe, and what was allowed is written down on this side of it.
 
-use portolan_domain::exchange::Word;
-use portolan_domain::ids::{ChannelId, OperationId};
+use portolan_domain::exchange::{Body, Word};
+use portolan_domain::ids::ChannelId;
 use portolan_domain::ports::Keys;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// Words in one request. Each is computed at the wire.
-const WORDS_MAX: usize = 64;
+/// Signatures and digests in one call. Each is computed at the wire.
+pub(crate) const WORDS_MAX: usize = 64;
 
 /// One use of a key. The channel and the operation are the caller's, never the guest's to say.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum KeyAsk {
-    /// A word that stands for a signature or a digest (`word` is still empty).
-    StandIn(Word),
+    /// Whether the router can sign so with that key, or digest so without one: no bytes.
+    CanSign { key: Option<String>, algorithm: String },
     /// Whether a signature is the key's: one byte, 1 or 0.
     Verify {
         key: String,
@@ -38,7 +39,7 @@ pub(crate) enum KeyAsk {
 impl KeyAsk {
     fn key(&self) -> Option<&str> {
         match self {
-            Self::StandIn(word) => word.key.as_deref(),
+            Self::CanSign { key, .. } => key.as_deref(),
             Self::Verify { key, .. }
             | Self::Decrypt { key, .. }
             | Self::SignHash { key, .. }
@@ -58,19 +59,40 @@ pub(crate) enum Refused {
 pub(crate) trait Keyring: Send {
     /// Does it, or says why not.
     fn apply(&mut self, ask: KeyAsk) -> Result<Vec<u8>, Refused>;
-    /// The words that were given out, and whether the origin of something was proven.
-    fn taken(&mut self) -> (Vec<Word>, bool);
+    /// Whether the origin of something was proven by what was applied.
+    fn has_verified(&self) -> bool;
 }
 
 /// The keys that the operator granted to a channel, for one call.
 pub(crate) struct Granted {
     pub vault: Arc<dyn Keys>,
     pub channel: ChannelId,
-    pub operation: OperationId,
     /// Names of the granted keys.
     pub names: Arc<[String]>,
-    pub words: Vec<Word>,
     pub verified: bool,
+}
+
+/// How words are named: each call of one operation gives the n-th the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Naming {
+    /// Nobody else can guess them.
+    Secret,
+    /// `signature-<key>-<algorithm>`, as vectors write them.
+    Plain,
+}
+
+/// The name of the word at `place`.
+pub(crate) fn name_of(naming: Naming, entropy: &[u8; 32], place: usize, word: &Word) -> String {
+    let (key, algorithm) = (word.key.as_deref().unwrap_or_default(), &word.algorithm);
+    match naming {
+        Naming::Plain => format!("signature-{key}-{algorithm}"),
+        Naming::Secret => {
+            let of = Sha256::new()
+                .chain_update(entropy)
+                .chain_update(format!("word {place} {key} {algorithm} {}", word.encoding));
+            format!("hdl{}", hex::encode(of.finalize().get(..14).unwrap_or_default()))
+        }
+    }
 }
 
 impl Keyring for Granted {
@@ -83,7 +105,7 @@ impl Keyring for Granted {
             )));
         }
         let done = match ask {
-            KeyAsk::StandIn(word) => self.stand_in(word),
+            KeyAsk::CanSign { key, algorithm } => self.can_sign(key, algorithm),
             KeyAsk::Verify {
                 key,
                 algorithm,
@@ -112,25 +134,21 @@ impl Keyring for Granted {
         done.map_err(Refused::Unsuitable)
     }
 
-    fn taken(&mut self) -> (Vec<Word>, bool) {
-        (std::mem::take(&mut self.words), self.verified)
+    fn has_verified(&self) -> bool {
+        self.verified
     }
 }
 
 impl Granted {
-    /// The word is the same each time the guest asks for the same signature at the same place.
-    fn stand_in(&mut self, word: Word) -> Result<Vec<u8>, String> {
-        self.vault.can_sign(&self.channel, &word)?;
-        let (place, key) = (self.words.len(), word.key.as_deref().unwrap_or_default());
-        if place >= WORDS_MAX {
-            return Err(format!("more than {WORDS_MAX} signatures in one call"));
-        }
-        let of = format!("word {place} {key} {} {}", word.algorithm, word.encoding);
-        let name = self.vault.handle(self.operation, &of);
-        self.words.push(Word {
-            word: name.clone(),
-            ..word
-        });
-        Ok(name.into_bytes())
+    fn can_sign(&self, key: Option<String>, algorithm: String) -> Result<Vec<u8>, String> {
+        let word = Word {
+            word: String::new(),
+            key,
+            algorithm,
+            content_type: String::new(),
+            data: Body::from(vec![]),
+            encoding: String::new(),
+        };
+        self.vault.can_sign(&self.channel, &word).map(|()| vec![])
     }
 }

@@ -21,7 +21,8 @@ const AT_FIRST: usize = 64 << 10;
 #[derive(Serialize, Deserialize)]
 pub(super) enum Down<A> {
     /// Call the guest: `Down<&Ask>` is written, `Down<Ask>` read.
-    Call(Bounds, A),
+    /// With the names of the granted keys.
+    Call(Bounds, Vec<String>, A),
     /// What came of using a key.
     Key(Result<Vec<u8>, Refused>),
 }

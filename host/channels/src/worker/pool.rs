@@ -7,8 +7,9 @@ use crate::artifact::Artifacts;
 use crate::guest::Traces;
 use crate::home::CallScope;
 use crate::limits::TICK_MS;
-use crate::ring::Keyring;
+use crate::ring::{Granted, KeyAsk, Keyring, WORDS_MAX, name_of};
 use crate::sandbox::SandboxError;
+use portolan_domain::exchange::Word;
 use portolan_domain::operation::{Fault, FaultKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -22,8 +23,8 @@ use std::time::{Duration, Instant};
 const WORKERS_MAX: usize = 16;
 /// How long a worker may take to start; a component of 18 MB takes a tenth of it on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
-/// What a call may take besides its own limit: its worker has to get a core, and its words to be written and read.
-const GRACE: Duration = Duration::from_millis(1_000);
+/// What a call may take besides its own limit, and how long a worker may say nothing: it has to get a core.
+const CALL_WITHIN: Duration = Duration::from_millis(1_000);
 /// Uses of keys in one call.
 const KEYS_MAX: usize = 256;
 /// How often starting is tried again before it counts as the component's fault: the cache may be of another build.
@@ -85,7 +86,7 @@ impl Workers {
 
     /// One call, in some worker.
     pub(crate) fn call(&self, scope: &CallScope, ask: &Ask) -> (Result<Told, Fault>, Traces) {
-        let within = Duration::from_millis(scope.limits.ticks.saturating_mul(TICK_MS)).saturating_add(GRACE);
+        let within = Duration::from_millis(scope.limits.ticks.saturating_mul(TICK_MS)).saturating_add(CALL_WITHIN);
         let mut worker = match self.lend(Instant::now() + within) {
             Ok(worker) => worker,
             Err(fault) => return (Err(fault), Traces::default()),
@@ -154,6 +155,22 @@ impl Workers {
     }
 }
 
+/// Whether the words are such as a guest of that call could have been given.
+fn are_granted(scope: &CallScope, ring: &mut Granted, words: &[Word]) -> Result<(), String> {
+    if words.len() > WORDS_MAX {
+        return Err(format!("more than {WORDS_MAX} signatures in one call"));
+    }
+    for (place, word) in words.iter().enumerate() {
+        if word.word != name_of(scope.naming, &scope.entropy, place, word) {
+            return Err("a signature has a name of its own".into());
+        }
+        let (key, algorithm) = (word.key.clone(), word.algorithm.clone());
+        ring.apply(KeyAsk::CanSign { key, algorithm })
+            .map_err(|refused| format!("a signature that was refused: {refused:?}"))?;
+    }
+    Ok(())
+}
+
 fn fault(kind: FaultKind, text: String) -> Fault {
     Fault { kind, text }
 }
@@ -162,18 +179,18 @@ impl Worker {
     /// Gives the call to the worker and serves its uses of keys until it is over.
     fn call(&mut self, scope: &CallScope, ask: &Ask, until: Instant) -> std::io::Result<(Result<Told, Fault>, Traces)> {
         let mut ring = scope.ring();
-        self.patience(until)?;
-        pipe::write(&mut self.pipe, &Down::Call(scope.bounds(), ask))?;
+        pipe::write(&mut self.pipe, &Down::Call(scope.bounds(), scope.keys.to_vec(), ask))?;
         for _ in 0..=KEYS_MAX {
-            self.patience(until)?;
+            if Instant::now() >= until {
+                return Err(std::io::ErrorKind::TimedOut.into());
+            }
             match pipe::read::<Up>(&mut self.pipe)? {
                 Up::Key(used) => pipe::write(&mut self.pipe, &Down::<()>::Key(ring.apply(used)))?,
                 Up::Done(told, traces) => {
-                    // What was allowed is known on this side; the worker's word for it is not asked.
-                    let (words, verified) = ring.taken();
+                    // What was proven is known on this side, and what may be signed is looked at on this side.
+                    are_granted(scope, &mut ring, &traces.words).map_err(std::io::Error::other)?;
                     let traces = Traces {
-                        words,
-                        verified,
+                        verified: ring.has_verified(),
                         ..*traces
                     };
                     return Ok((*told, traces));
@@ -184,13 +201,10 @@ impl Worker {
         Err(std::io::Error::other(format!("more than {KEYS_MAX} uses of keys")))
     }
 
-    fn patience(&self, until: Instant) -> std::io::Result<()> {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        self.pipe.set_read_timeout(Some(left))?;
-        self.pipe.set_write_timeout(Some(left))
+    /// How long each reading and each writing may take, from now on.
+    fn patience(&self, within: Duration) -> std::io::Result<()> {
+        self.pipe.set_read_timeout(Some(within))?;
+        self.pipe.set_write_timeout(Some(within))
     }
 
     /// The fault that losing a worker is: how it ended, where it did.
@@ -249,11 +263,14 @@ fn start_with(artifacts: &Artifacts, compiled: &[u8]) -> Result<(Worker, Exports
         .map_err(|error| format!("{}: {error}", artifacts.program().display()))?;
     let mut worker = Worker { child, pipe: ours };
     let ready = worker
-        .patience(Instant::now() + START_WITHIN)
+        .patience(START_WITHIN)
         .and_then(|()| pipe::write_compiled(&mut worker.pipe, compiled))
         .and_then(|()| pipe::read::<Up>(&mut worker.pipe));
     match ready {
-        Ok(Up::Ready(Ok(exports))) => Ok((worker, exports)),
+        Ok(Up::Ready(Ok(exports))) => match worker.patience(CALL_WITHIN) {
+            Ok(()) => Ok((worker, exports)),
+            Err(error) => Err(error.to_string()),
+        },
         Ok(Up::Ready(Err(problem))) => Err(problem),
         Ok(Up::Key(_) | Up::Done(..)) => Err("the worker speaks out of turn".into()),
         Err(error) => Err(worker.why_lost(&error).text),

@@ -8,9 +8,9 @@ use crate::artifact;
 use crate::guest;
 use crate::ring::{KeyAsk, Keyring, Refused};
 use crate::sandbox::{Prepared, Sandbox};
-use portolan_domain::exchange::Word;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,8 @@ const DATA_MAX: u64 = 2 << 30;
 /// Images of memories are files in memory; no other file can be opened.
 const FILE_MAX: u64 = 512 << 20;
 const FILES_MAX: u64 = 256;
+/// Algorithms that are remembered: there are a dozen.
+const KNOWN_MAX: usize = 64;
 
 /// The whole work of a worker's process. Its standard input is the pipe to the router; it ends with it.
 pub fn serve() -> Result<(), String> {
@@ -38,15 +40,20 @@ pub fn serve() -> Result<(), String> {
     let runtime = runtime.map_err(|error| error.to_string())?;
     let _entered = runtime.enter();
     let pipe = Arc::new(Mutex::new(pipe));
+    let known: Arc<Mutex<HashSet<(bool, String)>>> = Arc::default();
     loop {
         let asked = pipe::read::<ReadAsk>(&mut lock(&pipe));
-        let (bounds, ask) = match asked {
-            Ok(Down::Call(bounds, ask)) => (bounds, ask),
+        let (bounds, names, ask) = match asked {
+            Ok(Down::Call(bounds, names, ask)) => (bounds, names, ask),
             Ok(Down::Key(_)) => return Err("a key that nobody asked for".into()),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error.to_string()),
         };
-        let ring = Box::new(Piped(pipe.clone()));
+        let ring = Box::new(Piped {
+            pipe: pipe.clone(),
+            names,
+            known: known.clone(),
+        });
         let (told, traces) = call::call(&prepared, bounds, ring, &ask);
         let done = Up::Done(Box::new(told), Box::new(traces));
         pipe::write(&mut lock(&pipe), &done).map_err(|error| error.to_string())?;
@@ -95,20 +102,62 @@ fn load(pipe: &mut UnixStream) -> Result<(Sandbox, Prepared), String> {
 }
 
 /// Keys by way of the router, which decides and writes down what it allowed.
-struct Piped(Arc<Mutex<UnixStream>>);
+struct Piped {
+    pipe: Arc<Mutex<UnixStream>>,
+    /// Names of the keys that are granted in this call.
+    names: Vec<String>,
+    /// Algorithms that the router can do, with a key and without: it does not unlearn them.
+    known: Arc<Mutex<HashSet<(bool, String)>>>,
+}
+
+impl Piped {
+    /// Whether the answer is known without asking; the router looks at it again when the call is over.
+    fn is_known(&self, ask: &KeyAsk) -> bool {
+        let KeyAsk::CanSign { key, algorithm } = ask else {
+            return false;
+        };
+        let is_granted = key.as_ref().is_none_or(|key| self.names.contains(key));
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        is_granted && known.contains(&(key.is_some(), algorithm.clone()))
+    }
+
+    fn learn(&self, ask: (bool, String)) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < KNOWN_MAX {
+            known.insert(ask);
+        }
+    }
+}
 
 impl Keyring for Piped {
     fn apply(&mut self, ask: KeyAsk) -> Result<Vec<u8>, Refused> {
-        let mut pipe = lock(&self.0);
+        if self.is_known(&ask) {
+            return Ok(vec![]);
+        }
+        let to_learn = match &ask {
+            KeyAsk::CanSign { key, algorithm } => Some((key.is_some(), algorithm.clone())),
+            _ => None,
+        };
+        let answer = self.ask(ask)?;
+        if let Some(asked) = to_learn {
+            self.learn(asked);
+        }
+        Ok(answer)
+    }
+
+    fn has_verified(&self) -> bool {
+        false
+    }
+}
+
+impl Piped {
+    fn ask(&self, ask: KeyAsk) -> Result<Vec<u8>, Refused> {
+        let mut pipe = lock(&self.pipe);
         let answered = pipe::write(&mut pipe, &Up::Key(ask)).and_then(|()| pipe::read::<ReadAsk>(&mut pipe));
         match answered {
             Ok(Down::Key(answer)) => answer,
             Ok(Down::Call(..)) => Err(Refused::Unsuitable("the router answers something else".into())),
             Err(error) => Err(Refused::Unsuitable(error.to_string())),
         }
-    }
-
-    fn taken(&mut self) -> (Vec<Word>, bool) {
-        (vec![], false)
     }
 }
