@@ -89,7 +89,12 @@ impl App {
         let ambient: Arc<dyn Ambient> = Arc::new(System);
         let sandbox = Sandbox::start(SANDBOX_SLOTS)?;
         let steps = Arc::new(StopAt::from_env());
-        let compiler = std::env::current_exe().context("finding this program")?;
+        // The program that runs, also when another was put in its place meanwhile.
+        let itself = std::path::PathBuf::from("/proc/self/exe");
+        let compiler = match itself.exists() {
+            true => itself,
+            false => std::env::current_exe().context("finding this program")?,
+        };
         let registry = Arc::new(Registry::new(
             sandbox,
             config.channels.clone(),

@@ -232,7 +232,7 @@ fn registry_refusal(error: &RegistryError) -> PluginError {
 fn sandbox_refusal(error: &SandboxError) -> PluginError {
     let problem = match error {
         SandboxError::Component(text) => text.clone(),
-        SandboxError::Engine(_) => error.to_string(),
+        SandboxError::Engine(_) | SandboxError::Worker(_) => error.to_string(),
     };
     refused("component", problem, "build it with the kit: `portolan plugin build`")
 }

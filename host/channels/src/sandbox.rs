@@ -17,6 +17,9 @@ pub enum SandboxError {
     /// The component is refused.
     #[error("refused component: {0}")]
     Component(String),
+    /// No worker can be started now: that says nothing about the component.
+    #[error("no worker process starts: {0}")]
+    Worker(String),
 }
 
 /// One engine for the process.

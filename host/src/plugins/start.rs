@@ -5,7 +5,7 @@ use super::admission::new_version;
 use super::files::read;
 use super::steps::{changed, only, put};
 use super::{CONFIGURED, Plugins, ROUTER};
-use portolan_channels::AdapterSource;
+use portolan_channels::{AdapterSource, RegistryError, SandboxError};
 use portolan_domain::lifecycle::{self, Stage, Step, Version};
 
 impl Plugins {
@@ -64,6 +64,8 @@ impl Plugins {
             );
             let problem = match (loaded, signed) {
                 (Ok(_), Ok(())) => continue,
+                // That is the machine's trouble: no version is given up for it.
+                (Err(error @ RegistryError::Sandbox(SandboxError::Worker(_))), _) => return Err(error.into()),
                 (Err(error), _) => error.to_string(),
                 (_, Err(error)) => error.to_string(),
             };

@@ -1,21 +1,25 @@
-//! The words between the router and a worker: frames of a length and MessagePack, each side with its own kinds.
+//! The words between the router and a worker: frames of a length and MessagePack, each side with its own kinds. The other
+//! side is not trusted to be quick, short or honest: what is read has a time and a budget.
 
 use crate::abi::{Ask, Exports, Told};
 use crate::guest::{Bounds, Traces};
 use crate::ring::{KeyAsk, Refused};
 use portolan_domain::operation::Fault;
+use rmp_serde::config::BytesMode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-/// The longest frame: a piece of a report, or what a guest may pass in one call, and more. A compiled component comes apart.
-const FRAME_MAX: usize = 8 << 20;
+/// The longest frame to a worker: eight answers of 1 MiB, and what is around them.
+const DOWN_MAX: usize = 16 << 20;
 /// The longest compiled component: Python's take some 60 MB.
-const COMPILED_MAX: usize = 512 << 20;
-
+pub(super) const COMPILED_MAX: usize = 512 << 20;
 /// What is reserved before any of a frame has come.
 const AT_FIRST: usize = 64 << 10;
+/// How long the router waits at a stretch before it makes room for other work on its thread.
+pub(super) const SOON: Duration = Duration::from_millis(10);
 
 /// From the router.
 #[derive(Serialize, Deserialize)]
@@ -31,68 +35,193 @@ pub(super) enum Down<A> {
 #[derive(Serialize, Deserialize)]
 pub(super) enum Up {
     /// The component is loaded and the wall is up; or why not.
-    Ready(Result<Exports, String>),
+    Ready(Result<Exports, NotReady>),
     /// The guest wants to use a key.
     Key(KeyAsk),
     /// The call is over.
     Done(Box<Result<Told, Fault>>, Box<Traces>),
 }
 
-pub(super) type ReadAsk = Down<Ask>;
+/// Why a worker cannot work.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) enum NotReady {
+    /// The process could not give up its rights, or put up its wall.
+    Wall(String),
+    /// The compiled component is not taken.
+    Component(String),
+}
+
+/// What may be read, and until when.
+pub(super) struct Budget {
+    pub bytes: usize,
+    pub until: Option<Instant>,
+}
+
+impl Budget {
+    /// The worker's own: it waits for its router.
+    pub(super) const fn of_a_worker(bytes: usize) -> Self {
+        Self { bytes, until: None }
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.until {
+            Some(until) if Instant::now() >= until => Err(ErrorKind::TimedOut.into()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> io::Result<()> {
+        let left = self.bytes.checked_sub(length);
+        self.bytes = left.ok_or_else(|| invalid(format!("{length} bytes are more than may come")))?;
+        Ok(())
+    }
+}
 
 fn invalid(error: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+    // It may repeat what the other side wrote.
+    io::Error::new(ErrorKind::InvalidData, clipped(&error.to_string()))
 }
 
-fn write_bytes(pipe: &mut UnixStream, bytes: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(bytes.len()).map_err(invalid)?;
-    pipe.write_all(&length.to_le_bytes())?;
-    pipe.write_all(bytes)
+/// As much of a text as a log or a payment keeps.
+pub(super) fn clipped(text: &str) -> String {
+    text.chars().take(500).collect()
 }
 
-fn read_bytes(pipe: &mut UnixStream, most: usize) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    pipe.read_exact(&mut length)?;
-    let length = usize::try_from(u32::from_le_bytes(length)).map_err(invalid)?;
-    if length > most {
-        return Err(invalid(format!("a frame of {length} bytes is more than {most}")));
+/// Work that may take a while does not keep the runtime's thread from its other tasks.
+pub(super) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        Ok(_) | Err(_) => work(),
     }
-    // Grows with what comes, not with what was announced.
-    let mut bytes = Vec::with_capacity(length.min(AT_FIRST));
-    let wanted = u64::try_from(length).map_err(invalid)?;
-    if pipe.take(wanted).read_to_end(&mut bytes)? < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(bytes)
 }
 
-/// Writes one frame.
-pub(super) fn write<T: Serialize>(pipe: &mut UnixStream, said: &T) -> io::Result<()> {
+/// A transfer of bytes, piece by piece.
+trait Transfer {
+    /// One system call's worth; `true`: it is over.
+    fn more(&mut self, pipe: &UnixStream) -> io::Result<bool>;
+}
+
+/// Goes on until it is over or its time is, aside when it takes long.
+fn carry(transfer: &mut impl Transfer, pipe: &UnixStream, budget: &Budget) -> io::Result<()> {
+    let mut until_whole = |soon: Option<Instant>| loop {
+        match transfer.more(pipe) {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        budget.check()?;
+        if soon.is_some_and(|soon| Instant::now() >= soon) {
+            return Ok(false);
+        }
+    };
+    let soon = budget.until.map(|_| Instant::now() + SOON);
+    if !until_whole(soon)? {
+        aside(|| until_whole(None))?;
+    }
+    Ok(())
+}
+
+struct Writing<'a>(&'a [u8]);
+
+impl Transfer for Writing<'_> {
+    fn more(&mut self, mut pipe: &UnixStream) -> io::Result<bool> {
+        let wrote = pipe.write(self.0)?;
+        self.0 = self.0.get(wrote..).unwrap_or_default();
+        Ok(self.0.is_empty())
+    }
+}
+
+struct Reading {
+    bytes: Vec<u8>,
+    wanted: usize,
+}
+
+impl Reading {
+    fn of(wanted: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(wanted.min(AT_FIRST)),
+            wanted,
+        }
+    }
+}
+
+impl Transfer for Reading {
+    fn more(&mut self, mut pipe: &UnixStream) -> io::Result<bool> {
+        let mut piece = [0; 16 << 10];
+        let left = self.wanted.saturating_sub(self.bytes.len()).min(piece.len());
+        let room = piece.get_mut(..left).unwrap_or_default();
+        if room.is_empty() {
+            return Ok(true);
+        }
+        match pipe.read(room)? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            came => {
+                self.bytes.extend_from_slice(room.get(..came).unwrap_or_default());
+                Ok(self.bytes.len() >= self.wanted)
+            }
+        }
+    }
+}
+
+fn read_bytes(pipe: &UnixStream, budget: &mut Budget) -> io::Result<Vec<u8>> {
+    let mut prefix = Reading::of(4);
+    carry(&mut prefix, pipe, budget)?;
+    let prefix: [u8; 4] = prefix.bytes.try_into().map_err(|_| invalid("no length"))?;
+    let length = usize::try_from(u32::from_le_bytes(prefix)).map_err(invalid)?;
+    budget.take(length)?;
+    let mut body = Reading::of(length);
+    carry(&mut body, pipe, budget)?;
+    Ok(body.bytes)
+}
+
+/// A frame, ready to be written: its encoding is the writer's own business, and no fault of the other side.
+pub(super) fn frame<T: Serialize>(said: &T) -> io::Result<Vec<u8>> {
     // One write for length and content: one wake of the other side.
     let mut frame = vec![0; 4];
-    rmp_serde::encode::write(&mut frame, said).map_err(invalid)?;
+    let mut into = rmp_serde::Serializer::new(&mut frame).with_bytes(BytesMode::ForceAll);
+    said.serialize(&mut into).map_err(invalid)?;
     let length = frame.len().saturating_sub(4);
-    if length > FRAME_MAX {
-        return Err(invalid(format!("a frame of {length} bytes is more than {FRAME_MAX}")));
+    if length > DOWN_MAX {
+        return Err(invalid(format!("a frame of {length} bytes is more than {DOWN_MAX}")));
     }
     let prefix = u32::try_from(length).map_err(invalid)?.to_le_bytes();
     for (place, byte) in frame.iter_mut().zip(prefix) {
         *place = byte;
     }
-    pipe.write_all(&frame)
+    Ok(frame)
+}
+
+/// Writes a frame.
+pub(super) fn write(pipe: &UnixStream, frame: &[u8], budget: &Budget) -> io::Result<()> {
+    carry(&mut Writing(frame), pipe, budget)
 }
 
 /// Reads one frame.
-pub(super) fn read<T: DeserializeOwned>(pipe: &mut UnixStream) -> io::Result<T> {
-    rmp_serde::from_slice(&read_bytes(pipe, FRAME_MAX)?).map_err(invalid)
+pub(super) fn read<T: DeserializeOwned>(pipe: &UnixStream, budget: &mut Budget) -> io::Result<T> {
+    rmp_serde::from_slice(&read_bytes(pipe, budget)?).map_err(invalid)
+}
+
+/// Reads what the router says: as long as it is.
+pub(super) fn read_down(pipe: &UnixStream) -> io::Result<Down<Ask>> {
+    read(pipe, &mut Budget::of_a_worker(DOWN_MAX))
+}
+
+/// Says something to the router.
+pub(super) fn write_up(pipe: &UnixStream, said: &Up) -> io::Result<()> {
+    write(pipe, &frame(said)?, &Budget::of_a_worker(0))
 }
 
 /// Hands over the compiled component.
-pub(super) fn write_compiled(pipe: &mut UnixStream, compiled: &[u8]) -> io::Result<()> {
-    write_bytes(pipe, compiled)
+pub(super) fn write_compiled(pipe: &UnixStream, compiled: &[u8], budget: &Budget) -> io::Result<()> {
+    let length = u32::try_from(compiled.len()).map_err(invalid)?;
+    write(pipe, &length.to_le_bytes(), budget)?;
+    write(pipe, compiled, budget)
 }
 
 /// Takes the compiled component.
-pub(super) fn read_compiled(pipe: &mut UnixStream) -> io::Result<Vec<u8>> {
-    read_bytes(pipe, COMPILED_MAX)
+pub(super) fn read_compiled(pipe: &UnixStream) -> io::Result<Vec<u8>> {
+    read_bytes(pipe, &mut Budget::of_a_worker(COMPILED_MAX))
 }

@@ -1,16 +1,18 @@
-//! The router's side: the workers of one version, lent one call at a time. A worker that dies, falls silent or talks nonsense
-//! is one fault of the adapter, and the next call has a new one.
+//! The router's side: the workers of one version, each lent to one channel, one call at a time. A worker that dies is
+//! replaced and the call made again, for a call has no effects; one that falls silent or talks nonsense is a fault of the adapter.
 
-use super::pipe::{self, Down, Up};
+use super::pipe::{self, Budget, Down, NotReady, SOON, Up, aside, clipped};
 use crate::abi::{Ask, Exports, Told};
 use crate::artifact::Artifacts;
 use crate::guest::Traces;
 use crate::home::CallScope;
-use crate::limits::TICK_MS;
+use crate::limits::{Limits, TICK_MS};
 use crate::ring::{Granted, KeyAsk, Keyring, WORDS_MAX, name_of};
 use crate::sandbox::SandboxError;
 use portolan_domain::exchange::Word;
+use portolan_domain::ids::ChannelId;
 use portolan_domain::operation::{Fault, FaultKind};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -19,16 +21,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Calls at once in one version: a call is all computing, so more than there are cores gain nothing.
+/// Workers of one version. A call is all computing, so more than there are cores gain nothing but other channels' readiness.
 const WORKERS_MAX: usize = 16;
 /// How long a worker may take to start; a component of 18 MB takes a tenth of it on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
-/// What a call may take besides its own limit, and how long a worker may say nothing: it has to get a core.
-const CALL_WITHIN: Duration = Duration::from_millis(1_000);
+/// What a call may take besides its own limit: its worker has to get a core.
+const GRACE: Duration = Duration::from_millis(1_000);
 /// Uses of keys in one call.
 const KEYS_MAX: usize = 256;
-/// How often starting is tried again before it counts as the component's fault: the cache may be of another build.
-const STARTS: usize = 2;
+/// Calls of one worker: what may have got hold of one is gone after these.
+const CALLS_MAX: u32 = 1_000;
+/// How long a worker may have nothing to do; the last one of a version stays.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How often one call is begun: a worker may have died while it had nothing to do.
+const BEGUN_MAX: usize = 2;
 
 /// The workers of one version.
 pub(crate) struct Workers {
@@ -51,6 +57,10 @@ struct State {
 struct Worker {
     child: Child,
     pipe: UnixStream,
+    /// The channel that it works for: it never sees another's payments. `None`: it has not seen any.
+    of: Option<ChannelId>,
+    calls: u32,
+    rests_since: Instant,
 }
 
 impl Drop for Worker {
@@ -61,17 +71,31 @@ impl Drop for Worker {
     }
 }
 
+/// A worker while it is lent; it is lost unless it is given back.
+struct Lent<'a> {
+    workers: &'a Workers,
+    worker: Option<Worker>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if self.worker.take().is_some() {
+            self.workers.one_less();
+        }
+    }
+}
+
 impl Workers {
     /// Starts the first worker of a component, which tells what the component exports.
     pub(crate) fn start(artifacts: &Artifacts, file: PathBuf, digest: String) -> Result<Self, SandboxError> {
-        let (worker, exports) = start(artifacts, &file, &digest).map_err(SandboxError::Component)?;
+        let (worker, exports) = start(artifacts, &file, &digest)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             artifacts: artifacts.clone(),
             file,
             digest,
             exports,
-            most: cores.clamp(2, WORKERS_MAX),
+            most: cores.saturating_mul(2).clamp(4, WORKERS_MAX),
             state: Mutex::new(State {
                 idle: vec![worker],
                 alive: 1,
@@ -84,67 +108,96 @@ impl Workers {
         self.exports
     }
 
-    /// One call, in some worker.
+    /// One call, in some worker of the channel.
     pub(crate) fn call(&self, scope: &CallScope, ask: &Ask) -> (Result<Told, Fault>, Traces) {
-        let within = Duration::from_millis(scope.limits.ticks.saturating_mul(TICK_MS)).saturating_add(CALL_WITHIN);
-        let mut worker = match self.lend(Instant::now() + within) {
-            Ok(worker) => worker,
-            Err(fault) => return (Err(fault), Traces::default()),
+        let lost = |fault: Fault| (Err(fault), Traces::default());
+        let framed = pipe::frame(&Down::Call(scope.bounds(), scope.keys.to_vec(), ask));
+        let framed = match framed {
+            Ok(framed) => framed,
+            Err(error) => return lost(fault(FaultKind::TooLarge, error.to_string())),
         };
-        match worker.call(scope, ask, Instant::now() + within) {
-            Ok(done) => {
-                self.give_back(worker);
-                done
-            }
-            Err(error) => {
-                let fault = worker.why_lost(&error);
-                tracing::warn!(channel = %scope.channel, operation = %scope.operation, %fault, "a worker is lost");
-                self.lose(worker);
-                (Err(fault), Traces::default())
+        let within = Duration::from_millis(scope.limits.ticks.saturating_mul(TICK_MS)).saturating_add(GRACE);
+        let until = Instant::now() + within;
+        let mut why = fault(FaultKind::Trap, "no worker was tried".into());
+        for _ in 0..BEGUN_MAX {
+            // Who says who it is has seen no payment, and may still work for anybody.
+            let channel = (!matches!(ask, Ask::Describe)).then_some(&scope.channel);
+            let mut lent = match self.lend(channel, until) {
+                Ok(lent) => lent,
+                Err(fault) => return lost(fault),
+            };
+            let Some(worker) = lent.worker.as_mut() else { break };
+            match worker.call(scope, &framed, Instant::now() + within) {
+                Ok(done) => {
+                    lent.give_back();
+                    return done;
+                }
+                Err(error) => {
+                    why = worker.why_lost(&error);
+                    let (channel, operation) = (&scope.channel, scope.operation);
+                    tracing::warn!(%channel, %operation, fault = %why, "a worker is lost");
+                    if why.kind == FaultKind::Timeout || error.kind() == ErrorKind::InvalidData {
+                        break;
+                    }
+                }
             }
         }
+        lost(why)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lend(&self, until: Instant) -> Result<Worker, Fault> {
+    fn lend(&self, channel: Option<&ChannelId>, until: Instant) -> Result<Lent<'_>, Fault> {
+        let lent = |worker| Lent {
+            workers: self,
+            worker: Some(worker),
+        };
         let mut state = self.state();
         loop {
-            if let Some(worker) = state.idle.pop() {
-                return Ok(worker);
+            if let Some(worker) = state.take_of(channel) {
+                let tired = state.take_tired();
+                drop(state);
+                self.end(tired);
+                return Ok(lent(worker));
             }
-            if state.alive < self.most {
+            let is_room = state.alive < self.most;
+            let other = if is_room { None } else { state.take_oldest() };
+            if is_room || other.is_some() {
                 state.alive = state.alive.saturating_add(1);
                 drop(state);
-                return self.one_more();
+                self.end(other.into_iter().collect());
+                return aside(|| self.one_more(channel)).map(lent);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(fault(FaultKind::Timeout, "every worker of the adapter is busy".into()));
             }
-            let waited = self.freed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = aside(|| self.freed.wait_timeout(state, left))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
-    fn one_more(&self) -> Result<Worker, Fault> {
+    fn one_more(&self, channel: Option<&ChannelId>) -> Result<Worker, Fault> {
         let started = start(&self.artifacts, &self.file, &self.digest);
-        started.map(|(worker, _)| worker).map_err(|problem| {
+        started
+            .map(|(mut worker, _)| {
+                worker.of = channel.cloned();
+                worker
+            })
+            .map_err(|problem| {
+                self.one_less();
+                fault(FaultKind::Other, clipped(&format!("no worker starts: {problem}")))
+            })
+    }
+
+    fn end(&self, workers: Vec<Worker>) {
+        for worker in workers {
+            drop(worker);
             self.one_less();
-            fault(FaultKind::Other, format!("no worker starts: {problem}"))
-        })
-    }
-
-    fn give_back(&self, worker: Worker) {
-        self.state().idle.push(worker);
-        self.freed.notify_one();
-    }
-
-    fn lose(&self, worker: Worker) {
-        drop(worker);
-        self.one_less();
+        }
     }
 
     fn one_less(&self) {
@@ -152,6 +205,42 @@ impl Workers {
         state.alive = state.alive.saturating_sub(1);
         drop(state);
         self.freed.notify_one();
+    }
+}
+
+impl State {
+    /// One that works for the channel, or for none yet.
+    fn take_of(&mut self, channel: Option<&ChannelId>) -> Option<Worker> {
+        let own = self.idle.iter().rposition(|it| it.of.as_ref() == channel);
+        let at = own.or_else(|| self.idle.iter().position(|it| it.of.is_none()))?;
+        let mut worker = self.idle.remove(at);
+        worker.of = channel.cloned();
+        Some(worker)
+    }
+
+    /// One of another channel, to make room.
+    fn take_oldest(&mut self) -> Option<Worker> {
+        let oldest = self.idle.iter().enumerate().min_by_key(|(_, it)| it.rests_since);
+        let at = oldest.map(|(at, _)| at)?;
+        Some(self.idle.remove(at))
+    }
+
+    fn take_tired(&mut self) -> Vec<Worker> {
+        let tired = |it: &mut Worker| it.rests_since.elapsed() > IDLE_MAX;
+        self.idle.extract_if(.., tired).collect()
+    }
+}
+
+impl Lent<'_> {
+    fn give_back(mut self) {
+        let Some(mut worker) = self.worker.take() else { return };
+        worker.calls = worker.calls.saturating_add(1);
+        if worker.calls >= CALLS_MAX {
+            return self.workers.end(vec![worker]);
+        }
+        worker.rests_since = Instant::now();
+        self.workers.state().idle.push(worker);
+        self.workers.freed.notify_one();
     }
 }
 
@@ -166,7 +255,7 @@ fn are_granted(scope: &CallScope, ring: &mut Granted, words: &[Word]) -> Result<
         }
         let (key, algorithm) = (word.key.clone(), word.algorithm.clone());
         ring.apply(KeyAsk::CanSign { key, algorithm })
-            .map_err(|refused| format!("a signature that was refused: {refused:?}"))?;
+            .map_err(|refused| clipped(&format!("a signature that was refused: {refused:?}")))?;
     }
     Ok(())
 }
@@ -175,49 +264,70 @@ fn fault(kind: FaultKind, text: String) -> Fault {
     Fault { kind, text }
 }
 
+fn nonsense(text: String) -> std::io::Error {
+    std::io::Error::new(ErrorKind::InvalidData, text)
+}
+
+/// What a worker says of a call, held to what a call may leave behind.
+fn held(traces: Traces, limits: &Limits, took: Duration) -> Traces {
+    let most = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    let line = |text: String| text.chars().take(limits.log_line_bytes).collect::<String>();
+    let lines = traces.lines.into_iter().take(limits.log_lines);
+    Traces {
+        lines: lines.map(|(level, text)| (level, line(text))).collect(),
+        took_us: traces.took_us.min(u64::try_from(took.as_micros()).unwrap_or(u64::MAX)),
+        memory: traces.memory.min(most(limits.memory_bytes)),
+        ..traces
+    }
+}
+
 impl Worker {
     /// Gives the call to the worker and serves its uses of keys until it is over.
-    fn call(&mut self, scope: &CallScope, ask: &Ask, until: Instant) -> std::io::Result<(Result<Told, Fault>, Traces)> {
-        let mut ring = scope.ring();
-        pipe::write(&mut self.pipe, &Down::Call(scope.bounds(), scope.keys.to_vec(), ask))?;
+    fn call(
+        &mut self,
+        scope: &CallScope,
+        framed: &[u8],
+        until: Instant,
+    ) -> std::io::Result<(Result<Told, Fault>, Traces)> {
+        let (mut ring, started) = (scope.ring(), Instant::now());
+        // A guest's own limit, and as much again for what it asked to be signed.
+        let mut budget = Budget {
+            bytes: scope.limits.copied_bytes.saturating_mul(2).saturating_add(256 << 10),
+            until: Some(until),
+        };
+        pipe::write(&self.pipe, framed, &budget)?;
         for _ in 0..=KEYS_MAX {
-            if Instant::now() >= until {
-                return Err(std::io::ErrorKind::TimedOut.into());
-            }
-            match pipe::read::<Up>(&mut self.pipe)? {
-                Up::Key(used) => pipe::write(&mut self.pipe, &Down::<()>::Key(ring.apply(used)))?,
+            match pipe::read::<Up>(&self.pipe, &mut budget)? {
+                Up::Key(used) => {
+                    let answer = pipe::frame(&Down::<()>::Key(ring.apply(used)))?;
+                    pipe::write(&self.pipe, &answer, &budget)?;
+                }
                 Up::Done(told, traces) => {
                     // What was proven is known on this side, and what may be signed is looked at on this side.
-                    are_granted(scope, &mut ring, &traces.words).map_err(std::io::Error::other)?;
+                    are_granted(scope, &mut ring, &traces.words).map_err(nonsense)?;
                     let traces = Traces {
                         verified: ring.has_verified(),
-                        ..*traces
+                        ..held(*traces, &scope.limits, started.elapsed())
                     };
-                    return Ok((*told, traces));
+                    let told = told.map_err(|it| fault(it.kind, clipped(&it.text)));
+                    return Ok((told, traces));
                 }
-                Up::Ready(_) => return Err(std::io::ErrorKind::InvalidData.into()),
+                Up::Ready(_) => return Err(nonsense("it speaks out of turn".into())),
             }
         }
-        Err(std::io::Error::other(format!("more than {KEYS_MAX} uses of keys")))
-    }
-
-    /// How long each reading and each writing may take, from now on.
-    fn patience(&self, within: Duration) -> std::io::Result<()> {
-        self.pipe.set_read_timeout(Some(within))?;
-        self.pipe.set_write_timeout(Some(within))
+        Err(nonsense(format!("more than {KEYS_MAX} uses of keys")))
     }
 
     /// The fault that losing a worker is: how it ended, where it did.
     fn why_lost(&mut self, error: &std::io::Error) -> Fault {
-        use std::io::ErrorKind::{TimedOut, WouldBlock};
-        if matches!(error.kind(), TimedOut | WouldBlock) {
+        if error.kind() == ErrorKind::TimedOut {
             return fault(FaultKind::Timeout, "its worker fell silent and was stopped".into());
         }
         // One that is ending keeps the status that it ends with; one that lives ends by this.
         let ended = self.child.kill().and_then(|()| self.child.wait());
         let how = match ended.map(|status| (status.signal(), status)) {
             Ok((Some(SIGSYS), _)) => "was killed for a system call that it may not make".into(),
-            Ok((Some(SIGKILL), _)) | Err(_) => format!("cannot be understood: {error}"),
+            Ok((Some(SIGKILL), _)) | Err(_) => format!("is gone, or cannot be understood: {error}"),
             Ok((Some(signal), _)) => format!("was killed by signal {signal}"),
             Ok((None, status)) => format!("ended ({status})"),
         };
@@ -229,28 +339,33 @@ impl Worker {
 const SIGSYS: i32 = 31;
 const SIGKILL: i32 = 9;
 
-fn start(artifacts: &Artifacts, file: &Path, digest: &str) -> Result<(Worker, Exports), String> {
-    let mut problem = String::new();
-    for _ in 0..STARTS {
-        let (found, compiled) = artifacts.compiled(file).map_err(|error| error.to_string())?;
-        if found != digest {
-            return Err(format!(
-                "{} is {found}, not {digest}: it was changed on disk",
-                file.display()
-            ));
+/// A worker of the component. What was compiled by another engine is compiled again, once.
+fn start(artifacts: &Artifacts, file: &Path, digest: &str) -> Result<(Worker, Exports), SandboxError> {
+    let compiled = || -> Result<Vec<u8>, SandboxError> {
+        let (found, compiled) = artifacts.compiled(file)?;
+        if found == digest {
+            return Ok(compiled);
         }
-        match start_with(artifacts, &compiled) {
-            Ok(started) => return Ok(started),
-            Err(error) => problem = error,
+        let problem = format!("{} is {found}, not {digest}: it was changed on disk", file.display());
+        Err(SandboxError::Component(problem))
+    };
+    match start_with(artifacts, &compiled()?) {
+        Err(SandboxError::Component(problem)) => {
+            tracing::info!(digest, problem, "compiling again");
+            artifacts.forget(digest);
+            start_with(artifacts, &compiled()?)
         }
-        artifacts.forget(digest);
+        started => started,
     }
-    Err(problem)
 }
 
-fn start_with(artifacts: &Artifacts, compiled: &[u8]) -> Result<(Worker, Exports), String> {
-    let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
+fn start_with(artifacts: &Artifacts, compiled: &[u8]) -> Result<(Worker, Exports), SandboxError> {
+    let failed = |error: std::io::Error| SandboxError::Worker(clipped(&error.to_string()));
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    ours.set_read_timeout(Some(SOON)).map_err(failed)?;
+    ours.set_write_timeout(Some(SOON)).map_err(failed)?;
     let child = Command::new(artifacts.program())
+        .arg0("portolan")
         .arg("worker")
         .env_clear()
         .current_dir("/")
@@ -260,19 +375,25 @@ fn start_with(artifacts: &Artifacts, compiled: &[u8]) -> Result<(Worker, Exports
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("{}: {error}", artifacts.program().display()))?;
-    let mut worker = Worker { child, pipe: ours };
-    let ready = worker
-        .patience(START_WITHIN)
-        .and_then(|()| pipe::write_compiled(&mut worker.pipe, compiled))
-        .and_then(|()| pipe::read::<Up>(&mut worker.pipe));
+        .map_err(failed)?;
+    let mut worker = Worker {
+        child,
+        pipe: ours,
+        of: None,
+        calls: 0,
+        rests_since: Instant::now(),
+    };
+    let mut budget = Budget {
+        bytes: 64 << 10,
+        until: Some(Instant::now() + START_WITHIN),
+    };
+    let ready = pipe::write_compiled(&worker.pipe, compiled, &budget)
+        .and_then(|()| pipe::read::<Up>(&worker.pipe, &mut budget));
     match ready {
-        Ok(Up::Ready(Ok(exports))) => match worker.patience(CALL_WITHIN) {
-            Ok(()) => Ok((worker, exports)),
-            Err(error) => Err(error.to_string()),
-        },
-        Ok(Up::Ready(Err(problem))) => Err(problem),
-        Ok(Up::Key(_) | Up::Done(..)) => Err("the worker speaks out of turn".into()),
-        Err(error) => Err(worker.why_lost(&error).text),
+        Ok(Up::Ready(Ok(exports))) => Ok((worker, exports)),
+        Ok(Up::Ready(Err(NotReady::Component(problem)))) => Err(SandboxError::Component(clipped(&problem))),
+        Ok(Up::Ready(Err(NotReady::Wall(problem)))) => Err(SandboxError::Worker(clipped(&problem))),
+        Ok(Up::Key(_) | Up::Done(..)) => Err(SandboxError::Worker("it speaks out of turn".into())),
+        Err(error) => Err(SandboxError::Worker(worker.why_lost(&error).text)),
     }
 }

@@ -1,14 +1,15 @@
 //! The worker's side: gives up what it does not need, loads the component, puts up the wall, and calls the guest as it is
 //! told. No code of the guest runs before the wall is up.
 
-use super::pipe::{self, Down, ReadAsk, Up};
+use super::pipe::{self, Down, NotReady, Up};
 use super::seccomp;
-use crate::abi::{Exports, call};
+use crate::abi::call;
 use crate::artifact;
 use crate::guest;
 use crate::ring::{KeyAsk, Keyring, Refused};
 use crate::sandbox::{Prepared, Sandbox};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -27,23 +28,27 @@ const KNOWN_MAX: usize = 64;
 
 /// The whole work of a worker's process. Its standard input is the pipe to the router; it ends with it.
 pub fn serve() -> Result<(), String> {
-    give_up_rights().map_err(|error| format!("giving up rights: {error}"))?;
     let pipe = std::io::stdin().as_fd().try_clone_to_owned();
-    let mut pipe = UnixStream::from(pipe.map_err(|error| error.to_string())?);
-    let prepared = load(&mut pipe);
+    let pipe = UnixStream::from(pipe.map_err(|error| error.to_string())?);
+    let prepared = give_up_rights()
+        .map_err(|error| NotReady::Wall(format!("giving up rights: {error}")))
+        .and_then(|()| load(&pipe));
     let ready = prepared.as_ref().map(|(_, prepared)| prepared.indices.exports());
-    let ready: Result<Exports, String> = ready.map_err(Clone::clone);
-    pipe::write(&mut pipe, &Up::Ready(ready)).map_err(|error| error.to_string())?;
-    let (_sandbox, prepared) = prepared?;
+    pipe::write_up(&pipe, &Up::Ready(ready.map_err(Clone::clone))).map_err(|error| error.to_string())?;
+    let Ok((_sandbox, prepared)) = prepared else {
+        return Ok(());
+    };
     // WASI's calls look for a runtime. This one has no threads, and nothing ever waits in it.
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let _entered = runtime.enter();
-    let pipe = Arc::new(Mutex::new(pipe));
+    answer_all(&Arc::new(pipe), &prepared)
+}
+
+fn answer_all(pipe: &Arc<UnixStream>, prepared: &Prepared) -> Result<(), String> {
     let known: Arc<Mutex<HashSet<(bool, String)>>> = Arc::default();
     loop {
-        let asked = pipe::read::<ReadAsk>(&mut lock(&pipe));
-        let (bounds, names, ask) = match asked {
+        let (bounds, names, ask) = match pipe::read_down(pipe) {
             Ok(Down::Call(bounds, names, ask)) => (bounds, names, ask),
             Ok(Down::Key(_)) => return Err("a key that nobody asked for".into()),
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
@@ -54,56 +59,73 @@ pub fn serve() -> Result<(), String> {
             names,
             known: known.clone(),
         });
-        let (told, traces) = call::call(&prepared, bounds, ring, &ask);
+        let (told, traces) = call::call(prepared, bounds, ring, &ask);
         let done = Up::Done(Box::new(told), Box::new(traces));
-        pipe::write(&mut lock(&pipe), &done).map_err(|error| error.to_string())?;
+        pipe::write_up(pipe, &done).map_err(|error| error.to_string())?;
     }
-}
-
-fn lock(pipe: &Mutex<UnixStream>) -> std::sync::MutexGuard<'_, UnixStream> {
-    pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Of root becomes nobody; nobody gets no more than it has. There is one thread yet, so it is the whole process.
 fn give_up_rights() -> rustix::io::Result<()> {
     if rustix::process::geteuid().is_root() {
-        set_thread_groups(&[])?;
-        let group = rustix::process::Gid::from_raw(NOBODY);
-        set_thread_res_gid(group, group, group)?;
-        let user = rustix::process::Uid::from_raw(NOBODY);
-        set_thread_res_uid(user, user, user)?;
-        // Its own page map is how memories are reset; there is nothing in here that is not the adapter's.
-        set_dumpable_behavior(DumpableBehavior::Dumpable)?;
+        become_nobody()?;
     }
     set_no_new_privs(true)?;
-    let at_most = |most: u64| Rlimit {
-        current: Some(most),
-        maximum: Some(most),
+    let at_most = |resource: Resource, most: u64| {
+        let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        setrlimit(resource, limit)
     };
-    setrlimit(Resource::Core, at_most(0))?;
-    setrlimit(Resource::Data, at_most(DATA_MAX))?;
-    setrlimit(Resource::Fsize, at_most(FILE_MAX))?;
-    setrlimit(Resource::Nofile, at_most(FILES_MAX))
+    at_most(Resource::Core, 0)?;
+    at_most(Resource::Data, DATA_MAX)?;
+    at_most(Resource::Fsize, FILE_MAX)?;
+    at_most(Resource::Nofile, FILES_MAX)
 }
 
-fn load(pipe: &mut UnixStream) -> Result<(Sandbox, Prepared), String> {
-    let sandbox = Sandbox::start(1).map_err(|error| error.to_string())?;
-    let compiled = pipe::read_compiled(pipe).map_err(|error| error.to_string())?;
-    let component = artifact::deserialize(&sandbox, &compiled).map_err(|error| artifact::one_line(&error))?;
+/// A root without the right to become anybody else (a container with no capabilities) stays what it is: behind the wall it
+/// can do no more than nobody.
+fn become_nobody() -> rustix::io::Result<()> {
+    let (group, user) = (Gid::from_raw(NOBODY), Uid::from_raw(NOBODY));
+    let became = set_thread_groups(&[])
+        .and_then(|()| set_thread_res_gid(group, group, group))
+        .and_then(|()| set_thread_res_uid(user, user, user));
+    match became {
+        Err(error) if error == Errno::PERM || error == Errno::INVAL => {}
+        became => became?,
+    }
+    // Its own page map is how memories are reset: it must be able to open it.
+    set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
+fn load(pipe: &UnixStream) -> Result<(Sandbox, Prepared), NotReady> {
+    let wall = |error: &dyn std::fmt::Display| NotReady::Wall(error.to_string());
+    let component = |error: &wasmtime::Error| NotReady::Component(artifact::one_line(error));
+    // Whoever is short of memory takes a worker before a router.
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "800") {
+        drop(error);
+    }
+    let sandbox = Sandbox::start(1).map_err(|error| wall(&error))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| wall(&error))?;
+    let compiled = pipe::read_compiled(pipe).map_err(|error| wall(&error))?;
+    let loaded = artifact::deserialize(&sandbox, &compiled).map_err(|error| component(&error))?;
     drop(compiled);
     // Images of memories are files, and from here on there is no making one.
-    let imaged = component.initialize_copy_on_write_image();
-    imaged.map_err(|error| artifact::one_line(&error))?;
+    let imaged = loaded.initialize_copy_on_write_image();
+    imaged.map_err(|error| component(&error))?;
     // The first look at the clock asks the kernel where it is.
     guest::spent_us();
-    let prepared = sandbox.prepare(&component).map_err(|error| error.to_string())?;
-    seccomp::shut(pipe)?;
+    let prepared = sandbox.prepare(&loaded);
+    let prepared = prepared.map_err(|error| NotReady::Component(error.to_string()))?;
+    seccomp::shut(pipe).map_err(NotReady::Wall)?;
     Ok((sandbox, prepared))
 }
 
 /// Keys by way of the router, which decides and writes down what it allowed.
 struct Piped {
-    pipe: Arc<Mutex<UnixStream>>,
+    pipe: Arc<UnixStream>,
     /// Names of the keys that are granted in this call.
     names: Vec<String>,
     /// Algorithms that the router can do, with a key and without: it does not unlearn them.
@@ -152,8 +174,7 @@ impl Keyring for Piped {
 
 impl Piped {
     fn ask(&self, ask: KeyAsk) -> Result<Vec<u8>, Refused> {
-        let mut pipe = lock(&self.pipe);
-        let answered = pipe::write(&mut pipe, &Up::Key(ask)).and_then(|()| pipe::read::<ReadAsk>(&mut pipe));
+        let answered = pipe::write_up(&self.pipe, &Up::Key(ask)).and_then(|()| pipe::read_down(&self.pipe));
         match answered {
             Ok(Down::Key(answer)) => answer,
             Ok(Down::Call(..)) => Err(Refused::Unsuitable("the router answers something else".into())),

@@ -12,6 +12,10 @@ use std::os::unix::net::UnixStream;
 /// `PAGEMAP_SCAN` of `linux/fs.h`: which pages of its own memory a guest wrote to.
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
 const PROT_EXEC: u64 = 4;
+const MAP_PRIVATE: u64 = 2;
+const MAP_TYPE: u64 = 15;
+const MAP_GROWSDOWN: u64 = 0x100;
+const MSG_NOSIGNAL: u64 = 0x4000;
 
 /// Memory, clocks, waiting, signals of its own traps, its end.
 const ALLOWED: &[libc::c_long] = &[
@@ -48,16 +52,19 @@ pub(super) fn shut(pipe: &UnixStream) -> Result<(), String> {
 fn filter(pipe: &UnixStream) -> Result<SeccompFilter, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
     let is = |argument, operator, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);
-    // Files that the router itself was started with are open here too, and of no use.
-    let through_the_pipe = u64::try_from(pipe.as_raw_fd()).unwrap_or(u64::MAX);
-    for call in [libc::SYS_recvfrom, libc::SYS_sendto] {
-        let only = is(0, SeccompCmpOp::Eq, through_the_pipe)?;
-        rules.insert(call, vec![SeccompRule::new(vec![only])?]);
-    }
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        let not_executable = is(2, SeccompCmpOp::MaskedEq(PROT_EXEC), 0)?;
-        rules.insert(call, vec![SeccompRule::new(vec![not_executable])?]);
-    }
+    // Files that the router itself was started with may be open here too: nothing is written to them or sent through them.
+    let through_the_pipe = || is(0, SeccompCmpOp::Eq, u64::try_from(pipe.as_raw_fd()).unwrap_or(u64::MAX));
+    let plainly = |flags: u64| SeccompRule::new(vec![through_the_pipe()?, is(3, SeccompCmpOp::Eq, flags)?]);
+    rules.insert(libc::SYS_recvfrom, vec![plainly(0)?]);
+    rules.insert(libc::SYS_sendto, vec![plainly(0)?, plainly(MSG_NOSIGNAL)?]);
+    let not_executable = || is(2, SeccompCmpOp::MaskedEq(PROT_EXEC), 0);
+    rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable()?])?]);
+    // Memory that the limit on data does not count is not to be had.
+    let private = is(3, SeccompCmpOp::MaskedEq(MAP_TYPE | MAP_GROWSDOWN), MAP_PRIVATE)?;
+    rules.insert(
+        libc::SYS_mmap,
+        vec![SeccompRule::new(vec![not_executable()?, private])?],
+    );
     let own_pages = is(1, SeccompCmpOp::Eq, PAGEMAP_SCAN)?;
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![own_pages])?]);
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
