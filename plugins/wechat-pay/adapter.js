@@ -18,21 +18,20 @@ const DECLINES = {
   NOT_ENOUGH: ["insufficient-prefund", "later"],
   USER_ACCOUNT_ABNORMAL: ["payer-blocked", "never"],
   TRADE_ERROR: ["do-not-honor", "never"],
-  PAYERROR: ["do-not-honor", "other-channel"],
   ORDERPAID: ["wrong-state", "never"],
   ORDER_CLOSED: ["order-closed", "after-correction"],
   RULE_LIMIT: ["limit-exceeded", "other-channel"],
   RULELIMIT: ["limit-exceeded", "other-channel"],
-  INVALID_REQUEST: ["wrong-state", "never"],
   CLOSED: ["refund-closed", "never"],
 };
 /** Codes that speak of the router's own set-up. */
 const SETUP = ["SIGN_ERROR", "NO_AUTH", "NOAUTH", "APPID_MCHID_NOT_MATCH", "MCH_NOT_EXISTS", "MCHID_NOT_EXIST", "ACCOUNT_ERROR", "ACCOUNTERROR"];
-/** Codes of which nobody knows what they leave: the order may be there, or paid. */
-const OPEN = ["OUT_TRADE_NO_USED", "FREQUENCY_LIMITED", "FREQUENCY_LIMIT_EXCEED", "SYSTEM_ERROR", "SYSTEMERROR", "BANKERROR", "BANK_ERROR"];
+/** Codes of which nobody knows what they leave: the order or the refund may be there, or paid. */
+const OPEN = ["INVALID_REQUEST", "OUT_TRADE_NO_USED", "FREQUENCY_LIMITED", "FREQUENCY_LIMIT_EXCEED", "SYSTEM_ERROR", "SYSTEMERROR", "BANKERROR", "BANK_ERROR"];
 
 const capability = (of) => ({
-  of, idempotentForS: 7200, foundByKey: true, notFoundFinalAfterS: 60, partial: true, multiple: true,
+  // A request sent again is the same to the letter, and its time may be five minutes old.
+  of, idempotentForS: 240, foundByKey: true, notFoundFinalAfterS: 60, partial: true, multiple: true,
   assets: [{ asset: "CNY", exponent: 2, step: "1", min: "1", max: "9999999999" }],
 });
 const key = (name, algorithm, purpose) => ({ name, algorithm, purpose, lane: false });
@@ -88,6 +87,7 @@ export const payments = operations({
       amount: { total: minor(request.amount), currency: request.amount.asset },
     });
     if (told.why !== undefined) return unknown(told.why, order);
+    if (told.code === "ORDERPAID") return unknown("an order of this number is paid", order);
     if (told.code !== undefined) return OPEN.includes(told.code) ? unknown(told.code, order) : refusal(told);
     const code = word(told.body, "code_url");
     return waiting({ reference: order, action: { tag: "qr", val: code }, checkAfterMs: LOOK_AGAIN_MS, progress: "NOTPAY" });
@@ -97,7 +97,7 @@ export const payments = operations({
     const told = yield* call(ctx, get(API, orderPath(ctx, of)));
     if (told.why !== undefined) return { tag: "unknown", val: told.why };
     if (told.code !== undefined) return isMissing(told) ? notFound : { tag: "unknown", val: told.code };
-    return { tag: "standing", val: standing(told.body, amountOf(of)) };
+    return { tag: "standing", val: standing(ctx, told.body, of) };
   },
 });
 
@@ -119,7 +119,7 @@ export const refunds = operations({
       throw new Fault("other", `the order cannot be read: ${order.why ?? order.code}`);
     }
     const body = {
-      out_trade_no: word(order.body, "out_trade_no"),
+      out_trade_no: standing(ctx, order.body, of).reference,
       out_refund_no: number(ctx.nextKey()),
       notify_url: ctx.notifyUrl,
       amount: { refund: minor(amount), total: whole(order.body, "total"), currency: amount.asset },
@@ -197,19 +197,28 @@ function setting(ctx, name) {
   return found;
 }
 
-/** At most so many characters; the provider counts 127 for a description. */
-const shortened = (words, most = 120) => [...words].slice(0, most).join("");
+/** At most so many bytes of UTF-8: the provider counts 127 for a description, 80 for a reason. */
+function shortened(words, most = 127) {
+  let [out, length] = ["", 0];
+  for (const char of words) {
+    length += bytes(char).length;
+    if (length > most) break;
+    out += char;
+  }
+  return out;
+}
 
 const hex = (data) => [...data].map((byte) => byte.toString(16).padStart(2, "0")).join("").toUpperCase();
 
 /**
- * A signed call. `body` of the answer; or `code` and `message` of a refusal; or `why` nobody knows what it did: an answer without
- * the provider's signature says nothing.
+ * A signed call. `body` of the answer; or `code` and `message` of a refusal; or `why` nobody knows what it did: a success without
+ * the provider's signature says nothing. Refusals are not all signed: the router knows what a status may prove.
  */
 function* call(ctx, request, body) {
   if (body !== undefined) request.json(body);
   const time = String(Math.floor(Number(ctx.nowMs) / 1000));
-  const nonce = hex(ctx.entropy.slice(0, 16));
+  // No two requests of an operation have the same.
+  const nonce = hex(ctx.entropy.slice(0, 16).map((byte, at) => byte ^ (at === 0 && request.method === "POST" ? 1 : 0)));
   const data = `${request.method}\n${request.path}\n${time}\n${nonce}\n${text(request.body)}\n`;
   const signature = sign("signing", "rsa-pkcs1-sha256", "text/plain", bytes(data), "base64");
   const said = [
@@ -217,18 +226,21 @@ function* call(ctx, request, body) {
     ["serial_no", setting(ctx, "serial_no")],
   ];
   const credentials = said.map(([name, value]) => `${name}="${value}"`).join(",");
+  // Which of its keys the provider signs with.
+  if (ctx.settings.provider_serial !== undefined) request.header("wechatpay-serial", ctx.settings.provider_serial);
   const reply = yield request
     .header("authorization", `WECHATPAY2-SHA256-RSA2048 ${credentials}`)
     .header("accept", "application/json")
     .header("user-agent", "portolan")
     .timeout(ctx.settings.timeout_ms ?? 20000);
   if (!reply.ok) return { why: reply.why };
-  if (!isSigned(ctx, (name) => headerOf(reply.headers, name), reply.text(), Number(reply.atMs))) {
-    return { why: `status ${reply.status}, without the provider's signature` };
+  if (reply.status === 200 || reply.status === 204) {
+    const isTheirs = isSigned(ctx, (name) => headerOf(reply.headers, name), reply.text(), Number(reply.atMs));
+    if (!isTheirs) return { why: `status ${reply.status}, without the provider's signature` };
+    return { body: reply.status === 204 ? {} : reply.json() };
   }
-  if (reply.status === 200) return { body: reply.json() };
-  if (reply.status === 204) return { body: {} };
-  const { code = `status ${reply.status}`, message = "" } = reply.json();
+  const { code = `status ${reply.status}`, message = "" } = reply.body.length > 0 ? reply.json() : {};
+  if (reply.status >= 500 || reply.status === 429) return { why: code };
   if (SETUP.includes(code)) throw misconfigured(`${code}: ${message}`);
   if (code === "PARAM_ERROR") throw invalid("payment", message);
   return { code, message, status: reply.status };
@@ -264,10 +276,16 @@ const money = (body, name, like) => ({ units: String(whole(body, name)), exponen
 
 const STATES = {
   SUCCESS: "captured", REFUND: "captured", NOTPAY: "waiting", USERPAYING: "waiting", ACCEPT: "waiting", CLOSED: "canceled",
-  REVOKED: "canceled", PAYERROR: "failed",
+  // An order of which one attempt to pay failed may be scanned again.
+  REVOKED: "canceled", PAYERROR: "waiting",
 };
 
-function standing(order, asked) {
+function standing(ctx, order, of) {
+  const asked = amountOf(of);
+  // The signature is over the answer alone: that it is this order's says only what stands in it.
+  if (word(order, "out_trade_no") !== orderOf(of) || word(order, "mchid") !== setting(ctx, "mchid")) {
+    throw protocol("the answer is about another order");
+  }
   const said = word(order, "trade_state");
   const state = STATES[said];
   if (state === undefined) throw protocol(`trade_state "${said}"`);
@@ -279,7 +297,7 @@ function standing(order, asked) {
     refunded: null,
     received: null,
     fee: null,
-    declined: state === "failed" ? declined(DECLINES, "PAYERROR", order.trade_state_desc ?? "").val : null,
+    declined: null,
     progress: said,
     checkAfterMs: LOOK_AGAIN_MS,
     memo: null,
@@ -304,8 +322,8 @@ function* closed(ctx, of) {
   const told = yield* call(ctx, get(API, orderPath(ctx, of)));
   if (told.why !== undefined) return { tag: "unknown", val: told.why };
   if (told.code !== undefined) return isMissing(told) ? notFound : { tag: "unknown", val: told.code };
-  const { state, reference, progress } = standing(told.body, amountOf(of));
-  if (state === "canceled" || state === "failed") return done({ reference, amount: amountOf(of) });
+  const { state, reference, progress } = standing(ctx, told.body, of);
+  if (state === "canceled") return done({ reference, amount: amountOf(of) });
   return state === "captured" ? notFound : { tag: "unknown", val: `the order is ${progress}` };
 }
 

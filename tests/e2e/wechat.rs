@@ -135,7 +135,7 @@ fn its_vectors_are_good_and_no_attack_finds_anything() {
     let component = built().display().to_string();
     let vectors = workspace().join("plugins/wechat-pay/vectors").display().to_string();
     let said = kit::good(&["test", &component, "--vectors", &vectors]);
-    assert!(said.contains("32 vectors good, 0 not"), "{said}");
+    assert!(said.contains("37 vectors good, 0 not"), "{said}");
     let said = kit::good(&["conform", &component, "--vectors", &vectors]);
     assert!(said.contains(" 0 findings"), "{said}");
 }
@@ -172,6 +172,16 @@ fn a_shopper_scans_is_refunded_and_another_lets_it_be() {
     let path = format!("/v1/payments/{}/cancel", unwanted.text_at("/id"));
     let canceled = world.post(&path, &json!({})).unwrap();
     assert_eq!(canceled.text_at("/status"), "canceled", "{}", canceled.text);
+
+    // …941: refused with 403, and that is a decline, not the operator's trouble.
+    let refused = pay(&world, 10_941);
+    assert_eq!(refused.text_at("/status"), "failed", "{}", refused.text);
+    assert_eq!(
+        refused.text_at("/last_error/decline_reason"),
+        "limit-exceeded",
+        "{}",
+        refused.text
+    );
 
     // …943: the order is made, and the answer is nobody's. The router asks, and nobody has paid.
     let unknown = pay(&world, 10_943);

@@ -1,6 +1,6 @@
 // WeChat Pay as a merchant meets it: orders, refunds, notifications. Every request is verified, every answer signed and every
 // notification sealed by an SDK that nobody here wrote (wechatpay-axios-plugin). Told by amounts what to do: …943 answers without
-// a signature, a refund of …945 takes a while. Its own words, for the test: POST /pay/NUMBER, POST /forge/NUMBER, GET /records.
+// a signature, …941 is over a limit, a refund of …945 takes a while. Its own words, for the test: POST /pay/NUMBER, POST /forge/NUMBER, GET /records.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import http from "node:http";
@@ -66,6 +66,7 @@ function api(method, path, body) {
     if (stray || !/^[0-9A-Za-z_-]{6,32}$/.test(body.out_trade_no ?? "")) return problem(400, "PARAM_ERROR", stray ?? "out_trade_no");
     const known = orders.get(body.out_trade_no);
     if (known?.state === "SUCCESS") return problem(400, "ORDERPAID");
+    if (body.amount.total % 1000 === 941) return problem(403, "RULE_LIMIT");
     orders.set(body.out_trade_no, { ...body, state: "NOTPAY" });
     return [200, { code_url: `weixin://wxpay/bizpayurl?pr=${body.out_trade_no}` }];
   }
@@ -134,6 +135,7 @@ const server = http.createServer(async (request, response) => {
   else refused += 1;
   const text = said === null ? "" : JSON.stringify(said);
   const is_bare = request.method === "POST" && JSON.parse(body || "{}").amount?.total % 1000 === 943;
-  response.writeHead(status, is_bare ? { "content-type": "application/json" } : signed(text)).end(text);
+  // Refusals are not signed, as it was seen of the real one.
+  response.writeHead(status, is_bare || status >= 400 ? { "content-type": "application/json" } : signed(text)).end(text);
 });
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));

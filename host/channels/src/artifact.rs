@@ -31,19 +31,15 @@ impl Artifacts {
         Self { folder, mac, compiler }
     }
 
-    /// The component with its digest, from the cache or compiled, for this process.
-    pub(crate) fn load(&self, sandbox: &Sandbox, file: &Path) -> Result<(String, Component), SandboxError> {
-        let (digest, compiled) = self.compiled(file)?;
-        if let Ok(component) = deserialize(sandbox, &compiled) {
-            return Ok((digest, component));
+    /// The component of that digest, from the cache or compiled, for this process.
+    pub(crate) fn load(&self, sandbox: &Sandbox, file: &Path, digest: &str) -> Result<Component, SandboxError> {
+        if let Ok(component) = deserialize(sandbox, &self.compiled(file, digest)?) {
+            return Ok(component);
         }
         tracing::info!(digest, "compiled by another engine: compiling again");
-        self.forget(&digest);
-        let (digest, compiled) = self.compiled(file)?;
-        let component = deserialize(sandbox, &compiled);
-        component
-            .map(|component| (digest, component))
-            .map_err(|error| SandboxError::Component(one_line(&error)))
+        self.forget(digest);
+        let component = deserialize(sandbox, &self.compiled(file, digest)?);
+        component.map_err(|error| SandboxError::Component(one_line(&error)))
     }
 
     /// This program: what compiles, and what runs other people's code behind the second wall.
@@ -62,8 +58,8 @@ impl Artifacts {
         }
     }
 
-    /// The component compiled, with its digest: checked when it comes from the cache.
-    pub(crate) fn compiled(&self, file: &Path) -> Result<(String, Vec<u8>), SandboxError> {
+    /// The component of that digest, compiled: checked when it comes from the cache.
+    pub(crate) fn compiled(&self, file: &Path, digest: &str) -> Result<Vec<u8>, SandboxError> {
         let refused = SandboxError::Component;
         let unread = |error: std::io::Error| refused(format!("{}: {error}", file.display()));
         let size = std::fs::metadata(file).map_err(unread)?.len();
@@ -73,15 +69,19 @@ impl Artifacts {
             )));
         }
         let bytes = std::fs::read(file).map_err(unread)?;
-        let digest = hex::encode(Sha256::digest(&bytes));
-        let cached = self.place(&digest);
-        if let Some(compiled) = self.read_cached(&cached, &digest) {
-            return Ok((digest, compiled));
+        let found = hex::encode(Sha256::digest(&bytes));
+        if found != digest {
+            let problem = format!("{} is {found}, not {digest}: it was changed on disk", file.display());
+            return Err(refused(problem));
+        }
+        let cached = self.place(digest);
+        if let Some(compiled) = self.read_cached(&cached, digest) {
+            return Ok(compiled);
         }
         check_header(&bytes).map_err(refused)?;
-        let compiled = self.compile_apart(file, &digest).map_err(refused)?;
-        self.write_cached(&cached, &digest, &compiled);
-        Ok((digest, compiled))
+        let compiled = self.compile_apart(file, digest).map_err(refused)?;
+        self.write_cached(&cached, digest, &compiled);
+        Ok(compiled)
     }
 
     fn read_cached(&self, cached: &Path, digest: &str) -> Option<Vec<u8>> {

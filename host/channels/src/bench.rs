@@ -9,12 +9,13 @@ mod vectors;
 pub use conform::Finding;
 pub use vectors::{Answered, Gave, Vector};
 
+use crate::abi::exported::adapter::KeyAsk;
 use crate::artifact::one_line;
 use crate::asks::Described;
 use crate::counts::Counts;
 use crate::home::{CallScope, Home};
 use crate::limits::{COMPONENT_BYTES_MAX, Limits};
-use crate::ring::Naming;
+use crate::ring::{KeyGrant, Naming};
 use crate::sandbox::{Prepared, Sandbox};
 use crate::table::Adapter;
 use portolan_domain::exchange::{Request, Word};
@@ -79,7 +80,11 @@ impl Bench {
 
     fn scope(&self) -> Result<CallScope, String> {
         // Every key that it asks for is there.
-        let keys = self.adapter.manifest.keys.iter().map(|ask| ask.name.clone()).collect();
+        let grant = |ask: &KeyAsk| KeyGrant {
+            name: ask.name.clone(),
+            algorithm: ask.algorithm.clone(),
+        };
+        let keys = self.adapter.manifest.keys.iter().map(grant).collect();
         scope(&self.vault, &self.adapter.counts, keys)
     }
 
@@ -96,7 +101,7 @@ impl Bench {
     }
 }
 
-fn scope(vault: &Arc<dyn Vault>, counts: &Arc<Counts>, keys: Arc<[String]>) -> Result<CallScope, String> {
+fn scope(vault: &Arc<dyn Vault>, counts: &Arc<Counts>, keys: Arc<[KeyGrant]>) -> Result<CallScope, String> {
     Ok(CallScope {
         vault: vault.clone(),
         channel: ChannelId::parse("bench").ok_or("a name")?,

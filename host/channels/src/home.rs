@@ -6,7 +6,7 @@ use crate::abi::{Ask, Exports, Told, call};
 use crate::counts::Counts;
 use crate::guest::{Bounds, Level, Traces};
 use crate::limits::Limits;
-use crate::ring::{Granted, Naming};
+use crate::ring::{Granted, KeyGrant, Naming};
 use crate::sandbox::Prepared;
 use crate::table::Adapter;
 use crate::worker::Workers;
@@ -51,8 +51,7 @@ pub(crate) struct CallScope {
     pub now_ms: u64,
     pub entropy: [u8; 32],
     pub naming: Naming,
-    /// Names of the granted keys.
-    pub keys: Arc<[String]>,
+    pub keys: Arc<[KeyGrant]>,
     /// Where the call is counted.
     pub counts: Arc<Counts>,
 }
@@ -71,7 +70,7 @@ impl CallScope {
         Granted {
             vault: self.vault.clone(),
             channel: self.channel.clone(),
-            names: self.keys.clone(),
+            keys: self.keys.clone(),
             verified: false,
         }
     }
@@ -118,6 +117,9 @@ impl Home {
             }),
         });
         scope.write_log(&traces);
+        if let Err(fault) = &told {
+            tracing::info!(channel = %scope.channel, operation = %scope.operation, %fault, "a call of the adapter failed");
+        }
         scope.count(&traces, told.as_ref().err());
         (told, traces)
     }

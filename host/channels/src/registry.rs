@@ -115,17 +115,13 @@ impl Registry {
     }
 
     fn home_here(&self, artifacts: &Artifacts, file: &Path, digest: &str) -> Result<Home, RegistryError> {
-        let (found, component) = artifacts.load(&self.sandbox, file)?;
-        if found != digest {
-            let problem = format!("{} is {found}, not {digest}: it was changed on disk", file.display());
-            return Err(SandboxError::Component(problem).into());
-        }
+        let component = artifacts.load(&self.sandbox, file, digest)?;
         Ok(Home::Here(Box::new(self.sandbox.prepare(&component)?)))
     }
 
     /// Compiles a component, so that loading it is quick.
-    pub fn warm(&self, artifacts: &Artifacts, file: &Path) -> Result<(), SandboxError> {
-        artifacts.compiled(file).map(drop)
+    pub fn warm(&self, artifacts: &Artifacts, (file, digest): (&Path, &str)) -> Result<(), SandboxError> {
+        artifacts.compiled(file, digest).map(drop)
     }
 
     fn prepare(&self, digest: String, home: Home) -> Result<Adapter, RegistryError> {

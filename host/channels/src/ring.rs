@@ -37,14 +37,15 @@ pub(crate) enum KeyAsk {
 }
 
 impl KeyAsk {
-    fn key(&self) -> Option<&str> {
-        match self {
-            Self::CanSign { key, .. } => key.as_deref(),
-            Self::Verify { key, .. }
-            | Self::Decrypt { key, .. }
-            | Self::SignHash { key, .. }
-            | Self::PublicKey { key, .. } => Some(key),
-        }
+    /// The key, and the algorithm that it is used for, without what only says how things are written.
+    fn use_of(&self) -> Option<(&str, &str)> {
+        let plain = |algorithm: &'_ str| algorithm.find(':').unwrap_or(algorithm.len());
+        Some(match self {
+            Self::CanSign { key, algorithm } => (key.as_deref()?, algorithm.get(..plain(algorithm))?),
+            Self::Verify { key, algorithm, .. } => (key, algorithm.get(..plain(algorithm))?),
+            Self::Decrypt { key, .. } => (key, "aes-256-gcm"),
+            Self::SignHash { key, .. } | Self::PublicKey { key, .. } => (key, "secp256k1"),
+        })
     }
 }
 
@@ -67,9 +68,15 @@ pub(crate) trait Keyring: Send {
 pub(crate) struct Granted {
     pub vault: Arc<dyn Keys>,
     pub channel: ChannelId,
-    /// Names of the granted keys.
-    pub names: Arc<[String]>,
+    pub keys: Arc<[KeyGrant]>,
     pub verified: bool,
+}
+
+/// A key that the operator granted, and what for.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyGrant {
+    pub name: String,
+    pub algorithm: String,
 }
 
 /// How words are named: each call of one operation gives the n-th the same name.
@@ -97,13 +104,7 @@ pub(crate) fn name_of(naming: Naming, entropy: &[u8; 32], place: usize, word: &W
 
 impl Keyring for Granted {
     fn apply(&mut self, ask: KeyAsk) -> Result<Vec<u8>, Refused> {
-        if let Some(key) = ask.key()
-            && !self.names.iter().any(|granted| granted == key)
-        {
-            return Err(Refused::NotGranted(format!(
-                "the key {key:?} is not configured for this channel"
-            )));
-        }
+        self.refuse_ungranted(&ask)?;
         let done = match ask {
             KeyAsk::CanSign { key, algorithm } => self.can_sign(key, algorithm),
             KeyAsk::Verify {
@@ -140,6 +141,23 @@ impl Keyring for Granted {
 }
 
 impl Granted {
+    /// A key is for what its ask said: a public key that is taken for a shared secret would prove anything.
+    fn refuse_ungranted(&self, ask: &KeyAsk) -> Result<(), Refused> {
+        let Some((key, algorithm)) = ask.use_of() else {
+            return Ok(());
+        };
+        let granted = self.keys.iter().find(|granted| granted.name == key);
+        let problem = match granted {
+            Some(granted) if granted.algorithm == algorithm => return Ok(()),
+            Some(granted) => format!(
+                "the key {key:?} was asked for as {}, not as {algorithm}",
+                granted.algorithm
+            ),
+            None => format!("the key {key:?} is not configured for this channel"),
+        };
+        Err(Refused::NotGranted(problem))
+    }
+
     fn can_sign(&self, key: Option<String>, algorithm: String) -> Result<Vec<u8>, String> {
         let word = Word {
             word: String::new(),

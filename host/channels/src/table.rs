@@ -6,6 +6,7 @@ use crate::channel::ChannelConfig;
 use crate::counts::Counts;
 use crate::grants::Grants;
 use crate::home::Home;
+use crate::ring::KeyGrant;
 use portolan_domain::channel::ChannelFacts;
 use portolan_domain::ids::{ChannelId, Mode};
 use portolan_domain::lifecycle::canary::takes_part;
@@ -31,7 +32,7 @@ pub(crate) struct Line {
     pub grants: Grants,
     /// One session is opened at a time; when that failed last, and how.
     pub opening: Arc<tokio::sync::Mutex<Option<(u64, Fault)>>>,
-    pub keys: Arc<[String]>,
+    pub keys: Arc<[KeyGrant]>,
     endpoints: HashMap<String, Endpoint>,
 }
 
@@ -208,8 +209,11 @@ pub(crate) fn make_line(slot: &Slot, adapter: Arc<Adapter>) -> Result<Line, Stri
     let keys = manifest
         .keys
         .iter()
-        .map(|ask| ask.name.clone())
-        .filter(|name| config.keys.contains(name))
+        .filter(|ask| config.keys.contains(&ask.name))
+        .map(|ask| KeyGrant {
+            name: ask.name.clone(),
+            algorithm: ask.algorithm.clone(),
+        })
         .collect();
     Ok(Line {
         grants,

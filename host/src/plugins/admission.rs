@@ -39,7 +39,7 @@ impl Plugins {
         let signers = self.verify(adapter, &digest, envelope, true)?;
         let is_new_file = self.keep(&digest, bytes)?;
         // Compiling takes its time: no other step waits for it.
-        let compiled = block_in_place(|| self.registry.warm(&self.artifacts, &self.file(&digest)));
+        let compiled = block_in_place(|| self.registry.warm(&self.artifacts, (&self.file(&digest), &digest)));
         let compiled = compiled.map_err(|error| sandbox_refusal(&error));
         let _alone = self.stepping.lock().await;
         let versions = self.list();

@@ -111,7 +111,8 @@ impl Workers {
     /// One call, in some worker of the channel.
     pub(crate) fn call(&self, scope: &CallScope, ask: &Ask) -> (Result<Told, Fault>, Traces) {
         let lost = |fault: Fault| (Err(fault), Traces::default());
-        let framed = pipe::frame(&Down::Call(scope.bounds(), scope.keys.to_vec(), ask));
+        let names = scope.keys.iter().map(|key| key.name.clone()).collect();
+        let framed = pipe::frame(&Down::Call(scope.bounds(), names, ask));
         let framed = match framed {
             Ok(framed) => framed,
             Err(error) => return lost(fault(FaultKind::TooLarge, error.to_string())),
@@ -189,7 +190,8 @@ impl Workers {
             })
             .map_err(|problem| {
                 self.one_less();
-                fault(FaultKind::Other, clipped(&format!("no worker starts: {problem}")))
+                tracing::error!(digest = self.digest, %problem, "no worker starts");
+                fault(FaultKind::Other, "no worker of the adapter starts".into())
             })
     }
 
@@ -323,13 +325,25 @@ impl Worker {
         if error.kind() == ErrorKind::TimedOut {
             return fault(FaultKind::Timeout, "its worker fell silent and was stopped".into());
         }
-        // One that is ending keeps the status that it ends with; one that lives ends by this.
-        let ended = self.child.kill().and_then(|()| self.child.wait());
+        let mut ended = None;
+        // Whose end of the pipe is shut is about to end.
+        let looks = if error.kind() == ErrorKind::InvalidData {
+            1
+        } else {
+            LOOKS
+        };
+        for _ in 0..looks {
+            ended = self.child.try_wait().ok().flatten();
+            if ended.is_some() {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         let how = match ended.map(|status| (status.signal(), status)) {
-            Ok((Some(SIGSYS), _)) => "was killed for a system call that it may not make".into(),
-            Ok((Some(SIGKILL), _)) | Err(_) => format!("is gone, or cannot be understood: {error}"),
-            Ok((Some(signal), _)) => format!("was killed by signal {signal}"),
-            Ok((None, status)) => format!("ended ({status})"),
+            Some((Some(SIGSYS), _)) => "was killed for a system call that it may not make".into(),
+            Some((Some(signal), _)) => format!("was killed by signal {signal}"),
+            Some((None, status)) => format!("ended ({status})"),
+            None => format!("cannot be understood: {error}"),
         };
         fault(FaultKind::Trap, format!("its worker {how}"))
     }
@@ -337,23 +351,16 @@ impl Worker {
 
 /// What the kernel sends for a system call that is not allowed.
 const SIGSYS: i32 = 31;
-const SIGKILL: i32 = 9;
+/// How often a worker that is about to end is looked at, each after a millisecond.
+const LOOKS: usize = 50;
 
 /// A worker of the component. What was compiled by another engine is compiled again, once.
 fn start(artifacts: &Artifacts, file: &Path, digest: &str) -> Result<(Worker, Exports), SandboxError> {
-    let compiled = || -> Result<Vec<u8>, SandboxError> {
-        let (found, compiled) = artifacts.compiled(file)?;
-        if found == digest {
-            return Ok(compiled);
-        }
-        let problem = format!("{} is {found}, not {digest}: it was changed on disk", file.display());
-        Err(SandboxError::Component(problem))
-    };
-    match start_with(artifacts, &compiled()?) {
+    match start_with(artifacts, &artifacts.compiled(file, digest)?) {
         Err(SandboxError::Component(problem)) => {
             tracing::info!(digest, problem, "compiling again");
             artifacts.forget(digest);
-            start_with(artifacts, &compiled()?)
+            start_with(artifacts, &artifacts.compiled(file, digest)?)
         }
         started => started,
     }

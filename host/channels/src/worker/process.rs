@@ -7,7 +7,7 @@ use crate::abi::call;
 use crate::artifact;
 use crate::guest;
 use crate::ring::{KeyAsk, Keyring, Refused};
-use crate::sandbox::{Prepared, Sandbox};
+use crate::sandbox::{Prepared, Sandbox, SandboxError};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -46,13 +46,13 @@ pub fn serve() -> Result<(), String> {
 }
 
 fn answer_all(pipe: &Arc<UnixStream>, prepared: &Prepared) -> Result<(), String> {
-    let known: Arc<Mutex<HashSet<(bool, String)>>> = Arc::default();
+    let known: Arc<Mutex<HashSet<KeyUse>>> = Arc::default();
     loop {
         let (bounds, names, ask) = match pipe::read_down(pipe) {
             Ok(Down::Call(bounds, names, ask)) => (bounds, names, ask),
             Ok(Down::Key(_)) => return Err("a key that nobody asked for".into()),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error.to_string()),
+            // The router is gone. Nothing is tidied up behind the wall: that takes system calls which are not allowed.
+            Err(_) => std::process::exit(0),
         };
         let ring = Box::new(Piped {
             pipe: pipe.clone(),
@@ -108,7 +108,6 @@ fn load(pipe: &UnixStream) -> Result<(Sandbox, Prepared), NotReady> {
         drop(error);
     }
     let sandbox = Sandbox::start(1).map_err(|error| wall(&error))?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| wall(&error))?;
     let compiled = pipe::read_compiled(pipe).map_err(|error| wall(&error))?;
     let loaded = artifact::deserialize(&sandbox, &compiled).map_err(|error| component(&error))?;
     drop(compiled);
@@ -118,18 +117,40 @@ fn load(pipe: &UnixStream) -> Result<(Sandbox, Prepared), NotReady> {
     // The first look at the clock asks the kernel where it is.
     guest::spent_us();
     let prepared = sandbox.prepare(&loaded);
-    let prepared = prepared.map_err(|error| NotReady::Component(error.to_string()))?;
-    seccomp::shut(pipe).map_err(NotReady::Wall)?;
+    let prepared = prepared.map_err(|error| match error {
+        SandboxError::Component(text) => NotReady::Component(text),
+        other => NotReady::Wall(other.to_string()),
+    })?;
+    let images = images().map_err(|error| wall(&error))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| wall(&error))?;
+    seccomp::shut(pipe, &images).map_err(NotReady::Wall)?;
     Ok((sandbox, prepared))
 }
+
+/// The open files that are images of memories. What else the router was started with may be open here too.
+fn images() -> std::io::Result<Vec<u64>> {
+    let mut found = vec![];
+    for file in std::fs::read_dir("/proc/self/fd")? {
+        let file = file?;
+        let to = std::fs::read_link(file.path()).unwrap_or_default();
+        let number = file.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(number) = number.filter(|_| to.to_string_lossy().starts_with("/memfd:")) {
+            found.push(number);
+        }
+    }
+    Ok(found)
+}
+
+/// A key, or none for a digest, and an algorithm.
+type KeyUse = (Option<String>, String);
 
 /// Keys by way of the router, which decides and writes down what it allowed.
 struct Piped {
     pipe: Arc<UnixStream>,
     /// Names of the keys that are granted in this call.
     names: Vec<String>,
-    /// Algorithms that the router can do, with a key and without: it does not unlearn them.
-    known: Arc<Mutex<HashSet<(bool, String)>>>,
+    /// Keys and algorithms that the router can do: it does not unlearn them.
+    known: Arc<Mutex<HashSet<KeyUse>>>,
 }
 
 impl Piped {
@@ -140,10 +161,10 @@ impl Piped {
         };
         let is_granted = key.as_ref().is_none_or(|key| self.names.contains(key));
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        is_granted && known.contains(&(key.is_some(), algorithm.clone()))
+        is_granted && known.contains(&(key.clone(), algorithm.clone()))
     }
 
-    fn learn(&self, ask: (bool, String)) {
+    fn learn(&self, ask: KeyUse) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < KNOWN_MAX {
             known.insert(ask);
@@ -157,7 +178,7 @@ impl Keyring for Piped {
             return Ok(vec![]);
         }
         let to_learn = match &ask {
-            KeyAsk::CanSign { key, algorithm } => Some((key.is_some(), algorithm.clone())),
+            KeyAsk::CanSign { key, algorithm } => Some((key.clone(), algorithm.clone())),
             _ => None,
         };
         let answer = self.ask(ask)?;

@@ -14,6 +14,7 @@ const PAGEMAP_SCAN: u64 = 0xc060_6610;
 const PROT_EXEC: u64 = 4;
 const MAP_PRIVATE: u64 = 2;
 const MAP_TYPE: u64 = 15;
+const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_GROWSDOWN: u64 = 0x100;
 const MSG_NOSIGNAL: u64 = 0x4000;
 
@@ -39,20 +40,21 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_exit_group,
 ];
 
-/// Puts up the wall around all threads. There is no way back. What passes is what goes through `pipe`.
-pub(super) fn shut(pipe: &UnixStream) -> Result<(), String> {
+/// Puts up the wall around all threads. There is no way back. What passes is what goes through `pipe`; of open files only
+/// those in `images` can be seen.
+pub(super) fn shut(pipe: &UnixStream, images: &[u64]) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| format!("putting up the wall: {error}");
-    let filter = filter(pipe).map_err(|error| text(&error))?;
+    let filter = filter(pipe, images).map_err(|error| text(&error))?;
     let program: seccompiler::BpfProgram = filter
         .try_into()
         .map_err(|error: seccompiler::BackendError| text(&error))?;
     apply_filter_all_threads(&program).map_err(|error| text(&error))
 }
 
-fn filter(pipe: &UnixStream) -> Result<SeccompFilter, seccompiler::BackendError> {
+fn filter(pipe: &UnixStream, images: &[u64]) -> Result<SeccompFilter, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
     let is = |argument, operator, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value);
-    // Files that the router itself was started with may be open here too: nothing is written to them or sent through them.
+    // Files that the router itself was started with may be open here too: they cannot be read, written or mapped.
     let through_the_pipe = || is(0, SeccompCmpOp::Eq, u64::try_from(pipe.as_raw_fd()).unwrap_or(u64::MAX));
     let plainly = |flags: u64| SeccompRule::new(vec![through_the_pipe()?, is(3, SeccompCmpOp::Eq, flags)?]);
     rules.insert(libc::SYS_recvfrom, vec![plainly(0)?]);
@@ -60,11 +62,16 @@ fn filter(pipe: &UnixStream) -> Result<SeccompFilter, seccompiler::BackendError>
     let not_executable = || is(2, SeccompCmpOp::MaskedEq(PROT_EXEC), 0);
     rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![not_executable()?])?]);
     // Memory that the limit on data does not count is not to be had.
-    let private = is(3, SeccompCmpOp::MaskedEq(MAP_TYPE | MAP_GROWSDOWN), MAP_PRIVATE)?;
-    rules.insert(
-        libc::SYS_mmap,
-        vec![SeccompRule::new(vec![not_executable()?, private])?],
-    );
+    let private = |more: u64| {
+        let kind = MAP_TYPE | MAP_GROWSDOWN | more;
+        is(3, SeccompCmpOp::MaskedEq(kind), MAP_PRIVATE | more)
+    };
+    let mut maps = vec![SeccompRule::new(vec![not_executable()?, private(MAP_ANONYMOUS)?])?];
+    for image in images {
+        let it = is(4, SeccompCmpOp::Eq, *image)?;
+        maps.push(SeccompRule::new(vec![not_executable()?, private(0)?, it])?);
+    }
+    rules.insert(libc::SYS_mmap, maps);
     let own_pages = is(1, SeccompCmpOp::Eq, PAGEMAP_SCAN)?;
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![own_pages])?]);
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
@@ -85,7 +92,7 @@ mod tests {
     fn behind_the_wall_only_computing_works() {
         if let Ok(what) = std::env::var(TRIED) {
             let (pipe, other) = UnixStream::pair().unwrap();
-            shut(&pipe).unwrap();
+            shut(&pipe, &[]).unwrap();
             attempt(&what, &pipe, &other);
             std::process::exit(0);
         }

@@ -134,6 +134,8 @@ pub fn judge(operation: &Operation, (ceiling, heard): (Certainty, bool), claim: 
             ))
         }
         (Certainty::NotSent, Ok(Outcome::Unknown(why))) => Verdict::NoEffect(fault(FaultKind::Other, why.why)),
+        // Some providers refuse single payers with 403: that is a decline, and no trouble of the channel.
+        (Certainty::Refused, Ok(Outcome::Declined(decline))) => Verdict::Proven(Outcome::Declined(decline)),
         (Certainty::Refused, Ok(_)) => {
             Verdict::NoEffect(fault(FaultKind::Misconfigured, "refused with 401 or 403".into()))
         }
