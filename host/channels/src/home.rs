@@ -5,7 +5,7 @@ use crate::abi::exported::adapter::Manifest;
 use crate::abi::{Ask, Exports, Told, call};
 use crate::counts::Counts;
 use crate::guest::{Bounds, Level, Traces};
-use crate::limits::Limits;
+use crate::limits::{Limits, TICK_MS};
 use crate::ring::{Granted, KeyGrant, Naming};
 use crate::sandbox::Prepared;
 use crate::table::Adapter;
@@ -75,6 +75,12 @@ impl CallScope {
         }
     }
 
+    /// Whether a call that was ended had less than half of its time on the processor. Of one that fell silent nothing is known.
+    fn was_starved(&self, traces: &Traces) -> bool {
+        let allowed_us = self.limits.ticks.saturating_mul(TICK_MS).saturating_mul(1_000);
+        traces.took_us > 0 && traces.took_us < allowed_us / 2
+    }
+
     /// Counts a call that is over.
     pub(crate) fn count(&self, traces: &Traces, failed: Option<&Fault>) {
         self.counts.called(traces.took_us, traces.memory);
@@ -103,11 +109,22 @@ impl Home {
         }
     }
 
-    /// One call, wherever it runs.
+    fn call_once(&self, scope: &CallScope, ask: &Ask) -> (Result<Told, Fault>, Traces) {
+        match self {
+            Self::Here(prepared) => call::call(prepared, scope.bounds(), Box::new(scope.ring()), ask),
+            Self::Apart(workers) => workers.call(scope, ask),
+        }
+    }
+
+    /// One call, wherever it runs. One that ran out of time and had little of the processor was starved by a busy machine: it
+    /// is made again, for it has no effects.
     pub(crate) fn call(&self, scope: &CallScope, ask: Ask) -> (Result<Told, Fault>, Traces) {
-        let (told, traces) = match self {
-            Self::Here(prepared) => call::call(prepared, scope.bounds(), Box::new(scope.ring()), &ask),
-            Self::Apart(workers) => workers.call(scope, &ask),
+        let (told, traces) = match self.call_once(scope, &ask) {
+            (Err(fault), traces) if fault.kind == FaultKind::Timeout && scope.was_starved(&traces) => {
+                tracing::info!(channel = %scope.channel, operation = %scope.operation, "a call had no processor: again");
+                self.call_once(scope, &ask)
+            }
+            done => done,
         };
         let told = told.and_then(|told| match told.is_of(&ask) {
             true => Ok(told),

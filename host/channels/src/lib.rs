@@ -6,6 +6,7 @@ mod artifact;
 mod asks;
 mod bench;
 mod channel;
+mod clock;
 mod counts;
 mod grants;
 mod guest;

@@ -2,9 +2,9 @@
 //! is prepared; one call is `guest.rs`.
 
 use crate::abi::{self, Everything};
+use crate::clock::Clock;
 use crate::guest::Guest;
-use crate::limits::TICK_MS;
-use std::time::Duration;
+use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
@@ -26,6 +26,7 @@ pub enum SandboxError {
 pub struct Sandbox {
     pub(crate) engine: Engine,
     linker: Linker<Guest>,
+    clock: Arc<Clock>,
 }
 
 impl Sandbox {
@@ -36,8 +37,8 @@ impl Sandbox {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(engine_error)?;
         Everything::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest).map_err(engine_error)?;
-        start_clock(&engine)?;
-        Ok(Self { engine, linker })
+        let clock = Clock::start(&engine).map_err(|error| SandboxError::Engine(error.to_string()))?;
+        Ok(Self { engine, linker, clock })
     }
 
     /// Links a component and finds what it exports.
@@ -48,6 +49,7 @@ impl Sandbox {
         Ok(Prepared {
             indices: abi::Indices::find(&pre),
             pre,
+            clock: self.clock.clone(),
         })
     }
 }
@@ -56,6 +58,8 @@ impl Sandbox {
 pub(crate) struct Prepared {
     pub pre: InstancePre<Guest>,
     pub indices: abi::Indices,
+    /// What ends calls that take too long.
+    pub clock: Arc<Clock>,
 }
 
 fn config(slots: u32) -> Config {
@@ -104,20 +108,4 @@ pub(crate) fn compiling() -> Config {
 
 fn has_no_swap() -> bool {
     std::fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() <= 1)
-}
-
-/// The epoch clock ends with the process: nothing else holds its thread. It is running when this returns.
-fn start_clock(engine: &Engine) -> Result<(), SandboxError> {
-    let engine = engine.weak();
-    let (started, starts) = std::sync::mpsc::sync_channel(1);
-    let clock = std::thread::Builder::new().name("epoch-clock".into()).spawn(move || {
-        let _ = started.try_send(());
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::sleep(Duration::from_millis(TICK_MS));
-        }
-    });
-    clock.map_err(|error| SandboxError::Engine(error.to_string()))?;
-    starts.recv().map_err(|error| SandboxError::Engine(error.to_string()))
 }

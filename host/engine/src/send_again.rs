@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use portolan_domain::certainty::was_known;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::{Effect, Exchange};
-use portolan_domain::operation::{Input, Operation, Outcome, Progress, Verdict};
+use portolan_domain::operation::{Fault, FaultKind, Input, Operation, Outcome, Progress, Verdict};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
@@ -26,6 +26,23 @@ struct SendAgain {
     first_run: u8,
 }
 
+impl SendAgain {
+    /// Whether what is about to leave is, to the letter, the write that may have left before: an adapter that was asked twice may
+    /// have answered twice.
+    fn is_the_same(&self, exchanges: &[Exchange]) -> Result<(), Fault> {
+        let first = |it: &&Exchange| it.run == 0 && it.request.effect == Effect::Write;
+        let mut earlier = self.before.iter().filter(first).map(|it| &it.request);
+        let mut writes = exchanges.iter().filter(|it| it.request.effect == Effect::Write);
+        match writes.all(|it| earlier.next().is_none_or(|earlier| *earlier == it.request)) {
+            true => Ok(()),
+            false => Err(Fault {
+                kind: FaultKind::NotPure,
+                text: "it would not be the same request again".into(),
+            }),
+        }
+    }
+}
+
 #[async_trait]
 impl Intent for SendAgain {
     async fn write(
@@ -34,6 +51,7 @@ impl Intent for SendAgain {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
+        self.is_the_same(exchanges).map_err(EngineError::Channel)?;
         let again = |payment: &mut Payment, change: &mut Change| {
             if is_open(payment, operation) {
                 // Whoever is in flight is looked after, whatever became of earlier timers.

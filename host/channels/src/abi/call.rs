@@ -92,6 +92,7 @@ pub(crate) fn call(
     ring: Box<dyn Keyring>,
     ask: &Ask,
 ) -> (Result<Told, domain::Fault>, Traces) {
+    prepared.clock.begin();
     let mut store = guest::store(prepared.pre.engine(), bounds, ring);
     let called = prepared
         .pre

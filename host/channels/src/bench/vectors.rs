@@ -134,6 +134,7 @@ impl Bench {
         let (interface, function) =
             place(&vector.function).ok_or_else(|| format!("no function is called {:?}", vector.function))?;
         let (scope, prepared) = (self.scope()?, self.prepared()?);
+        prepared.clock.begin();
         let mut store = guest::store(prepared.pre.engine(), scope.bounds(), Box::new(scope.ring()));
         let instance = prepared.pre.instantiate(&mut store);
         let called = instance.and_then(|instance| {
