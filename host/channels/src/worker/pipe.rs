@@ -18,8 +18,9 @@ const DOWN_MAX: usize = 16 << 20;
 pub(super) const COMPILED_MAX: usize = 512 << 20;
 /// What is reserved before any of a frame has come.
 const AT_FIRST: usize = 64 << 10;
-/// How long the router waits at a stretch before it makes room for other work on its thread.
-pub(super) const SOON: Duration = Duration::from_millis(10);
+/// How long the router waits at a stretch before it makes room for other work on its thread: on a busy machine a healthy worker
+/// may need some of it, and every thread more is one more that wants a core.
+pub(super) const SOON: Duration = Duration::from_millis(40);
 
 /// From the router.
 #[derive(Serialize, Deserialize)]

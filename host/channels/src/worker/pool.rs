@@ -155,6 +155,7 @@ impl Workers {
             workers: self,
             worker: Some(worker),
         };
+        let soon = Instant::now() + SOON;
         let mut state = self.state();
         loop {
             if let Some(worker) = state.take_of(channel) {
@@ -175,9 +176,12 @@ impl Workers {
             if left.is_zero() {
                 return Err(fault(FaultKind::Timeout, "every worker of the adapter is busy".into()));
             }
-            state = aside(|| self.freed.wait_timeout(state, left))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            let waited = if Instant::now() < soon {
+                self.freed.wait_timeout(state, left.min(SOON))
+            } else {
+                aside(|| self.freed.wait_timeout(state, left))
+            };
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
