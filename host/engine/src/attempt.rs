@@ -121,6 +121,7 @@ impl Engine {
             }
         };
         let method = walk.method.clone();
+        let _walking = Walking::begin(self, operation.id);
         let ran = self.run(&operation, method.as_ref(), walk).await?;
         self.conclude_attempt(walk, operation, ran).await.map(Ok)
     }
@@ -230,6 +231,22 @@ fn card_of(payment: &Payment, method: Option<&Method>) -> Option<CardKey> {
 }
 
 /// Others were quicker: the channel is probed by one payment at a time, and has no more under way than it may.
+/// An attempt under way; it is not any more when this is dropped.
+struct Walking<'a>(&'a Engine, OperationId);
+
+impl<'a> Walking<'a> {
+    fn begin(engine: &'a Engine, operation: OperationId) -> Self {
+        engine.walking.insert(operation, ());
+        Self(engine, operation)
+    }
+}
+
+impl Drop for Walking<'_> {
+    fn drop(&mut self) {
+        self.0.walking.remove(&self.1);
+    }
+}
+
 fn busy() -> Fault {
     Fault {
         kind: FaultKind::Other,

@@ -55,6 +55,11 @@ impl Engine {
     /// have come late; and about what is captured, if they told of a dispute.
     pub async fn check_hinted(&self, id: OperationId, is_dispute: bool) -> Result<(), EngineError> {
         if !is_dispute {
+            // Its own reply is about to be read: a decline that was heard of first would keep it from the next channel. What
+            // stays unknown has its timer.
+            if self.walking.contains_key(&id) {
+                return Ok(());
+            }
             return self.ask(id, Hint::Something).await;
         }
         // One question after the other: an older answer that is written last would move a dispute back.

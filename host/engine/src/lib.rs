@@ -80,6 +80,8 @@ pub struct Engine {
     /// Held while a payment's legs are done, one after the other.
     pub(crate) legs: DashMap<PaymentId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) busy: DashMap<OperationId, ()>,
+    /// Attempts under way here: what they come to, they say themselves.
+    pub(crate) walking: DashMap<OperationId, ()>,
     pub(crate) asking: DashMap<OperationId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) lanes: DashMap<ChannelId, Arc<tokio::sync::Mutex<()>>>,
 }
@@ -147,6 +149,7 @@ impl Engine {
             locks: DashMap::new(),
             legs: DashMap::new(),
             busy: DashMap::new(),
+            walking: DashMap::new(),
             asking: DashMap::new(),
             lanes: DashMap::new(),
         }
