@@ -27,6 +27,8 @@ const WORKERS_MAX: usize = 16;
 const START_WITHIN: Duration = Duration::from_secs(20);
 /// What a call may take besides its own limit: its worker has to get a core.
 const GRACE: Duration = Duration::from_millis(1_000);
+/// How long a call waits for a worker: a payment that is late is better than one that fails.
+const LEND_WITHIN: Duration = Duration::from_secs(5);
 /// Uses of keys in one call.
 const KEYS_MAX: usize = 256;
 /// Calls of one worker: what may have got hold of one is gone after these.
@@ -95,7 +97,7 @@ impl Workers {
             file,
             digest,
             exports,
-            most: cores.saturating_mul(2).clamp(4, WORKERS_MAX),
+            most: cores.saturating_mul(4).clamp(8, WORKERS_MAX),
             state: Mutex::new(State {
                 idle: vec![worker],
                 alive: 1,
@@ -118,12 +120,11 @@ impl Workers {
             Err(error) => return lost(fault(FaultKind::TooLarge, error.to_string())),
         };
         let within = Duration::from_millis(scope.limits.ticks.saturating_mul(TICK_MS)).saturating_add(GRACE);
-        let until = Instant::now() + within;
         let mut why = fault(FaultKind::Trap, "no worker was tried".into());
         for _ in 0..BEGUN_MAX {
             // Who says who it is has seen no payment, and may still work for anybody.
             let channel = (!matches!(ask, Ask::Describe)).then_some(&scope.channel);
-            let mut lent = match self.lend(channel, until) {
+            let mut lent = match self.lend(channel, Instant::now() + LEND_WITHIN) {
                 Ok(lent) => lent,
                 Err(fault) => return lost(fault),
             };
