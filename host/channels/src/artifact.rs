@@ -1,7 +1,7 @@
 //! Compiled components on disk: once per digest and engine, authenticated. A changed byte means compile again, never
 //! load. The one place where native code is taken from a file.
 
-use crate::limits::COMPONENT_BYTES_MAX;
+use crate::limits::{COMPONENT_BYTES_MAX, at_most};
 use crate::sandbox::{Sandbox, SandboxError};
 use portolan_domain::ports::Mac;
 use sha2::{Digest, Sha256};
@@ -207,15 +207,16 @@ impl Artifacts {
 
 /// The whole work of the compiler's process: takes a limit upon itself, compiles at the lowest priority, writes.
 pub fn compile(from: &Path, to: &Path) -> Result<(), String> {
-    use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
-    let at_most = |most: u64| Rlimit {
-        current: Some(most),
-        maximum: Some(most),
-    };
-    setrlimit(Resource::Cpu, at_most(COMPILE_CPU_S)).map_err(|error| error.to_string())?;
-    setrlimit(Resource::As, at_most(COMPILE_MEMORY)).map_err(|error| error.to_string())?;
-    setrlimit(Resource::Fsize, at_most(COMPILED_BYTES)).map_err(|error| error.to_string())?;
-    setrlimit(Resource::Core, at_most(0)).map_err(|error| error.to_string())?;
+    use rustix::process::{Resource, setpriority_process};
+    let limits = [
+        (Resource::Cpu, COMPILE_CPU_S),
+        (Resource::As, COMPILE_MEMORY),
+        (Resource::Fsize, COMPILED_BYTES),
+        (Resource::Core, 0),
+    ];
+    for (resource, most) in limits {
+        at_most(resource, most).map_err(|error| error.to_string())?;
+    }
     setpriority_process(None, 19).map_err(|error| error.to_string())?;
     let bytes = std::fs::read(from).map_err(|error| error.to_string())?;
     let engine = wasmtime::Engine::new(&crate::sandbox::compiling()).map_err(|error| format!("{error:#}"))?;

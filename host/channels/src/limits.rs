@@ -1,4 +1,6 @@
-//! What one call of a guest may use. Every limit has a name, a default and a reason.
+//! What one call of a guest may use, and how a process of ours limits itself. Every limit has a name, a default and a reason.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Limits of one call.
 #[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
@@ -40,4 +42,14 @@ impl Default for Limits {
             memo_bytes: 16 * 1024,
         }
     }
+}
+
+/// Takes a limit upon this process, for good: that one, or the harder one that it has already.
+pub(crate) fn at_most(resource: Resource, most: u64) -> rustix::io::Result<()> {
+    let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
+    let limit = Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(resource, limit)
 }

@@ -32,13 +32,16 @@ impl Engine {
         let id = base.payment.id;
         let lock = self.legs.entry(id).or_default().clone();
         let (base, _one_at_a_time) = match lock.try_lock() {
-            Ok(first) => (base, first),
+            Ok(first) => (Ok(base), first),
             Err(_) => {
                 let second = lock.lock().await;
-                (self.load(id)?, second)
+                (self.load(id), second)
             }
         };
-        let done = self.leg_by_leg(base).await;
+        let done = match base {
+            Ok(base) => self.leg_by_leg(base).await,
+            Err(error) => Err(error),
+        };
         // Two handles are this function's and the map's: nobody waits.
         self.legs
             .remove_if(&id, |_, kept| Arc::ptr_eq(kept, &lock) && Arc::strong_count(kept) <= 2);

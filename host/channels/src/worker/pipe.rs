@@ -226,3 +226,71 @@ pub(super) fn write_compiled(pipe: &UnixStream, compiled: &[u8], budget: &Budget
 pub(super) fn read_compiled(pipe: &UnixStream) -> io::Result<Vec<u8>> {
     read_bytes(pipe, &mut Budget::of_a_worker(COMPILED_MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(ms: u64) -> Budget {
+        Budget {
+            bytes: 1 << 20,
+            until: Some(Instant::now() + Duration::from_millis(ms)),
+        }
+    }
+
+    fn pair() -> (UnixStream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(SOON)).unwrap();
+        ours.set_write_timeout(Some(SOON)).unwrap();
+        (ours, theirs)
+    }
+
+    /// What one byte at a time announces would take for ever; the deadline is of the call, not of the byte.
+    #[test]
+    fn who_drips_is_not_waited_for() {
+        let (ours, mut theirs) = pair();
+        let dripping = std::thread::spawn(move || {
+            theirs.write_all(&1_000_u32.to_le_bytes()).unwrap();
+            while theirs.write_all(&[0]).is_ok() {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        });
+        let started = Instant::now();
+        let heard = read::<Up>(&ours, &mut budget(300)).map(drop).unwrap_err();
+        assert_eq!(heard.kind(), ErrorKind::TimedOut);
+        assert!(started.elapsed() < Duration::from_secs(3));
+        drop(ours);
+        dripping.join().unwrap();
+    }
+
+    #[test]
+    fn who_does_not_read_is_not_waited_for() {
+        let (ours, _theirs) = pair();
+        let refused = write(&ours, &vec![0; 8 << 20], &budget(300)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn more_than_may_come_is_not_read() {
+        let (ours, mut theirs) = pair();
+        theirs.write_all(&u32::MAX.to_le_bytes()).unwrap();
+        let refused = read::<Up>(&ours, &mut budget(300)).map(drop).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidData);
+        // The budget is of all frames of a call together.
+        let mut left = budget(300);
+        let part = vec![0; 700 << 10];
+        assert!(left.take(part.len()).is_ok() && left.take(part.len()).is_err());
+    }
+
+    #[test]
+    fn bytes_go_as_bytes() {
+        let framed = frame(&Down::<()>::Key(Ok(vec![200; 1_000]))).unwrap();
+        assert!(framed.len() < 1_050, "{}", framed.len());
+        let (ours, theirs) = pair();
+        write(&ours, &framed, &budget(300)).unwrap();
+        match read_down(&theirs).unwrap() {
+            Down::Key(Ok(bytes)) => assert_eq!(bytes, vec![200; 1_000]),
+            Down::Key(Err(_)) | Down::Call(..) => panic!("something else came"),
+        }
+    }
+}

@@ -6,10 +6,11 @@ use super::seccomp;
 use crate::abi::call;
 use crate::artifact;
 use crate::guest;
+use crate::limits::at_most;
 use crate::ring::{KeyAsk, Keyring, Refused};
 use crate::sandbox::{Prepared, Sandbox, SandboxError};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Gid, Resource, Uid, set_dumpable_behavior};
 use rustix::thread::{set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -71,14 +72,6 @@ fn give_up_rights() -> rustix::io::Result<()> {
         become_nobody()?;
     }
     set_no_new_privs(true)?;
-    let at_most = |resource: Resource, most: u64| {
-        let most = getrlimit(resource).maximum.map_or(most, |hard| hard.min(most));
-        let limit = Rlimit {
-            current: Some(most),
-            maximum: Some(most),
-        };
-        setrlimit(resource, limit)
-    };
     at_most(Resource::Core, 0)?;
     at_most(Resource::Data, DATA_MAX)?;
     at_most(Resource::Fsize, FILE_MAX)?;
@@ -104,9 +97,7 @@ fn load(pipe: &UnixStream) -> Result<(Sandbox, Prepared), NotReady> {
     let wall = |error: &dyn std::fmt::Display| NotReady::Wall(error.to_string());
     let component = |error: &wasmtime::Error| NotReady::Component(artifact::one_line(error));
     // Whoever is short of memory takes a worker before a router.
-    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "800") {
-        drop(error);
-    }
+    let _ = std::fs::write("/proc/self/oom_score_adj", "800");
     let sandbox = Sandbox::start(1).map_err(|error| wall(&error))?;
     let compiled = pipe::read_compiled(pipe).map_err(|error| wall(&error))?;
     let loaded = artifact::deserialize(&sandbox, &compiled).map_err(|error| component(&error))?;
