@@ -6,6 +6,7 @@ mod kit;
 mod plugin;
 mod routes;
 mod scaffold;
+mod shipping;
 
 use crate::app::App;
 use crate::config::Config;

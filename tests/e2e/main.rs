@@ -20,6 +20,7 @@ mod idempotency;
 mod kit;
 mod leaks;
 mod limits;
+mod oci;
 mod payments;
 mod payouts;
 mod plugins;

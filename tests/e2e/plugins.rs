@@ -24,7 +24,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// The same component under another digest: with a custom section at its end, which says nothing to anybody.
-fn rebuilt(name: &str, mark: u8) -> Vec<u8> {
+pub fn rebuilt(name: &str, mark: u8) -> Vec<u8> {
     let mut bytes = std::fs::read(guest(name)).unwrap();
     bytes.extend_from_slice(&[0, 3, 1, b'm', mark]);
     bytes
@@ -102,7 +102,7 @@ fn cli(world: &World, words: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-fn good(world: &World, words: &[&str]) -> String {
+pub fn good(world: &World, words: &[&str]) -> String {
     let out = cli(world, words);
     let (said, wrong) = (
         String::from_utf8_lossy(&out.stdout),
@@ -113,7 +113,7 @@ fn good(world: &World, words: &[&str]) -> String {
 }
 
 /// One line, and nothing else happened.
-fn refusal(world: &World, words: &[&str]) -> String {
+pub fn refusal(world: &World, words: &[&str]) -> String {
     let out = cli(world, words);
     assert!(!out.status.success(), "{words:?} was not refused");
     String::from_utf8_lossy(&out.stderr).trim().to_owned()
@@ -465,8 +465,8 @@ fn each_bad_component_is_refused_in_one_line_that_names_rule_and_mend() {
     );
 }
 
-#[test]
-fn a_live_channel_takes_what_partner_and_operator_signed() {
+/// A router whose channel is live, and which knows a partner `acme` and an operator `ops`; `stranger` has a key as well.
+pub fn live_world() -> World {
     let mut world = World::start(Options {
         acquirer: vec!["--silent".into()],
         ..Options::default()
@@ -498,23 +498,22 @@ fn a_live_channel_takes_what_partner_and_operator_signed() {
     std::fs::write(world.config(), format!("{live}\n{}", signers.concat())).unwrap();
     world.kill_host().unwrap();
     world.start_host().unwrap();
+    world
+}
 
+/// Signs a component with one of that world's keys.
+pub fn sign(world: &World, component: &str, key: &str) {
+    let file = world.folder.join(key).display().to_string();
+    good(world, &["sign", component, "--key", &file, "--key-name", key]);
+}
+
+#[test]
+fn a_live_channel_takes_what_partner_and_operator_signed() {
+    let world = live_world();
     let component = world.folder.join("new.wasm");
     std::fs::write(&component, rebuilt("portolan_sandbox_adapter", b'7')).unwrap();
     let (component, envelope) = (component.to_str().unwrap(), world.folder.join("new.wasm.dsse.json"));
-    let sign = |key: &str| {
-        good(
-            &world,
-            &[
-                "sign",
-                component,
-                "--key",
-                &world.folder.join(key).display().to_string(),
-                "--key-name",
-                key,
-            ],
-        )
-    };
+    let sign = |key: &str| sign(&world, component, key);
     let stage = ["stage", "sandbox", component];
     assert!(
         refusal(&world, &stage).contains("signature: unsigned; a live channel takes"),

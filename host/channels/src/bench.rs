@@ -33,6 +33,8 @@ const SLOTS: u32 = 4;
 /// A component on the bench.
 pub struct Bench {
     adapter: Adapter,
+    imports: Vec<String>,
+    exports: Vec<String>,
     vault: Arc<dyn Vault>,
     _sandbox: Sandbox,
 }
@@ -51,6 +53,15 @@ impl Bench {
         let sandbox = Sandbox::start(SLOTS).map_err(|error| error.to_string())?;
         let component = wasmtime::component::Component::new(&sandbox.engine, &bytes);
         let component = component.map_err(|error| refused(one_line(&error)))?;
+        let world = component.component_type();
+        let imports = world
+            .imports(&sandbox.engine)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let exports = world
+            .exports(&sandbox.engine)
+            .map(|(name, _)| name.to_owned())
+            .collect();
         let prepared = sandbox
             .prepare(&component)
             .map_err(|error| refused(error.to_string()))?;
@@ -68,9 +79,16 @@ impl Bench {
                 home,
                 counts,
             },
+            imports,
+            exports,
             vault,
             _sandbox: sandbox,
         })
+    }
+
+    /// The interfaces that it imports, and those that it exports.
+    pub fn interfaces(&self) -> (&[String], &[String]) {
+        (&self.imports, &self.exports)
     }
 
     /// What it says of itself.

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::say;
 use super::scaffold::{self, Language};
-use super::{dev, kit};
+use super::{dev, kit, shipping};
 use crate::config::Config;
 use crate::plugins::COMPONENT_MAX;
 use crate::plugins::statement::{Envelope, Statement};
@@ -11,6 +11,7 @@ use anyhow::Context;
 use base64::Engine;
 use clap::{Args, Subcommand};
 use portolan_channels::Bench;
+use portolan_oci::Place;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,7 +23,7 @@ pub enum PluginVerb {
     Stage {
         /// The adapter's configured name.
         adapter: String,
-        /// The component.
+        /// The component: a file, or `oci://registry.example/acme/cards:1.2.0`.
         component: PathBuf,
         /// Its signed statement; `<component>.dsse.json` where that is there.
         #[arg(long)]
@@ -103,6 +104,24 @@ pub enum PluginVerb {
         /// How long the statement holds.
         #[arg(long, default_value_t = 365)]
         days: u64,
+    },
+    /// Push a component to an OCI registry, and what is signed about it as its referrer.
+    Push {
+        /// The component.
+        component: PathBuf,
+        /// `oci://registry.example/acme/cards:1.2.0`; the login is Docker's.
+        place: Place,
+        /// Its signed statement; `<component>.dsse.json` where that is there.
+        #[arg(long)]
+        envelope: Option<PathBuf>,
+    },
+    /// Pull a component from an OCI registry, and what is signed about it: FILE and FILE.dsse.json.
+    Pull {
+        /// `oci://registry.example/acme/cards:1.2.0`, or with `@sha256:…` exactly one.
+        place: Place,
+        /// Where it goes.
+        #[arg(long, default_value = "adapter.wasm")]
+        to: PathBuf,
     },
     /// Make a folder that is an adapter already.
     New {
@@ -239,6 +258,12 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
             days,
         } => Some(sign(component, key, key_name, *days)),
         PluginVerb::Check { component } => Some(check(component)),
+        PluginVerb::Push {
+            component,
+            place,
+            envelope,
+        } => Some(shipping::push(component, place, envelope.clone())),
+        PluginVerb::Pull { place, to } => Some(shipping::pull(place, to)),
         PluginVerb::New {
             folder,
             lang,
@@ -332,6 +357,8 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
         PluginVerb::Keygen { .. }
         | PluginVerb::Sign { .. }
         | PluginVerb::Check { .. }
+        | PluginVerb::Push { .. }
+        | PluginVerb::Pull { .. }
         | PluginVerb::New { .. }
         | PluginVerb::Build { .. }
         | PluginVerb::Test { .. }
@@ -341,7 +368,7 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
     say(&serde_json::to_string_pretty(&answer)?)
 }
 
-fn envelope_of(component: &Path) -> PathBuf {
+pub fn envelope_of(component: &Path) -> PathBuf {
     let mut name = component.as_os_str().to_owned();
     name.push(".dsse.json");
     PathBuf::from(name)
@@ -354,19 +381,13 @@ pub fn stage(
     envelope: Option<PathBuf>,
     order: &OrderArgs,
 ) -> anyhow::Result<Value> {
-    let size = std::fs::metadata(component)
-        .with_context(|| component.display().to_string())?
-        .len();
-    // More would not even be read by the router.
-    anyhow::ensure!(
-        size <= u64::try_from(COMPONENT_MAX)?,
-        "size: {size} bytes are more than the {COMPONENT_MAX} that are taken; build it for release, without debug information"
-    );
-    let bytes = std::fs::read(component)?;
-    let beside = envelope_of(component);
-    let envelope = match envelope.or_else(|| beside.exists().then_some(beside)) {
-        Some(file) => Some(read_envelope(&file)?),
-        None => None,
+    let (bytes, envelope) = match component.to_str().filter(|word| Place::is_meant(word)) {
+        Some(word) => {
+            let (bytes, pulled) = shipping::fetch(&word.parse()?)?;
+            let given = envelope.map(|file| read_envelope(&file)).transpose()?;
+            (bytes, given.or(pulled))
+        }
+        None => (read_component(component)?, envelope_beside(component, envelope)?),
     };
     let mut body = order.json();
     if let Some(fields) = body.as_object_mut() {
@@ -375,6 +396,25 @@ pub fn stage(
         fields.insert("envelope".into(), json!(envelope));
     }
     client.post(&format!("/admin/plugins/{adapter}/versions"), &body)
+}
+
+pub fn read_component(component: &Path) -> anyhow::Result<Vec<u8>> {
+    let size = std::fs::metadata(component)
+        .with_context(|| component.display().to_string())?
+        .len();
+    // More would not even be read by the router.
+    anyhow::ensure!(
+        size <= u64::try_from(COMPONENT_MAX)?,
+        "size: {size} bytes are more than the {COMPONENT_MAX} that are taken; build it for release, without debug information"
+    );
+    Ok(std::fs::read(component)?)
+}
+
+/// The envelope that is named, or the one that lies beside the component.
+pub fn envelope_beside(component: &Path, named: Option<PathBuf>) -> anyhow::Result<Option<Envelope>> {
+    let beside = envelope_of(component);
+    let file = named.or_else(|| beside.exists().then_some(beside));
+    file.map(|file| read_envelope(&file)).transpose()
 }
 
 fn read_envelope(file: &Path) -> anyhow::Result<Envelope> {

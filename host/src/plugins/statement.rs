@@ -79,6 +79,30 @@ impl Envelope {
         })
     }
 
+    /// One envelope of several about a component: partner and operator may each have sent theirs. Of different statements the
+    /// one that most have signed counts, of those the one that holds longest.
+    pub fn merged(envelopes: impl IntoIterator<Item = Self>, component: &str) -> Option<Self> {
+        let mut merged: Vec<(u64, Self)> = vec![];
+        for envelope in envelopes {
+            let Ok(statement) = envelope.statement() else { continue };
+            if statement.component != component {
+                continue;
+            }
+            match merged.iter_mut().find(|(_, it)| it.payload == envelope.payload) {
+                Some((_, known)) => {
+                    let new = envelope.signatures.into_iter();
+                    let new: Vec<Signature> = new.filter(|it| !known.signatures.contains(it)).collect();
+                    known.signatures.extend(new);
+                }
+                None => merged.push((statement.not_after, envelope)),
+            }
+        }
+        let best = merged
+            .into_iter()
+            .max_by_key(|(until, it)| (it.signatures.len(), *until));
+        best.map(|(_, envelope)| envelope)
+    }
+
     /// The statement in it, whoever signed it.
     pub fn statement(&self) -> Result<Statement, String> {
         if self.payload_type != PAYLOAD_TYPE {
@@ -146,5 +170,55 @@ mod tests {
         assert!(envelope.is_signed_by(public.as_bytes()).unwrap());
         envelope.payload = STANDARD.encode("hello World");
         assert!(!envelope.is_signed_by(public.as_bytes()).unwrap());
+    }
+
+    fn signed(component: &str, not_after: u64, keys: &[&str]) -> Envelope {
+        let statement = Statement {
+            component: component.into(),
+            name: "com.acme.cards".into(),
+            version: "1.0.0".into(),
+            contract: CONTRACT.into(),
+            asks: vec![],
+            not_before: 0,
+            not_after,
+        };
+        let mut envelope = Envelope::of(&statement).unwrap();
+        for key in keys {
+            let (private, _) = portolan_vault::new_signer().unwrap();
+            envelope.sign(key, private.as_bytes()).unwrap();
+        }
+        envelope
+    }
+
+    #[test]
+    fn what_partner_and_operator_sent_apart_is_one() {
+        let (partner, operator) = (signed("ab", 9, &["partner"]), signed("ab", 9, &["operator"]));
+        let other = signed("cd", 99, &["partner", "operator", "third"]);
+        let newer = signed("ab", 10, &["partner"]);
+        let torn = Envelope {
+            payload: "?".into(),
+            ..partner.clone()
+        };
+        let all = [
+            torn,
+            other.clone(),
+            newer.clone(),
+            partner.clone(),
+            operator,
+            partner.clone(),
+        ];
+        let merged = Envelope::merged(all, "ab").unwrap();
+        let keys: Vec<&str> = merged.signatures.iter().map(|it| it.keyid.as_str()).collect();
+        assert_eq!(
+            (merged.statement().unwrap().not_after, keys),
+            (9, vec!["partner", "operator"])
+        );
+        let merged = Envelope::merged([partner, newer], "ab").unwrap();
+        assert_eq!(
+            merged.statement().unwrap().not_after,
+            10,
+            "as many signed it, and it holds longer"
+        );
+        assert_eq!(Envelope::merged([other], "ab"), None);
     }
 }
