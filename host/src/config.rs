@@ -162,6 +162,8 @@ struct RawToken {
 #[serde(deny_unknown_fields)]
 struct RawPlugins {
     inbox: Option<PathBuf>,
+    #[serde(default)]
+    require_vectors: bool,
 }
 
 #[derive(Deserialize)]
@@ -292,6 +294,8 @@ pub struct Config {
     pub tokens: Vec<Asset>,
     /// A folder whose components are staged.
     pub inbox: Option<PathBuf>,
+    /// Whether a component that is staged must bring its vectors.
+    pub requires_vectors: bool,
     /// Whose signatures on adapters count.
     pub signers: Vec<Signer>,
     /// The adapters.
@@ -413,6 +417,7 @@ impl Config {
             routing: routing::policy(raw.routing, &known)?,
             tokens,
             inbox: raw.plugins.inbox.map(|folder| base.join(folder)),
+            requires_vectors: raw.plugins.require_vectors,
             signers: signers(raw.signer, base)?,
             adapters: adapters(raw.adapter, base)?,
             channels,

@@ -116,6 +116,8 @@ pub struct Plugins {
     signers: Vec<Signer>,
     /// Adapters that a live channel uses: their versions must be signed.
     live: Vec<String>,
+    /// Whether a component must bring vectors.
+    requires_vectors: bool,
     sources: Vec<AdapterSource>,
     /// One step at a time.
     stepping: tokio::sync::Mutex<()>,
@@ -162,6 +164,7 @@ impl Plugins {
             folder: config.folder.join("plugins"),
             signers: config.signers.clone(),
             live: live.map(|channel| channel.adapter.clone()).collect(),
+            requires_vectors: config.requires_vectors,
             sources: config.adapters.clone(),
             stepping: tokio::sync::Mutex::default(),
             current: RwLock::default(),

@@ -51,11 +51,22 @@ fn acquirer_in(language: &str, folder: &Path) -> PathBuf {
     let file = if language == "python" { "app.py" } else { "adapter.js" };
     let own = workspace().join("examples/partner").join(language).join(file);
     let exports = ["sessions", "payments", "actions", "captures", "refunds", "reversals"];
-    partners(folder, (language, "dev.portolan.sandbox"), &own, &exports)
+    let vectors = sandbox_vectors();
+    partners(
+        folder,
+        (language, "dev.portolan.sandbox"),
+        (&own, Path::new(&vectors)),
+        &exports,
+    )
 }
 
 /// An adapter in that language, as its partner would build it in a new folder.
-pub(crate) fn partners(folder: &Path, (language, name): (&str, &str), own: &Path, exports: &[&str]) -> PathBuf {
+pub(crate) fn partners(
+    folder: &Path,
+    (language, name): (&str, &str),
+    (own, vectors): (&Path, &Path),
+    exports: &[&str],
+) -> PathBuf {
     let path = folder.display().to_string();
     good(&["new", &path, "--lang", language, "--name", name]);
     std::fs::copy(own, folder.join(own.file_name().unwrap())).unwrap();
@@ -65,6 +76,8 @@ pub(crate) fn partners(folder: &Path, (language, name): (&str, &str), own: &Path
         .collect();
     let world = format!("package partner:adapter; world adapter {{ include portolan:channel/base@0.1.0; {exports} }}");
     std::fs::write(folder.join("wit/world.wit"), world).unwrap();
+    std::fs::remove_dir_all(folder.join("vectors")).unwrap();
+    std::os::unix::fs::symlink(vectors, folder.join("vectors")).unwrap();
     with_tools(folder, language);
     good(&["build", &path]);
     folder.join("adapter.wasm")
@@ -102,6 +115,7 @@ fn a_new_folder_in_each_language_is_an_adapter_that_conforms() {
         let said = good(&["conform", &component, "--vectors", &vectors]);
         assert!(said.contains(" attacks, 0 findings"), "{language}: {said}");
         let said = good(&["check", &component]);
+        assert!(said.contains("vectors: 9 in it"), "{said}");
         assert!(said.starts_with(&format!("{name} 0.1.0: PROVIDER, cards")), "{said}");
         assert!(
             said.contains("  secret api_key at api (header authorization after \"Bearer \"): every request"),
@@ -168,6 +182,7 @@ fn the_same_adapter_in_javascript_and_python_takes_over_a_running_channel() {
         let component_at = component.display().to_string();
         let said = good(&["test", &component_at, "--vectors", &sandbox_vectors()]);
         assert!(said.contains("19 vectors good, 0 not"), "{language}: {said}");
+        assert!(good(&["check", &component_at]).contains("vectors: 19 in it"));
         let config = world.config().display().to_string();
         let out = Command::new(binary("portolan"))
             .args(["--config", &config, "plugin", "stage", "sandbox", &component_at])
@@ -219,7 +234,7 @@ fn what_is_saved_is_in_the_router_a_moment_later() {
     .unwrap();
     let folder = place.path().join("acquirer");
     acquirer_in("javascript", &folder);
-    std::fs::remove_dir_all(folder.join("vectors")).unwrap();
+    std::fs::remove_file(folder.join("vectors")).unwrap();
     let mut watching = Command::new(binary("portolan"))
         .arg("--config")
         .arg(world.config())

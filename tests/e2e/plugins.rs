@@ -585,6 +585,80 @@ fn a_live_channel_takes_what_partner_and_operator_signed() {
     assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
 }
 
+/// The sandbox adapter with some of its vectors in it, each changed as it says.
+fn packed(world: &World, from: &str, vectors: &[(&str, &dyn Fn(String) -> String)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, change) in vectors {
+        let file = format!("plugins/sandbox/vectors/{name}.json");
+        let text = std::fs::read_to_string(portolan_tests::workspace().join(file)).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.json")), change(text)).unwrap();
+    }
+    let file = world.folder.join("packed.wasm").display().to_string();
+    std::fs::copy(guest(from), &file).unwrap();
+    good(
+        world,
+        &["pack", &file, "--vectors", &folder.path().display().to_string()],
+    );
+    file
+}
+
+#[test]
+fn a_component_is_held_to_the_vectors_that_it_brings() {
+    let plain = "portolan_sandbox_adapter";
+    let same = |text: String| text;
+    for trusted in [false, true] {
+        let world = World::start(Options {
+            acquirer: vec!["--silent".into()],
+            more: "[plugins]\nrequire_vectors = true\n".into(),
+            trusted,
+            ..Options::default()
+        })
+        .unwrap();
+        let file = packed(&world, plain, &[("approved", &same), ("declined", &same)]);
+        let stage = ["stage", "sandbox", &file];
+        assert!(good(&world, &stage).contains("\"ready\""));
+        let history = world.admin_call("GET", "/admin/plugins/sandbox/history", None).unwrap();
+        let note = history.text_at("/history/0/note");
+        assert!(note.contains("2 vectors, ") && note.ends_with(" attacks"), "{note}");
+
+        let other = |text: String| text.replacen("Accepted", "Declined", 1);
+        packed(&world, plain, &[("approved", &other), ("declined", &same)]);
+        let line = refusal(&world, &stage);
+        assert!(
+            line.contains("vectors: approved (") && line.contains("step 2:") && line.contains("build it again"),
+            "{line}"
+        );
+        let dry = refusal(&world, &["stage", "sandbox", &file, "--dry-run"]);
+        assert_eq!(dry, line);
+        // Each fault is the vector's, and the router is none the worse.
+        let on = |units: &'static str| move |text: String| text.replace("1099", units);
+        let bad = "portolan_misbehaving_adapter";
+        let cases = [
+            ("10801", "timeout"),
+            ("10802", "memory"),
+            ("10803", "trap"),
+            ("10812", "nobody can know that"),
+        ];
+        for (units, finding) in cases {
+            packed(&world, bad, &[("approved", &on(units))]);
+            let line = refusal(&world, &stage);
+            assert!(
+                line.contains("vectors: approved") && line.contains(finding),
+                "{units}: {line}"
+            );
+        }
+        // Nothing, or nothing that can be read.
+        std::fs::write(&file, rebuilt(plain, b'v')).unwrap();
+        assert!(refusal(&world, &stage).contains("vectors: it brings none, and this router wants some"));
+        let mut torn = std::fs::read(guest(plain)).unwrap();
+        torn.extend_from_slice(b"\0\x13\x10portolan:vectors{}");
+        std::fs::write(&file, torn).unwrap();
+        assert!(refusal(&world, &stage).contains("vectors: "), "torn");
+        let paid = world.pay("4242424242424242", 1_234).unwrap();
+        assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    }
+}
+
 /// Components that attack their admission, in WebAssembly's text form.
 fn hostile() -> Vec<(&'static str, String, &'static str)> {
     let started = |body: &str, more: &str| {

@@ -17,8 +17,9 @@ fn built() -> &'static Path {
     static BUILT: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
         let place = tempfile::tempdir().unwrap();
         let own = workspace().join("plugins/wechat-pay/adapter.js");
+        let vectors = workspace().join("plugins/wechat-pay/vectors");
         let name = ("javascript", "dev.portolan.wechat-pay");
-        let component = kit::partners(&place.path().join("wechat"), name, &own, &EXPORTS);
+        let component = kit::partners(&place.path().join("wechat"), name, (&own, &vectors), &EXPORTS);
         (place, component)
     });
     &BUILT.1

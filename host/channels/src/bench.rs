@@ -3,13 +3,21 @@
 
 mod conform;
 mod dynamic;
+mod pack;
 mod places;
+mod proof;
 mod vectors;
 
 pub use conform::Finding;
+pub use pack::{Packed, pack, packed};
+pub use proof::{Proof, difference};
 pub use vectors::{Answered, Gave, Vector};
 
-use crate::abi::exported::adapter::KeyAsk;
+pub(crate) use pack::parse;
+pub(crate) use proof::prove;
+
+use crate::abi::exported::adapter::{KeyAsk, Manifest};
+use crate::abi::{Ask, Told, call};
 use crate::artifact::one_line;
 use crate::asks::Described;
 use crate::counts::Counts;
@@ -18,11 +26,10 @@ use crate::limits::{COMPONENT_BYTES_MAX, Limits};
 use crate::ring::{KeyGrant, Naming};
 use crate::sandbox::{Prepared, Sandbox};
 use crate::table::Adapter;
-use portolan_domain::exchange::{Request, Word};
-use portolan_domain::ids::{ChannelId, MethodId, OperationId};
-use portolan_domain::operation::{Fault, FaultKind};
-use portolan_domain::ports::{Fill, Keys, Method, Vault};
-use portolan_domain::wire::WireRequest;
+use portolan_domain::exchange::Word;
+use portolan_domain::ids::{ChannelId, OperationId};
+use portolan_domain::ports::Keys;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +42,6 @@ pub struct Bench {
     adapter: Adapter,
     imports: Vec<String>,
     exports: Vec<String>,
-    vault: Arc<dyn Vault>,
     _sandbox: Sandbox,
 }
 
@@ -65,9 +71,8 @@ impl Bench {
         let prepared = sandbox
             .prepare(&component)
             .map_err(|error| refused(error.to_string()))?;
-        let vault: Arc<dyn Vault> = Arc::new(NoVault);
         let counts = Arc::new(Counts::default());
-        let scope = scope(&vault, &counts, Arc::from([]))?;
+        let scope = scope(&counts, Arc::from([]))?;
         let home = Home::Here(Box::new(prepared));
         let manifest = home
             .describe(&scope)
@@ -81,7 +86,6 @@ impl Bench {
             },
             imports,
             exports,
-            vault,
             _sandbox: sandbox,
         })
     }
@@ -96,19 +100,25 @@ impl Bench {
         Described::new(&self.adapter)
     }
 
-    fn scope(&self) -> Result<CallScope, String> {
-        // Every key that it asks for is there.
-        let grant = |ask: &KeyAsk| KeyGrant {
-            name: ask.name.clone(),
-            algorithm: ask.algorithm.clone(),
-        };
-        let keys = self.adapter.manifest.keys.iter().map(grant).collect();
-        scope(&self.vault, &self.adapter.counts, keys)
+    /// Runs a vector over every prefix of its answers, each twice, until there is an outcome. The text says what is wrong with
+    /// the vector, or with the adapter: a trap, another step for the same arguments, a write without its key.
+    pub fn run(&self, vector: &Vector) -> Result<Vec<Value>, String> {
+        self.subject()?.run(vector)
     }
 
-    fn prepared(&self) -> Result<&Prepared, String> {
+    /// One call of the vector's function with these answers.
+    pub fn call(&self, vector: &Vector, answers: &[Answered]) -> Result<Gave, String> {
+        self.subject()?.call(vector, answers)
+    }
+
+    /// Every attack at every answer of a vector; how many there were, and what was found.
+    pub fn attack(&self, vector: &Vector) -> Result<(usize, Vec<Finding>), String> {
+        self.subject()?.attack(vector)
+    }
+
+    fn subject(&self) -> Result<Subject<'_>, String> {
         match &self.adapter.home {
-            Home::Here(prepared) => Ok(prepared),
+            Home::Here(prepared) => Ok(Subject::new(prepared, &self.adapter.manifest, &self.adapter.counts)),
             Home::Apart(_) => Err("the bench calls what it loaded itself".into()),
         }
     }
@@ -119,9 +129,46 @@ impl Bench {
     }
 }
 
-fn scope(vault: &Arc<dyn Vault>, counts: &Arc<Counts>, keys: Arc<[KeyGrant]>) -> Result<CallScope, String> {
+/// What is called: a component and what it says of itself, on the bench or in a worker.
+pub(crate) struct Subject<'a> {
+    prepared: &'a Prepared,
+    manifest: &'a Manifest,
+    counts: &'a Arc<Counts>,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn new(prepared: &'a Prepared, manifest: &'a Manifest, counts: &'a Arc<Counts>) -> Self {
+        Self {
+            prepared,
+            manifest,
+            counts,
+        }
+    }
+
+    fn scope(&self) -> Result<CallScope, String> {
+        // Every key that it asks for is there.
+        let grant = |ask: &KeyAsk| KeyGrant {
+            name: ask.name.clone(),
+            algorithm: ask.algorithm.clone(),
+        };
+        let keys = self.manifest.keys.iter().map(grant).collect();
+        scope(self.counts, keys)
+    }
+}
+
+/// What a component says of itself.
+pub(crate) fn described(prepared: &Prepared) -> Result<Manifest, String> {
+    let scope = scope(&Arc::default(), Arc::from([]))?;
+    let (told, _) = call::call(prepared, scope.bounds(), Box::new(scope.ring()), &Ask::Describe);
+    match told.map_err(|fault| fault.to_string())? {
+        Told::Manifest(manifest) => Ok(*manifest),
+        _ => Err("it does not say who it is".into()),
+    }
+}
+
+fn scope(counts: &Arc<Counts>, keys: Arc<[KeyGrant]>) -> Result<CallScope, String> {
     Ok(CallScope {
-        vault: vault.clone(),
+        vault: Arc::new(NoVault),
         channel: ChannelId::parse("bench").ok_or("a name")?,
         operation: OperationId(uuid::Uuid::nil()),
         limits: Limits::default(),
@@ -156,34 +203,4 @@ impl Keys for NoVault {
         let open = sealed.strip_prefix(b"sealed:").map(<[u8]>::to_vec);
         open.ok_or_else(|| "it was not sealed with this key".into())
     }
-}
-
-impl Vault for NoVault {
-    fn provider_key(&self, _: OperationId, n: u8) -> String {
-        format!("key-{n}")
-    }
-    fn operation_of_key(&self, _: &str) -> Option<OperationId> {
-        None
-    }
-    fn entropy(&self, _: OperationId) -> [u8; 32] {
-        [7; 32]
-    }
-    fn fill(&self, _: &ChannelId, _: &Request, _: &[Fill], _: Option<&Method>) -> Result<WireRequest, Fault> {
-        Err(Fault {
-            kind: FaultKind::NotGranted,
-            text: "nothing leaves the bench".into(),
-        })
-    }
-    fn scrub(&self, _: &ChannelId, texts: Vec<Vec<u8>>, _: &[Fill], _: Option<&Method>) -> Vec<Vec<u8>> {
-        texts
-    }
-    fn keep_session(&self, _: &ChannelId, _: &str, _: Vec<u8>, _: u64) {}
-    fn has_session(&self, _: &ChannelId, _: &str, _: u64) -> bool {
-        true
-    }
-    fn forget_session(&self, _: &ChannelId, _: &str) {}
-    fn has_code(&self, _: MethodId, _: u64) -> bool {
-        true
-    }
-    fn forget_code(&self, _: MethodId) {}
 }

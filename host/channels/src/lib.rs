@@ -21,7 +21,7 @@ mod worker;
 
 pub use artifact::{Artifacts, compile};
 pub use asks::{Described, Fit};
-pub use bench::{Answered, Bench, Finding, Gave, Vector};
+pub use bench::{Answered, Bench, Finding, Gave, Packed, Proof, Vector, difference, pack, packed};
 pub use channel::{ChannelConfig, ChannelRouting, EndpointConfig};
 pub use counts::Usage;
 pub use home::Wall;

@@ -3,6 +3,7 @@
 
 use crate::artifact::Artifacts;
 use crate::asks::{Described, Fit};
+use crate::bench::{self, Proof};
 use crate::channel::ChannelConfig;
 use crate::counts::{Counts, Usage};
 use crate::grants;
@@ -192,6 +193,24 @@ impl Registry {
                 text: format!("the endpoint {endpoint:?} is stopped: {}", stop.reason),
             }),
             None => Ok(()),
+        }
+    }
+
+    /// Runs the vectors that a loaded version brought along (see [`crate::packed`]) and everything that providers and networks do
+    /// on bad days, where its calls run. No request leaves and no key is used.
+    pub fn prove(&self, digest: &str, section: &[u8]) -> Result<Proof, Fault> {
+        let wrong = |text: String| Fault {
+            kind: FaultKind::Other,
+            text,
+        };
+        let version = self.loaded().get(digest).cloned();
+        let version = version.ok_or_else(|| wrong(format!("{digest} is not loaded")))?;
+        match &version.home {
+            Home::Apart(workers) => workers.prove(section),
+            Home::Here(prepared) => {
+                let vectors = bench::parse(section).map_err(wrong)?;
+                Ok(bench::prove(prepared, &version.manifest, &Arc::default(), &vectors))
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::say;
 use anyhow::{Context, ensure};
-use portolan_channels::{Answered, Bench, Vector};
+use portolan_channels::{Answered, Bench, Packed, Vector, difference};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,6 +28,28 @@ fn vectors(folder: &Path, settings: Option<&Path>) -> anyhow::Result<Vec<(PathBu
     Ok(all)
 }
 
+/// Puts the vectors of a folder into the component, in place of those that it brought.
+pub fn pack(component: &Path, from: (&Path, Option<&Path>)) -> anyhow::Result<()> {
+    let named = |(path, vector): (PathBuf, Vector)| Packed {
+        name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        vector,
+    };
+    let vectors: Vec<Packed> = vectors(from.0, from.1)?.into_iter().map(named).collect();
+    let bytes = std::fs::read(component).with_context(|| component.display().to_string())?;
+    let packed = portolan_channels::pack(&bytes, &vectors);
+    let packed = packed.map_err(|problem| anyhow::anyhow!("{}: {problem}", component.display()))?;
+    std::fs::write(component, packed)?;
+    say(&format!("{}: {} vectors in it", component.display(), vectors.len()))
+}
+
+/// How many vectors a component brings.
+pub fn packed_in(component: &Path) -> anyhow::Result<Option<usize>> {
+    let bytes = std::fs::read(component).with_context(|| component.display().to_string())?;
+    let section = portolan_channels::packed(&bytes).map_err(anyhow::Error::msg)?;
+    let vectors = section.map(serde_json::from_slice::<Vec<Packed>>).transpose()?;
+    Ok(vectors.map(|it| it.len()))
+}
+
 fn load(component: &Path) -> anyhow::Result<Bench> {
     Bench::load(component).map_err(anyhow::Error::msg)
 }
@@ -35,23 +57,6 @@ fn load(component: &Path) -> anyhow::Result<Bench> {
 /// A fault that no provider caused: the adapter's own.
 fn is_mistake(step: &Value) -> bool {
     step.pointer("/fault/Other").is_some()
-}
-
-/// Where two lists of steps part, in a few words.
-fn difference(expected: &[Value], seen: &[Value]) -> String {
-    for (at, step) in seen.iter().enumerate() {
-        if expected.get(at) != Some(step) {
-            let wanted = expected.get(at).map_or(
-                "nothing (write down what is seen with --update)".to_owned(),
-                Value::to_string,
-            );
-            return format!(
-                "step {}:\n    expected {wanted}\n    seen     {step}",
-                at.saturating_add(1)
-            );
-        }
-    }
-    format!("{} steps were expected, {} seen", expected.len(), seen.len())
 }
 
 /// Runs the vectors; `update` writes down the steps that were seen.
@@ -87,6 +92,9 @@ pub fn test(component: &Path, (folder, settings): (&Path, Option<&Path>), update
     }
     for problem in &bad {
         say(problem)?;
+    }
+    if update && bad.is_empty() && packed_in(component)?.is_some() {
+        pack(component, (folder, settings))?;
     }
     say(&format!("{good} vectors good, {} not", bad.len()))?;
     ensure!(bad.is_empty(), "the vectors do not hold");

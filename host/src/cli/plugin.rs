@@ -155,6 +155,13 @@ pub enum PluginVerb {
         #[arg(long)]
         once: bool,
     },
+    /// Put a folder's vectors into a component, so that routers run them before they take it. `build` does it by itself.
+    Pack {
+        /// The component.
+        component: PathBuf,
+        #[command(flatten)]
+        with: VectorArgs,
+    },
     /// Run test vectors over a component.
     Test {
         /// The component.
@@ -281,6 +288,7 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
             with,
             update,
         } => Some(kit::test(component, with.both(), *update)),
+        PluginVerb::Pack { component, with } => Some(kit::pack(component, with.both())),
         PluginVerb::Conform { component, with } => Some(kit::conform(component, with.both())),
         PluginVerb::Bench {
             component,
@@ -361,6 +369,7 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
         | PluginVerb::Pull { .. }
         | PluginVerb::New { .. }
         | PluginVerb::Build { .. }
+        | PluginVerb::Pack { .. }
         | PluginVerb::Test { .. }
         | PluginVerb::Conform { .. }
         | PluginVerb::Bench { .. } => return Ok(()),
@@ -468,6 +477,10 @@ fn sign(component: &Path, key: &Path, key_name: &str, days: u64) -> anyhow::Resu
 fn check(component: &Path) -> anyhow::Result<()> {
     let bench = Bench::load(component).map_err(anyhow::Error::msg)?;
     let described = bench.described();
+    let vectors = match kit::packed_in(component)? {
+        Some(many) => format!("{many} in it, which a router runs before it takes it"),
+        None => "none in it; `portolan plugin pack` puts them in".into(),
+    };
     let asks = described
         .asks
         .iter()
@@ -475,7 +488,7 @@ fn check(component: &Path) -> anyhow::Result<()> {
         .collect::<Vec<_>>()
         .join("\n");
     say(&format!(
-        "{} {}: {}\nsha256 {}\nmethods: {}\ncan: {}\nasks for:\n{asks}",
+        "{} {}: {}\nsha256 {}\nmethods: {}\ncan: {}\nvectors: {vectors}\nasks for:\n{asks}",
         described.name,
         described.version,
         described.summary,

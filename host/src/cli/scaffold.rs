@@ -2,7 +2,7 @@
 //! language that makes a component of it. Everything the folder needs of this repository is in the binary; the tools come
 //! pinned from their registries, once.
 
-use super::say;
+use super::{kit, say};
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -293,6 +293,10 @@ pub fn build(folder: &Path) -> anyhow::Result<()> {
             "{} is no adapter: neither Cargo.toml, package.json nor requirements.txt",
             folder.display()
         );
+    }
+    let vectors = folder.join("vectors");
+    if vectors.is_dir() {
+        kit::pack(&folder.join(OUT), (&vectors, None))?;
     }
     let size = std::fs::metadata(folder.join(OUT))?.len();
     say(&format!("{}: {} KiB", folder.join(OUT).display(), size / 1024))

@@ -6,10 +6,17 @@ use super::{
     COMPONENT_MAX, CONFIGURED, Order, PluginError, Plugins, ROUTER, refused, registry_refusal, sandbox_refusal,
 };
 use crate::config::SignerRole;
-use portolan_channels::Described;
+use portolan_channels::{Described, Proof};
 use portolan_domain::lifecycle::{self, Stage, Step, StepRefusal, Version};
 use sha2::{Digest, Sha256};
 use tokio::task::block_in_place;
+
+/// What is wrong with a component's vectors: so much of it is told.
+const TOLD: usize = 3;
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
 
 impl Plugins {
     /// Takes a component in and brings it as far as ready. With `dry_run` it is looked at and forgotten.
@@ -41,14 +48,26 @@ impl Plugins {
         // Compiling takes its time: no other step waits for it.
         let compiled = block_in_place(|| self.registry.warm(&self.artifacts, (&self.file(&digest), &digest)));
         let compiled = compiled.map_err(|error| sandbox_refusal(&error));
+        let is_known = |known: &&Version| {
+            let is_it = known.adapter == adapter && known.digest == digest;
+            is_it && known.stage.after(Step::Stage).is_none()
+        };
+        // Nor for its vectors; `None`: somebody else seems to have it run already.
+        let proved = compiled.and_then(|()| match self.list().iter().any(|it| is_known(&it)) {
+            true => Ok(None),
+            false => self.prove(adapter, &digest, bytes).map(Some),
+        });
         let _alone = self.stepping.lock().await;
         let versions = self.list();
-        let known = versions.iter().find(|it| it.adapter == adapter && it.digest == digest);
-        if let Some(known) = known.filter(|it| it.stage.after(Step::Stage).is_none()) {
+        if let Some(known) = versions.iter().find(is_known) {
             return Ok(known.clone());
         }
+        let proved = proved.and_then(|proved| match proved {
+            Some(proof) => Ok(proof),
+            None => self.prove(adapter, &digest, bytes),
+        });
         if order.dry_run {
-            let tried = compiled.and_then(|()| self.try_component(adapter, &digest, envelope, order));
+            let tried = proved.and_then(|_| self.try_component(adapter, &digest, envelope, order));
             if is_new_file {
                 std::fs::remove_file(self.file(&digest))?;
             }
@@ -69,10 +88,64 @@ impl Plugins {
         self.write(&versions, vec![staged], (&order.by, "plugin.stage", &order.reason))
             .await?;
         // Whether an older version is meant is the operator's word of this moment; it does not outlive a kill.
-        match compiled.and_then(|()| self.try_component(adapter, &digest, envelope, order)) {
-            Ok(_) => self.admit(adapter, &digest).await,
+        let tried = proved.and_then(|proof| {
+            let described = self.try_component(adapter, &digest, envelope, order);
+            described.map(|_| proof)
+        });
+        match tried {
+            Ok(proof) => self.admit(adapter, &digest, proof).await,
             Err(error) => self.reject(adapter, &digest, error).await,
         }
+    }
+
+    /// What a kill left half admitted, from its proof on.
+    pub(super) async fn take_up(&self, adapter: &str, digest: &str) -> Result<Version, PluginError> {
+        let bytes = std::fs::read(self.file(digest))?;
+        match self.prove(adapter, digest, &bytes) {
+            Ok(proof) => self.admit(adapter, digest, proof).await,
+            Err(error) => self.reject(adapter, digest, error).await,
+        }
+    }
+
+    /// Runs the vectors that a component brings, where its calls would run.
+    fn prove(&self, adapter: &str, digest: &str, bytes: &[u8]) -> Result<Option<Proof>, PluginError> {
+        let bad = |problem: String| {
+            let mend = "mend what `portolan plugin test` and `conform` say, and build it again";
+            refused("vectors", problem, mend)
+        };
+        let Some(section) = portolan_channels::packed(bytes).map_err(bad)? else {
+            return match self.requires_vectors {
+                true => Err(refused(
+                    "vectors",
+                    "it brings none, and this router wants some ([plugins] require_vectors)",
+                    "put them in: `portolan plugin pack`",
+                )),
+                false => Ok(None),
+            };
+        };
+        let proof = block_in_place(|| {
+            let place = (&*self.file(digest), digest);
+            let loaded = self.registry.load(&self.artifacts, place, self.wall(adapter));
+            loaded.map_err(|error| registry_refusal(&error))?;
+            self.registry
+                .prove(digest, section)
+                .map_err(|fault| bad(fault.to_string()))
+        })?;
+        if proof.problems.is_empty() {
+            return Ok(Some(proof));
+        }
+        let told: Vec<String> = proof.problems.iter().take(TOLD).map(|it| one_line(it)).collect();
+        let more = proof
+            .problems
+            .len()
+            .saturating_sub(told.len())
+            .saturating_add(proof.more);
+        let more = if more == 0 {
+            String::new()
+        } else {
+            format!("; and {more} more")
+        };
+        Err(bad(format!("{}{more}", told.join("; "))))
     }
 
     /// Writes down that it may not run, and why.
@@ -87,7 +160,7 @@ impl Plugins {
     }
 
     /// From staged to ready: what was proven is written down step by step.
-    pub(super) async fn admit(&self, adapter: &str, digest: &str) -> Result<Version, PluginError> {
+    async fn admit(&self, adapter: &str, digest: &str, proof: Option<Proof>) -> Result<Version, PluginError> {
         let envelope = self.kept_envelope(adapter, digest)?;
         let order = Order {
             downgrade: true,
@@ -110,7 +183,16 @@ impl Plugins {
                 (version.name, version.version) = (described.name.clone(), described.version.clone());
                 version.reads_memo.clone_from(&described.reads_memo);
             }
-            let note = described.asks.join("; ");
+            let proven = proof
+                .as_ref()
+                .map(|it| format!("{} vectors, {} attacks", it.vectors, it.attacks));
+            let note = described
+                .asks
+                .iter()
+                .cloned()
+                .chain(proven)
+                .collect::<Vec<_>>()
+                .join("; ");
             self.write(&versions, plan, (ROUTER, verb, &note)).await?;
         }
         Ok(lifecycle::find(&self.list(), adapter, digest)?.clone())

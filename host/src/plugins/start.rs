@@ -44,7 +44,7 @@ impl Plugins {
                 .iter()
                 .filter(|it| matches!(it.stage, Stage::Staged | Stage::Verified));
             for version in half {
-                if let Err(error) = self.admit(&version.adapter, &version.digest).await {
+                if let Err(error) = self.take_up(&version.adapter, &version.digest).await {
                     tracing::warn!(adapter = version.adapter, digest = version.digest, %error, "not admitted");
                 }
             }

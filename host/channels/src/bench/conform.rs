@@ -1,7 +1,7 @@
 //! What providers and networks do on bad days, tried on an adapter: each vector again, with one of its answers replaced.
 //! The router would survive whatever the adapter makes of it; here its partner learns of it first.
 
-use super::Bench;
+use super::Subject;
 use super::vectors::{Answered, Gave, Vector};
 use serde_json::{Value, json};
 
@@ -107,9 +107,8 @@ fn walk(value: &Value, change: &dyn Fn(&Value) -> Option<Value>) -> Value {
     }
 }
 
-impl Bench {
-    /// Every attack at every answer of a vector; how many there were, and what was found.
-    pub fn attack(&self, vector: &Vector) -> Result<(usize, Vec<Finding>), String> {
+impl Subject<'_> {
+    pub(super) fn attack(&self, vector: &Vector) -> Result<(usize, Vec<Finding>), String> {
         let (mut tried, mut found) = (0_usize, vec![]);
         for (at, answer) in vector.answers.iter().enumerate() {
             let before = vector.answers.get(..at).unwrap_or_default();

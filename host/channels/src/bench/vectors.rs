@@ -3,7 +3,7 @@
 
 use super::dynamic::{from_json, to_json};
 use super::places::misplaced;
-use super::{Bench, one_line};
+use super::{Subject, one_line};
 use crate::guest;
 use portolan_domain::operation::{Fault, FaultKind};
 use serde::{Deserialize, Serialize};
@@ -104,10 +104,8 @@ pub enum Gave {
     Failed(Fault),
 }
 
-impl Bench {
-    /// Runs a vector over every prefix of its answers, each twice, until there is an outcome. The text says what is wrong with
-    /// the vector, or with the adapter: a trap, another step for the same arguments, a write without its key.
-    pub fn run(&self, vector: &Vector) -> Result<Vec<Value>, String> {
+impl Subject<'_> {
+    pub(super) fn run(&self, vector: &Vector) -> Result<Vec<Value>, String> {
         let mut steps = vec![];
         for rounds in 0..=vector.answers.len() {
             let answers = vector.answers.get(..rounds).unwrap_or_default();
@@ -129,11 +127,10 @@ impl Bench {
         Ok(steps)
     }
 
-    /// One call of the vector's function with these answers.
-    pub fn call(&self, vector: &Vector, answers: &[Answered]) -> Result<Gave, String> {
+    pub(super) fn call(&self, vector: &Vector, answers: &[Answered]) -> Result<Gave, String> {
         let (interface, function) =
             place(&vector.function).ok_or_else(|| format!("no function is called {:?}", vector.function))?;
-        let (scope, prepared) = (self.scope()?, self.prepared()?);
+        let (scope, prepared) = (self.scope()?, self.prepared);
         prepared.clock.begin();
         let mut store = guest::store(prepared.pre.engine(), scope.bounds(), Box::new(scope.ring()));
         let instance = prepared.pre.instantiate(&mut store);
@@ -172,7 +169,7 @@ impl Bench {
             Ok(Ok(result)) => {
                 scope.count(&guest::traces(&mut store), None);
                 let request = result.pointer("/Ok/Send");
-                let wrong = request.and_then(|it| misplaced(&self.adapter.manifest, it, &vector.input));
+                let wrong = request.and_then(|it| misplaced(self.manifest, it, &vector.input));
                 match wrong {
                     Some(problem) => Ok(Gave::Failed(Fault {
                         kind: FaultKind::NotGranted,
@@ -201,7 +198,7 @@ impl Bench {
             "session:acquirer",
             "session:airwallex",
         ];
-        let asked = self.adapter.manifest.secrets.iter().map(|ask| ask.name.as_str());
+        let asked = self.manifest.secrets.iter().map(|ask| ask.name.as_str());
         let mut names: Vec<&str> = named.into_iter().chain(asked).collect();
         names.sort_unstable();
         names.dedup();

@@ -2,6 +2,7 @@
 //! side is not trusted to be quick, short or honest: what is read has a time and a budget.
 
 use crate::abi::{Ask, Exports, Told};
+use crate::bench::Proof;
 use crate::guest::{Bounds, Traces};
 use crate::ring::{KeyAsk, Refused};
 use portolan_domain::operation::Fault;
@@ -17,7 +18,9 @@ const DOWN_MAX: usize = 16 << 20;
 /// The longest compiled component: Python's take some 60 MB.
 pub(super) const COMPILED_MAX: usize = 512 << 20;
 /// What is reserved before any of a frame has come.
-const AT_FIRST: usize = 64 << 10;
+const AT_FIRST: usize = 8 << 10;
+/// A frame begins with its length.
+const LENGTH: usize = 4;
 /// How long the router waits at a stretch before it makes room for other work on its thread: on a busy machine a healthy worker
 /// may need some of it, and every thread more is one more that wants a core.
 pub(super) const SOON: Duration = Duration::from_millis(40);
@@ -30,6 +33,8 @@ pub(super) enum Down<A> {
     Call(Bounds, Vec<String>, A),
     /// What came of using a key.
     Key(Result<Vec<u8>, Refused>),
+    /// Run the vectors of this section.
+    Prove(Vec<u8>),
 }
 
 /// From the worker.
@@ -41,6 +46,8 @@ pub(super) enum Up {
     Key(KeyAsk),
     /// The call is over.
     Done(Box<Result<Told, Fault>>, Box<Traces>),
+    /// The vectors are run; or why they could not be.
+    Proved(Result<Proof, String>),
 }
 
 /// Why a worker cannot work.
@@ -135,56 +142,69 @@ impl Transfer for Writing<'_> {
     }
 }
 
+/// A frame as it comes, with its length. The two sides speak in turn, so nothing comes behind it, and most frames are read by
+/// one system call.
 struct Reading {
     bytes: Vec<u8>,
-    wanted: usize,
+    /// What the length may be.
+    most: usize,
+    /// With the length's own bytes, once that is there.
+    wanted: Option<usize>,
 }
 
 impl Reading {
-    fn of(wanted: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(wanted.min(AT_FIRST)),
-            wanted,
+    fn length(&self) -> io::Result<Option<usize>> {
+        let Some(prefix) = self.bytes.first_chunk::<LENGTH>() else {
+            return Ok(None);
+        };
+        let length = usize::try_from(u32::from_le_bytes(*prefix)).map_err(invalid)?;
+        if length > self.most {
+            return Err(invalid(format!("{length} bytes are more than may come")));
         }
+        Ok(Some(length.saturating_add(LENGTH)))
     }
 }
 
 impl Transfer for Reading {
     fn more(&mut self, mut pipe: &UnixStream) -> io::Result<bool> {
         let mut piece = [0; 16 << 10];
-        let left = self.wanted.saturating_sub(self.bytes.len()).min(piece.len());
-        let room = piece.get_mut(..left).unwrap_or_default();
-        if room.is_empty() {
-            return Ok(true);
+        match pipe.read(&mut piece)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            came => self.bytes.extend_from_slice(piece.get(..came).unwrap_or_default()),
         }
-        match pipe.read(room)? {
-            0 => Err(ErrorKind::UnexpectedEof.into()),
-            came => {
-                self.bytes.extend_from_slice(room.get(..came).unwrap_or_default());
-                Ok(self.bytes.len() >= self.wanted)
-            }
+        if self.wanted.is_none() {
+            self.wanted = self.length()?;
+        }
+        match self.wanted {
+            Some(wanted) if self.bytes.len() > wanted => Err(invalid("it speaks out of turn")),
+            Some(wanted) => Ok(self.bytes.len() == wanted),
+            None => Ok(false),
         }
     }
 }
 
 fn read_bytes(pipe: &UnixStream, budget: &mut Budget) -> io::Result<Vec<u8>> {
-    let mut prefix = Reading::of(4);
-    carry(&mut prefix, pipe, budget)?;
-    let prefix: [u8; 4] = prefix.bytes.try_into().map_err(|_| invalid("no length"))?;
-    let length = usize::try_from(u32::from_le_bytes(prefix)).map_err(invalid)?;
-    budget.take(length)?;
-    let mut body = Reading::of(length);
-    carry(&mut body, pipe, budget)?;
-    Ok(body.bytes)
+    let mut frame = Reading {
+        bytes: Vec::with_capacity(AT_FIRST),
+        most: budget.bytes,
+        wanted: None,
+    };
+    carry(&mut frame, pipe, budget)?;
+    budget.take(frame.bytes.len().saturating_sub(LENGTH))?;
+    Ok(frame.bytes)
+}
+
+fn body(frame: &[u8]) -> &[u8] {
+    frame.get(LENGTH..).unwrap_or_default()
 }
 
 /// A frame, ready to be written: its encoding is the writer's own business, and no fault of the other side.
 pub(super) fn frame<T: Serialize>(said: &T) -> io::Result<Vec<u8>> {
     // One write for length and content: one wake of the other side.
-    let mut frame = vec![0; 4];
+    let mut frame = vec![0; LENGTH];
     let mut into = rmp_serde::Serializer::new(&mut frame).with_bytes(BytesMode::ForceAll);
     said.serialize(&mut into).map_err(invalid)?;
-    let length = frame.len().saturating_sub(4);
+    let length = frame.len().saturating_sub(LENGTH);
     if length > DOWN_MAX {
         return Err(invalid(format!("a frame of {length} bytes is more than {DOWN_MAX}")));
     }
@@ -202,7 +222,7 @@ pub(super) fn write(pipe: &UnixStream, frame: &[u8], budget: &Budget) -> io::Res
 
 /// Reads one frame.
 pub(super) fn read<T: DeserializeOwned>(pipe: &UnixStream, budget: &mut Budget) -> io::Result<T> {
-    rmp_serde::from_slice(&read_bytes(pipe, budget)?).map_err(invalid)
+    rmp_serde::from_slice(body(&read_bytes(pipe, budget)?)).map_err(invalid)
 }
 
 /// Reads what the router says: as long as it is.
@@ -223,8 +243,9 @@ pub(super) fn write_compiled(pipe: &UnixStream, compiled: &[u8], budget: &Budget
 }
 
 /// Takes the compiled component.
-pub(super) fn read_compiled(pipe: &UnixStream) -> io::Result<Vec<u8>> {
-    read_bytes(pipe, &mut Budget::of_a_worker(COMPILED_MAX))
+pub(super) fn with_compiled<T>(pipe: &UnixStream, load: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    let frame = read_bytes(pipe, &mut Budget::of_a_worker(COMPILED_MAX))?;
+    Ok(load(body(&frame)))
 }
 
 #[cfg(test)]
@@ -290,7 +311,7 @@ mod tests {
         write(&ours, &framed, &budget(300)).unwrap();
         match read_down(&theirs).unwrap() {
             Down::Key(Ok(bytes)) => assert_eq!(bytes, vec![200; 1_000]),
-            Down::Key(Err(_)) | Down::Call(..) => panic!("something else came"),
+            Down::Key(Err(_)) | Down::Call(..) | Down::Prove(_) => panic!("something else came"),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::pipe::{self, Budget, Down, NotReady, SOON, Up, aside, clipped};
 use crate::abi::{Ask, Exports, Told};
 use crate::artifact::Artifacts;
+use crate::bench::Proof;
 use crate::guest::Traces;
 use crate::home::CallScope;
 use crate::limits::{Limits, TICK_MS};
@@ -35,6 +36,10 @@ const KEYS_MAX: usize = 256;
 const CALLS_MAX: u32 = 1_000;
 /// How long a worker may have nothing to do; the last one of a version stays.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long running a component's vectors may take.
+const PROVE_WITHIN: Duration = Duration::from_secs(60);
+/// What is said about that.
+const PROOF_MAX: usize = 64 << 10;
 /// How often one call is begun: a worker may have died while it had nothing to do.
 const BEGUN_MAX: usize = 2;
 
@@ -145,6 +150,35 @@ impl Workers {
             }
         }
         lost(why)
+    }
+
+    /// Runs the vectors of a section in a worker that has seen no payment, and is used for nothing else. What is wrong with
+    /// the vectors or with the component is said in a proof, or in the text.
+    pub(crate) fn prove(&self, section: &[u8]) -> Result<Proof, Fault> {
+        let lost = |error: std::io::Error| fault(FaultKind::TooLarge, error.to_string());
+        let framed = pipe::frame(&Down::<()>::Prove(section.to_vec())).map_err(lost)?;
+        let mut lent = self.lend(None, Instant::now() + LEND_WITHIN)?;
+        let Some(worker) = lent.worker.as_mut() else {
+            return Err(fault(FaultKind::Other, "no worker was lent".into()));
+        };
+        let mut budget = Budget {
+            bytes: PROOF_MAX,
+            until: Some(Instant::now() + PROVE_WITHIN),
+        };
+        let said = pipe::write(&worker.pipe, &framed, &budget)
+            .and_then(|()| aside(|| pipe::read::<Up>(&worker.pipe, &mut budget)));
+        match said {
+            Ok(Up::Proved(Ok(proof))) => Ok(proof.held()),
+            Ok(Up::Proved(Err(problem))) => Err(fault(FaultKind::Other, clipped(&problem))),
+            Ok(Up::Ready(_) | Up::Key(_) | Up::Done(..)) => {
+                Err(fault(FaultKind::Trap, "its worker speaks out of turn".into()))
+            }
+            Err(error) if error.kind() == ErrorKind::TimedOut => Err(fault(
+                FaultKind::Timeout,
+                format!("not done within {} s", PROVE_WITHIN.as_secs()),
+            )),
+            Err(error) => Err(worker.why_lost(&error)),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -319,7 +353,7 @@ impl Worker {
                     let told = told.map_err(|it| fault(it.kind, clipped(&it.text)));
                     return Ok((told, traces));
                 }
-                Up::Ready(_) => return Err(nonsense("it speaks out of turn".into())),
+                Up::Ready(_) | Up::Proved(_) => return Err(nonsense("it speaks out of turn".into())),
             }
         }
         Err(nonsense(format!("more than {KEYS_MAX} uses of keys")))
@@ -405,7 +439,7 @@ fn start_with(artifacts: &Artifacts, compiled: &[u8]) -> Result<(Worker, Exports
         Ok(Up::Ready(Ok(exports))) => Ok((worker, exports)),
         Ok(Up::Ready(Err(NotReady::Component(problem)))) => Err(SandboxError::Component(clipped(&problem))),
         Ok(Up::Ready(Err(NotReady::Wall(problem)))) => Err(SandboxError::Worker(clipped(&problem))),
-        Ok(Up::Key(_) | Up::Done(..)) => Err(SandboxError::Worker("it speaks out of turn".into())),
+        Ok(Up::Key(_) | Up::Done(..) | Up::Proved(_)) => Err(SandboxError::Worker("it speaks out of turn".into())),
         Err(error) => Err(SandboxError::Worker(worker.why_lost(&error).text)),
     }
 }

@@ -5,6 +5,7 @@ use super::pipe::{self, Down, NotReady, Up};
 use super::seccomp;
 use crate::abi::call;
 use crate::artifact;
+use crate::bench::{self, Proof};
 use crate::guest;
 use crate::limits::at_most;
 use crate::ring::{KeyAsk, Keyring, Refused};
@@ -51,6 +52,11 @@ fn answer_all(pipe: &Arc<UnixStream>, prepared: &Prepared) -> Result<(), String>
     loop {
         let (bounds, names, ask) = match pipe::read_down(pipe) {
             Ok(Down::Call(bounds, names, ask)) => (bounds, names, ask),
+            Ok(Down::Prove(section)) => {
+                let proved = Up::Proved(prove(prepared, &section));
+                pipe::write_up(pipe, &proved).map_err(|error| error.to_string())?;
+                continue;
+            }
             Ok(Down::Key(_)) => return Err("a key that nobody asked for".into()),
             // The router is gone. Nothing is tidied up behind the wall: that takes system calls which are not allowed.
             Err(_) => std::process::exit(0),
@@ -64,6 +70,13 @@ fn answer_all(pipe: &Arc<UnixStream>, prepared: &Prepared) -> Result<(), String>
         let done = Up::Done(Box::new(told), Box::new(traces));
         pipe::write_up(pipe, &done).map_err(|error| error.to_string())?;
     }
+}
+
+/// The vectors of a section over the component, which says first who it is. No key of the router is used.
+fn prove(prepared: &Prepared, section: &[u8]) -> Result<Proof, String> {
+    let vectors = bench::parse(section)?;
+    let manifest = bench::described(prepared)?;
+    Ok(bench::prove(prepared, &manifest, &Arc::default(), &vectors))
 }
 
 /// Of root becomes nobody; nobody gets no more than it has. There is one thread yet, so it is the whole process.
@@ -99,9 +112,9 @@ fn load(pipe: &UnixStream) -> Result<(Sandbox, Prepared), NotReady> {
     // Whoever is short of memory takes a worker before a router.
     let _ = std::fs::write("/proc/self/oom_score_adj", "800");
     let sandbox = Sandbox::start(1).map_err(|error| wall(&error))?;
-    let compiled = pipe::read_compiled(pipe).map_err(|error| wall(&error))?;
-    let loaded = artifact::deserialize(&sandbox, &compiled).map_err(|error| component(&error))?;
-    drop(compiled);
+    let loaded = pipe::with_compiled(pipe, |compiled| artifact::deserialize(&sandbox, compiled));
+    let loaded = loaded.map_err(|error| wall(&error))?;
+    let loaded = loaded.map_err(|error| component(&error))?;
     // Images of memories are files, and from here on there is no making one.
     let imaged = loaded.initialize_copy_on_write_image();
     imaged.map_err(|error| component(&error))?;
@@ -189,7 +202,7 @@ impl Piped {
         let answered = pipe::write_up(&self.pipe, &Up::Key(ask)).and_then(|()| pipe::read_down(&self.pipe));
         match answered {
             Ok(Down::Key(answer)) => answer,
-            Ok(Down::Call(..)) => Err(Refused::Unsuitable("the router answers something else".into())),
+            Ok(Down::Call(..) | Down::Prove(_)) => Err(Refused::Unsuitable("the router answers something else".into())),
             Err(error) => Err(Refused::Unsuitable(error.to_string())),
         }
     }
