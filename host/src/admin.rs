@@ -84,6 +84,7 @@ async fn note(app: &crate::app::App, by: &str, about: (&str, &str), note: &str) 
 pub fn routes(shared: Arc<Shared>, token: String) -> Router {
     let guarded = Router::new()
         .route("/admin/payments/{id}", get(payment))
+        .route("/admin/payments/{id}/vectors", get(plugins::vectors))
         .route("/admin/unknowns", get(unknowns))
         .route("/admin/tasks", get(tasks))
         .route("/admin/tasks/{id}/resolve", post(resolve))
@@ -155,13 +156,15 @@ async fn ready(State(shared): App) -> Response {
     }
 }
 
-async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+/// Of a payment, or of a payout.
+fn payment_id(id: &str) -> Result<PaymentId, Refusal> {
     let as_payout = || id.parse().map(PayoutId::payment).ok();
     let parsed: Result<PaymentId, _> = id.parse();
-    let id = match parsed {
-        Ok(id) => id,
-        Err(error) => as_payout().ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("{id} {error}")))?,
-    };
+    parsed.or_else(|error| as_payout().ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("{id} {error}"))))
+}
+
+async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let id = payment_id(&id)?;
     let app = &shared.app;
     let found = app
         .store

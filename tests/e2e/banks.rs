@@ -2,10 +2,11 @@
 //! the books. What is sent is held against the standard's own schema, what the bank says against its own definition.
 
 use crate::cross_border::{account, balance};
+use crate::plugins;
 use crate::reports::{breaks, report, take_at, try_take_at};
 use portolan_tests::peers;
 use portolan_tests::world::{Options, workspace};
-use portolan_tests::{Reply, World};
+use portolan_tests::{Reply, World, guest};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -386,4 +387,71 @@ fn two_hands_with_one_statement_book_it_once() {
         nets.iter().sum::<i64>()
     );
     world.assert_books().unwrap();
+}
+
+#[test]
+fn what_went_wrong_becomes_vectors_for_the_partner_without_the_payer() {
+    let world = with_money(&[], 50_000);
+    let folder = world.folder.join("recorded");
+    let at = folder.display().to_string();
+    let record = |id: &str, adapter: &str, how_many: usize| {
+        let said = plugins::good(&world, &["record", id, "--to", &at]);
+        assert!(said.contains("read them before you hand them on"), "{said}");
+        let component = guest(&format!("portolan_{adapter}_adapter")).display().to_string();
+        let said = plugins::good(&world, &["test", &component, "--vectors", &at]);
+        assert!(said.contains(&format!("{how_many} vectors good, 0 not")), "{said}");
+        plugins::good(&world, &["conform", &component, "--vectors", &at]);
+        let files = std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path());
+        let text: String = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+        std::fs::remove_dir_all(&folder).unwrap();
+        text
+    };
+    let unread = |text: &str, words: &[&str]| {
+        for word in words {
+            assert!(!text.contains(word), "{word} is in {text}");
+        }
+    };
+    // A card, with a refund: what came of each is what the payment says.
+    let method = world.store_card("4242424242424242").unwrap();
+    let payer = json!({ "name": "Zebedee Quixwortham", "email": "zq@example.org" });
+    let body = json!({ "amount": 1_099, "currency": "EUR", "payment_method": method, "confirm": true, "payer": payer });
+    let paid = world.post("/v1/payments", &body).unwrap();
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    let id = paid.text_at("/id");
+    let refunded = world
+        .post("/v1/refunds", &json!({ "payment": id, "amount": 99 }))
+        .unwrap();
+    assert_eq!(refunded.text_at("/status"), "succeeded", "{}", refunded.text);
+    let text = record(id, "sandbox", 2);
+    assert!(text.contains("\"Accepted\"") && text.contains("\"Done\""), "{text}");
+    unread(
+        &text,
+        &["4242424242424242", "Quixwortham", "zq@", "acquirer-client-secret"],
+    );
+    // A provider that is not heard, and says later what it did.
+    let late = world.pay("4242424242424242", 10_901).unwrap();
+    let late = world.await_payment(late.text_at("/id"), |it| it.text_at("/status") == "succeeded");
+    let text = record(late.unwrap().text_at("/id"), "sandbox", 1);
+    assert!(text.contains("\"unknown\":") && text.contains("\"Unknown\""), "{text}");
+    // A bank's XML.
+    let payout = pay_out(&world, 12_345);
+    await_payout(&world, &payout, |it| it.text_at("/status") == "paid");
+    let text = record(payout.text_at("/id"), "iso20022_bank", 1);
+    assert!(
+        text.contains("<Document") && text.contains(&format!("XX{}X00000", "0".repeat(19))),
+        "{text}"
+    );
+    unread(
+        &text,
+        &[
+            "Lampes",
+            "Portolan Ltd",
+            "DE8937",
+            "FR1420041010050500013M02606",
+            "rue de la Paix",
+            "invoice 4711",
+        ],
+    );
+    let line = plugins::refusal(&world, &["record", "pay_1"]);
+    assert!(line.contains("pay_1"), "{line}");
 }

@@ -120,7 +120,7 @@ fn unsupported(interface: &str) -> Fault {
 }
 
 /// The function of an operation, with its arguments.
-fn asked(operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Ask, Fault> {
+pub(crate) fn asked(operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Ask, Fault> {
     let ctx = convert::context(&operation.context);
     let answers = answers.iter().map(convert::answer).collect::<Vec<_>>();
     let amount = || convert::money(&operation.amount);

@@ -3,9 +3,11 @@
 
 mod conform;
 mod dynamic;
+mod mask;
 mod pack;
 mod places;
 mod proof;
+mod record;
 mod vectors;
 
 pub use conform::Finding;
@@ -14,7 +16,8 @@ pub use proof::{Proof, difference};
 pub use vectors::{Answered, Gave, Vector};
 
 pub(crate) use pack::parse;
-pub(crate) use proof::prove;
+pub(crate) use proof::{prove, steps};
+pub(crate) use record::recorded;
 
 use crate::abi::exported::adapter::{KeyAsk, Manifest};
 use crate::abi::{Ask, Told, call};

@@ -3,7 +3,7 @@
 
 use crate::artifact::Artifacts;
 use crate::asks::{Described, Fit};
-use crate::bench::{self, Proof};
+use crate::bench::{self, Proof, Vector};
 use crate::channel::ChannelConfig;
 use crate::counts::{Counts, Usage};
 use crate::grants;
@@ -15,7 +15,7 @@ use crate::table::{Adapter, Line, Slot, Table, make_line};
 use crate::worker::Workers;
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts, Stop};
-use portolan_domain::exchange::{Answer, Body, Reply, Request, Response};
+use portolan_domain::exchange::{Answer, Body, Exchange, Reply, Request, Response};
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::lifecycle::{Stage, Version};
 use portolan_domain::operation::{Context, Fault, FaultKind, Input, KEYS, Kind, Operation, Verdict};
@@ -24,6 +24,7 @@ use portolan_domain::ports::{
 };
 use portolan_domain::settlement::ReportLine;
 use portolan_egress::{Egress, Sent};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -66,6 +67,17 @@ pub struct Registry {
     pub(crate) ambient: Arc<dyn Ambient>,
     pub(crate) limits: Limits,
     public_url: String,
+}
+
+fn steps_in(version: &Adapter, vector: &Vector) -> Result<Vec<Value>, String> {
+    match &version.home {
+        Home::Here(prepared) => bench::steps(prepared, &version.manifest, &Arc::default(), vector),
+        Home::Apart(workers) => {
+            let vector = serde_json::to_vec(vector).map_err(|error| error.to_string())?;
+            let steps = workers.run(&vector).map_err(|fault| fault.to_string())?;
+            serde_json::from_slice(&steps).map_err(|error| error.to_string())
+        }
+    }
 }
 
 impl Registry {
@@ -212,6 +224,20 @@ impl Registry {
                 Ok(bench::prove(prepared, &version.manifest, &Arc::default(), &vectors))
             }
         }
+    }
+
+    /// A payment's operations as test vectors, in order, without secrets and without the payer; `expect` is what the version that
+    /// made each, or else the active one, does with them. Of operations whose channel is gone `expect` is empty.
+    pub fn vectors(&self, journal: &[(&Operation, &[Exchange])]) -> Result<Vec<Vector>, String> {
+        let mut vectors = bench::recorded(journal)?;
+        for (vector, (operation, _)) in vectors.iter_mut().zip(journal) {
+            let version = self.loaded().get(&operation.adapter).cloned();
+            let version = version.or_else(|| self.line(&operation.channel).ok().map(|line| line.adapter.clone()));
+            if let Some(version) = version {
+                vector.expect = steps_in(&version, vector)?;
+            }
+        }
+        Ok(vectors)
     }
 
     /// What [`Registry::apply`] would say, without doing it.

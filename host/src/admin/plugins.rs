@@ -239,6 +239,23 @@ pub(super) async fn replay(
     Ok(Json(json!({ "text": report.text(), "report": report })))
 }
 
+/// A payment's operations as test vectors, each with a name for its file.
+pub(super) async fn vectors(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let id = super::payment_id(&id)?;
+    let plugins = &shared.app.plugins;
+    let vectors = plugins.vectors(id).map_err(answer)?;
+    if vectors.is_empty() {
+        return Err(refuse(
+            StatusCode::NOT_FOUND,
+            "no such payment, or it has no operations yet",
+        ));
+    }
+    let named = (1..).zip(vectors).map(|(n, (channel, vector)): (usize, _)| {
+        json!({ "name": format!("{n}-{channel}-{}", vector.function), "vector": vector })
+    });
+    Ok(Json(json!({ "vectors": named.collect::<Vec<_>>() })))
+}
+
 /// Who did what with an adapter's versions, the newest first.
 pub(super) async fn history(State(shared): App, Path(adapter): Path<String>) -> Result<Json<Value>, Refusal> {
     let acts = shared.app.library.acts(ACTS_MAX).map_err(failed)?;

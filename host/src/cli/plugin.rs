@@ -53,6 +53,14 @@ pub enum PluginVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Write down a payment's operations as test vectors for the adapter's partner: without secrets, the payer's data masked.
+    Record {
+        /// pay_… or po_…
+        payment: String,
+        /// The folder.
+        #[arg(long, default_value = "recorded")]
+        to: PathBuf,
+    },
     /// Give a version a share of new payments.
     Canary {
         #[command(flatten)]
@@ -359,6 +367,7 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
                 return say(answer.get("text").and_then(Value::as_str).unwrap_or_default());
             }
         }
+        PluginVerb::Record { payment, to } => return record(&client, &payment, &to),
         PluginVerb::List => client.get("/admin/plugins")?,
         PluginVerb::Top => client.get("/admin/plugins/top")?,
         PluginVerb::History { adapter } => client.get(&format!("/admin/plugins/{adapter}/history"))?,
@@ -375,6 +384,23 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
         | PluginVerb::Bench { .. } => return Ok(()),
     };
     say(&serde_json::to_string_pretty(&answer)?)
+}
+
+fn record(client: &Client, payment: &str, to: &Path) -> anyhow::Result<()> {
+    let answer = client.get(&format!("/admin/payments/{payment}/vectors"))?;
+    let vectors = answer.get("vectors").and_then(Value::as_array).into_iter().flatten();
+    std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for vector in vectors {
+        let name = vector
+            .get("name")
+            .and_then(Value::as_str)
+            .context("a vector without name")?;
+        let file = to.join(format!("{name}.json"));
+        let text = serde_json::to_string_pretty(vector.get("vector").context("no vector")?)?;
+        std::fs::write(&file, format!("{text}\n")).with_context(|| file.display().to_string())?;
+        say(&file.display().to_string())?;
+    }
+    say("read them before you hand them on: what a provider says of a payer in words of its own is not known here")
 }
 
 pub fn envelope_of(component: &Path) -> PathBuf {

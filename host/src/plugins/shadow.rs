@@ -1,9 +1,11 @@
 //! A version over what others did: every journaled request compared byte by byte, every outcome field by field, the cost of
 //! each call. Nothing leaves. A report names fields, never what is in them: bodies hold payers' data.
 
-use super::{PluginError, Plugins};
+use super::{PluginError, Plugins, refused};
+use portolan_channels::Vector;
 use portolan_domain::commit::Journaled;
 use portolan_domain::exchange::{Answer, Request};
+use portolan_domain::ids::{ChannelId, PaymentId};
 use portolan_domain::lifecycle::{self, Stage, Version};
 use portolan_domain::operation::{Fault, Operation, Outcome};
 use portolan_domain::ports::Step;
@@ -162,6 +164,18 @@ impl Plugins {
                 self.compare(version, &versions, &journaled, &mut report);
             }
             Ok(report)
+        })
+    }
+
+    /// A payment's operations as test vectors, for the partner: without secrets, and without the payer.
+    pub fn vectors(&self, payment: PaymentId) -> Result<Vec<(ChannelId, Vector)>, PluginError> {
+        let journal = self.library.operations(payment)?;
+        let channels = journal.iter().map(|it| it.0.channel.clone());
+        let journal: Vec<_> = journal.iter().map(|it| (&it.0, it.1.as_slice())).collect();
+        let made = tokio::task::block_in_place(|| self.registry.vectors(&journal));
+        made.map(|made| channels.zip(made).collect()).map_err(|problem| {
+            let mend = "ask again while its adapter's version is loaded";
+            refused("vectors", problem, mend)
         })
     }
 

@@ -16,6 +16,9 @@ use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
 
+/// When a vector happens that does not say.
+const NOW_MS: u64 = 1_000;
+
 /// One vector file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +40,9 @@ pub struct Vector {
     /// The channel's settings, where others than the kit's are needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
+    /// When it happens, in milliseconds since 1970, where that is another time than the kit's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_ms: Option<u64>,
 }
 
 /// A provider's answer.
@@ -64,6 +70,7 @@ impl Vector {
             idempotent_by: self.idempotent_by.clone(),
             expect: self.expect.clone(),
             settings: Some(settings.to_owned()),
+            now_ms: self.now_ms,
         }
     }
 
@@ -83,7 +90,11 @@ impl Vector {
             let context = || {
                 let context = context();
                 let settings = self.settings.clone().unwrap_or(context.settings);
-                Context { settings, ..context }
+                Context {
+                    settings,
+                    now_ms: self.now_ms.unwrap_or(NOW_MS),
+                    ..context
+                }
             };
             let step = || step_json(replay(context(), self.answers(rounds), &operation));
             let first = step();
@@ -99,7 +110,7 @@ impl Vector {
 
     fn answers(&self, rounds: usize) -> Vec<Answer> {
         let answer = |(at, reply): (usize, &Reply)| Answer {
-            at_ms: 1_000 + at as u64,
+            at_ms: self.now_ms.unwrap_or(NOW_MS) + at as u64,
             reply: match reply.clone() {
                 Reply::Response(status, body) => Ok(response(status, vec![], &body)),
                 Reply::ResponseWith(status, headers, body) => Ok(response(status, headers, &body)),
@@ -112,7 +123,8 @@ impl Vector {
 }
 
 fn response(status: u16, more: Vec<(String, String)>, body: &Value) -> Response {
-    let own = [("content-type".to_owned(), "application/json".to_owned())];
+    let says_kind = more.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let own = (!says_kind).then(|| ("content-type".to_owned(), "application/json".to_owned()));
     let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
     Response {
         status,
@@ -130,7 +142,7 @@ pub fn context() -> Context {
     Context {
         operation: "op_vector".into(),
         keys: (1..=8).map(|n| format!("key-{n}")).collect(),
-        now_ms: 1_000,
+        now_ms: NOW_MS,
         entropy: vec![7; 32],
         settings: r#"{"client_id":"CLIENT_1"}"#.into(),
         secrets: [

@@ -76,6 +76,16 @@ pub(crate) fn prove(prepared: &Prepared, manifest: &Manifest, counts: &Arc<Count
     proof
 }
 
+/// The steps of one vector.
+pub(crate) fn steps(
+    prepared: &Prepared,
+    manifest: &Manifest,
+    counts: &Arc<Counts>,
+    vector: &Vector,
+) -> Result<Vec<Value>, String> {
+    Subject::new(prepared, manifest, counts).run(vector)
+}
+
 fn runs(subject: &Subject<'_>, vector: &Vector) -> Result<(), String> {
     let steps = subject.run(vector)?;
     match steps == vector.expect {

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use wasmtime::component::Val;
 
+/// When a vector happens that does not say.
+const NOW_MS: u64 = 1_000;
 /// The keys that an operation of a vector has.
 const KEYS: u8 = 8;
 
@@ -32,6 +34,9 @@ pub struct Vector {
     /// The channel's settings, where others than the kit's are needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<String>,
+    /// When it happens, in milliseconds since 1970, where that is another time than the kit's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now_ms: Option<u64>,
     /// The steps: one for each prefix of the answers.
     #[serde(default)]
     pub expect: Vec<Value>,
@@ -76,13 +81,20 @@ fn place(word: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
+impl Vector {
+    fn now(&self) -> u64 {
+        self.now_ms.unwrap_or(NOW_MS)
+    }
+}
+
 impl Answered {
-    fn json(&self, at: usize) -> Value {
+    fn json(&self, at_ms: u64) -> Value {
         let response = |status: u16, more: &[(String, String)], body: &Value| {
             let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
-            let own = json!({ "name": "content-type", "value": "application/json" });
+            let says_kind = more.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+            let own = (!says_kind).then(|| json!({ "name": "content-type", "value": "application/json" }));
             let more = more.iter().map(|(name, value)| json!({ "name": name, "value": value }));
-            let headers: Vec<Value> = std::iter::once(own).chain(more).collect();
+            let headers: Vec<Value> = own.into_iter().chain(more).collect();
             json!({ "Ok": { "status": status, "headers": headers, "body": text.as_bytes() } })
         };
         let reply = match self {
@@ -91,7 +103,7 @@ impl Answered {
             Self::NotSent(why) => json!({ "Err": { "NotSent": why } }),
             Self::Unknown(why) => json!({ "Err": { "Unknown": why } }),
         };
-        json!({ "at_ms": at.saturating_add(1_000), "reply": reply })
+        json!({ "at_ms": at_ms, "reply": reply })
     }
 }
 
@@ -142,7 +154,7 @@ impl Subject<'_> {
             let Some(callee) = found else {
                 return Ok(Err(format!("the component has no {interface}.{function}")));
             };
-            let answers: Vec<Value> = answers.iter().enumerate().map(|(at, it)| it.json(at)).collect();
+            let answers: Vec<Value> = (vector.now()..).zip(answers).map(|(at, it)| it.json(at)).collect();
             let given = std::iter::once(self.context(vector)).chain(vector.input.iter().cloned());
             let given: Vec<Value> = given.chain([Value::from(answers)]).collect();
             let kinds: Vec<_> = callee.ty(&store).params().map(|(_, kind)| kind).collect();
@@ -209,7 +221,7 @@ impl Subject<'_> {
         json!({
             "operation": "op_vector",
             "keys": (1..=KEYS).map(|n| format!("key-{n}")).collect::<Vec<_>>(),
-            "now_ms": 1_000,
+            "now_ms": vector.now(),
             "entropy": vec![7_u8; 32],
             "settings": vector.settings.as_deref().unwrap_or(r#"{"client_id":"CLIENT_1"}"#),
             "secrets": secrets,

@@ -35,6 +35,8 @@ pub(super) enum Down<A> {
     Key(Result<Vec<u8>, Refused>),
     /// Run the vectors of this section.
     Prove(Vec<u8>),
+    /// Run this vector, JSON.
+    Run(Vec<u8>),
 }
 
 /// From the worker.
@@ -48,6 +50,8 @@ pub(super) enum Up {
     Done(Box<Result<Told, Fault>>, Box<Traces>),
     /// The vectors are run; or why they could not be.
     Proved(Result<Proof, String>),
+    /// The vector's steps, JSON; or why there are none.
+    Ran(Result<Vec<u8>, String>),
 }
 
 /// Why a worker cannot work.
@@ -311,7 +315,7 @@ mod tests {
         write(&ours, &framed, &budget(300)).unwrap();
         match read_down(&theirs).unwrap() {
             Down::Key(Ok(bytes)) => assert_eq!(bytes, vec![200; 1_000]),
-            Down::Key(Err(_)) | Down::Call(..) | Down::Prove(_) => panic!("something else came"),
+            Down::Key(Err(_)) | Down::Call(..) | Down::Prove(_) | Down::Run(_) => panic!("something else came"),
         }
     }
 }

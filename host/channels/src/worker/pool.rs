@@ -37,9 +37,9 @@ const CALLS_MAX: u32 = 1_000;
 /// How long a worker may have nothing to do; the last one of a version stays.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// How long running a component's vectors may take.
-const PROVE_WITHIN: Duration = Duration::from_secs(60);
+const BENCH_WITHIN: Duration = Duration::from_secs(60);
 /// What is said about that.
-const PROOF_MAX: usize = 64 << 10;
+const BENCH_MAX: usize = 4 << 20;
 /// How often one call is begun: a worker may have died while it had nothing to do.
 const BEGUN_MAX: usize = 2;
 
@@ -155,30 +155,42 @@ impl Workers {
     /// Runs the vectors of a section in a worker that has seen no payment, and is used for nothing else. What is wrong with
     /// the vectors or with the component is said in a proof, or in the text.
     pub(crate) fn prove(&self, section: &[u8]) -> Result<Proof, Fault> {
+        match self.on_the_bench(Down::Prove(section.to_vec()))? {
+            Up::Proved(proof) => proof
+                .map(Proof::held)
+                .map_err(|it| fault(FaultKind::Other, clipped(&it))),
+            Up::Ready(_) | Up::Key(_) | Up::Done(..) | Up::Ran(_) => Err(out_of_turn()),
+        }
+    }
+
+    /// The steps of a vector, likewise; both are JSON.
+    pub(crate) fn run(&self, vector: &[u8]) -> Result<Vec<u8>, Fault> {
+        match self.on_the_bench(Down::Run(vector.to_vec()))? {
+            Up::Ran(steps) => steps.map_err(|it| fault(FaultKind::Other, clipped(&it))),
+            Up::Ready(_) | Up::Key(_) | Up::Done(..) | Up::Proved(_) => Err(out_of_turn()),
+        }
+    }
+
+    fn on_the_bench(&self, told: Down<()>) -> Result<Up, Fault> {
         let lost = |error: std::io::Error| fault(FaultKind::TooLarge, error.to_string());
-        let framed = pipe::frame(&Down::<()>::Prove(section.to_vec())).map_err(lost)?;
+        let framed = pipe::frame(&told).map_err(lost)?;
         let mut lent = self.lend(None, Instant::now() + LEND_WITHIN)?;
         let Some(worker) = lent.worker.as_mut() else {
             return Err(fault(FaultKind::Other, "no worker was lent".into()));
         };
         let mut budget = Budget {
-            bytes: PROOF_MAX,
-            until: Some(Instant::now() + PROVE_WITHIN),
+            bytes: BENCH_MAX,
+            until: Some(Instant::now() + BENCH_WITHIN),
         };
         let said = pipe::write(&worker.pipe, &framed, &budget)
             .and_then(|()| aside(|| pipe::read::<Up>(&worker.pipe, &mut budget)));
-        match said {
-            Ok(Up::Proved(Ok(proof))) => Ok(proof.held()),
-            Ok(Up::Proved(Err(problem))) => Err(fault(FaultKind::Other, clipped(&problem))),
-            Ok(Up::Ready(_) | Up::Key(_) | Up::Done(..)) => {
-                Err(fault(FaultKind::Trap, "its worker speaks out of turn".into()))
+        said.map_err(|error| match error.kind() {
+            ErrorKind::TimedOut => {
+                let text = format!("not done within {} s", BENCH_WITHIN.as_secs());
+                fault(FaultKind::Timeout, text)
             }
-            Err(error) if error.kind() == ErrorKind::TimedOut => Err(fault(
-                FaultKind::Timeout,
-                format!("not done within {} s", PROVE_WITHIN.as_secs()),
-            )),
-            Err(error) => Err(worker.why_lost(&error)),
-        }
+            _ => worker.why_lost(&error),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -305,6 +317,10 @@ fn fault(kind: FaultKind, text: String) -> Fault {
     Fault { kind, text }
 }
 
+fn out_of_turn() -> Fault {
+    fault(FaultKind::Trap, "its worker speaks out of turn".into())
+}
+
 fn nonsense(text: String) -> std::io::Error {
     std::io::Error::new(ErrorKind::InvalidData, text)
 }
@@ -353,7 +369,7 @@ impl Worker {
                     let told = told.map_err(|it| fault(it.kind, clipped(&it.text)));
                     return Ok((told, traces));
                 }
-                Up::Ready(_) | Up::Proved(_) => return Err(nonsense("it speaks out of turn".into())),
+                Up::Ready(_) | Up::Proved(_) | Up::Ran(_) => return Err(nonsense("it speaks out of turn".into())),
             }
         }
         Err(nonsense(format!("more than {KEYS_MAX} uses of keys")))
@@ -439,7 +455,9 @@ fn start_with(artifacts: &Artifacts, compiled: &[u8]) -> Result<(Worker, Exports
         Ok(Up::Ready(Ok(exports))) => Ok((worker, exports)),
         Ok(Up::Ready(Err(NotReady::Component(problem)))) => Err(SandboxError::Component(clipped(&problem))),
         Ok(Up::Ready(Err(NotReady::Wall(problem)))) => Err(SandboxError::Worker(clipped(&problem))),
-        Ok(Up::Key(_) | Up::Done(..) | Up::Proved(_)) => Err(SandboxError::Worker("it speaks out of turn".into())),
+        Ok(Up::Key(_) | Up::Done(..) | Up::Proved(_) | Up::Ran(_)) => {
+            Err(SandboxError::Worker("it speaks out of turn".into()))
+        }
         Err(error) => Err(SandboxError::Worker(worker.why_lost(&error).text)),
     }
 }

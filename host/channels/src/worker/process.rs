@@ -57,6 +57,11 @@ fn answer_all(pipe: &Arc<UnixStream>, prepared: &Prepared) -> Result<(), String>
                 pipe::write_up(pipe, &proved).map_err(|error| error.to_string())?;
                 continue;
             }
+            Ok(Down::Run(vector)) => {
+                let ran = Up::Ran(run(prepared, &vector));
+                pipe::write_up(pipe, &ran).map_err(|error| error.to_string())?;
+                continue;
+            }
             Ok(Down::Key(_)) => return Err("a key that nobody asked for".into()),
             // The router is gone. Nothing is tidied up behind the wall: that takes system calls which are not allowed.
             Err(_) => std::process::exit(0),
@@ -77,6 +82,14 @@ fn prove(prepared: &Prepared, section: &[u8]) -> Result<Proof, String> {
     let vectors = bench::parse(section)?;
     let manifest = bench::described(prepared)?;
     Ok(bench::prove(prepared, &manifest, &Arc::default(), &vectors))
+}
+
+/// The steps of a vector, likewise.
+fn run(prepared: &Prepared, vector: &[u8]) -> Result<Vec<u8>, String> {
+    let vector = serde_json::from_slice(vector).map_err(|error| error.to_string())?;
+    let manifest = bench::described(prepared)?;
+    let steps = bench::steps(prepared, &manifest, &Arc::default(), &vector)?;
+    serde_json::to_vec(&steps).map_err(|error| error.to_string())
 }
 
 /// Of root becomes nobody; nobody gets no more than it has. There is one thread yet, so it is the whole process.
@@ -202,7 +215,9 @@ impl Piped {
         let answered = pipe::write_up(&self.pipe, &Up::Key(ask)).and_then(|()| pipe::read_down(&self.pipe));
         match answered {
             Ok(Down::Key(answer)) => answer,
-            Ok(Down::Call(..) | Down::Prove(_)) => Err(Refused::Unsuitable("the router answers something else".into())),
+            Ok(Down::Call(..) | Down::Prove(_) | Down::Run(_)) => {
+                Err(Refused::Unsuitable("the router answers something else".into()))
+            }
             Err(error) => Err(Refused::Unsuitable(error.to_string())),
         }
     }
