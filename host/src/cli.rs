@@ -2,6 +2,7 @@
 
 mod client;
 mod dev;
+mod go;
 mod kit;
 mod plugin;
 mod routes;

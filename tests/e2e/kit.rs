@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const LANGUAGES: [&str; 3] = ["rust", "javascript", "python"];
+const LANGUAGES: [&str; 4] = ["rust", "javascript", "python", "go"];
 
 /// Runs `portolan plugin …`; what it said, good or not.
 fn kit(words: &[&str]) -> (bool, String) {
@@ -17,6 +17,8 @@ fn kit(words: &[&str]) -> (bool, String) {
         // The tools and crates are here already: nothing is fetched.
         .env("CARGO_NET_OFFLINE", "true")
         .env("CARGO_TARGET_DIR", workspace().join("target/kit"))
+        .env("GOPROXY", "off")
+        .env("PATH", peers::path())
         .env_remove("RUSTFLAGS")
         .output()
         .unwrap();
@@ -36,6 +38,14 @@ fn with_tools(folder: &Path, language: &str) {
     match language {
         "rust" => {
             std::fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
+        }
+        "go" => {
+            let module = std::fs::read_to_string(folder.join("go.mod")).unwrap();
+            let replaced = format!(
+                "{module}\nreplace go.bytecodealliance.org/pkg => {}\n",
+                peers::go_module().unwrap()
+            );
+            std::fs::write(folder.join("go.mod"), replaced).unwrap();
         }
         "javascript" => symlink(peers::node_modules(), folder.join("node_modules")).unwrap(),
         _ => symlink(workspace().join("target/peers"), folder.join(".venv")).unwrap(),

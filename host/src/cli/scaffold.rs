@@ -2,7 +2,7 @@
 //! language that makes a component of it. Everything the folder needs of this repository is in the binary; the tools come
 //! pinned from their registries, once.
 
-use super::{kit, say};
+use super::{go, kit, say};
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,14 @@ pub enum Language {
     Javascript,
     /// CPython.
     Python,
+    /// Go's own compiler.
+    Go,
 }
 
 /// What a template can do besides payments.
 const MORE: [&str; 1] = ["refunds"];
 /// The component, in every language.
-const OUT: &str = "adapter.wasm";
+pub const OUT: &str = "adapter.wasm";
 
 macro_rules! embedded {
     ($($name:literal => $file:literal),+ $(,)?) => { &[$(($name, include_str!(concat!("../../../", $file)))),+] };
@@ -62,6 +64,9 @@ const JAVASCRIPT_TEMPLATE: &str = include_str!("../../../plugins/templates/javas
 const JAVASCRIPT_SDK: &str = include_str!("../../../plugins/sdk-javascript/portolan.js");
 const PYTHON_TEMPLATE: &str = include_str!("../../../plugins/templates/python/app.py");
 const PYTHON_SDK: &str = include_str!("../../../plugins/sdk-python/portolan.py");
+
+const GO_TEMPLATE: &str = include_str!("../../../plugins/templates/go/adapter.go");
+const GO_SDK: &str = include_str!("../../../plugins/sdk-go/portolan.go");
 
 const RUST_MANIFEST: &str = r#"[package]
 name = "adapter"
@@ -177,7 +182,7 @@ pub fn new(folder: &Path, language: Language, can: &[String], name: &str) -> any
     }
     let contract = match language {
         Language::Rust => "wit/0.1.0",
-        Language::Javascript | Language::Python => "wit/deps/channel",
+        Language::Javascript | Language::Python | Language::Go => "wit/deps/channel",
     };
     for (file, text) in WIT {
         write(folder, &format!("{contract}/{file}"), text)?;
@@ -203,15 +208,23 @@ pub fn new(folder: &Path, language: Language, can: &[String], name: &str) -> any
             write(folder, "portolan.py", PYTHON_SDK)?;
             write(folder, "app.py", &chosen(PYTHON_TEMPLATE, can, name))?;
         }
+        Language::Go => {
+            write(folder, "go.mod", go::MODULE)?;
+            write(folder, "wit/world.wit", &world(can))?;
+            write(folder, "portolan/portolan.go", GO_SDK)?;
+            write(folder, "adapter/adapter.go", &chosen(GO_TEMPLATE, can, name))?;
+        }
     }
-    write(folder, ".gitignore", "target/\nnode_modules/\n.venv/\nadapter.wasm\n")?;
+    let made = if language == Language::Go { go::MADE } else { "" };
+    let ignored = format!("target/\nnode_modules/\n.venv/\nadapter.wasm\n{made}");
+    write(folder, ".gitignore", &ignored)?;
     let at = folder.display();
     say(&format!(
         "{at} is an adapter already: portolan plugin build {at}; portolan plugin test {at}/{OUT} --vectors {at}/vectors"
     ))
 }
 
-fn done(folder: &Path, program: &Path, words: &[&str]) -> anyhow::Result<()> {
+pub fn done(folder: &Path, program: &Path, words: &[&str]) -> anyhow::Result<()> {
     let out = Command::new(program)
         .args(words)
         .current_dir(folder)
@@ -288,9 +301,11 @@ pub fn build(folder: &Path) -> anyhow::Result<()> {
             "--stub-wasi",
         ];
         done(&folder, &folder.join(tool), &words)?;
+    } else if has("go.mod") {
+        go::build(&folder)?;
     } else {
         bail!(
-            "{} is no adapter: neither Cargo.toml, package.json nor requirements.txt",
+            "{} is no adapter: neither Cargo.toml, package.json, requirements.txt nor go.mod",
             folder.display()
         );
     }
