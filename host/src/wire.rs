@@ -24,7 +24,7 @@ pub use statement::{Holder, PostingView, StatementView, camt_053, csv};
 use portolan_domain::commit::StoredAnswer;
 use portolan_domain::ids::{Mode, OperationId, QuoteId};
 use portolan_domain::money::Money;
-use portolan_domain::operation::{Action, CardFacts, Instrument, Kind};
+use portolan_domain::operation::{Action, CardFacts, Instrument, Kind, reason};
 use portolan_domain::payment::conversion::{Conversion, Leg, legs};
 use portolan_domain::payment::{Attempt, LastError, Payment};
 use portolan_domain::ports::{Method, Render};
@@ -424,6 +424,8 @@ impl<'a> ActionView<'a> {
 #[serde(rename = "LastError")]
 struct ErrorView<'a> {
     code: &'a str,
+    /// Why the provider said no: one of the examples, which are all that there are.
+    #[schemars(extend("examples" = decline_reasons()))]
     decline_reason: Option<&'a str>,
     network_code: Option<&'a str>,
     /// `never`, `other_channel`, `later`, `after_authentication` or `after_correction`.
@@ -432,6 +434,11 @@ struct ErrorView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     not_before: Option<u64>,
     message: &'a str,
+}
+
+/// Every reason that a decline may have; earlier versions of the router told others too.
+fn decline_reasons() -> Vec<&'static str> {
+    reason::REASONS.iter().map(|(reason, _)| *reason).collect()
 }
 
 impl<'a> ErrorView<'a> {

@@ -62,6 +62,15 @@ fn each_misbehaviour_is_a_named_fault_and_disturbs_nobody() {
             neighbour.text
         );
     }
+    // A reason of its own words is none that a shop could act on.
+    let told = world.pay("4242424242424242", 10_830).unwrap();
+    let error = |name: &str| told.text_at(&format!("/last_error/{name}")).to_owned();
+    assert_eq!(
+        (error("code"), error("decline_reason")),
+        ("card_declined".to_owned(), "generic-decline".to_owned()),
+        "{}",
+        told.text
+    );
     for digits in AFTER_A_WRITE {
         let told = world.pay("4242424242424242", 10_000 + digits).unwrap();
         assert_eq!(

@@ -160,6 +160,7 @@ fn the_kit_finds_what_an_adapter_does_wrong() {
         ("10804", "the adapter is broken on purpose"),
         ("10805", "too_large"),
         ("10806", "too_large"),
+        ("10830", "\"do-not-honour\" is not one that merchants are told"),
     ];
     for (units, finding) in cases {
         let folder = place.path().join(units);

@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub mod reason;
 mod verdict;
 
 pub use verdict::{Fault, FaultKind, Verdict, judge};
@@ -488,7 +489,7 @@ impl Retry {
 pub struct Decline {
     /// What it allows next.
     pub retry: Retry,
-    /// One of the router's decline reasons, `insufficient-funds`.
+    /// One of the router's decline reasons, `insufficient-funds`: see [`reason`].
     pub reason: String,
     /// The provider's own code, verbatim.
     pub provider_code: String,

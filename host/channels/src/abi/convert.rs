@@ -7,6 +7,7 @@ use super::trade::code;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::Subject;
+use portolan_domain::operation::reason;
 use portolan_domain::operation::{
     Action, Authorization, Context, Decline, Doubt, Fault, FaultKind, FeedPage, Instrument, Memo, Operation, Outcome,
     Retry, Standing, State, Target,
@@ -231,7 +232,7 @@ pub(super) fn decline(decline: wit::Decline) -> Decline {
             wit::Retry::AfterAuthentication => Retry::AfterAuthentication,
             wit::Retry::AfterCorrection => Retry::AfterCorrection,
         },
-        reason: decline.reason,
+        reason: reason::known(&decline.reason).to_owned(),
         provider_code: decline.provider_code,
         network_code: decline.network_code,
         advice: decline.advice,

@@ -5,7 +5,7 @@ use super::dynamic::{from_json, to_json};
 use super::places::misplaced;
 use super::{Subject, one_line};
 use crate::guest;
-use portolan_domain::operation::{Fault, FaultKind};
+use portolan_domain::operation::{Fault, FaultKind, reason};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -136,6 +136,7 @@ impl Subject<'_> {
             }
         }
         one_key_per_write(&steps, vector.idempotent_by.is_some())?;
+        steps.iter().try_for_each(known_reasons)?;
         Ok(steps)
     }
 
@@ -259,6 +260,23 @@ fn step_json(result: &Value) -> Value {
         "body": String::from_utf8_lossy(&bytes),
         "effect": format!("Effect::{}", text("effect")),
     }})
+}
+
+/// A decline's reason is one that merchants are told.
+fn known_reasons(step: &Value) -> Result<(), String> {
+    let text = |name: &str| step.get(name).and_then(Value::as_str);
+    if let (Some(word), Some(_)) = (text("reason"), text("provider_code"))
+        && reason::known(word) != word
+    {
+        return Err(format!(
+            "the reason {word:?} is not one that merchants are told: wit/DECLINES.md has them"
+        ));
+    }
+    match step {
+        Value::Object(fields) => fields.values().try_for_each(known_reasons),
+        Value::Array(items) => items.iter().try_for_each(known_reasons),
+        _ => Ok(()),
+    }
 }
 
 /// The n-th key stands in one write alone.
