@@ -144,7 +144,7 @@ impl Home {
     /// Asks the adapter who it is.
     pub(crate) fn describe(&self, scope: &CallScope) -> Result<Manifest, Fault> {
         match self.call(scope, Ask::Describe).0? {
-            Told::Manifest(manifest) => Ok(*manifest),
+            Told::Manifest(manifest) => named(*manifest),
             _ => Err(Fault {
                 kind: FaultKind::Trap,
                 text: "it does not say who it is".into(),
@@ -153,8 +153,69 @@ impl Home {
     }
 }
 
+/// The longest name.
+const NAME_MAX: usize = 100;
+
+/// What is wrong with a name, which says whose it is, or with a version, which says which of two is newer.
+fn misnamed(name: &str, version: &str) -> Option<String> {
+    let is_word = |word: &str| {
+        let letters = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-' || it == b'_';
+        !word.is_empty() && word.bytes().all(letters)
+    };
+    if name.len() > NAME_MAX || !name.contains('.') || !name.split('.').all(is_word) {
+        return Some(format!(
+            "{name:.NAME_MAX$?} is no reverse-domain name in lower case, as com.acme.cards"
+        ));
+    }
+    let wrong = semver::Version::parse(version).err();
+    wrong.map(|_| format!("{version:.NAME_MAX$?} is no semantic version, as 1.2.3"))
+}
+
+fn named(manifest: Manifest) -> Result<Manifest, Fault> {
+    match misnamed(&manifest.name, &manifest.version) {
+        None => Ok(manifest),
+        Some(text) => Err(Fault {
+            kind: FaultKind::Other,
+            text,
+        }),
+    }
+}
+
 impl Adapter {
     pub(crate) fn call(&self, scope: &CallScope, ask: Ask) -> (Result<Told, Fault>, Traces) {
         self.home.call(scope, ask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_versions_are_what_they_are_for() {
+        for (name, version) in [("com.acme.cards", "1.2.3"), ("dev.portolan.wechat-pay", "0.1.0-rc.1+5")] {
+            assert_eq!(misnamed(name, version), None);
+        }
+        let long = format!("com.{}", "a".repeat(NAME_MAX));
+        for name in [
+            "",
+            "cards",
+            "com..cards",
+            "Com.acme",
+            "com.acme/cards",
+            ".com",
+            "com.ac me",
+            &long,
+        ] {
+            let problem = misnamed(name, "1.0.0").unwrap();
+            assert!(problem.contains("reverse-domain"), "{problem}");
+            assert!(problem.len() < NAME_MAX + 100);
+        }
+        for version in ["", "1", "1.0", "v1.0.0", "1.0.0.0", "01.0.0"] {
+            assert!(
+                misnamed("com.acme", version).unwrap().contains("semantic version"),
+                "{version}"
+            );
+        }
     }
 }

@@ -167,8 +167,11 @@ pub fn new(folder: &Path, language: Language, can: &[String], name: &str) -> any
     let is_name = name.contains('.')
         && name
             .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    ensure!(is_name, "--name {name:?}: a reverse-domain name, as com.acme.cards");
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte));
+    ensure!(
+        is_name,
+        "--name {name:?}: a reverse-domain name in lower case, as com.acme.cards"
+    );
     if let Some(unknown) = can.iter().find(|it| *it != "payments" && !MORE.contains(&it.as_str())) {
         bail!(
             "--can {unknown}: the templates know payments and {}; the contract's other interfaces are written by hand",

@@ -367,11 +367,8 @@ fn is_within(namespace: &str, name: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Whether the first version number is lower; what is no number in three parts is not compared.
+/// Whether the first semantic version is lower, by its precedence: what was built of it does not count.
 pub(super) fn is_older(version: &str, than: &str) -> bool {
-    let parts = |text: &str| -> Option<Vec<u64>> {
-        let numbers = text.split(['-', '+']).next()?.split('.').map(|part| part.parse().ok());
-        numbers.collect::<Option<Vec<u64>>>().filter(|parts| parts.len() == 3)
-    };
-    matches!((parts(version), parts(than)), (Some(version), Some(than)) if version < than)
+    let parse = |text: &str| semver::Version::parse(text).ok();
+    matches!((parse(version), parse(than)), (Some(version), Some(than)) if version.cmp_precedence(&than).is_lt())
 }
