@@ -76,7 +76,7 @@ impl CallScope {
     }
 
     /// Whether a call that was ended had less than half of its time on the processor. Of one that fell silent nothing is known.
-    fn was_starved(&self, traces: &Traces) -> bool {
+    pub(crate) fn was_starved(&self, traces: &Traces) -> bool {
         let allowed_us = self.limits.ticks.saturating_mul(TICK_MS).saturating_mul(1_000);
         traces.took_us > 0 && traces.took_us < allowed_us / 2
     }

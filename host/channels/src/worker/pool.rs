@@ -37,7 +37,7 @@ const CALLS_MAX: u32 = 1_000;
 /// How long a worker may have nothing to do; the last one of a version stays.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 /// How long running a component's vectors may take.
-const BENCH_WITHIN: Duration = Duration::from_secs(60);
+const BENCH_WITHIN: Duration = Duration::from_secs(180);
 /// What is said about that.
 const BENCH_MAX: usize = 4 << 20;
 /// How often one call is begun: a worker may have died while it had nothing to do.
