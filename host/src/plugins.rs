@@ -119,6 +119,8 @@ pub struct Plugins {
     /// Whether a component must bring vectors.
     requires_vectors: bool,
     sources: Vec<AdapterSource>,
+    /// Components that are being staged.
+    held: files::HeldFiles,
     /// One step at a time.
     stepping: tokio::sync::Mutex<()>,
     /// The versions as they were last written.
@@ -166,6 +168,7 @@ impl Plugins {
             live: live.map(|channel| channel.adapter.clone()).collect(),
             requires_vectors: config.requires_vectors,
             sources: config.adapters.clone(),
+            held: files::HeldFiles::default(),
             stepping: tokio::sync::Mutex::default(),
             current: RwLock::default(),
             marks: Mutex::default(),

@@ -16,7 +16,10 @@ package portolan
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"math/big"
 	"net/url"
 	"runtime"
 	"strconv"
@@ -32,38 +35,45 @@ import (
 const TimeoutMs = 30_000
 
 // Fault is why the adapter could not do its work, as an error.
-type Fault struct{ It types.Fault }
+type Fault struct {
+	It   types.Fault
+	text string
+}
 
-func (f Fault) Error() string { return fmt.Sprintf("fault %d", f.It.Tag()) }
+func (f Fault) Error() string { return f.text }
 
 // Unsupported: this adapter does not do that.
-func Unsupported(text string) error { return Fault{types.MakeFaultUnsupported(text)} }
+func Unsupported(text string) error { return Fault{types.MakeFaultUnsupported(text), text} }
 
 // Invalid: a field of the request is not one that the provider takes.
 func Invalid(field, why string) error {
-	return Fault{types.MakeFaultInvalid(wit.Tuple2[string, string]{F0: field, F1: why})}
+	return Fault{types.MakeFaultInvalid(Pair(field, why)), field + ": " + why}
 }
 
 // Protocol: the provider said something that is not in its documents.
-func Protocol(text string) error { return Fault{types.MakeFaultProtocol(text)} }
+func Protocol(text string) error { return Fault{types.MakeFaultProtocol(text), text} }
 
 // Misconfigured: the channel's settings or credentials are wrong.
-func Misconfigured(text string) error { return Fault{types.MakeFaultMisconfigured(text)} }
+func Misconfigured(text string) error { return Fault{types.MakeFaultMisconfigured(text), text} }
 
 // StaleSession: the session of that name is not open any more.
-func StaleSession(name string) error { return Fault{types.MakeFaultStaleSession(name)} }
+func StaleSession(name string) error { return Fault{types.MakeFaultStaleSession(name), name} }
 
 // Other is any other fault.
-func Other(text string) error { return Fault{types.MakeFaultOther(text)} }
+func Other(text string) error { return Fault{types.MakeFaultOther(text), text} }
 
-// Request is built in one expression and sent. One that was made and never sent is a fault.
-type Request struct{ it types.Request }
+// Request is built in one expression and sent once. One that was made and never sent is a fault.
+type Request struct {
+	it   types.Request
+	sent bool
+}
 
 var made int
 
 func request(endpoint, method, path string, effect types.Effect) *Request {
 	made++
-	return &Request{types.Request{Endpoint: endpoint, Method: method, Path: path, Effect: effect, TimeoutMs: TimeoutMs}}
+	it := types.Request{Endpoint: endpoint, Method: method, Path: path, Effect: effect, TimeoutMs: TimeoutMs}
+	return &Request{it: it}
 }
 
 // Get is a read: repeating it is free.
@@ -87,7 +97,7 @@ func (r *Request) JSON(value any) *Request {
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(value); err != nil {
-		panic(Fault{types.MakeFaultOther(err.Error())})
+		panic(Other(err.Error()))
 	}
 	r.it.Body = bytes.TrimSuffix(body.Bytes(), []byte("\n"))
 	return r.Header("content-type", "application/json")
@@ -144,22 +154,67 @@ const DepthMax = 100
 
 // JSON reads the body; what does not fit is a Protocol fault.
 func (r Reply) JSON(into any) error {
-	depth := 0
-	for _, it := range r.Body {
-		switch it {
-		case '[', '{':
-			depth++
-		case ']', '}':
-			depth--
-		}
-		if depth > DepthMax {
-			return Protocol(fmt.Sprintf("status %d with a body that is nested too deeply", r.Status))
-		}
+	wrong := func(why any) error { return Protocol(fmt.Sprintf("status %d with a body that does not fit: %v", r.Status, why)) }
+	if err := checked(json.NewDecoder(bytes.NewReader(r.Body))); err != nil {
+		return wrong(err)
 	}
-	if err := json.Unmarshal(r.Body, into); err != nil {
-		return Protocol(fmt.Sprintf("status %d with a body that does not fit: %v", r.Status, err))
+	decoder := json.NewDecoder(bytes.NewReader(r.Body))
+	decoder.UseNumber()
+	if err := decoder.Decode(into); err != nil {
+		return wrong(err)
 	}
 	return nil
+}
+
+// The body is one value, not nested too deeply, and no object has two names that Go's decoder takes for one: "status" and
+// "STATUS", of which the last would count.
+func checked(decoder *json.Decoder) error {
+	type object struct {
+		names  map[string]bool
+		isName bool
+	}
+	decoder.UseNumber()
+	var open []*object
+	for {
+		token, err := decoder.Token()
+		if err == io.EOF && len(open) == 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var in *object
+		if len(open) > 0 {
+			in = open[len(open)-1]
+		}
+		if in != nil && in.names != nil && in.isName && token != json.Delim('}') {
+			name := strings.ToLower(token.(string))
+			if in.names[name] {
+				return fmt.Errorf("two fields are called %q", name)
+			}
+			in.names[name], in.isName = true, false
+			continue
+		}
+		switch token {
+		case json.Delim('{'):
+			open = append(open, &object{map[string]bool{}, true})
+			if len(open) > DepthMax {
+				return errors.New("it is nested too deeply")
+			}
+			continue
+		case json.Delim('['):
+			open = append(open, &object{})
+			if len(open) > DepthMax {
+				return errors.New("it is nested too deeply")
+			}
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			open = open[:len(open)-1]
+		}
+		if len(open) > 0 {
+			open[len(open)-1].isName = true
+		}
+	}
 }
 
 // Ctx is what an operation may know: the contract's context.
@@ -167,18 +222,24 @@ type Ctx struct {
 	types.Context
 	answers    []types.Answer
 	sent, used int
-	left       bool
+	next       *Request
 }
 
 // What Send leaves an operation with.
-type suspended struct{ request types.Request }
+type suspended struct{}
 
-// Send gives the reply.
+// Send gives the reply. Where the operation is left once, it stays left: nothing that is deferred can send in its place.
 func (c *Ctx) Send(r *Request) Reply {
-	if c.sent == len(c.answers) {
-		c.left = true
-		panic(suspended{r.it})
+	if c.next == nil && r.sent {
+		panic(Other("a request was sent twice"))
 	}
+	if c.next == nil && c.sent == len(c.answers) {
+		c.next = r
+	}
+	if c.next != nil {
+		panic(suspended{})
+	}
+	r.sent = true
 	c.sent++
 	return reply(c.answers[c.sent-1])
 }
@@ -220,7 +281,7 @@ func Drive[S, O any](
 		switch it := recover().(type) {
 		case nil:
 		case suspended:
-			step = wit.Ok[S, types.Fault](send(it.request))
+			step = wit.Ok[S, types.Fault](send(ctx.next.it))
 		case Fault:
 			step = wit.Err[S](it.It)
 		default:
@@ -228,8 +289,9 @@ func Drive[S, O any](
 		}
 	}()
 	outcome, err := run(ctx)
-	switch fault, isFault := err.(Fault); {
-	case ctx.left:
+	var fault Fault
+	switch isFault := errors.As(err, &fault); {
+	case ctx.next != nil:
 		return wit.Err[S](types.MakeFaultOther("the adapter recovered from what Send left it with"))
 	case isFault:
 		return wit.Err[S](fault.It)
@@ -256,7 +318,7 @@ func line() string {
 	}
 }
 
-func clipped(text string) string { return text[:min(len(text), 500)] }
+func clipped(text string) string { return strings.ToValidUTF8(text[:min(len(text), 500)], "") }
 
 // Sign gives the word that stands for a signature over a body; the router puts the signature in its place at the wire.
 func Sign(key, algorithm, contentType string, data []byte, encoding portolan_channel_keys.Encoding) string {
@@ -320,6 +382,11 @@ func Accepted(reference string, authorized types.Money, captured bool) types.Pay
 	return types.MakePaymentOutcomeAccepted(types.Accepted{Reference: reference, Authorized: authorized, Captured: captured})
 }
 
+// Waiting: it is neither done nor refused yet; the router asks again.
+func Waiting(reference string, checkAfterMs uint32) types.PaymentOutcome {
+	return types.MakePaymentOutcomeWaiting(types.Waiting{Reference: Some(reference), CheckAfterMs: checkAfterMs})
+}
+
 // Code is a provider's decline code: the router's reason, what may be tried next.
 type Code struct {
 	Reason string
@@ -340,6 +407,18 @@ func Decline(table map[string]Code, code, message string) types.Decline {
 
 // Minor is an amount in minor units, as a number.
 func Minor(money types.Money) json.Number { return json.Number(money.Units) }
+
+// FromMajor reads an amount in major units; more decimals than the asset has are refused, unless they are zeros.
+func FromMajor(text, asset string, exponent uint8) (types.Money, error) {
+	whole, part, _ := strings.Cut(text, ".")
+	isDigits := func(text string) bool { return strings.Trim(text, "0123456789") == "" }
+	kept := part[:min(len(part), int(exponent))]
+	if whole == "" || !isDigits(whole) || !isDigits(part) || strings.Trim(part[len(kept):], "0") != "" {
+		return types.Money{}, Protocol(fmt.Sprintf("%q is no amount of %s", text, asset))
+	}
+	units, _ := new(big.Int).SetString(whole+kept+strings.Repeat("0", int(exponent)-len(kept)), 10)
+	return types.Money{Units: units.String(), Exponent: exponent, Asset: asset}, nil
+}
 
 // Major is an amount in major units, with as many decimals as the asset has: 10.99.
 func Major(money types.Money) string {

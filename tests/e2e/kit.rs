@@ -140,6 +140,49 @@ fn a_new_folder_in_each_language_is_an_adapter_that_conforms() {
 }
 
 #[test]
+fn an_adapter_in_go_is_taken_in_behind_either_wall() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("go");
+    let path = folder.display().to_string();
+    good(&["new", &path, "--lang", "go", "--name", "com.acme.go"]);
+    with_tools(&folder, "go");
+    // What it writes to its own output goes nowhere, and what it waits for is there.
+    let source = folder.join("adapter/adapter.go");
+    let text = std::fs::read_to_string(&source).unwrap();
+    let said = text.replacen("\t\"fmt\"\n", "\t\"fmt\"\n\t\"os\"\n", 1).replacen(
+        "\tit := request.Instrument.Card()\n",
+        "\tit := request.Instrument.Card()\n\tfmt.Fprintln(os.Stderr, it.Brand)\n",
+        1,
+    );
+    assert!(said.contains("os.Stderr"));
+    std::fs::write(&source, said).unwrap();
+    good(&["build", &path]);
+    let first = folder.join("adapter.wasm");
+    let mut bytes = std::fs::read(&first).unwrap();
+    bytes.extend_from_slice(&[0, 3, 1, b'm', 1]);
+    let second = folder.join("second.wasm");
+    std::fs::write(&second, bytes).unwrap();
+    for trusted in [false, true] {
+        let more = format!(
+            "[[adapter]]\nname = \"acme\"\nfile = {first:?}\ntrusted = {trusted}\n[[channel]]\nid = \"acme-a\"\nmode = \"test\"\n\
+             adapter = \"acme\"\ncard_data = true\nendpoints.api = {{ url = \"https://api.provider.example\" }}\n\
+             secrets.api_key = \"env:ACME_KEY\"\n"
+        );
+        let world = World::start(Options {
+            more,
+            env: vec![("ACME_KEY".into(), "of-acme".into())],
+            ..Options::default()
+        })
+        .unwrap();
+        let staged = crate::plugins::good(&world, &["stage", "acme", &second.display().to_string()]);
+        assert!(
+            staged.contains("\"ready\"") && staged.contains("com.acme.go"),
+            "{staged}"
+        );
+    }
+}
+
+#[test]
 fn the_kit_finds_what_an_adapter_does_wrong() {
     let adapters = ["sandbox", "stripe", "airwallex", "alipay_plus"];
     for name in adapters {

@@ -12,7 +12,7 @@ mod vectors;
 
 pub use conform::Finding;
 pub use pack::{Packed, pack, packed};
-pub use proof::{Proof, difference};
+pub use proof::{Proof, ProofError, difference};
 pub use vectors::{Answered, Gave, Vector};
 
 pub(crate) use pack::parse;

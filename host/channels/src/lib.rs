@@ -17,11 +17,12 @@ mod ring;
 mod sandbox;
 mod sessions;
 mod table;
+mod wasi;
 mod worker;
 
 pub use artifact::{Artifacts, compile};
 pub use asks::{Described, Fit};
-pub use bench::{Answered, Bench, Finding, Gave, Packed, Proof, Vector, difference, pack, packed};
+pub use bench::{Answered, Bench, Finding, Gave, Packed, Proof, ProofError, Vector, difference, pack, packed};
 pub use channel::{ChannelConfig, ChannelRouting, EndpointConfig};
 pub use counts::Usage;
 pub use home::Wall;

@@ -3,7 +3,7 @@
 
 use crate::artifact::Artifacts;
 use crate::asks::{Described, Fit};
-use crate::bench::{self, Proof, Vector};
+use crate::bench::{self, Proof, ProofError, Vector};
 use crate::channel::ChannelConfig;
 use crate::counts::{Counts, Usage};
 use crate::grants;
@@ -144,7 +144,8 @@ impl Registry {
             channel: ChannelId::parse("admission").ok_or_else(|| SandboxError::Engine("a name".into()))?,
             operation: OperationId(uuid::Uuid::nil()),
             limits: self.limits,
-            now_ms: 0,
+            // Go's runtime takes no clock that stands at zero.
+            now_ms: 1_000,
             entropy: [0; 32],
             naming: Naming::Secret,
             keys: Arc::from([]),
@@ -210,13 +211,13 @@ impl Registry {
 
     /// Runs the vectors that a loaded version brought along (see [`crate::packed`]) and everything that providers and networks do
     /// on bad days, where its calls run. No request leaves and no key is used.
-    pub fn prove(&self, digest: &str, section: &[u8]) -> Result<Proof, Fault> {
-        let wrong = |text: String| Fault {
-            kind: FaultKind::Other,
-            text,
+    pub fn prove(&self, digest: &str, section: &[u8]) -> Result<Proof, ProofError> {
+        let wrong = |text: String| {
+            let kind = FaultKind::Other;
+            ProofError::Fault(Fault { kind, text })
         };
         let version = self.loaded().get(digest).cloned();
-        let version = version.ok_or_else(|| wrong(format!("{digest} is not loaded")))?;
+        let version = version.ok_or_else(|| ProofError::Machine(format!("{digest} is not loaded any more")))?;
         match &version.home {
             Home::Apart(workers) => workers.prove(section),
             Home::Here(prepared) => {

@@ -36,6 +36,7 @@ impl Sandbox {
         let engine = Engine::new(&config(slots)).map_err(engine_error)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(engine_error)?;
+        crate::wasi::link(&mut linker).map_err(engine_error)?;
         Everything::add_to_linker::<_, HasSelf<_>>(&mut linker, |guest| guest).map_err(engine_error)?;
         let clock = Clock::start(&engine).map_err(|error| SandboxError::Engine(error.to_string()))?;
         Ok(Self { engine, linker, clock })

@@ -6,11 +6,13 @@ use super::{
     COMPONENT_MAX, CONFIGURED, Order, PluginError, Plugins, ROUTER, refused, registry_refusal, sandbox_refusal,
 };
 use crate::config::SignerRole;
-use portolan_channels::{Described, Proof};
+use portolan_channels::{Described, Proof, ProofError};
 use portolan_domain::lifecycle::{self, Stage, Step, StepRefusal, Version};
 use sha2::{Digest, Sha256};
 use tokio::task::block_in_place;
 
+/// The rule that a busy machine breaks, not the component.
+const MACHINE: &str = "machine";
 /// What is wrong with a component's vectors: so much of it is told.
 const TOLD: usize = 3;
 
@@ -44,7 +46,8 @@ impl Plugins {
         }
         let digest = hex::encode(Sha256::digest(bytes));
         let signers = self.verify(adapter, &digest, envelope, true)?;
-        let is_new_file = self.keep(&digest, bytes)?;
+        let held = self.hold(&digest);
+        self.keep(&digest, bytes)?;
         // Compiling takes its time: no other step waits for it.
         let compiled = block_in_place(|| self.registry.warm(&self.artifacts, (&self.file(&digest), &digest)));
         let compiled = compiled.map_err(|error| sandbox_refusal(&error));
@@ -57,6 +60,10 @@ impl Plugins {
             true => Ok(None),
             false => self.prove(adapter, &digest, bytes).map(Some),
         });
+        // That says nothing about the component: nothing is written.
+        if let Err(PluginError::Refused { rule: MACHINE, .. }) = proved {
+            return proved.map(|_| blank(adapter, &digest, self.ambient.now_ms()));
+        }
         let _alone = self.stepping.lock().await;
         let versions = self.list();
         if let Some(known) = versions.iter().find(is_known) {
@@ -68,17 +75,13 @@ impl Plugins {
         });
         if order.dry_run {
             let tried = proved.and_then(|_| self.try_component(adapter, &digest, envelope, order));
-            if is_new_file {
-                std::fs::remove_file(self.file(&digest))?;
-            }
             self.take_over(versions)?;
+            self.let_go(held)?;
             return Ok(Version {
                 signers,
                 ..new_version(adapter, &tried?, self.ambient.now_ms())
             });
         }
-        // A dry run of the same may have taken it away meanwhile.
-        self.keep(&digest, bytes)?;
         self.keep_envelope(adapter, &digest, envelope)?;
         let staged = Version {
             signers,
@@ -103,6 +106,7 @@ impl Plugins {
         let bytes = std::fs::read(self.file(digest))?;
         match self.prove(adapter, digest, &bytes) {
             Ok(proof) => self.admit(adapter, digest, proof).await,
+            Err(error @ PluginError::Refused { rule: MACHINE, .. }) => Err(error),
             Err(error) => self.reject(adapter, digest, error).await,
         }
     }
@@ -127,9 +131,12 @@ impl Plugins {
             let place = (&*self.file(digest), digest);
             let loaded = self.registry.load(&self.artifacts, place, self.wall(adapter));
             loaded.map_err(|error| registry_refusal(&error))?;
-            self.registry
-                .prove(digest, section)
-                .map_err(|fault| bad(fault.to_string()))
+            self.registry.prove(digest, section).map_err(|error| match error {
+                ProofError::Fault(fault) => bad(fault.to_string()),
+                ProofError::Machine(problem) => {
+                    refused(MACHINE, problem, "stage it again when this machine is less busy")
+                }
+            })
         })?;
         if proof.problems.is_empty() {
             return Ok(Some(proof));

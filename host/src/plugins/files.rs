@@ -7,32 +7,56 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 impl Plugins {
     pub(super) fn file(&self, digest: &str) -> PathBuf {
         self.folder.join(format!("{digest}.wasm"))
     }
 
-    /// Keeps the component under its digest; whether it was not there.
-    pub(super) fn keep(&self, digest: &str, bytes: &[u8]) -> std::io::Result<bool> {
+    /// Keeps the component under its digest.
+    pub(super) fn keep(&self, digest: &str, bytes: &[u8]) -> std::io::Result<()> {
         let file = self.file(digest);
         if std::fs::read(&file).is_ok_and(|there| there == bytes) {
-            return Ok(false);
+            return Ok(());
         }
-        write_durably(&file, bytes)?;
-        Ok(true)
+        write_durably(&file, bytes)
+    }
+
+    /// From now on somebody works with the component's file: nobody takes it away.
+    pub(super) fn hold(&self, digest: &str) -> Held {
+        let digest: Arc<str> = digest.into();
+        held_files(&self.held).push(digest.clone());
+        Held {
+            digest,
+            all: self.held.clone(),
+        }
+    }
+
+    /// Whoever only looked at it takes it away again, unless somebody else has it or works with it.
+    pub(super) fn let_go(&self, held: Held) -> std::io::Result<()> {
+        let digest = held.digest.clone();
+        drop(held);
+        let is_had = self.list().iter().any(|it| *it.digest == *digest);
+        if is_had { Ok(()) } else { self.remove(&digest) }
     }
 
     /// Removes what was kept for an adapter's version; the component only if no other adapter has it.
     pub(super) fn forget(&self, adapter: &str, digest: &str) -> std::io::Result<()> {
         let is_others = |it: &Version| it.adapter != adapter && it.digest == digest;
-        let component = (!self.list().iter().any(is_others)).then(|| self.file(digest));
-        for file in component.into_iter().chain([self.envelope(adapter, digest)]) {
-            if file.exists() {
-                std::fs::remove_file(file)?;
-            }
+        if !self.list().iter().any(is_others) {
+            self.remove(digest)?;
         }
-        Ok(())
+        removed(&self.envelope(adapter, digest))
+    }
+
+    fn remove(&self, digest: &str) -> std::io::Result<()> {
+        // Nobody begins to work with it meanwhile.
+        let held = held_files(&self.held);
+        if held.iter().any(|it| **it == *digest) {
+            return Ok(());
+        }
+        removed(&self.file(digest))
     }
 
     /// What was signed for this adapter: another may run the same component with other signatures, or none.
@@ -65,6 +89,35 @@ impl Plugins {
         let read = serde_json::from_slice(&std::fs::read(&file)?);
         read.map(Some)
             .map_err(|error| refused("statement", error.to_string(), "stage it again"))
+    }
+}
+
+/// Digests of components whose files somebody works with, each as often as somebody does.
+pub(super) type HeldFiles = Arc<Mutex<Vec<Arc<str>>>>;
+
+fn held_files(all: &HeldFiles) -> MutexGuard<'_, Vec<Arc<str>>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One who works with a component's file.
+pub(super) struct Held {
+    digest: Arc<str>,
+    all: HeldFiles,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut all = held_files(&self.all);
+        if let Some(at) = all.iter().position(|it| *it == self.digest) {
+            all.swap_remove(at);
+        }
+    }
+}
+
+fn removed(file: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

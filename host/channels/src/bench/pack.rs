@@ -12,6 +12,9 @@ const BYTES_MAX: usize = 4 << 20;
 /// Vectors that are read.
 const VECTORS_MAX: usize = 500;
 
+/// Answers of one, as of an operation.
+const ANSWERS_MAX: usize = 8;
+
 /// A vector with its name.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +60,15 @@ pub(crate) fn parse(section: &[u8]) -> Result<Vec<Packed>, String> {
     }
     let vectors: Vec<Packed> =
         serde_json::from_slice(section).map_err(|error| format!("its vectors cannot be read: {error}"))?;
+    if vectors.is_empty() {
+        return Err("it brings a list of no vectors".into());
+    }
+    if let Some(long) = vectors.iter().find(|it| it.vector.answers.len() > ANSWERS_MAX) {
+        return Err(format!(
+            "{} has more than the {ANSWERS_MAX} answers that a router takes",
+            long.name
+        ));
+    }
     if vectors.len() > VECTORS_MAX {
         return Err(format!(
             "{} vectors are more than the {VECTORS_MAX} that are run",
@@ -133,8 +145,8 @@ mod tests {
         // In the middle of others.
         let mut around = once.clone();
         around.extend_from_slice(&[0, 3, 1, b'm', 7]);
-        let again = pack(&around, &[]).unwrap();
-        assert_eq!(shown(&again), Vec::<String>::new());
+        let again = pack(&around, &[vector("d")]).unwrap();
+        assert_eq!(shown(&again), ["d"]);
         assert_eq!(
             again.get(plain.len()..plain.len() + 5),
             Some([0, 3, 1, b'm', 7].as_slice())
@@ -144,8 +156,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused() {
         let plain = wat::parse_str("(component)").unwrap();
-        let mut two = pack(&plain, &[]).unwrap();
-        two.extend_from_slice(&pack(&plain, &[]).unwrap()[plain.len()..]);
+        let mut two = pack(&plain, &[vector("a")]).unwrap();
+        two.extend_from_slice(&pack(&plain, &[vector("a")]).unwrap()[plain.len()..]);
         assert!(packed(&two).unwrap_err().contains("2 sections"));
         assert!(packed(&two[..two.len() - 1]).is_err());
         assert!(
@@ -154,6 +166,7 @@ mod tests {
                 .contains("core module")
         );
         assert!(parse(b"{}").is_err());
+        assert!(parse(b"[]").is_err_and(|it| it.contains("no vectors")));
         assert!(parse(&vec![b' '; BYTES_MAX + 1]).is_err_and(|it| it.contains("more than")));
         let many = serde_json::to_vec(&vec![vector("a"); VECTORS_MAX + 1]).unwrap();
         assert!(parse(&many).is_err_and(|it| it.contains("501 vectors")));

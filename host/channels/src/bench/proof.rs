@@ -5,14 +5,27 @@ use super::{Subject, Vector};
 use crate::abi::exported::adapter::Manifest;
 use crate::counts::Counts;
 use crate::sandbox::Prepared;
+use portolan_domain::operation::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+/// How long all vectors together may take; the one that is being run comes to its end.
+pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 /// Problems that are told; the others are counted.
 const TOLD_MAX: usize = 10;
 /// Of one problem.
 const TEXT_MAX: usize = 600;
+
+/// Why there is no proof.
+#[derive(Debug)]
+pub enum ProofError {
+    /// The vectors cannot be read, or running them broke what ran them.
+    Fault(Fault),
+    /// This machine could not run them now: that says nothing about the component.
+    Machine(String),
+}
 
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -54,12 +67,17 @@ impl Proof {
 
 /// Runs every vector, and every attack on it.
 pub(crate) fn prove(prepared: &Prepared, manifest: &Manifest, counts: &Arc<Counts>, vectors: &[Packed]) -> Proof {
+    let until = Instant::now() + WITHIN;
     let subject = Subject::new(prepared, manifest, counts);
     let mut proof = Proof {
         vectors: vectors.len(),
         ..Proof::default()
     };
     for Packed { name, vector } in vectors {
+        if Instant::now() > until {
+            proof.found(format!("not done within {} s", WITHIN.as_secs()));
+            break;
+        }
         if let Err(problem) = runs(&subject, vector) {
             proof.found(format!("{name} ({}): {problem}", vector.shows));
         }

@@ -4,7 +4,7 @@
 use super::pipe::{self, Budget, Down, NotReady, SOON, Up, aside, clipped};
 use crate::abi::{Ask, Exports, Told};
 use crate::artifact::Artifacts;
-use crate::bench::Proof;
+use crate::bench::{Proof, ProofError};
 use crate::guest::Traces;
 use crate::home::CallScope;
 use crate::limits::{Limits, TICK_MS};
@@ -154,29 +154,34 @@ impl Workers {
 
     /// Runs the vectors of a section in a worker that has seen no payment, and is used for nothing else. What is wrong with
     /// the vectors or with the component is said in a proof, or in the text.
-    pub(crate) fn prove(&self, section: &[u8]) -> Result<Proof, Fault> {
+    pub(crate) fn prove(&self, section: &[u8]) -> Result<Proof, ProofError> {
         match self.on_the_bench(Down::Prove(section.to_vec()))? {
             Up::Proved(proof) => proof
                 .map(Proof::held)
-                .map_err(|it| fault(FaultKind::Other, clipped(&it))),
-            Up::Ready(_) | Up::Key(_) | Up::Done(..) | Up::Ran(_) => Err(out_of_turn()),
+                .map_err(|it| ProofError::Fault(fault(FaultKind::Other, clipped(&it)))),
+            Up::Ready(_) | Up::Key(_) | Up::Done(..) | Up::Ran(_) => Err(ProofError::Fault(out_of_turn())),
         }
     }
 
     /// The steps of a vector, likewise; both are JSON.
     pub(crate) fn run(&self, vector: &[u8]) -> Result<Vec<u8>, Fault> {
-        match self.on_the_bench(Down::Run(vector.to_vec()))? {
+        let told = self.on_the_bench(Down::Run(vector.to_vec()));
+        match told.map_err(|error| match error {
+            ProofError::Fault(fault) => fault,
+            ProofError::Machine(text) => fault(FaultKind::Other, text),
+        })? {
             Up::Ran(steps) => steps.map_err(|it| fault(FaultKind::Other, clipped(&it))),
             Up::Ready(_) | Up::Key(_) | Up::Done(..) | Up::Proved(_) => Err(out_of_turn()),
         }
     }
 
-    fn on_the_bench(&self, told: Down<()>) -> Result<Up, Fault> {
-        let lost = |error: std::io::Error| fault(FaultKind::TooLarge, error.to_string());
+    fn on_the_bench(&self, told: Down<()>) -> Result<Up, ProofError> {
+        let lost = |error: std::io::Error| ProofError::Fault(fault(FaultKind::TooLarge, error.to_string()));
         let framed = pipe::frame(&told).map_err(lost)?;
-        let mut lent = self.lend(None, Instant::now() + LEND_WITHIN)?;
+        let lent = self.lend(None, Instant::now() + LEND_WITHIN);
+        let mut lent = lent.map_err(|fault| ProofError::Machine(fault.text))?;
         let Some(worker) = lent.worker.as_mut() else {
-            return Err(fault(FaultKind::Other, "no worker was lent".into()));
+            return Err(ProofError::Machine("no worker was lent".into()));
         };
         let mut budget = Budget {
             bytes: BENCH_MAX,
@@ -187,9 +192,9 @@ impl Workers {
         said.map_err(|error| match error.kind() {
             ErrorKind::TimedOut => {
                 let text = format!("not done within {} s", BENCH_WITHIN.as_secs());
-                fault(FaultKind::Timeout, text)
+                ProofError::Fault(fault(FaultKind::Timeout, text))
             }
-            _ => worker.why_lost(&error),
+            _ => ProofError::Fault(worker.why_lost(&error)),
         })
     }
 
