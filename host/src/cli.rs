@@ -381,5 +381,10 @@ fn say(text: &str) -> anyhow::Result<()> {
 /// One line on standard error.
 pub fn say_error(error: &anyhow::Error) {
     // Where standard error is gone, nobody reads it either.
-    let _ = writeln!(std::io::stderr(), "portolan: {error:#}");
+    // It may repeat what somebody else's server said: nothing of it steers the terminal.
+    let text: String = format!("{error:#}")
+        .chars()
+        .map(|it| if it.is_control() && it != '\n' { '?' } else { it })
+        .collect();
+    let _ = writeln!(std::io::stderr(), "portolan: {text}");
 }

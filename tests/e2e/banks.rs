@@ -433,6 +433,10 @@ fn what_went_wrong_becomes_vectors_for_the_partner_without_the_payer() {
     let late = world.await_payment(late.text_at("/id"), |it| it.text_at("/status") == "succeeded");
     let text = record(late.unwrap().text_at("/id"), "sandbox", 1);
     assert!(text.contains("\"unknown\":") && text.contains("\"Unknown\""), "{text}");
+    // One whose payer came back from the issuer.
+    let shown = world.pay("4000000000003220", 1_500).unwrap();
+    assert_eq!(shown.text_at("/status"), "requires_action", "{}", shown.text);
+    record(shown.text_at("/id"), "sandbox", 1);
     // A bank's XML.
     let payout = pay_out(&world, 12_345);
     await_payout(&world, &payout, |it| it.text_at("/status") == "paid");

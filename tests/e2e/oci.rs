@@ -127,7 +127,7 @@ fn what_two_signed_apart_comes_through_a_registry_into_a_live_router() {
     let digest = hex::encode(Sha256::digest(&bytes));
     assert_eq!(bytes, std::fs::read(&theirs).unwrap());
     assert!(
-        pulled.contains(&digest) && pulled.contains("signed by acme"),
+        pulled.contains(&digest) && pulled.contains("signed, as it says, by acme;"),
         "{pulled}"
     );
     // Apart: the operator's envelope has the operator's signature only, over the very statement of the partner.
@@ -177,9 +177,22 @@ fn what_two_signed_apart_comes_through_a_registry_into_a_live_router() {
         let referrer = registry.manifest("acme/cards", entry["digest"].as_str().unwrap(), MANIFEST);
         assert_eq!(referrer["subject"]["digest"], subject.as_str());
     }
+    // A stranger who signs with many keys hides nobody.
+    let junk = world.folder.join("junk.wasm").display().to_string();
+    std::fs::copy(&theirs, &junk).unwrap();
+    for key in ["stranger", "acme2", "ops2", "third"] {
+        if key != "stranger" {
+            good(&world, &["keygen", &world.folder.join(key).display().to_string()]);
+        }
+        sign(&world, &junk, key);
+    }
+    good(&world, &["push", &junk, &place]);
+    let staged = good(&world, &["stage", "sandbox", &place, "--dry-run"]);
+    assert!(staged.contains("ops (operator)"), "{staged}");
     // Exactly this one, whatever the tag says later.
     let exact = format!("{}@{subject}", registry.place("acme/cards"));
-    assert!(good(&world, &["pull", &exact, "--to", &ours]).contains("signed by acme, ops"));
+    let pulled = good(&world, &["pull", &exact, "--to", &ours]);
+    assert!(pulled.contains("signed, as it says, by"), "{pulled}");
 }
 
 #[test]

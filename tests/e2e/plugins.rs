@@ -630,6 +630,7 @@ fn a_component_is_held_to_the_vectors_that_it_brings() {
         );
         let dry = refusal(&world, &["stage", "sandbox", &file, "--dry-run"]);
         assert_eq!(dry, line);
+        assert!(line.len() < 2_000, "{line}");
         // Each fault is the vector's, and the router is none the worse.
         let on = |units: &'static str| move |text: String| text.replace("1099", units);
         let bad = "portolan_misbehaving_adapter";
@@ -657,6 +658,35 @@ fn a_component_is_held_to_the_vectors_that_it_brings() {
         let paid = world.pay("4242424242424242", 1_234).unwrap();
         assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
     }
+}
+
+#[test]
+fn a_dry_run_takes_nobodys_component_away() {
+    let world = world();
+    for round in 0..6 {
+        let component = rebuilt("portolan_sandbox_adapter", b'A' + round);
+        let digest = std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let dry = stage(&world, &component, &json!({ "dry_run": true }));
+                    assert_eq!(dry.status, 200, "{}", dry.text);
+                });
+            }
+            scope.spawn(|| ready(&world, &component)).join().unwrap()
+        });
+        let file = world.folder.join("data/plugins").join(format!("{digest}.wasm"));
+        assert!(file.exists(), "{}", file.display());
+    }
+    let only_looked_at = rebuilt("portolan_sandbox_adapter", b'Z');
+    let dry = stage(&world, &only_looked_at, &json!({ "dry_run": true }));
+    let digest = dry.text_at("/changed/0/digest");
+    assert!(
+        !world
+            .folder
+            .join("data/plugins")
+            .join(format!("{digest}.wasm"))
+            .exists()
+    );
 }
 
 /// Components that attack their admission, in WebAssembly's text form.

@@ -165,7 +165,7 @@ fn check_shape(request: &Request) -> Result<(), Fault> {
     }
 }
 
-fn path_fits(pattern: &str, path: &str) -> bool {
+pub(crate) fn path_fits(pattern: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let fits = pattern.split('/').all(|wanted| {
         segments

@@ -235,7 +235,11 @@ impl Registry {
             let version = self.loaded().get(&operation.adapter).cloned();
             let version = version.or_else(|| self.line(&operation.channel).ok().map(|line| line.adapter.clone()));
             if let Some(version) = version {
-                vector.expect = steps_in(&version, vector)?;
+                // What it cannot do with what is left is for whoever looks at it.
+                match steps_in(&version, vector) {
+                    Ok(steps) => vector.expect = steps,
+                    Err(problem) => tracing::warn!(operation = %operation.id, problem, "recorded without its steps"),
+                }
             }
         }
         Ok(vectors)

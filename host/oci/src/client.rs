@@ -92,6 +92,10 @@ fn login(registry: &str) -> Result<RegistryAuth, OciError> {
             | CredentialRetrievalError::ConfigReadError
             | CredentialRetrievalError::NoCredentialConfigured,
         ) => Ok(RegistryAuth::Anonymous),
+        // What helpers say who have none, for a registry that may want none.
+        Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => {
+            Ok(RegistryAuth::Anonymous)
+        }
         Err(error) => Err(OciError::Login(registry.to_owned(), error.to_string())),
     }
 }

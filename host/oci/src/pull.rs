@@ -7,6 +7,7 @@ use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::AsyncWrite;
 
 /// What lay there.
@@ -20,8 +21,16 @@ pub struct Pulled {
     pub envelopes: Vec<Vec<u8>>,
 }
 
+/// How long all of it may take.
+const WITHIN: Duration = Duration::from_secs(600);
+
 /// Pulls a component and its envelopes.
 pub async fn pull(place: &Place) -> Result<Pulled, OciError> {
+    let late = |_| OciError::Late(place.to_string(), WITHIN.as_secs());
+    tokio::time::timeout(WITHIN, pull_all(place)).await.map_err(late)?
+}
+
+async fn pull_all(place: &Place) -> Result<Pulled, OciError> {
     let registry = Registry::of(place).await?;
     let at = &place.0;
     let (manifest, digest) = registry.step(registry.client.pull_manifest(at, &registry.auth)).await?;
@@ -63,22 +72,39 @@ async fn envelopes(registry: &Registry, place: &Place, digest: &str) -> Result<V
         .manifests
         .iter()
         .filter(|it| it.artifact_type.as_deref() == Some(ENVELOPE));
-    for entry in of_ours.take(ENVELOPES_MAX) {
-        let referrer = at(&entry.digest);
-        let (manifest, _) = registry
-            .step(registry.client.pull_manifest(&referrer, &registry.auth))
-            .await?;
-        if let OciManifest::Image(OciImageManifest { layers, .. }) = manifest
-            && let [layer] = layers.as_slice()
-            && layer.media_type == ENVELOPE
-        {
-            envelopes.push(blob(registry, &referrer, layer, ENVELOPE_MAX).await?);
-        }
+    // The last first: whoever sent many before does not hide them.
+    let of_ours: Vec<_> = of_ours.filter(|it| is_digest(&it.digest)).collect();
+    for entry in of_ours.into_iter().rev().take(ENVELOPES_MAX) {
+        // One that cannot be read says nothing; the others may.
+        envelopes.extend(envelope(registry, &at(&entry.digest)).await.ok().flatten());
     }
     Ok(envelopes)
 }
 
+async fn envelope(registry: &Registry, referrer: &Reference) -> Result<Option<Vec<u8>>, OciError> {
+    let (manifest, _) = registry
+        .step(registry.client.pull_manifest(referrer, &registry.auth))
+        .await?;
+    if let OciManifest::Image(OciImageManifest { layers, .. }) = manifest
+        && let [layer] = layers.as_slice()
+        && layer.media_type == ENVELOPE
+    {
+        return blob(registry, referrer, layer, ENVELOPE_MAX).await.map(Some);
+    }
+    Ok(None)
+}
+
+/// It becomes part of a path.
+fn is_digest(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or_default();
+    hex.len() == 64 && hex.bytes().all(|it| it.is_ascii_hexdigit())
+}
+
 async fn blob(registry: &Registry, at: &Reference, layer: &OciDescriptor, most: u64) -> Result<Vec<u8>, OciError> {
+    if !is_digest(&layer.digest) {
+        let problem = "its layer has no SHA-256".to_owned();
+        return Err(OciError::NoComponent(at.whole(), problem));
+    }
     let size = u64::try_from(layer.size).unwrap_or(u64::MAX);
     if size > most {
         return Err(OciError::Size(at.whole(), size, most));

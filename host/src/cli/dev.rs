@@ -67,7 +67,7 @@ fn once(folder: &Path, into: Option<(&Client, &str)>) -> anyhow::Result<()> {
 /// Stages the component and lets it take all new payments, unless it does so already.
 fn give(client: &Client, adapter: &str, component: &Path) -> anyhow::Result<String> {
     let order = OrderArgs::of("plugin dev");
-    let staged = plugin::stage(client, adapter, component, None, &order)?;
+    let staged = plugin::stage((client, &[]), adapter, component, None, &order)?;
     let version = staged.pointer("/changed/0").or_else(|| staged.get("version"));
     let version = version.context("the router does not say what it staged")?;
     let text = |name: &str| version.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The vectors of a folder, by file. `settings`: a file with the channel's settings, for those that say none.
-fn vectors(folder: &Path, settings: Option<&Path>) -> anyhow::Result<Vec<(PathBuf, Vector)>> {
+pub fn vectors(folder: &Path, settings: Option<&Path>) -> anyhow::Result<Vec<(PathBuf, Vector)>> {
     let settings = settings
         .map(std::fs::read_to_string)
         .transpose()

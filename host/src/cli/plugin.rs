@@ -4,7 +4,7 @@ use super::client::Client;
 use super::say;
 use super::scaffold::{self, Language};
 use super::{dev, kit, shipping};
-use crate::config::Config;
+use crate::config::{Config, Signer};
 use crate::plugins::COMPONENT_MAX;
 use crate::plugins::statement::{Envelope, Statement};
 use anyhow::Context;
@@ -109,9 +109,9 @@ pub enum PluginVerb {
         /// The key's name in the router's configuration.
         #[arg(long)]
         key_name: String,
-        /// How long the statement holds.
-        #[arg(long, default_value_t = 365)]
-        days: u64,
+        /// How long the statement holds; with it a new statement is made, which everybody has to sign. [default: 365]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3650))]
+        days: Option<u64>,
     },
     /// Push a component to an OCI registry, and what is signed about it as its referrer.
     Push {
@@ -326,7 +326,7 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
             component,
             envelope,
             order,
-        } => stage(&client, &adapter, &component, envelope, &order)?,
+        } => stage((&client, &config.signers), &adapter, &component, envelope, &order)?,
         PluginVerb::Dev { folder, into, once } => {
             let into = into.as_deref().map(|adapter| (&client, adapter));
             return dev::dev(&folder, into, once);
@@ -390,6 +390,11 @@ fn record(client: &Client, payment: &str, to: &Path) -> anyhow::Result<()> {
     let answer = client.get(&format!("/admin/payments/{payment}/vectors"))?;
     let vectors = answer.get("vectors").and_then(Value::as_array).into_iter().flatten();
     std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    anyhow::ensure!(
+        std::fs::read_dir(to)?.next().is_none(),
+        "{} has files already: another case's would be handed on with this one; give an empty folder with --to",
+        to.display()
+    );
     for vector in vectors {
         let name = vector
             .get("name")
@@ -410,7 +415,7 @@ pub fn envelope_of(component: &Path) -> PathBuf {
 }
 
 pub fn stage(
-    client: &Client,
+    (client, signers): (&Client, &[Signer]),
     adapter: &str,
     component: &Path,
     envelope: Option<PathBuf>,
@@ -418,7 +423,8 @@ pub fn stage(
 ) -> anyhow::Result<Value> {
     let (bytes, envelope) = match component.to_str().filter(|word| Place::is_meant(word)) {
         Some(word) => {
-            let (bytes, pulled) = shipping::fetch(&word.parse()?)?;
+            let keys: Vec<&[u8]> = signers.iter().map(|it| it.key.as_slice()).collect();
+            let (bytes, pulled) = shipping::fetch(&word.parse()?, &keys)?;
             let given = envelope.map(|file| read_envelope(&file)).transpose()?;
             (bytes, given.or(pulled))
         }
@@ -476,22 +482,24 @@ fn keygen(file: &Path) -> anyhow::Result<()> {
     ))
 }
 
-fn sign(component: &Path, key: &Path, key_name: &str, days: u64) -> anyhow::Result<()> {
+fn sign(component: &Path, key: &Path, key_name: &str, days: Option<u64>) -> anyhow::Result<()> {
     let described = Bench::load(component).map_err(anyhow::Error::msg)?.described();
     let pem = std::fs::read(key).with_context(|| key.display().to_string())?;
     let file = envelope_of(component);
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)?
         .as_secs();
-    let statement = Statement::about(&described, now, now.saturating_add(days.saturating_mul(86_400)));
+    let holds = days.unwrap_or(365).saturating_mul(86_400);
+    let statement = Statement::about(&described, now, now.saturating_add(holds));
     let mut envelope = if file.exists() {
         read_envelope(&file)?
     } else {
         Envelope::of(&statement)?
     };
     let signed = envelope.statement().map_err(anyhow::Error::msg)?;
-    if Statement::about(&described, signed.not_before, signed.not_after) != signed {
-        // It is about an earlier build: whoever signed that has not seen this one.
+    let is_of_this = Statement::about(&described, signed.not_before, signed.not_after) == signed;
+    if !is_of_this || signed.not_after <= now || days.is_some() {
+        // It is about an earlier build, or over: whoever signed that has not seen this one.
         envelope = Envelope::of(&statement)?;
     }
     envelope.sign(key_name, &pem).map_err(anyhow::Error::msg)?;

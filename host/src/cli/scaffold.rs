@@ -249,6 +249,11 @@ pub fn done(folder: &Path, program: &Path, words: &[&str]) -> anyhow::Result<()>
 pub fn build(folder: &Path) -> anyhow::Result<()> {
     let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
     let has = |name: &str| folder.join(name).exists();
+    let vectors = folder.join("vectors");
+    if vectors.is_dir() {
+        // Before anything is built: what cannot be put into it is not found out afterwards.
+        kit::vectors(&vectors, None)?;
+    }
     if has("Cargo.toml") {
         let target = "wasm32-wasip2";
         done(
@@ -312,7 +317,6 @@ pub fn build(folder: &Path) -> anyhow::Result<()> {
             folder.display()
         );
     }
-    let vectors = folder.join("vectors");
     if vectors.is_dir() {
         kit::pack(&folder.join(OUT), (&vectors, None))?;
     }

@@ -46,7 +46,7 @@ pub fn push(component: &Path, place: &Place, envelope: Option<PathBuf>) -> anyho
 
 /// Pulls a component and its envelope into files.
 pub fn pull(place: &Place, to: &Path) -> anyhow::Result<()> {
-    let (bytes, envelope) = fetch(place)?;
+    let (bytes, envelope) = fetch(place, &[])?;
     let beside = envelope_of(to);
     std::fs::write(to, &bytes).with_context(|| to.display().to_string())?;
     match &envelope {
@@ -56,20 +56,39 @@ pub fn pull(place: &Place, to: &Path) -> anyhow::Result<()> {
         None => {}
     }
     let with = match &envelope {
-        Some(envelope) => format!("{}: signed by {}", beside.display(), signers(envelope)),
+        Some(envelope) => format!(
+            "{}: signed, as it says, by {}; `stage` checks the keys",
+            beside.display(),
+            signers(envelope)
+        ),
         None => "nothing is signed about it".into(),
     };
     let digest = hex::encode(Sha256::digest(&bytes));
     say(&format!("{}: sha256 {digest}\n{with}", to.display()))
 }
 
-/// A component, and the one envelope that its referrers make together.
-pub fn fetch(place: &Place) -> anyhow::Result<(Vec<u8>, Option<Envelope>)> {
+/// A component, and the one envelope that its referrers make together; `keys`: whose signatures count.
+pub fn fetch(place: &Place, keys: &[&[u8]]) -> anyhow::Result<(Vec<u8>, Option<Envelope>)> {
+    // The client reads a registry's manifests and errors whole, however long they are.
+    at_most(MEMORY_MAX)?;
     let pulled = runtime()?.block_on(portolan_oci::pull(place))?;
     let digest = hex::encode(Sha256::digest(&pulled.component));
     // What does not parse was not made by us, and says nothing.
     let envelopes = pulled.envelopes.iter().filter_map(|it| serde_json::from_slice(it).ok());
-    Ok((pulled.component, Envelope::merged(envelopes, &digest)))
+    Ok((pulled.component, Envelope::merged(envelopes, &digest, keys)))
+}
+
+/// The most memory that a pull may take.
+const MEMORY_MAX: u64 = 1 << 30;
+
+fn at_most(bytes: u64) -> anyhow::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let known = getrlimit(Resource::Data);
+    let limit = Rlimit {
+        current: Some(known.maximum.map_or(bytes, |most| most.min(bytes))),
+        maximum: known.maximum,
+    };
+    Ok(setrlimit(Resource::Data, limit)?)
 }
 
 fn signers(envelope: &Envelope) -> String {

@@ -80,8 +80,9 @@ impl Envelope {
     }
 
     /// One envelope of several about a component: partner and operator may each have sent theirs. Of different statements the
-    /// one that most have signed counts, of those the one that holds longest.
-    pub fn merged(envelopes: impl IntoIterator<Item = Self>, component: &str) -> Option<Self> {
+    /// one that most of the keys signed counts which somebody knows, then the one that most signed at all, then the one that
+    /// holds longest.
+    pub fn merged(envelopes: impl IntoIterator<Item = Self>, component: &str, keys: &[&[u8]]) -> Option<Self> {
         let mut merged: Vec<(u64, Self)> = vec![];
         for envelope in envelopes {
             let Ok(statement) = envelope.statement() else { continue };
@@ -97,9 +98,10 @@ impl Envelope {
                 None => merged.push((statement.not_after, envelope)),
             }
         }
+        let known = |it: &Self| keys.iter().filter(|key| it.is_signed_by(key).unwrap_or(false)).count();
         let best = merged
             .into_iter()
-            .max_by_key(|(until, it)| (it.signatures.len(), *until));
+            .max_by_key(|(until, it)| (known(it), it.signatures.len(), *until));
         best.map(|(_, envelope)| envelope)
     }
 
@@ -207,18 +209,25 @@ mod tests {
             operator,
             partner.clone(),
         ];
-        let merged = Envelope::merged(all, "ab").unwrap();
+        let merged = Envelope::merged(all, "ab", &[]).unwrap();
         let keys: Vec<&str> = merged.signatures.iter().map(|it| it.keyid.as_str()).collect();
         assert_eq!(
             (merged.statement().unwrap().not_after, keys),
             (9, vec!["partner", "operator"])
         );
-        let merged = Envelope::merged([partner, newer], "ab").unwrap();
+        let merged = Envelope::merged([partner.clone(), newer], "ab", &[]).unwrap();
         assert_eq!(
             merged.statement().unwrap().not_after,
             10,
             "as many signed it, and it holds longer"
         );
-        assert_eq!(Envelope::merged([other], "ab"), None);
+        assert_eq!(Envelope::merged([other], "ab", &[]), None);
+        // Whoever signs with many keys of nobody's does not hide the one that is known.
+        let (private, public) = portolan_vault::new_signer().unwrap();
+        let mut ours = signed("ab", 5, &[]);
+        ours.sign("ops", private.as_bytes()).unwrap();
+        let junk = signed("ab", 99, &["partner", "ops", "third"]);
+        let merged = Envelope::merged([junk, ours], "ab", &[public.as_bytes()]).unwrap();
+        assert_eq!(merged.statement().unwrap().not_after, 5);
     }
 }

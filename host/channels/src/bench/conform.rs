@@ -18,6 +18,10 @@ pub struct Finding {
 
 type Attack = (&'static str, fn(&Answered) -> Option<Answered>);
 
+/// Outcomes that say that it was done, by whatever interface.
+const SUCCESSES: [&str; 4] = ["Accepted", "Done", "Converted", "Sent"];
+/// Outcomes that say that nothing was done.
+const REFUSALS: [&str; 3] = ["Declined", "Refused", "Expired"];
 /// Attacks that know what was asked for.
 const OTHERS: [&str; 2] = ["ten times the amount", "another currency"];
 
@@ -28,6 +32,9 @@ const ATTACKS: &[Attack] = &[
     ("not sent", |_| Some(Answered::NotSent("connection refused".into()))),
     ("500 with a page", |_| {
         Some(Answered::Response(500, json!("<html>Internal Server Error</html>")))
+    }),
+    ("500 with what was said", |answer| {
+        answer.body().map(|(_, body)| Answered::Response(500, body.clone()))
     }),
     ("502 without a body", |_| Some(Answered::Response(502, json!("")))),
     ("429", |_| {
@@ -113,8 +120,15 @@ impl Subject<'_> {
         for (at, answer) in vector.answers.iter().enumerate() {
             let before = vector.answers.get(..at).unwrap_or_default();
             let is_write = match self.call(vector, before)? {
-                Gave::Step(step) if step.get("send").is_some() => step.to_string().contains("Effect::Write"),
-                Gave::Step(_) | Gave::Failed(_) => break,
+                Gave::Step(step) if step.get("send").is_some() => self.is_write(&step),
+                Gave::Step(step) => {
+                    found.extend(mistake(&step).map(|problem| unprovoked(at, problem)));
+                    break;
+                }
+                Gave::Failed(fault) => {
+                    found.push(unprovoked(at, fault.to_string()));
+                    break;
+                }
             };
             let general = ATTACKS.iter().map(|(attack, replace)| (*attack, replace(answer)));
             let asked = vector.input.iter().find_map(money);
@@ -141,6 +155,21 @@ impl Subject<'_> {
     }
 }
 
+/// What the vector itself does, before anything is attacked.
+fn unprovoked(at: usize, problem: String) -> Finding {
+    Finding {
+        attack: "none yet",
+        at,
+        problem: format!("it fell over: {problem}"),
+    }
+}
+
+/// A fault that no provider caused: the adapter's own.
+fn mistake(step: &Value) -> Option<String> {
+    let text = step.pointer("/fault/Other")?;
+    Some(format!("a mistake of its own: {}", text.as_str().unwrap_or_default()))
+}
+
 fn judge(
     gave: &Gave,
     (attack, answer): (&str, &Answered),
@@ -151,6 +180,11 @@ fn judge(
         Gave::Failed(fault) => return Some(format!("it fell over: {fault}")),
         Gave::Step(step) => step,
     };
+    // Where nothing was heard, or an error, an adapter may have no better word.
+    let was_heard = matches!(answer, Answered::Response(..300, _) | Answered::ResponseWith(..300, ..));
+    if let Some(problem) = mistake(step).filter(|_| was_heard) {
+        return Some(problem);
+    }
     let done = step.get("done")?;
     let case = match done {
         Value::String(name) => name.clone(),
@@ -160,13 +194,14 @@ fn judge(
     let is_silent = !matches!(answer, Answered::Response(..499, _) | Answered::ResponseWith(..499, ..))
         || attack == "401"
         || attack == "429";
-    let is_success = ["Accepted", "Done", "Converted", "OnItsWay", "Paid"].contains(&case.as_str());
+    let is_success = SUCCESSES.contains(&case.as_str());
+    let is_refusal = REFUSALS.contains(&case.as_str());
     match answer {
         Answered::Unknown(_) if is_write && case != "Unknown" => Some(format!(
             "a write went unanswered and the outcome is {case}: nobody can know that"
         )),
         Answered::NotSent(_) if is_success => Some(format!("nothing was sent and the outcome is {case}")),
-        Answered::Response(500.., _) if is_write && (is_success || case == "Declined") => Some(format!(
+        Answered::Response(500.., _) if is_write && (is_success || is_refusal) => Some(format!(
             "a server's error after a write, and the outcome is {case}: nobody can know that"
         )),
         _ if is_silent && case == "NotFound" => Some(

@@ -16,7 +16,7 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 /// Problems that are told; the others are counted.
 const TOLD_MAX: usize = 10;
 /// Of one problem.
-const TEXT_MAX: usize = 600;
+const TEXT_MAX: usize = 400;
 
 /// Why there is no proof.
 #[derive(Debug)]
@@ -120,8 +120,9 @@ pub fn difference(expected: &[Value], seen: &[Value]) -> String {
                 "nothing (write down what is seen with --update)".to_owned(),
                 Value::to_string,
             );
+            let seen = step.to_string();
             return format!(
-                "step {}:\n    expected {wanted}\n    seen     {step}",
+                "step {}:\n    seen     {seen}\n    expected {wanted}",
                 at.saturating_add(1)
             );
         }

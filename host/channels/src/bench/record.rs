@@ -1,7 +1,7 @@
 //! A journaled operation as a test vector, for whoever has to find out why it went as it did: without secrets, which the
 //! journal never had, and without the payer.
 
-use super::mask::Mask;
+use super::mask::{Mask, shape};
 use super::{Answered, Vector};
 use crate::abi::{Ask, asked};
 use portolan_domain::exchange::{Answer, Exchange, Reply};
@@ -9,8 +9,8 @@ use portolan_domain::operation::{Context, Operation};
 use serde::Serialize;
 use serde_json::Value;
 
-/// A run that opened a session: no part of the operation's own.
-const SESSION_RUN: u8 = u8::MAX;
+/// The run of the router's questions about what became of it: they are no part of the operation's own, and not recorded.
+const RUN_OF_CHECKS: u8 = u8::MAX;
 /// Headers that adapters read; a reply has many more, and some say who asked.
 const HEADERS: [&str; 8] = [
     "content-type",
@@ -25,7 +25,7 @@ const HEADERS: [&str; 8] = [
 
 /// The vectors of a payment's operations, in order, each with its operation's kind.
 pub(crate) fn recorded(journal: &[(&Operation, &[Exchange])]) -> Result<Vec<Vector>, String> {
-    let mut mask = Mask::default();
+    let mut mask = Mask::new();
     let mut asks = vec![];
     for (operation, exchanges) in journal {
         let on_the_bench = Operation {
@@ -34,7 +34,11 @@ pub(crate) fn recorded(journal: &[(&Operation, &[Exchange])]) -> Result<Vec<Vect
         };
         let ask = asked(&on_the_bench, &operation.input, &[]).map_err(|fault| fault.to_string())?;
         let (function, input) = arguments(ask).ok_or("it has no vectors")?;
-        let input = input.map_err(|error| error.to_string())?;
+        let mut input = input.map_err(|error| error.to_string())?;
+        if let ("refund", Some(Value::String(reason))) = (function, input.get_mut(2)) {
+            // In the merchant's own words.
+            *reason = shape(reason);
+        }
         input.iter().for_each(|it| mask.note(it));
         asks.push((*operation, *exchanges, function, input));
     }
@@ -54,15 +58,8 @@ pub(crate) fn recorded(journal: &[(&Operation, &[Exchange])]) -> Result<Vec<Vect
 
 /// Handles of the bench instead of this router's.
 fn of_the_bench(context: &Context) -> Context {
-    let handle = |text: &String| {
-        if text.is_empty() {
-            text.clone()
-        } else {
-            "handle-number".into()
-        }
-    };
     Context {
-        card_number: handle(&context.card_number),
+        card_number: "handle-number".into(),
         card_code: context.card_code.as_ref().map(|_| "handle-code".into()),
         ..context.clone()
     }
@@ -70,7 +67,7 @@ fn of_the_bench(context: &Context) -> Context {
 
 /// The answers of the first run that was the operation's own.
 fn answers(exchanges: &[Exchange]) -> impl Iterator<Item = &Answer> {
-    let own = exchanges.iter().filter(|it| it.run != SESSION_RUN);
+    let own = exchanges.iter().filter(|it| it.run != RUN_OF_CHECKS);
     let first = own.clone().map(|it| it.run).min();
     own.filter(move |it| Some(it.run) == first)
         .filter_map(|it| it.answer.as_ref())
@@ -83,7 +80,8 @@ fn answered(answer: &Answer, mask: &Mask) -> Answered {
         Reply::Response(response) => {
             let kept = response.headers.iter();
             let kept = kept.filter(|(name, _)| HEADERS.contains(&name.to_ascii_lowercase().as_str()));
-            let headers = kept.map(|(name, value)| (name.clone(), mask.text(value))).collect();
+            let value = |value: &str| mask.text(value.split('?').next().unwrap_or_default());
+            let headers = kept.map(|(name, it)| (name.clone(), value(it))).collect();
             let text = mask.text(&String::from_utf8_lossy(response.body.as_bytes()));
             let body = match serde_json::from_str::<Value>(&text) {
                 Ok(json @ (Value::Object(_) | Value::Array(_))) => json,

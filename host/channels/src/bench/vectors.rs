@@ -4,6 +4,7 @@
 use super::dynamic::{from_json, to_json};
 use super::places::misplaced;
 use super::{Subject, one_line};
+use crate::grants::path_fits;
 use crate::guest;
 use portolan_domain::operation::{Fault, FaultKind, reason};
 use serde::{Deserialize, Serialize};
@@ -137,7 +138,8 @@ impl Subject<'_> {
                 break;
             }
         }
-        one_key_per_write(&steps, vector.idempotent_by.is_some())?;
+        let writes = steps.iter().filter(|step| self.is_write(step));
+        one_key_per_write(writes, vector.idempotent_by.is_some())?;
         steps.iter().try_for_each(known_reasons)?;
         Ok(steps)
     }
@@ -151,6 +153,20 @@ impl Subject<'_> {
         }
         let gave = self.call_once(vector, answers)?;
         gave.ok_or_else(|| "this machine is too busy to run it".into())
+    }
+
+    /// Whether a step is a write, as a router would see it: by the method, and by what the adapter asks to be harmless.
+    pub(super) fn is_write(&self, step: &Value) -> bool {
+        let request = step.pointer("/send/request").and_then(Value::as_str);
+        let mut words = request.unwrap_or_default().splitn(3, ' ');
+        let mut next = || words.next().unwrap_or_default();
+        let (endpoint, method, path) = (next(), next(), next());
+        let is_harmless = self
+            .manifest
+            .harmless
+            .iter()
+            .any(|ask| ask.endpoint == endpoint && ask.method == method && path_fits(&ask.path, path));
+        !(endpoint.is_empty() || is_harmless || ["GET", "HEAD"].contains(&method))
     }
 
     /// `None`: it was starved.
@@ -296,11 +312,7 @@ fn known_reasons(step: &Value) -> Result<(), String> {
 }
 
 /// The n-th key stands in one write alone.
-fn one_key_per_write(steps: &[Value], is_keyless: bool) -> Result<(), String> {
-    let writes = steps
-        .iter()
-        .filter_map(|step| step.get("send"))
-        .filter(|send| send.get("effect") == Some(&json!("Effect::Write")));
+fn one_key_per_write<'a>(writes: impl Iterator<Item = &'a Value>, is_keyless: bool) -> Result<(), String> {
     let mut used = HashSet::new();
     for write in writes {
         let text = write.to_string();
