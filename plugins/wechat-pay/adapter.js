@@ -116,7 +116,7 @@ export const refunds = operations({
     // The provider wants the order's own total beside what is given back.
     const order = yield* call(ctx, get(API, orderPath(ctx, of)));
     if (order.why !== undefined || order.code !== undefined) {
-      throw new Fault("other", `the order cannot be read: ${order.why ?? order.code}`);
+      throw protocol(`the order cannot be read: ${order.why ?? order.code}`);
     }
     const body = {
       out_trade_no: standing(ctx, order.body, of).reference,
