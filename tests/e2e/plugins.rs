@@ -254,7 +254,7 @@ fn what_breaks_in_a_canary_is_paid_in_the_active_version() {
     let bad = ready(&world, &misbehaving());
     step(&world, &bad, "canary", &json!({ "percent": 50 }));
     let mut broken = 0;
-    for _ in 0..20 {
+    for _ in 0..40 {
         // 804: it panics before anything is sent.
         let told = world.pay("4242424242424242", 10_804).unwrap();
         assert_eq!(told.text_at("/status"), "succeeded", "{}", told.text);
@@ -270,7 +270,13 @@ fn what_breaks_in_a_canary_is_paid_in_the_active_version() {
         assert_eq!(*versions.last().unwrap(), first);
         broken += usize::from(versions.len() == 2);
     }
-    assert!(broken > 0, "none of 20 was in the canary's half");
+    assert!(broken > 0, "none of 40 was in the canary's half");
+    // The channel is none the worse for it.
+    let health = world.admin_call("GET", "/admin/channels/health", None).unwrap();
+    assert!(health.text.contains("\"state\":\"well\""), "{}", health.text);
+    for sick in ["\"failing\"", "\"probing\""] {
+        assert!(!health.text.contains(sick), "{}", health.text);
+    }
     world.assert_books().unwrap();
 }
 

@@ -174,8 +174,13 @@ impl Engine {
         let verdict = self.by_network(operation, judge(operation, (ceiling(&exchanges), heard), claim));
         let now_ms = self.ports.ambient.now_ms();
         let took_ms = now_ms.saturating_sub(begun_ms);
-        self.traffic
-            .heard((&operation.channel, operation.kind), &verdict, (took_ms, now_ms));
+        // What a version breaks that is not the channel's own, a canary's say, is that version's: the channel is not ill of it.
+        let facts = self.ports.channels.facts();
+        let is_active = |it: &ChannelFacts| it.id == operation.channel && it.adapter == operation.adapter;
+        if facts.iter().any(is_active) || !matches!(verdict, Verdict::NoEffect(_)) {
+            let of = (&operation.channel, operation.kind);
+            self.traffic.heard(of, &verdict, (took_ms, now_ms));
+        }
         self.ports.channels.concluded(operation, &verdict);
         tracing::debug!(operation = %operation.id, kind = operation.kind.as_str(), ?verdict, "operation ran");
         Ok(Ran { verdict, exchanges })
