@@ -4,7 +4,7 @@
 use crate::abi::exported::adapter::{Manifest, Place, PlaceAsk};
 use crate::channel::ChannelConfig;
 use crate::grants::SESSION_PREFIX;
-use crate::table::{Adapter, Slot, make_line};
+use crate::table::{Adapter, Slot, fitting_line};
 use portolan_domain::ids::ChannelId;
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Fit {
         let open = asks.iter().filter(|ask| !ask.grant.is_given(config));
         Self {
             channel: config.id.clone(),
-            problem: make_line(slot, adapter.clone()).err(),
+            problem: fitting_line(slot, adapter).err(),
             not_granted: open.map(|ask| (ask.line.clone(), ask.grant.line())).collect(),
             not_asked,
         }

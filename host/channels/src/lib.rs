@@ -16,6 +16,7 @@ mod registry;
 mod ring;
 mod sandbox;
 mod sessions;
+mod settings;
 mod table;
 mod wasi;
 mod worker;

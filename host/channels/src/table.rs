@@ -7,6 +7,7 @@ use crate::counts::Counts;
 use crate::grants::Grants;
 use crate::home::Home;
 use crate::ring::KeyGrant;
+use crate::settings;
 use portolan_domain::channel::ChannelFacts;
 use portolan_domain::ids::{ChannelId, Mode};
 use portolan_domain::lifecycle::canary::takes_part;
@@ -157,7 +158,7 @@ fn row(slot: &Slot, versions: &[Version], loaded: &HashMap<String, Arc<Adapter>>
             }
             continue;
         };
-        let line = match make_line(slot, adapter.clone()) {
+        let line = match fitting_line(slot, adapter) {
             Ok(line) => Arc::new(line),
             Err(problem) if takes_payments => return Err((slot.config.id.clone(), problem)),
             // It does not fit this channel any more, or not yet: nothing of it runs here.
@@ -180,6 +181,12 @@ fn row(slot: &Slot, versions: &[Version], loaded: &HashMap<String, Arc<Adapter>>
         }
     }
     Ok(row)
+}
+
+/// The channel in that version, if settings and grants are what the version asks for.
+pub(crate) fn fitting_line(slot: &Slot, adapter: &Arc<Adapter>) -> Result<Line, String> {
+    settings::check(&slot.config.settings, &adapter.manifest.settings_schema)?;
+    make_line(slot, adapter.clone())
 }
 
 /// The channel in that version, if what the version asks for is what the operator configured.
