@@ -231,7 +231,7 @@ fn registry_refusal(error: &RegistryError) -> PluginError {
     match error {
         RegistryError::Sandbox(error) => sandbox_refusal(error),
         RegistryError::Describe(..) => refused("describe", text, "run `portolan plugin check` on it"),
-        RegistryError::Channel(..) => refused("grants", text, "grant it in the configuration, or ask for less"),
+        RegistryError::Channel(..) => refused("grants", text, "mend the channel in the configuration, or ask for less"),
     }
 }
 
