@@ -7,6 +7,7 @@ mod admission;
 mod canary;
 mod files;
 mod inbox;
+mod record;
 mod shadow;
 mod start;
 pub mod statement;
@@ -33,6 +34,11 @@ pub const COMPONENT_MAX: usize = 24 * 1024 * 1024;
 const CONFIGURED: &str = "the configuration";
 /// Who does what nobody told it to do.
 const ROUTER: &str = "router";
+
+/// The rule that a machine breaks, not the component: nothing is rejected for it.
+const MACHINE: &str = "machine";
+/// What mends that.
+const LESS_BUSY: &str = "stage it again when this machine is less busy";
 
 /// Why a step was not done.
 #[derive(Debug, thiserror::Error)]
@@ -238,7 +244,23 @@ fn registry_refusal(error: &RegistryError) -> PluginError {
 fn sandbox_refusal(error: &SandboxError) -> PluginError {
     let problem = match error {
         SandboxError::Component(text) => text.clone(),
-        SandboxError::Engine(_) | SandboxError::Worker(_) => error.to_string(),
+        SandboxError::Engine(_) => error.to_string(),
+        SandboxError::Worker(_) => return refused(MACHINE, error.to_string(), LESS_BUSY),
     };
     refused("component", problem, "build it with the kit: `portolan plugin build`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_cannot_do_is_not_the_components_fault() {
+        let rule = |error: SandboxError| match sandbox_refusal(&error) {
+            PluginError::Refused { rule, .. } => rule,
+            other => panic!("{other}"),
+        };
+        assert_eq!(rule(SandboxError::Worker("no process".into())), MACHINE);
+        assert_eq!(rule(SandboxError::Component("no component".into())), "component");
+    }
 }

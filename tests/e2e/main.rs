@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod admission;
 mod banks;
 mod configuration;
 mod contract;

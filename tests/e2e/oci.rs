@@ -1,10 +1,12 @@
 //! Adapters through a real OCI registry, which nobody here wrote: pushed with what is signed about them, pulled into a
 //! running router; and what a registry can do to those who trust it.
 
-use crate::plugins::{good, live_world, rebuilt, refusal, sign};
+use crate::admission::{live_world, sign};
+use crate::plugins::{good, rebuilt, refusal};
 use portolan_tests::{World, http};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -279,6 +281,52 @@ fn a_registry_that_lies_is_found_out() {
         ],
     );
     assert!(line.contains("pushed under a tag"), "{line}");
+}
+
+/// Says yes to everything and does not come to an end.
+fn endless() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {MANIFEST}\r\n\r\n");
+                let mut sent = stream.write_all(head.as_bytes());
+                while sent.is_ok() {
+                    sent = stream.write_all(&[b' '; 1 << 16]);
+                }
+            });
+        }
+    });
+    at
+}
+
+#[test]
+fn the_largest_component_comes_through_and_more_does_not() {
+    let (registry, world) = (Registry::start(false), live_world());
+    let file = world.folder.join("large.wasm");
+    let mut bytes = rebuilt("portolan_sandbox_adapter", b'L');
+    // A custom section up to the last byte that a router takes.
+    let most = 24 << 20;
+    let size = u32::try_from(most - bytes.len() - 6).unwrap();
+    let length = (0..5).map(|n| u8::try_from(size >> (7 * n) & 0x7f).unwrap() | if n < 4 { 0x80 } else { 0 });
+    bytes.push(0);
+    bytes.extend(length);
+    bytes.extend_from_slice(&[1, b'm']);
+    bytes.resize(most, 7);
+    std::fs::write(&file, &bytes).unwrap();
+    let (file, place) = (file.display().to_string(), registry.place("acme/large:1"));
+    sign(&world, &file, "acme");
+    sign(&world, &file, "ops");
+    good(&world, &["push", &file, &place]);
+    let staged = good(&world, &["stage", "sandbox", &place]);
+    assert!(staged.contains("\"ready\""), "{staged}");
+    bytes.push(7);
+    std::fs::write(&file, &bytes).unwrap();
+    assert!(refusal(&world, &["push", &file, &place]).contains("are more than the"));
+    let line = refusal(&world, &["pull", &format!("oci://{}/acme/cards:1", endless())]);
+    assert!(line.contains("it sends more than 256 MiB"), "{line}");
 }
 
 #[test]

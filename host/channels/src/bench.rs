@@ -11,12 +11,11 @@ mod record;
 mod vectors;
 
 pub use conform::Finding;
-pub use pack::{Packed, pack, packed};
+pub use pack::{Packed, pack, packed, parse as parse_packed};
 pub use proof::{Proof, ProofError, difference};
 pub use vectors::{Answered, Gave, Vector};
 
-pub(crate) use pack::parse;
-pub(crate) use proof::{prove, steps};
+pub(crate) use proof::prove;
 pub(crate) use record::recorded;
 
 use crate::abi::exported::adapter::{KeyAsk, Manifest};
@@ -31,6 +30,7 @@ use crate::sandbox::{Prepared, Sandbox};
 use crate::table::Adapter;
 use portolan_domain::exchange::Word;
 use portolan_domain::ids::{ChannelId, OperationId};
+use portolan_domain::operation::{Fault, FaultKind};
 use portolan_domain::ports::Keys;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -106,17 +106,17 @@ impl Bench {
     /// Runs a vector over every prefix of its answers, each twice, until there is an outcome. The text says what is wrong with
     /// the vector, or with the adapter: a trap, another step for the same arguments, a write without its key.
     pub fn run(&self, vector: &Vector) -> Result<Vec<Value>, String> {
-        self.subject()?.run(vector)
+        Ok(self.subject()?.run(vector)?)
     }
 
     /// One call of the vector's function with these answers.
     pub fn call(&self, vector: &Vector, answers: &[Answered]) -> Result<Gave, String> {
-        self.subject()?.call(vector, answers)
+        Ok(self.subject()?.call(vector, answers)?)
     }
 
     /// Every attack at every answer of a vector; how many there were, and what was found.
     pub fn attack(&self, vector: &Vector) -> Result<(usize, Vec<Finding>), String> {
-        self.subject()?.attack(vector)
+        Ok(self.subject()?.attack(vector)?)
     }
 
     fn subject(&self) -> Result<Subject<'_>, String> {
@@ -160,13 +160,18 @@ impl<'a> Subject<'a> {
 }
 
 /// What a component says of itself.
-pub(crate) fn described(prepared: &Prepared) -> Result<Manifest, String> {
-    let scope = scope(&Arc::default(), Arc::from([]))?;
+pub(crate) fn described(prepared: &Prepared) -> Result<Manifest, Fault> {
+    let scope = scope(&Arc::default(), Arc::from([])).map_err(nobody)?;
     let (told, _) = call::call(prepared, scope.bounds(), Box::new(scope.ring()), &Ask::Describe);
-    match told.map_err(|fault| fault.to_string())? {
+    match told? {
         Told::Manifest(manifest) => Ok(*manifest),
-        _ => Err("it does not say who it is".into()),
+        _ => Err(nobody("it does not say who it is".into())),
     }
+}
+
+fn nobody(text: String) -> Fault {
+    let kind = FaultKind::Trap;
+    Fault { kind, text }
 }
 
 fn scope(counts: &Arc<Counts>, keys: Arc<[KeyGrant]>) -> Result<CallScope, String> {

@@ -18,12 +18,15 @@ mod sandbox;
 mod sessions;
 mod settings;
 mod table;
+mod trial;
 mod wasi;
 mod worker;
 
 pub use artifact::{Artifacts, compile};
 pub use asks::{Described, Fit};
-pub use bench::{Answered, Bench, Finding, Gave, Packed, Proof, ProofError, Vector, difference, pack, packed};
+pub use bench::{
+    Answered, Bench, Finding, Gave, Packed, Proof, ProofError, Vector, difference, pack, packed, parse_packed,
+};
 pub use channel::{ChannelConfig, ChannelRouting, EndpointConfig};
 pub use counts::Usage;
 pub use home::Wall;

@@ -3,7 +3,6 @@
 
 use crate::artifact::Artifacts;
 use crate::asks::{Described, Fit};
-use crate::bench::{self, Proof, ProofError, Vector};
 use crate::channel::ChannelConfig;
 use crate::counts::{Counts, Usage};
 use crate::grants;
@@ -15,7 +14,7 @@ use crate::table::{Adapter, Line, Slot, Table, make_line};
 use crate::worker::Workers;
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts, Stop};
-use portolan_domain::exchange::{Answer, Body, Exchange, Reply, Request, Response};
+use portolan_domain::exchange::{Answer, Body, Reply, Request, Response};
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::lifecycle::{Stage, Version};
 use portolan_domain::operation::{Context, Fault, FaultKind, Input, KEYS, Kind, Operation, Verdict};
@@ -24,7 +23,6 @@ use portolan_domain::ports::{
 };
 use portolan_domain::settlement::ReportLine;
 use portolan_egress::{Egress, Sent};
-use serde_json::Value;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -67,17 +65,6 @@ pub struct Registry {
     pub(crate) ambient: Arc<dyn Ambient>,
     pub(crate) limits: Limits,
     public_url: String,
-}
-
-fn steps_in(version: &Adapter, vector: &Vector) -> Result<Vec<Value>, String> {
-    match &version.home {
-        Home::Here(prepared) => bench::steps(prepared, &version.manifest, &Arc::default(), vector),
-        Home::Apart(workers) => {
-            let vector = serde_json::to_vec(vector).map_err(|error| error.to_string())?;
-            let steps = workers.run(&vector).map_err(|fault| fault.to_string())?;
-            serde_json::from_slice(&steps).map_err(|error| error.to_string())
-        }
-    }
 }
 
 impl Registry {
@@ -209,42 +196,6 @@ impl Registry {
         }
     }
 
-    /// Runs the vectors that a loaded version brought along (see [`crate::packed`]) and everything that providers and networks do
-    /// on bad days, where its calls run. No request leaves and no key is used.
-    pub fn prove(&self, digest: &str, section: &[u8]) -> Result<Proof, ProofError> {
-        let wrong = |text: String| {
-            let kind = FaultKind::Other;
-            ProofError::Fault(Fault { kind, text })
-        };
-        let version = self.loaded().get(digest).cloned();
-        let version = version.ok_or_else(|| ProofError::Machine(format!("{digest} is not loaded any more")))?;
-        match &version.home {
-            Home::Apart(workers) => workers.prove(section),
-            Home::Here(prepared) => {
-                let vectors = bench::parse(section).map_err(wrong)?;
-                Ok(bench::prove(prepared, &version.manifest, &Arc::default(), &vectors))
-            }
-        }
-    }
-
-    /// A payment's operations as test vectors, in order, without secrets and without the payer; `expect` is what the version that
-    /// made each, or else the active one, does with them. Of operations whose channel is gone `expect` is empty.
-    pub fn vectors(&self, journal: &[(&Operation, &[Exchange])]) -> Result<Vec<Vector>, String> {
-        let mut vectors = bench::recorded(journal)?;
-        for (vector, (operation, _)) in vectors.iter_mut().zip(journal) {
-            let version = self.loaded().get(&operation.adapter).cloned();
-            let version = version.or_else(|| self.line(&operation.channel).ok().map(|line| line.adapter.clone()));
-            if let Some(version) = version {
-                // What it cannot do with what is left is for whoever looks at it.
-                match steps_in(&version, vector) {
-                    Ok(steps) => vector.expect = steps,
-                    Err(problem) => tracing::warn!(operation = %operation.id, problem, "recorded without its steps"),
-                }
-            }
-        }
-        Ok(vectors)
-    }
-
     /// What [`Registry::apply`] would say, without doing it.
     pub fn check(&self, versions: &[Version]) -> Result<(), RegistryError> {
         let refused = |(channel, problem)| RegistryError::Channel(channel, problem);
@@ -309,7 +260,7 @@ impl Registry {
         Ok((judged, took))
     }
 
-    fn loaded(&self) -> MutexGuard<'_, HashMap<String, Arc<Adapter>>> {
+    pub(crate) fn loaded(&self) -> MutexGuard<'_, HashMap<String, Arc<Adapter>>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -328,7 +279,7 @@ impl Registry {
     }
 
     /// The channel in its active version.
-    fn line(&self, channel: &ChannelId) -> Result<Arc<Line>, Fault> {
+    pub(crate) fn line(&self, channel: &ChannelId) -> Result<Arc<Line>, Fault> {
         self.table().line(channel, "").cloned()
     }
 

@@ -108,6 +108,9 @@ pub struct Answer {
     pub reply: Reply,
 }
 
+/// The run of status queries in an operation's journal: they are no part of what the operation itself did.
+pub const RUN_OF_CHECKS: u8 = u8::MAX;
+
 /// One request and, once it is there, its answer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Exchange {

@@ -230,7 +230,6 @@ fn card_of(payment: &Payment, method: Option<&Method>) -> Option<CardKey> {
     named.or_else(|| CardKey::of(payment))
 }
 
-/// Others were quicker: the channel is probed by one payment at a time, and has no more under way than it may.
 /// An attempt under way; it is not any more when this is dropped.
 struct Walking<'a>(&'a Engine, OperationId);
 
@@ -247,6 +246,7 @@ impl Drop for Walking<'_> {
     }
 }
 
+/// Others were quicker: the channel is probed by one payment at a time, and has no more under way than it may.
 fn busy() -> Fault {
     Fault {
         kind: FaultKind::Other,

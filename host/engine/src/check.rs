@@ -3,10 +3,10 @@
 
 use crate::follow_up::{Ask, has_reversal};
 use crate::progress::{journaled, progress_of};
-use crate::run::{RUN_OF_CHECKS, Ran, owned};
+use crate::run::{Ran, owned};
 use crate::{Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned, task_uuid};
-use portolan_domain::exchange::{Answer, Body, Effect, Exchange, Reply};
+use portolan_domain::exchange::{Answer, Body, Effect, Exchange, RUN_OF_CHECKS, Reply};
 use portolan_domain::ids::{OperationId, TaskId};
 use portolan_domain::operation::{Fault, FaultKind, Kind, Operation, Outcome, Progress, State, Verdict};
 use portolan_domain::payment::Payment;

@@ -1,9 +1,9 @@
 //! At start: operations whose intent is on disk and whose outcome is not. The disk cannot know that no byte left, so
 //! each is unknown, and its check is due at once.
 
-use crate::run::{RUN_OF_CHECKS, Ran, owned};
+use crate::run::{Ran, owned};
 use crate::{Engine, EngineError};
-use portolan_domain::exchange::{Answer, Exchange, Reply};
+use portolan_domain::exchange::{Answer, Exchange, RUN_OF_CHECKS, Reply};
 use portolan_domain::ids::{OperationId, PaymentId};
 use portolan_domain::operation::{Doubt, Operation, Outcome, Progress, Verdict};
 use portolan_domain::ports::Step;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use portolan_domain::certainty::{Certainty, ceiling};
 use portolan_domain::channel::ChannelFacts;
 use portolan_domain::commit::Journaled;
-use portolan_domain::exchange::{Answer, Effect, Exchange, Reply};
+use portolan_domain::exchange::{Answer, Effect, Exchange, RUN_OF_CHECKS, Reply};
 use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Fault, FaultKind, Fixed, Input, Kind, Operation, Outcome, Progress, Verdict, judge};
@@ -61,10 +61,6 @@ pub(crate) struct NewQuestion {
     pub input: Input,
 }
 
-/// The `run` of status queries in an operation's journal; writes count 0, 1, and two more for each time they go out
-/// again.
-pub(crate) const RUN_OF_CHECKS: u8 = u8::MAX;
-
 impl Engine {
     /// Makes an operation with its context. Opens a session with the provider where one is needed.
     pub(crate) async fn new_operation(&self, new: NewOperation<'_>) -> Result<Operation, Fault> {
@@ -97,6 +93,19 @@ impl Engine {
             progress: Progress::Open,
             checks: 0,
         })
+    }
+
+    /// Takes in how the channel is. What a version breaks that is not the channel's active one, a canary's say, is that version's
+    /// own: the channel is not ill of it.
+    fn note_health(&self, operation: &Operation, verdict: &Verdict, begun_ms: u64) {
+        let facts = self.ports.channels.facts();
+        let is_active = |it: &ChannelFacts| it.id == operation.channel && it.adapter == operation.adapter;
+        if facts.iter().any(is_active) || !matches!(verdict, Verdict::NoEffect(_)) {
+            let now_ms = self.ports.ambient.now_ms();
+            let of = (&operation.channel, operation.kind);
+            self.traffic
+                .heard(of, verdict, (now_ms.saturating_sub(begun_ms), now_ms));
+        }
     }
 
     /// Runs an operation to its verdict. The intent is written before every write leaves; if that fails, nothing is sent
@@ -172,15 +181,7 @@ impl Engine {
         };
         let heard = answers.iter().any(|answer| matches!(answer.reply, Reply::Response(_)));
         let verdict = self.by_network(operation, judge(operation, (ceiling(&exchanges), heard), claim));
-        let now_ms = self.ports.ambient.now_ms();
-        let took_ms = now_ms.saturating_sub(begun_ms);
-        // What a version breaks that is not the channel's own, a canary's say, is that version's: the channel is not ill of it.
-        let facts = self.ports.channels.facts();
-        let is_active = |it: &ChannelFacts| it.id == operation.channel && it.adapter == operation.adapter;
-        if facts.iter().any(is_active) || !matches!(verdict, Verdict::NoEffect(_)) {
-            let of = (&operation.channel, operation.kind);
-            self.traffic.heard(of, &verdict, (took_ms, now_ms));
-        }
+        self.note_health(operation, &verdict, begun_ms);
         self.ports.channels.concluded(operation, &verdict);
         tracing::debug!(operation = %operation.id, kind = operation.kind.as_str(), ?verdict, "operation ran");
         Ok(Ran { verdict, exchanges })

@@ -3,12 +3,12 @@
 
 use crate::check::{is_open, writes};
 use crate::progress::{LOOK_AFTER_MS, journaled};
-use crate::run::{Intent, RUN_OF_CHECKS, Ran};
+use crate::run::{Intent, Ran};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::certainty::was_known;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
-use portolan_domain::exchange::{Effect, Exchange};
+use portolan_domain::exchange::{Effect, Exchange, RUN_OF_CHECKS};
 use portolan_domain::operation::{Fault, FaultKind, Input, Operation, Outcome, Progress, Verdict};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;

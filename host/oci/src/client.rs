@@ -15,6 +15,13 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const SILENT_MAX: Duration = Duration::from_secs(30);
 /// One step: a manifest, a blob of the largest size.
 const STEP_WITHIN: Duration = Duration::from_secs(300);
+/// What a step may add to this process's memory: the client reads manifests and errors whole, however long they are.
+const GROWTH_MAX: u64 = 256 << 20;
+/// How often that is looked at.
+const LOOK_EACH: Duration = Duration::from_millis(50);
+
+/// Bytes of a page, on every platform that a router runs on, at least.
+const PAGE: u64 = 4 << 10;
 
 /// A client of one registry.
 pub(crate) struct Registry {
@@ -57,11 +64,30 @@ impl Registry {
         &self,
         step: impl Future<Output = Result<T, OciDistributionError>>,
     ) -> Result<T, OciError> {
-        match tokio::time::timeout(STEP_WITHIN, step).await {
-            Ok(done) => done.map_err(|error| OciError::Registry(self.at.clone(), told(&error))),
-            Err(_) => Err(OciError::Late(self.at.clone(), STEP_WITHIN.as_secs())),
+        tokio::select! {
+            done = step => done.map_err(|error| OciError::Registry(self.at.clone(), told(&error))),
+            () = tokio::time::sleep(STEP_WITHIN) => Err(OciError::Late(self.at.clone(), STEP_WITHIN.as_secs())),
+            () = grown() => {
+                let problem = format!("it sends more than {} MiB where it should say a few words", GROWTH_MAX >> 20);
+                Err(OciError::Registry(self.at.clone(), problem))
+            }
         }
     }
+}
+
+/// Ends when this process has taken too much memory since it began.
+async fn grown() {
+    let before = resident();
+    while resident().saturating_sub(before) <= GROWTH_MAX {
+        tokio::time::sleep(LOOK_EACH).await;
+    }
+}
+
+/// The memory of this process, as Linux tells it; where it does not, nothing grows.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<u64> = statm.split(' ').nth(1).and_then(|it| it.parse().ok());
+    pages.unwrap_or(0).saturating_mul(PAGE)
 }
 
 /// An error with what it came from.

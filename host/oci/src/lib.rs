@@ -24,8 +24,6 @@ const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// A list of manifests.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// The largest component that is pulled: what a router takes.
-pub const COMPONENT_MAX: u64 = 24 << 20;
 /// The largest envelope that is pulled.
 const ENVELOPE_MAX: u64 = 64 << 10;
 /// Envelopes that are read for one component.

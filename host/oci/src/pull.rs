@@ -1,7 +1,7 @@
 //! Pulling: the component, and every envelope that refers to it. Each byte is checked against the digest that named it.
 
 use crate::client::Registry;
-use crate::{COMPONENT, COMPONENT_MAX, CONFIG, ENVELOPE, ENVELOPE_MAX, ENVELOPES_MAX, OciError, Place};
+use crate::{COMPONENT, CONFIG, ENVELOPE, ENVELOPE_MAX, ENVELOPES_MAX, OciError, Place};
 use oci_client::Reference;
 use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
 use std::io;
@@ -24,18 +24,20 @@ pub struct Pulled {
 /// How long all of it may take.
 const WITHIN: Duration = Duration::from_secs(600);
 
-/// Pulls a component and its envelopes.
-pub async fn pull(place: &Place) -> Result<Pulled, OciError> {
+/// Pulls a component of at most so many bytes, and its envelopes.
+pub async fn pull(place: &Place, most: u64) -> Result<Pulled, OciError> {
     let late = |_| OciError::Late(place.to_string(), WITHIN.as_secs());
-    tokio::time::timeout(WITHIN, pull_all(place)).await.map_err(late)?
+    tokio::time::timeout(WITHIN, pull_all(place, most))
+        .await
+        .map_err(late)?
 }
 
-async fn pull_all(place: &Place) -> Result<Pulled, OciError> {
+async fn pull_all(place: &Place, most: u64) -> Result<Pulled, OciError> {
     let registry = Registry::of(place).await?;
     let at = &place.0;
     let (manifest, digest) = registry.step(registry.client.pull_manifest(at, &registry.auth)).await?;
     let layer = component_of(manifest).map_err(|problem| OciError::NoComponent(place.to_string(), problem))?;
-    let component = blob(&registry, at, &layer, COMPONENT_MAX).await?;
+    let component = blob(&registry, at, &layer, most).await?;
     let envelopes = envelopes(&registry, place, &digest).await?;
     Ok(Pulled {
         component,

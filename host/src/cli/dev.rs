@@ -2,8 +2,8 @@
 //! given to a running router. A mistake is said, and the next save is waited for.
 
 use super::client::Client;
-use super::plugin::{self, OrderArgs};
-use super::{kit, say, scaffold};
+use super::plugin::OrderArgs;
+use super::{kit, say, scaffold, shipping};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ fn once(folder: &Path, into: Option<(&Client, &str)>) -> anyhow::Result<()> {
 /// Stages the component and lets it take all new payments, unless it does so already.
 fn give(client: &Client, adapter: &str, component: &Path) -> anyhow::Result<String> {
     let order = OrderArgs::of("plugin dev");
-    let staged = plugin::stage((client, &[]), adapter, component, None, &order)?;
+    let staged = shipping::stage((client, &[]), adapter, component, None, &order)?;
     let version = staged.pointer("/changed/0").or_else(|| staged.get("version"));
     let version = version.context("the router does not say what it staged")?;
     let text = |name: &str| version.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

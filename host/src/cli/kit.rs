@@ -46,8 +46,8 @@ pub fn pack(component: &Path, from: (&Path, Option<&Path>)) -> anyhow::Result<()
 pub fn packed_in(component: &Path) -> anyhow::Result<Option<usize>> {
     let bytes = std::fs::read(component).with_context(|| component.display().to_string())?;
     let section = portolan_channels::packed(&bytes).map_err(anyhow::Error::msg)?;
-    let vectors = section.map(serde_json::from_slice::<Vec<Packed>>).transpose()?;
-    Ok(vectors.map(|it| it.len()))
+    let vectors = section.map(portolan_channels::parse_packed).transpose();
+    Ok(vectors.map_err(anyhow::Error::msg)?.map(|it| it.len()))
 }
 
 fn load(component: &Path) -> anyhow::Result<Bench> {

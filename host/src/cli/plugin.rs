@@ -4,17 +4,12 @@ use super::client::Client;
 use super::say;
 use super::scaffold::{self, Language};
 use super::{dev, kit, shipping};
-use crate::config::{Config, Signer};
-use crate::plugins::COMPONENT_MAX;
-use crate::plugins::statement::{Envelope, Statement};
+use crate::config::Config;
 use anyhow::Context;
-use base64::Engine;
 use clap::{Args, Subcommand};
 use portolan_channels::Bench;
 use portolan_oci::Place;
 use serde_json::{Value, json};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
@@ -257,7 +252,7 @@ impl OrderArgs {
         }
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         json!({ "by": self.by, "reason": self.reason, "dry_run": self.dry_run, "downgrade": self.downgrade })
     }
 }
@@ -265,13 +260,13 @@ impl OrderArgs {
 /// The verbs that need no router.
 pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
     match verb {
-        PluginVerb::Keygen { file } => Some(keygen(file)),
+        PluginVerb::Keygen { file } => Some(shipping::keygen(file)),
         PluginVerb::Sign {
             component,
             key,
             key_name,
             days,
-        } => Some(sign(component, key, key_name, *days)),
+        } => Some(shipping::sign(component, key, key_name, *days)),
         PluginVerb::Check { component } => Some(check(component)),
         PluginVerb::Push {
             component,
@@ -326,7 +321,7 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
             component,
             envelope,
             order,
-        } => stage((&client, &config.signers), &adapter, &component, envelope, &order)?,
+        } => shipping::stage((&client, &config.signers), &adapter, &component, envelope, &order)?,
         PluginVerb::Dev { folder, into, once } => {
             let into = into.as_deref().map(|adapter| (&client, adapter));
             return dev::dev(&folder, into, once);
@@ -406,106 +401,6 @@ fn record(client: &Client, payment: &str, to: &Path) -> anyhow::Result<()> {
         say(&file.display().to_string())?;
     }
     say("read them before you hand them on: what a provider says of a payer in words of its own is not known here")
-}
-
-pub fn envelope_of(component: &Path) -> PathBuf {
-    let mut name = component.as_os_str().to_owned();
-    name.push(".dsse.json");
-    PathBuf::from(name)
-}
-
-pub fn stage(
-    (client, signers): (&Client, &[Signer]),
-    adapter: &str,
-    component: &Path,
-    envelope: Option<PathBuf>,
-    order: &OrderArgs,
-) -> anyhow::Result<Value> {
-    let (bytes, envelope) = match component.to_str().filter(|word| Place::is_meant(word)) {
-        Some(word) => {
-            let keys: Vec<&[u8]> = signers.iter().map(|it| it.key.as_slice()).collect();
-            let (bytes, pulled) = shipping::fetch(&word.parse()?, &keys)?;
-            let given = envelope.map(|file| read_envelope(&file)).transpose()?;
-            (bytes, given.or(pulled))
-        }
-        None => (read_component(component)?, envelope_beside(component, envelope)?),
-    };
-    let mut body = order.json();
-    if let Some(fields) = body.as_object_mut() {
-        let component = base64::engine::general_purpose::STANDARD.encode(bytes);
-        fields.insert("component".into(), json!(component));
-        fields.insert("envelope".into(), json!(envelope));
-    }
-    client.post(&format!("/admin/plugins/{adapter}/versions"), &body)
-}
-
-pub fn read_component(component: &Path) -> anyhow::Result<Vec<u8>> {
-    let size = std::fs::metadata(component)
-        .with_context(|| component.display().to_string())?
-        .len();
-    // More would not even be read by the router.
-    anyhow::ensure!(
-        size <= u64::try_from(COMPONENT_MAX)?,
-        "size: {size} bytes are more than the {COMPONENT_MAX} that are taken; build it for release, without debug information"
-    );
-    Ok(std::fs::read(component)?)
-}
-
-/// The envelope that is named, or the one that lies beside the component.
-pub fn envelope_beside(component: &Path, named: Option<PathBuf>) -> anyhow::Result<Option<Envelope>> {
-    let beside = envelope_of(component);
-    let file = named.or_else(|| beside.exists().then_some(beside));
-    file.map(|file| read_envelope(&file)).transpose()
-}
-
-fn read_envelope(file: &Path) -> anyhow::Result<Envelope> {
-    let text = std::fs::read(file).with_context(|| file.display().to_string())?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no DSSE envelope", file.display()))
-}
-
-fn keygen(file: &Path) -> anyhow::Result<()> {
-    let (private, public) = portolan_vault::new_signer().map_err(anyhow::Error::msg)?;
-    let mut options = std::fs::OpenOptions::new();
-    let mut out = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .with_context(|| file.display().to_string())?;
-    out.write_all(private.as_bytes())?;
-    let shown = file.with_added_extension("pub");
-    std::fs::write(&shown, public).with_context(|| shown.display().to_string())?;
-    say(&format!(
-        "{} signs; give {} to the router's operator",
-        file.display(),
-        shown.display()
-    ))
-}
-
-fn sign(component: &Path, key: &Path, key_name: &str, days: Option<u64>) -> anyhow::Result<()> {
-    let described = Bench::load(component).map_err(anyhow::Error::msg)?.described();
-    let pem = std::fs::read(key).with_context(|| key.display().to_string())?;
-    let file = envelope_of(component);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)?
-        .as_secs();
-    let holds = days.unwrap_or(365).saturating_mul(86_400);
-    let statement = Statement::about(&described, now, now.saturating_add(holds));
-    let mut envelope = if file.exists() {
-        read_envelope(&file)?
-    } else {
-        Envelope::of(&statement)?
-    };
-    let signed = envelope.statement().map_err(anyhow::Error::msg)?;
-    let is_of_this = Statement::about(&described, signed.not_before, signed.not_after) == signed;
-    if !is_of_this || signed.not_after <= now || days.is_some() {
-        // It is about an earlier build, or over: whoever signed that has not seen this one.
-        envelope = Envelope::of(&statement)?;
-    }
-    envelope.sign(key_name, &pem).map_err(anyhow::Error::msg)?;
-    std::fs::write(&file, serde_json::to_vec_pretty(&envelope)?)?;
-    let names: Vec<&str> = envelope.signatures.iter().map(|it| it.keyid.as_str()).collect();
-    say(&format!("{}: signed by {}", file.display(), names.join(", ")))
 }
 
 fn check(component: &Path) -> anyhow::Result<()> {

@@ -3,7 +3,8 @@
 
 use super::statement::{CONTRACT, Envelope, Statement};
 use super::{
-    COMPONENT_MAX, CONFIGURED, Order, PluginError, Plugins, ROUTER, refused, registry_refusal, sandbox_refusal,
+    COMPONENT_MAX, CONFIGURED, LESS_BUSY, MACHINE, Order, PluginError, Plugins, ROUTER, refused, registry_refusal,
+    sandbox_refusal,
 };
 use crate::config::SignerRole;
 use portolan_channels::{Described, Proof, ProofError};
@@ -11,13 +12,16 @@ use portolan_domain::lifecycle::{self, Stage, Step, StepRefusal, Version};
 use sha2::{Digest, Sha256};
 use tokio::task::block_in_place;
 
-/// The rule that a busy machine breaks, not the component.
-const MACHINE: &str = "machine";
 /// What is wrong with a component's vectors: so much of it is told.
 const TOLD: usize = 3;
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether it says nothing about the component.
+fn is_the_machines(error: &PluginError) -> bool {
+    matches!(error, PluginError::Refused { rule: MACHINE, .. })
 }
 
 impl Plugins {
@@ -29,6 +33,66 @@ impl Plugins {
         envelope: Option<&Envelope>,
         order: &Order,
     ) -> Result<Version, PluginError> {
+        self.check_upload(adapter, bytes)?;
+        let digest = hex::encode(Sha256::digest(bytes));
+        let signers = self.verify(adapter, &digest, envelope, true)?;
+        let is_it = |it: &&Version| it.adapter == adapter && it.digest == digest;
+        let is_half = |it: &Version| matches!(it.stage, Stage::Staged | Stage::Verified);
+        let is_taken = |it: &&Version| is_it(it) && it.stage.after(Step::Stage).is_none();
+        if let Some(known) = self.list().iter().find(|it| is_taken(it) && !is_half(it)) {
+            return Ok(known.clone());
+        }
+        let held = self.hold(&digest);
+        self.keep(&digest, bytes)?;
+        // Compiling and proving take their time: no other step waits for them.
+        let examined = match self.examine(adapter, &digest, bytes) {
+            // That says nothing about the component: nothing is written.
+            Err(error) if is_the_machines(&error) => {
+                self.let_go(held)?;
+                return Err(error);
+            }
+            examined => examined,
+        };
+        let _alone = self.stepping.lock().await;
+        let versions = self.list();
+        let known = versions.iter().find(is_taken);
+        if let Some(known) = known.filter(|it| !is_half(it)) {
+            return Ok(known.clone());
+        }
+        if order.dry_run {
+            let tried = examined.and_then(|_| self.try_component(adapter, &digest, envelope, order));
+            self.take_over(versions)?;
+            self.let_go(held)?;
+            return Ok(Version {
+                signers,
+                ..new_version(adapter, &tried?, self.ambient.now_ms())
+            });
+        }
+        // A kill, or a machine that was too busy, may have left it where it is already.
+        if known.is_none() {
+            self.keep_envelope(adapter, &digest, envelope)?;
+            let staged = Version {
+                signers,
+                reason: order.reason.clone(),
+                ..blank(adapter, &digest, self.ambient.now_ms())
+            };
+            self.write(&versions, vec![staged], (&order.by, "plugin.stage", &order.reason))
+                .await?;
+        }
+        // From here on the version holds it.
+        drop(held);
+        // Whether an older version is meant is the operator's word of this moment; it does not outlive a kill.
+        let tried = examined.and_then(|proof| {
+            let described = self.try_component(adapter, &digest, envelope, order);
+            described.map(|_| proof)
+        });
+        match tried {
+            Ok(proof) => self.admit(adapter, &digest, proof).await,
+            Err(error) => self.reject(adapter, &digest, error).await,
+        }
+    }
+
+    fn check_upload(&self, adapter: &str, bytes: &[u8]) -> Result<(), PluginError> {
         if !self.sources.iter().any(|source| source.name == adapter) {
             return Err(refused(
                 "adapter",
@@ -44,75 +108,34 @@ impl Plugins {
                 "build it for release, without debug information",
             ));
         }
-        let digest = hex::encode(Sha256::digest(bytes));
-        let signers = self.verify(adapter, &digest, envelope, true)?;
-        let held = self.hold(&digest);
-        self.keep(&digest, bytes)?;
-        // Compiling takes its time: no other step waits for it.
-        let compiled = block_in_place(|| self.registry.warm(&self.artifacts, (&self.file(&digest), &digest)));
-        let compiled = compiled.map_err(|error| sandbox_refusal(&error));
-        let is_known = |known: &&Version| {
-            let is_it = known.adapter == adapter && known.digest == digest;
-            is_it && known.stage.after(Step::Stage).is_none()
-        };
-        // Nor for its vectors; `None`: somebody else seems to have it run already.
-        let proved = compiled.and_then(|()| match self.list().iter().any(|it| is_known(&it)) {
-            true => Ok(None),
-            false => self.prove(adapter, &digest, bytes).map(Some),
-        });
-        // That says nothing about the component: nothing is written.
-        if let Err(PluginError::Refused { rule: MACHINE, .. }) = proved {
-            return proved.map(|_| blank(adapter, &digest, self.ambient.now_ms()));
-        }
-        let _alone = self.stepping.lock().await;
-        let versions = self.list();
-        if let Some(known) = versions.iter().find(is_known) {
-            return Ok(known.clone());
-        }
-        let proved = proved.and_then(|proved| match proved {
-            Some(proof) => Ok(proof),
-            None => self.prove(adapter, &digest, bytes),
-        });
-        if order.dry_run {
-            let tried = proved.and_then(|_| self.try_component(adapter, &digest, envelope, order));
-            self.take_over(versions)?;
-            self.let_go(held)?;
-            return Ok(Version {
-                signers,
-                ..new_version(adapter, &tried?, self.ambient.now_ms())
-            });
-        }
-        self.keep_envelope(adapter, &digest, envelope)?;
-        let staged = Version {
-            signers,
-            reason: order.reason.clone(),
-            ..blank(adapter, &digest, self.ambient.now_ms())
-        };
-        self.write(&versions, vec![staged], (&order.by, "plugin.stage", &order.reason))
-            .await?;
-        // Whether an older version is meant is the operator's word of this moment; it does not outlive a kill.
-        let tried = proved.and_then(|proof| {
-            let described = self.try_component(adapter, &digest, envelope, order);
-            described.map(|_| proof)
-        });
-        match tried {
-            Ok(proof) => self.admit(adapter, &digest, proof).await,
-            Err(error) => self.reject(adapter, &digest, error).await,
-        }
+        Ok(())
+    }
+
+    /// Compiles it apart, loads it and runs its vectors.
+    fn examine(&self, adapter: &str, digest: &str, bytes: &[u8]) -> Result<Option<Proof>, PluginError> {
+        let file = self.file(digest);
+        block_in_place(|| {
+            let compiled = self.registry.warm(&self.artifacts, (&file, digest));
+            compiled.map_err(|error| sandbox_refusal(&error))?;
+            let loaded = self.registry.load(&self.artifacts, (&file, digest), self.wall(adapter));
+            loaded.map_err(|error| registry_refusal(&error))?;
+            self.prove(digest, bytes)
+        })
     }
 
     /// What a kill left half admitted, from its proof on.
     pub(super) async fn take_up(&self, adapter: &str, digest: &str) -> Result<Version, PluginError> {
-        let bytes = std::fs::read(self.file(digest))?;
-        match self.prove(adapter, digest, &bytes) {
+        let proved = std::fs::read(self.file(digest))
+            .map_err(|error| refused("component", error.to_string(), "stage it again"))
+            .and_then(|bytes| self.examine(adapter, digest, &bytes));
+        match proved {
             Ok(proof) => self.admit(adapter, digest, proof).await,
-            Err(error @ PluginError::Refused { rule: MACHINE, .. }) => Err(error),
             Err(error) => self.reject(adapter, digest, error).await,
         }
     }
 
     /// Runs the vectors that a component brings, where its calls would run.
-    fn prove(&self, adapter: &str, digest: &str, bytes: &[u8]) -> Result<Option<Proof>, PluginError> {
+    fn prove(&self, digest: &str, bytes: &[u8]) -> Result<Option<Proof>, PluginError> {
         let bad = |problem: String| {
             let mend = "mend what `portolan plugin test` and `conform` say, and build it again";
             refused("vectors", problem, mend)
@@ -127,16 +150,9 @@ impl Plugins {
                 false => Ok(None),
             };
         };
-        let proof = block_in_place(|| {
-            let place = (&*self.file(digest), digest);
-            let loaded = self.registry.load(&self.artifacts, place, self.wall(adapter));
-            loaded.map_err(|error| registry_refusal(&error))?;
-            self.registry.prove(digest, section).map_err(|error| match error {
-                ProofError::Fault(fault) => bad(fault.to_string()),
-                ProofError::Machine(problem) => {
-                    refused(MACHINE, problem, "stage it again when this machine is less busy")
-                }
-            })
+        let proof = self.registry.prove(digest, section).map_err(|error| match error {
+            ProofError::Machine(problem) => refused(MACHINE, problem, LESS_BUSY),
+            ProofError::Unreadable(_) | ProofError::Fault(_) => bad(error.into()),
         })?;
         if proof.problems.is_empty() {
             return Ok(Some(proof));
@@ -155,8 +171,11 @@ impl Plugins {
         Err(bad(format!("{}{more}", told.join("; "))))
     }
 
-    /// Writes down that it may not run, and why.
+    /// Writes down that it may not run, and why; unless that is the machine's trouble, which rejects nothing.
     async fn reject<T>(&self, adapter: &str, digest: &str, error: PluginError) -> Result<T, PluginError> {
+        if is_the_machines(&error) {
+            return Err(error);
+        }
         let (versions, why) = (self.list(), error.to_string());
         let step = (Step::Reject, None);
         let plan = lifecycle::plan(&versions, (adapter, digest), step, (&why, self.ambient.now_ms()))?;

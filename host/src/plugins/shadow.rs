@@ -1,11 +1,9 @@
 //! A version over what others did: every journaled request compared byte by byte, every outcome field by field, the cost of
 //! each call. Nothing leaves. A report names fields, never what is in them: bodies hold payers' data.
 
-use super::{PluginError, Plugins, refused};
-use portolan_channels::Vector;
+use super::{PluginError, Plugins};
 use portolan_domain::commit::Journaled;
-use portolan_domain::exchange::{Answer, Request};
-use portolan_domain::ids::{ChannelId, PaymentId};
+use portolan_domain::exchange::{Answer, RUN_OF_CHECKS, Request};
 use portolan_domain::lifecycle::{self, Stage, Version};
 use portolan_domain::operation::{Fault, Operation, Outcome};
 use portolan_domain::ports::Step;
@@ -167,18 +165,6 @@ impl Plugins {
         })
     }
 
-    /// A payment's operations as test vectors, for the partner: without secrets, and without the payer.
-    pub fn vectors(&self, payment: PaymentId) -> Result<Vec<(ChannelId, Vector)>, PluginError> {
-        let journal = self.library.operations(payment)?;
-        let channels = journal.iter().map(|it| it.0.channel.clone());
-        let journal: Vec<_> = journal.iter().map(|it| (&it.0, it.1.as_slice())).collect();
-        let made = tokio::task::block_in_place(|| self.registry.vectors(&journal));
-        made.map(|made| channels.zip(made).collect()).map_err(|problem| {
-            let mend = "ask again while its adapter's version is loaded";
-            refused("vectors", problem, mend)
-        })
-    }
-
     /// What the live shadow of a version has found so far.
     pub fn shadow_report(&self, version: &Version) -> Option<Report> {
         let shadows = self.shadows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,7 +212,7 @@ impl Plugins {
         let (operation, exchanges) = journaled.as_ref();
         let active = lifecycle::active(versions, &version.adapter).map(|it| it.digest.clone());
         let mut runs: Vec<u8> = exchanges.iter().map(|it| it.run).collect();
-        runs.retain(|run| *run != u8::MAX);
+        runs.retain(|run| *run != RUN_OF_CHECKS);
         let run = runs.first().copied().unwrap_or(0);
         let of_run: Vec<_> = exchanges.iter().filter(|it| it.run == run).collect();
         let mut answers: Vec<Answer> = vec![];

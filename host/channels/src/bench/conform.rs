@@ -2,7 +2,7 @@
 //! The router would survive whatever the adapter makes of it; here its partner learns of it first.
 
 use super::Subject;
-use super::vectors::{Answered, Gave, Vector};
+use super::vectors::{Answered, Gave, Stopped, Vector};
 use serde_json::{Value, json};
 
 /// One attack on one vector, and what is wrong with how the adapter took it.
@@ -115,7 +115,7 @@ fn walk(value: &Value, change: &dyn Fn(&Value) -> Option<Value>) -> Value {
 }
 
 impl Subject<'_> {
-    pub(super) fn attack(&self, vector: &Vector) -> Result<(usize, Vec<Finding>), String> {
+    pub(super) fn attack(&self, vector: &Vector) -> Result<(usize, Vec<Finding>), Stopped> {
         let (mut tried, mut found) = (0_usize, vec![]);
         for (at, answer) in vector.answers.iter().enumerate() {
             let before = vector.answers.get(..at).unwrap_or_default();

@@ -3,11 +3,11 @@
 //! hands a case on, who reads it first: a provider may say of a payer what no list knows.
 
 use regex::{Captures, Regex};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Fields of the contract and of providers that say who, where or by what somebody is reached, as letters only.
-const TELLING: [&str; 36] = [
+const TELLING: [&str; 33] = [
     "accountno",
     "addressline1",
     "addressline2",
@@ -21,12 +21,10 @@ const TELLING: [&str; 36] = [
     "dob",
     "emailadr",
     "geo",
-    "identifiers",
     "ip",
     "line1",
     "line2",
     "lines",
-    "local",
     "mobnb",
     "msisdn",
     "nm",
@@ -35,7 +33,6 @@ const TELLING: [&str; 36] = [
     "phnenb",
     "pstcd",
     "ssn",
-    "state_province",
     "street",
     "strtnm",
     "surname",
@@ -46,7 +43,7 @@ const TELLING: [&str; 36] = [
     "ustrd",
 ];
 /// The same at the end of a field's name.
-const TELLING_ENDS: [&str; 17] = [
+const TELLING_ENDS: [&str; 18] = [
     "accountnumber",
     "address",
     "bban",
@@ -57,6 +54,7 @@ const TELLING_ENDS: [&str; 17] = [
     "iban",
     "mobile",
     "name",
+    "names",
     "nationalid",
     "phone",
     "phonenumber",
@@ -67,6 +65,8 @@ const TELLING_ENDS: [&str; 17] = [
 ];
 /// Free texts: masked where they stand and not looked for elsewhere, for they may be any word.
 const FREE: [&str; 3] = ["description", "remittance", "note"];
+/// Fields of the contract that hold names with values.
+const PAIRS: [&str; 2] = ["identifiers", "local"];
 /// What the contract and most providers work by: never anybody's name, whatever somebody is called.
 const KEPT: [&str; 16] = [
     "amount",
@@ -93,7 +93,7 @@ const TELLING_MIN: usize = 4;
 pub(super) struct Mask {
     known: BTreeSet<String>,
     /// `"name": "value"`, `name=value` and `<name>value` in what is not whole.
-    loose: [Option<Regex>; 3],
+    loose: Vec<Regex>,
 }
 
 /// Letters as x, digits as 0, the rest as it is.
@@ -117,47 +117,75 @@ fn is_free(field: &str) -> bool {
     FREE.contains(&field.to_ascii_lowercase().as_str())
 }
 
-/// A list of two texts, of which the first is the other's name.
-fn pair(value: &Value) -> Option<(&str, &Value)> {
+/// Where a value stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In no field that tells.
+    Open,
+    /// In one that does.
+    Telling,
+    /// In one that does, as names with values: the names say what, not who.
+    Named,
+}
+
+impl Place {
+    /// What stands in a field of that name there.
+    fn field(self, name: &str) -> Self {
+        match self {
+            Self::Open if PAIRS.contains(&name.to_ascii_lowercase().as_str()) => Self::Named,
+            Self::Open if is_telling(name) => Self::Telling,
+            known => known,
+        }
+    }
+
+    fn tells(self) -> bool {
+        self != Self::Open
+    }
+}
+
+/// A list of two texts, of which the first is the other's name; not where two lines of an address stand.
+fn pair(value: &Value, place: Place) -> Option<(&str, &Value)> {
     match value.as_array().map(Vec::as_slice) {
-        Some([Value::String(name), value @ Value::String(_)]) => Some((name, value)),
+        Some([Value::String(name), value @ Value::String(_)]) if place != Place::Telling => Some((name, value)),
         _ => None,
     }
 }
 
 impl Mask {
-    pub fn new() -> Self {
+    /// Fails only if a pattern is none: then nothing is handed on.
+    pub fn new() -> Result<Self, String> {
         let patterns = [
             r#""([A-Za-z0-9_. -]{1,60})"\s*:\s*("(?:[^"\\]|\\.)*"?|-?[0-9][0-9.]*)"#,
             r#"([A-Za-z0-9_.\[\]-]{1,60})=([^&\s"<;]+)"#,
             r"<(?:[A-Za-z0-9_.-]{1,40}:)?([A-Za-z0-9_.-]{1,60})(?:\s[^>]*)?>([^<]+)",
         ];
-        Self {
+        let loose: Result<Vec<Regex>, regex::Error> = patterns.into_iter().map(Regex::new).collect();
+        Ok(Self {
             known: BTreeSet::new(),
-            loose: patterns.map(|it| Regex::new(it).ok()),
-        }
+            loose: loose.map_err(|error| error.to_string())?,
+        })
     }
 
     /// Notes every value that tells who somebody is, and the words in it.
     pub fn note(&mut self, value: &Value) {
-        self.look(value, false);
+        self.look(value, Place::Open);
     }
 
-    fn look(&mut self, value: &Value, is_inside: bool) {
+    fn look(&mut self, value: &Value, place: Place) {
+        if let Some((name, value)) = pair(value, place) {
+            return self.look(value, place.field(name));
+        }
         match value {
-            Value::String(text) if is_inside => {
+            Value::String(text) if place.tells() => {
                 let words = text.split(|it: char| !it.is_alphanumeric());
                 for it in words.chain([text.as_str()]).filter(|it| it.len() >= TELLING_MIN) {
                     self.known.insert(it.to_lowercase());
                 }
             }
-            Value::Array(items) => match pair(value) {
-                Some((name, value)) => self.look(value, is_inside || is_telling(name)),
-                None => items.iter().for_each(|it| self.look(it, is_inside)),
-            },
+            Value::Array(items) => items.iter().for_each(|it| self.look(it, place)),
             Value::Object(fields) => {
                 for (name, value) in fields {
-                    self.look(value, is_inside || is_telling(name));
+                    self.look(value, place.field(name));
                 }
             }
             Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
@@ -166,34 +194,33 @@ impl Mask {
 
     /// The value without them, and without what stands in fields that tell.
     pub fn value(&self, value: Value) -> Value {
-        self.masked(value, false)
+        self.masked(value, Place::Open)
     }
 
-    fn masked(&self, value: Value, is_inside: bool) -> Value {
-        if let Some((name, it)) = pair(&value) {
-            let is_inside = is_inside || is_telling(name) || is_free(name);
-            return Value::Array(vec![Value::from(name), self.masked(it.clone(), is_inside)]);
+    fn masked(&self, value: Value, place: Place) -> Value {
+        if let Some((name, it)) = pair(&value, place) {
+            let it = self.field(name, it.clone(), place);
+            return Value::Array(vec![Value::from(name), it]);
         }
         match value {
-            Value::String(text) if is_inside => Value::String(shape(&text)),
-            Value::Number(_) if is_inside => Value::from(0),
+            Value::String(text) if place.tells() => Value::String(shape(&text)),
+            Value::Number(_) if place.tells() => Value::from(0),
             Value::String(text) => Value::String(self.text(&text)),
-            Value::Array(items) => items.into_iter().map(|it| self.masked(it, is_inside)).collect(),
-            Value::Object(fields) => Value::Object(self.fields(fields, is_inside)),
+            Value::Array(items) => items.into_iter().map(|it| self.masked(it, place)).collect(),
+            Value::Object(fields) => {
+                let one = |(name, value): (String, Value)| (self.plain(&name), self.field(&name, value, place));
+                Value::Object(fields.into_iter().map(one).collect())
+            }
             other @ (Value::Number(_) | Value::Bool(_) | Value::Null) => other,
         }
     }
 
-    fn fields(&self, fields: Map<String, Value>, is_inside: bool) -> Map<String, Value> {
-        let one = |(name, value): (String, Value)| {
-            let is_kept = !is_inside && KEPT.contains(&name.as_str()) && !value.is_object() && !value.is_array();
-            if is_kept {
-                return (name, value);
-            }
-            let is_inside = is_inside || is_telling(&name) || is_free(&name);
-            (self.plain(&name), self.masked(value, is_inside))
-        };
-        fields.into_iter().map(one).collect()
+    fn field(&self, name: &str, value: Value, place: Place) -> Value {
+        if place == Place::Open && KEPT.contains(&name) && !value.is_object() && !value.is_array() {
+            return value;
+        }
+        let free = if is_free(name) { Place::Telling } else { place };
+        self.masked(value, free.field(name))
     }
 
     /// A text without them; what stands in telling fields of JSON, XML or a form goes too.
@@ -216,7 +243,6 @@ impl Mask {
         };
         self.loose
             .iter()
-            .flatten()
             .fold(text, |text, pattern| pattern.replace_all(&text, one).into_owned())
     }
 
@@ -268,10 +294,10 @@ mod tests {
     use serde_json::json;
 
     fn mask() -> (Mask, Value) {
-        let mut mask = Mask::new();
+        let mut mask = Mask::new().unwrap();
         let input = json!({ "amount": { "units": "1099", "asset": "EUR" }, "payer": { "name": "Ann Šmíd", "email": "ann@example.org",
-            "address": { "lines": ["7 High St"], "country": "GB" } }, "account": { "Iban": "DE89370400440532013000" },
-            "description": "captured" });
+            "address": { "lines": ["Hill House", "7 High St"], "country": "GB" }, "identifiers": [["tax-id", "AB12345"]] },
+            "account": { "Iban": "DE89370400440532013000" }, "description": "captured" });
         mask.note(&input);
         (mask, input)
     }
@@ -282,8 +308,8 @@ mod tests {
         assert_eq!(
             mask.value(input),
             json!({ "amount": { "units": "1099", "asset": "EUR" }, "payer": { "name": "Xxx Xxxx", "email": "xxx@xxxxxxx.xxx",
-                "address": { "lines": ["0 Xxxx Xx"], "country": "XX" } }, "account": { "Iban": "XX00000000000000000000" },
-                "description": "xxxxxxxx" })
+                "address": { "lines": ["Xxxx Xxxxx", "0 Xxxx Xx"], "country": "XX" }, "identifiers": [["tax-id", "XX00000"]] },
+                "account": { "Iban": "XX00000000000000000000" }, "description": "xxxxxxxx" })
         );
         // Wherever it stands: in a provider's own fields, in XML, in a form, in a text; in another case, a part of it.
         for (said, masked) in [
@@ -293,7 +319,11 @@ mod tests {
             ),
             ("{\n  \"holder\": \"Bo\" }", r#"{"holder":"Xx"}"#),
             ("<Nm>Bo Li</Nm><Id>ch_1</Id>", "<Nm>Xx Xx</Nm><Id>ch_1</Id>"),
-            ("paid by ŠMÍD, thanks", "paid by XXXX, thanks"),
+            ("paid by ŠMÍD of Hill House", "paid by XXXX of Xxxx Xxxxx"),
+            (
+                r#"{"names":[["Jan","Nový"]],"first_names":"Jo"}"#,
+                r#"{"names":[["Xxx","Xxxx"]],"first_names":"Xx"}"#,
+            ),
             ("x=ann%40example.org&id=1", "x=xxx%00xxxxxxx.xxx&id=1"),
             ("phone=%2B420&id=1", "phone=%0X000&id=1"),
             (r#"{"ann@example.org":1}"#, r#"{"xxx@xxxxxxx.xxx":1}"#),

@@ -1,6 +1,7 @@
 //! The vectors that a component brings along: a custom section, which the digest covers and so whatever is signed about it.
 
 use super::Vector;
+use crate::limits::Limits;
 use serde::{Deserialize, Serialize};
 use wasm_encoder::{CustomSection, Section};
 use wasmparser::{Encoding, Parser, Payload};
@@ -11,9 +12,6 @@ const SECTION: &str = "portolan:vectors";
 const BYTES_MAX: usize = 4 << 20;
 /// Vectors that are read.
 const VECTORS_MAX: usize = 500;
-
-/// Answers of one, as of an operation.
-const ANSWERS_MAX: usize = 8;
 
 /// A vector with its name.
 #[derive(Clone, Serialize, Deserialize)]
@@ -51,7 +49,7 @@ pub fn packed(component: &[u8]) -> Result<Option<&[u8]>, String> {
 }
 
 /// What such a section says.
-pub(crate) fn parse(section: &[u8]) -> Result<Vec<Packed>, String> {
+pub fn parse(section: &[u8]) -> Result<Vec<Packed>, String> {
     if section.len() > BYTES_MAX {
         return Err(format!(
             "{} bytes of vectors are more than the {BYTES_MAX} that are read",
@@ -63,9 +61,10 @@ pub(crate) fn parse(section: &[u8]) -> Result<Vec<Packed>, String> {
     if vectors.is_empty() {
         return Err("it brings a list of no vectors".into());
     }
-    if let Some(long) = vectors.iter().find(|it| it.vector.answers.len() > ANSWERS_MAX) {
+    let most = Limits::default().rounds;
+    if let Some(long) = vectors.iter().find(|it| it.vector.answers.len() > most) {
         return Err(format!(
-            "{} has more than the {ANSWERS_MAX} answers that a router takes",
+            "{} has more than the {most} answers that a router takes",
             long.name
         ));
     }

@@ -1,30 +1,53 @@
 //! Whether a component does what the vectors that it brings say, and survives what providers and networks do on bad days.
 
-use super::pack::Packed;
-use super::{Subject, Vector};
-use crate::abi::exported::adapter::Manifest;
-use crate::counts::Counts;
-use crate::sandbox::Prepared;
+use super::Subject;
+use super::pack::{self, Packed};
+use super::vectors::Stopped;
 use portolan_domain::operation::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long all vectors together may take; the one that is being run comes to its end.
-pub(crate) const WITHIN: Duration = Duration::from_secs(120);
+const WITHIN: Duration = Duration::from_secs(120);
 /// Problems that are told; the others are counted.
 const TOLD_MAX: usize = 10;
 /// Of one problem.
 const TEXT_MAX: usize = 400;
 
 /// Why there is no proof.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum ProofError {
-    /// The vectors cannot be read, or running them broke what ran them.
+    /// The vectors cannot be read.
+    Unreadable(String),
+    /// Running them broke what ran them.
     Fault(Fault),
     /// This machine could not run them now: that says nothing about the component.
     Machine(String),
+}
+
+impl ProofError {
+    /// What a worker says, held to what is told.
+    pub(crate) fn held(self) -> Self {
+        let clipped = |text: String| text.chars().take(TEXT_MAX).collect();
+        match self {
+            Self::Unreadable(text) => Self::Unreadable(clipped(text)),
+            Self::Machine(text) => Self::Machine(clipped(text)),
+            Self::Fault(Fault { kind, text }) => Self::Fault(Fault {
+                kind,
+                text: clipped(text),
+            }),
+        }
+    }
+}
+
+impl From<ProofError> for String {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::Unreadable(text) | ProofError::Machine(text) => text,
+            ProofError::Fault(fault) => fault.to_string(),
+        }
+    }
 }
 
 /// What came of it.
@@ -65,51 +88,43 @@ impl Proof {
     }
 }
 
-/// Runs every vector, and every attack on it.
-pub(crate) fn prove(prepared: &Prepared, manifest: &Manifest, counts: &Arc<Counts>, vectors: &[Packed]) -> Proof {
+/// Runs every vector of a section, and every attack on it.
+pub(crate) fn prove(subject: &Subject<'_>, section: &[u8]) -> Result<Proof, ProofError> {
+    let vectors = pack::parse(section).map_err(ProofError::Unreadable)?;
     let until = Instant::now() + WITHIN;
-    let subject = Subject::new(prepared, manifest, counts);
     let mut proof = Proof {
         vectors: vectors.len(),
         ..Proof::default()
     };
-    for Packed { name, vector } in vectors {
+    for vector in &vectors {
         if Instant::now() > until {
             proof.found(format!("not done within {} s", WITHIN.as_secs()));
             break;
         }
-        if let Err(problem) = runs(&subject, vector) {
-            proof.found(format!("{name} ({}): {problem}", vector.shows));
-        }
-        match subject.attack(vector) {
-            Ok((tried, findings)) => {
-                proof.attacks = proof.attacks.saturating_add(tried);
-                for it in findings {
-                    proof.found(format!("{name}, answer {}, {}: {}", it.at, it.attack, it.problem));
-                }
+        match hold(subject, vector, &mut proof) {
+            Ok(()) => {}
+            Err(Stopped::Wrong(problem)) => {
+                proof.found(format!("{} ({}): {problem}", vector.name, vector.vector.shows))
             }
-            Err(problem) => proof.found(format!("{name}: {problem}")),
+            Err(busy @ Stopped::Busy) => return Err(ProofError::Machine(busy.into())),
         }
     }
-    proof
+    Ok(proof)
 }
 
-/// The steps of one vector.
-pub(crate) fn steps(
-    prepared: &Prepared,
-    manifest: &Manifest,
-    counts: &Arc<Counts>,
-    vector: &Vector,
-) -> Result<Vec<Value>, String> {
-    Subject::new(prepared, manifest, counts).run(vector)
-}
-
-fn runs(subject: &Subject<'_>, vector: &Vector) -> Result<(), String> {
+/// Holds the component to one vector, and attacks it there.
+fn hold(subject: &Subject<'_>, Packed { name, vector }: &Packed, proof: &mut Proof) -> Result<(), Stopped> {
     let steps = subject.run(vector)?;
-    match steps == vector.expect {
-        true => Ok(()),
-        false => Err(difference(&vector.expect, &steps)),
+    if steps != vector.expect {
+        let problem = difference(&vector.expect, &steps);
+        proof.found(format!("{name} ({}): {problem}", vector.shows));
     }
+    let (tried, findings) = subject.attack(vector)?;
+    proof.attacks = proof.attacks.saturating_add(tried);
+    for it in findings {
+        proof.found(format!("{name}, answer {}, {}: {}", it.at, it.attack, it.problem));
+    }
+    Ok(())
 }
 
 /// Where two lists of steps part, in a few words.

@@ -4,13 +4,11 @@
 use super::mask::{Mask, shape};
 use super::{Answered, Vector};
 use crate::abi::{Ask, asked};
-use portolan_domain::exchange::{Answer, Exchange, Reply};
+use portolan_domain::exchange::{Answer, Exchange, RUN_OF_CHECKS, Reply};
 use portolan_domain::operation::{Context, Operation};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The run of the router's questions about what became of it: they are no part of the operation's own, and not recorded.
-const RUN_OF_CHECKS: u8 = u8::MAX;
 /// Headers that adapters read; a reply has many more, and some say who asked.
 const HEADERS: [&str; 8] = [
     "content-type",
@@ -25,7 +23,7 @@ const HEADERS: [&str; 8] = [
 
 /// The vectors of a payment's operations, in order, each with its operation's kind.
 pub(crate) fn recorded(journal: &[(&Operation, &[Exchange])]) -> Result<Vec<Vector>, String> {
-    let mut mask = Mask::new();
+    let mut mask = Mask::new()?;
     let mut asks = vec![];
     for (operation, exchanges) in journal {
         let on_the_bench = Operation {
@@ -65,7 +63,7 @@ fn of_the_bench(context: &Context) -> Context {
     }
 }
 
-/// The answers of the first run that was the operation's own.
+/// The answers of the first run that was the operation's own: what was asked about it later is not recorded.
 fn answers(exchanges: &[Exchange]) -> impl Iterator<Item = &Answer> {
     let own = exchanges.iter().filter(|it| it.run != RUN_OF_CHECKS);
     let first = own.clone().map(|it| it.run).min();

@@ -110,6 +110,36 @@ impl Answered {
     }
 }
 
+/// Why a vector was not run to its end.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// Something is wrong with the vector, or with the adapter.
+    Wrong(String),
+    /// This machine is too busy to run it: that says nothing about either.
+    Busy,
+}
+
+impl From<String> for Stopped {
+    fn from(wrong: String) -> Self {
+        Self::Wrong(wrong)
+    }
+}
+
+impl From<&str> for Stopped {
+    fn from(wrong: &str) -> Self {
+        Self::Wrong(wrong.to_owned())
+    }
+}
+
+impl From<Stopped> for String {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Wrong(wrong) => wrong,
+            Stopped::Busy => "this machine is too busy to run it".into(),
+        }
+    }
+}
+
 /// What one call gave.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Gave {
@@ -120,7 +150,7 @@ pub enum Gave {
 }
 
 impl Subject<'_> {
-    pub(super) fn run(&self, vector: &Vector) -> Result<Vec<Value>, String> {
+    pub(crate) fn run(&self, vector: &Vector) -> Result<Vec<Value>, Stopped> {
         let mut steps = vec![];
         for rounds in 0..=vector.answers.len() {
             let answers = vector.answers.get(..rounds).unwrap_or_default();
@@ -130,7 +160,7 @@ impl Subject<'_> {
             }
             let step = match first {
                 Gave::Step(step) => step,
-                Gave::Failed(fault) => return Err(format!("after {rounds} answers: {fault}")),
+                Gave::Failed(fault) => return Err(format!("after {rounds} answers: {fault}").into()),
             };
             let is_last = step.get("send").is_none();
             steps.push(step);
@@ -145,14 +175,13 @@ impl Subject<'_> {
     }
 
     /// One call. One that was starved by a busy machine says nothing about the adapter: it is made again.
-    pub(super) fn call(&self, vector: &Vector, answers: &[Answered]) -> Result<Gave, String> {
-        for _ in 1..STARVED_MAX {
+    pub(super) fn call(&self, vector: &Vector, answers: &[Answered]) -> Result<Gave, Stopped> {
+        for _ in 0..STARVED_MAX {
             if let Some(gave) = self.call_once(vector, answers)? {
                 return Ok(gave);
             }
         }
-        let gave = self.call_once(vector, answers)?;
-        gave.ok_or_else(|| "this machine is too busy to run it".into())
+        Err(Stopped::Busy)
     }
 
     /// Whether a step is a write, as a router would see it: by the method, and by what the adapter asks to be harmless.

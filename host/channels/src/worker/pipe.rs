@@ -2,7 +2,7 @@
 //! side is not trusted to be quick, short or honest: what is read has a time and a budget.
 
 use crate::abi::{Ask, Exports, Told};
-use crate::bench::Proof;
+use crate::bench::{Proof, ProofError};
 use crate::guest::{Bounds, Traces};
 use crate::ring::{KeyAsk, Refused};
 use portolan_domain::operation::Fault;
@@ -49,7 +49,7 @@ pub(super) enum Up {
     /// The call is over.
     Done(Box<Result<Told, Fault>>, Box<Traces>),
     /// The vectors are run; or why they could not be.
-    Proved(Result<Proof, String>),
+    Proved(Result<Proof, ProofError>),
     /// The vector's steps, JSON; or why there are none.
     Ran(Result<Vec<u8>, String>),
 }

@@ -152,50 +152,49 @@ impl Workers {
         lost(why)
     }
 
-    /// Runs the vectors of a section in a worker that has seen no payment, and is used for nothing else. What is wrong with
-    /// the vectors or with the component is said in a proof, or in the text.
+    /// Runs the vectors of a section in a worker that has seen no payment, and is used for nothing else.
     pub(crate) fn prove(&self, section: &[u8]) -> Result<Proof, ProofError> {
-        match self.on_the_bench(Down::Prove(section.to_vec()))? {
-            Up::Proved(proof) => proof
-                .map(Proof::held)
-                .map_err(|it| ProofError::Fault(fault(FaultKind::Other, clipped(&it)))),
+        match self.on_the_bench(&Down::Prove(section.to_vec()))? {
+            Up::Proved(Ok(proof)) => Ok(proof.held()),
+            Up::Proved(Err(error)) => Err(error.held()),
             Up::Ready(_) | Up::Key(_) | Up::Done(..) | Up::Ran(_) => Err(ProofError::Fault(out_of_turn())),
         }
     }
 
     /// The steps of a vector, likewise; both are JSON.
-    pub(crate) fn run(&self, vector: &[u8]) -> Result<Vec<u8>, Fault> {
-        let told = self.on_the_bench(Down::Run(vector.to_vec()));
-        match told.map_err(|error| match error {
-            ProofError::Fault(fault) => fault,
-            ProofError::Machine(text) => fault(FaultKind::Other, text),
-        })? {
-            Up::Ran(steps) => steps.map_err(|it| fault(FaultKind::Other, clipped(&it))),
-            Up::Ready(_) | Up::Key(_) | Up::Done(..) | Up::Proved(_) => Err(out_of_turn()),
+    pub(crate) fn run(&self, vector: &[u8]) -> Result<Vec<u8>, String> {
+        match self.on_the_bench(&Down::Run(vector.to_vec())).map_err(String::from)? {
+            Up::Ran(steps) => steps.map_err(|it| clipped(&it)),
+            Up::Ready(_) | Up::Key(_) | Up::Done(..) | Up::Proved(_) => Err(out_of_turn().text),
         }
     }
 
-    fn on_the_bench(&self, told: Down<()>) -> Result<Up, ProofError> {
-        let lost = |error: std::io::Error| ProofError::Fault(fault(FaultKind::TooLarge, error.to_string()));
-        let framed = pipe::frame(&told).map_err(lost)?;
-        let lent = self.lend(None, Instant::now() + LEND_WITHIN);
-        let mut lent = lent.map_err(|fault| ProofError::Machine(fault.text))?;
-        let Some(worker) = lent.worker.as_mut() else {
-            return Err(ProofError::Machine("no worker was lent".into()));
-        };
-        let mut budget = Budget {
-            bytes: BENCH_MAX,
-            until: Some(Instant::now() + BENCH_WITHIN),
-        };
-        let said = pipe::write(&worker.pipe, &framed, &budget)
-            .and_then(|()| aside(|| pipe::read::<Up>(&worker.pipe, &mut budget)));
-        said.map_err(|error| match error.kind() {
-            ErrorKind::TimedOut => {
-                let text = format!("not done within {} s", BENCH_WITHIN.as_secs());
-                ProofError::Fault(fault(FaultKind::Timeout, text))
+    /// A worker that is lost may have been taken by somebody else: it is tried once more.
+    fn on_the_bench(&self, told: &Down<()>) -> Result<Up, ProofError> {
+        let framed = pipe::frame(told).map_err(|error| ProofError::Unreadable(error.to_string()))?;
+        let mut why = ProofError::Machine("no worker was lent".into());
+        for _ in 0..BEGUN_MAX {
+            let lent = self.lend(None, Instant::now() + LEND_WITHIN);
+            let mut lent = lent.map_err(|fault| ProofError::Machine(fault.text))?;
+            let Some(worker) = lent.worker.as_mut() else { break };
+            let mut budget = Budget {
+                bytes: BENCH_MAX,
+                until: Some(Instant::now() + BENCH_WITHIN),
+            };
+            let said = pipe::write(&worker.pipe, &framed, &budget)
+                .and_then(|()| aside(|| pipe::read::<Up>(&worker.pipe, &mut budget)));
+            let error = match said {
+                Ok(said) => return Ok(said),
+                Err(error) => error,
+            };
+            let lost = worker.why_lost(&error);
+            let is_over = lost.kind == FaultKind::Timeout || error.kind() == ErrorKind::InvalidData;
+            why = ProofError::Fault(lost);
+            if is_over {
+                break;
             }
-            _ => ProofError::Fault(worker.why_lost(&error)),
-        })
+        }
+        Err(why)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

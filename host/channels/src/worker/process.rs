@@ -5,7 +5,7 @@ use super::pipe::{self, Down, NotReady, Up};
 use super::seccomp;
 use crate::abi::call;
 use crate::artifact;
-use crate::bench::{self, Proof};
+use crate::bench::{self, Proof, ProofError, Subject};
 use crate::guest;
 use crate::limits::at_most;
 use crate::ring::{KeyAsk, Keyring, Refused};
@@ -36,11 +36,11 @@ pub fn serve() -> Result<(), String> {
         .map_err(|error| NotReady::Wall(format!("giving up rights: {error}")))
         .and_then(|()| load(&pipe));
     let ready = prepared.as_ref().map(|(_, prepared)| prepared.indices.exports());
-    pipe::write_up(&pipe, &Up::Ready(ready.map_err(Clone::clone))).map_err(|error| error.to_string())?;
+    say(&pipe, &Up::Ready(ready.map_err(Clone::clone)))?;
     let Ok((_sandbox, prepared)) = prepared else {
         return Ok(());
     };
-    // WASI's calls look for a runtime. This one has no threads, and nothing ever waits in it.
+    // Some of WASI's calls look for a runtime. This one has no threads, and nothing ever waits in it (`wasi.rs`).
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let _entered = runtime.enter();
@@ -53,13 +53,11 @@ fn answer_all(pipe: &Arc<UnixStream>, prepared: &Prepared) -> Result<(), String>
         let (bounds, names, ask) = match pipe::read_down(pipe) {
             Ok(Down::Call(bounds, names, ask)) => (bounds, names, ask),
             Ok(Down::Prove(section)) => {
-                let proved = Up::Proved(prove(prepared, &section));
-                pipe::write_up(pipe, &proved).map_err(|error| error.to_string())?;
+                say(pipe, &Up::Proved(prove(prepared, &section)))?;
                 continue;
             }
             Ok(Down::Run(vector)) => {
-                let ran = Up::Ran(run(prepared, &vector));
-                pipe::write_up(pipe, &ran).map_err(|error| error.to_string())?;
+                say(pipe, &Up::Ran(run(prepared, &vector)))?;
                 continue;
             }
             Ok(Down::Key(_)) => return Err("a key that nobody asked for".into()),
@@ -72,23 +70,25 @@ fn answer_all(pipe: &Arc<UnixStream>, prepared: &Prepared) -> Result<(), String>
             known: known.clone(),
         });
         let (told, traces) = call::call(prepared, bounds, ring, &ask);
-        let done = Up::Done(Box::new(told), Box::new(traces));
-        pipe::write_up(pipe, &done).map_err(|error| error.to_string())?;
+        say(pipe, &Up::Done(Box::new(told), Box::new(traces)))?;
     }
 }
 
+fn say(pipe: &UnixStream, said: &Up) -> Result<(), String> {
+    pipe::write_up(pipe, said).map_err(|error| error.to_string())
+}
+
 /// The vectors of a section over the component, which says first who it is. No key of the router is used.
-fn prove(prepared: &Prepared, section: &[u8]) -> Result<Proof, String> {
-    let vectors = bench::parse(section)?;
-    let manifest = bench::described(prepared)?;
-    Ok(bench::prove(prepared, &manifest, &Arc::default(), &vectors))
+fn prove(prepared: &Prepared, section: &[u8]) -> Result<Proof, ProofError> {
+    let manifest = bench::described(prepared).map_err(ProofError::Fault)?;
+    bench::prove(&Subject::new(prepared, &manifest, &Arc::default()), section)
 }
 
 /// The steps of a vector, likewise.
 fn run(prepared: &Prepared, vector: &[u8]) -> Result<Vec<u8>, String> {
     let vector = serde_json::from_slice(vector).map_err(|error| error.to_string())?;
-    let manifest = bench::described(prepared)?;
-    let steps = bench::steps(prepared, &manifest, &Arc::default(), &vector)?;
+    let manifest = bench::described(prepared).map_err(|fault| fault.to_string())?;
+    let steps = Subject::new(prepared, &manifest, &Arc::default()).run(&vector)?;
     serde_json::to_vec(&steps).map_err(|error| error.to_string())
 }
 
