@@ -357,7 +357,15 @@ fn a_restart_finds_the_versions_where_they_were() {
     let paid = world.pay("4242424242424242", 1_000).unwrap();
     assert_eq!(made_in(&world, paid.text_at("/id")), second);
     world.kill_host().unwrap();
+    // A kill in the middle of staging leaves what belongs to no version.
+    let folder = world.folder.join("data/plugins");
+    let stray = ["ab".repeat(32) + ".wasm", first.clone() + ".7.part"].map(|name| folder.join(name));
+    for file in &stray {
+        std::fs::write(file, "half a component").unwrap();
+    }
     world.start_host().unwrap();
+    assert!(stray.iter().all(|file| !file.exists()));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
     assert_eq!(
         active(&world),
         second,

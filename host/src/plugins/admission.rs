@@ -180,7 +180,6 @@ impl Plugins {
         let step = (Step::Reject, None);
         let plan = lifecycle::plan(&versions, (adapter, digest), step, (&why, self.ambient.now_ms()))?;
         self.write(&versions, plan, (ROUTER, "plugin.reject", &why)).await?;
-        // It never ran; whoever brings it again brings its bytes.
         self.forget(adapter, digest)?;
         Err(error)
     }

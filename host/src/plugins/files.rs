@@ -2,12 +2,15 @@
 
 use super::statement::Envelope;
 use super::{PluginError, Plugins, refused};
-use portolan_domain::lifecycle::Version;
+use portolan_domain::lifecycle::{Stage, Version};
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How long a digest is: every file here begins with one.
+const DIGEST: usize = 64;
 
 impl Plugins {
     pub(super) fn file(&self, digest: &str) -> PathBuf {
@@ -37,17 +40,40 @@ impl Plugins {
     pub(super) fn let_go(&self, held: Held) -> std::io::Result<()> {
         let digest = held.digest.clone();
         drop(held);
-        let is_had = self.list().iter().any(|it| *it.digest == *digest);
+        let is_had = self.list().iter().any(|it| has_files(it) && *it.digest == *digest);
         if is_had { Ok(()) } else { self.remove(&digest) }
     }
 
     /// Removes what was kept for an adapter's version; the component only if no other adapter has it.
     pub(super) fn forget(&self, adapter: &str, digest: &str) -> std::io::Result<()> {
-        let is_others = |it: &Version| it.adapter != adapter && it.digest == digest;
+        let is_others = |it: &Version| has_files(it) && it.adapter != adapter && it.digest == digest;
         if !self.list().iter().any(is_others) {
             self.remove(digest)?;
         }
         removed(&self.envelope(adapter, digest))
+    }
+
+    /// Removes what a kill left: files of no version. Nothing else works with the folder yet.
+    pub(super) fn sweep(&self) -> std::io::Result<()> {
+        let mut versions = self.list();
+        versions.retain(has_files);
+        let folder = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            folder => folder?,
+        };
+        for file in folder {
+            let file = file?;
+            let name = file.file_name().to_string_lossy().into_owned();
+            let is_ours = name
+                .get(..DIGEST)
+                .is_some_and(|it| it.bytes().all(|it| it.is_ascii_hexdigit()));
+            let is_had = !name.ends_with(".part") && versions.iter().any(|it| name.starts_with(&it.digest));
+            if is_ours && !is_had {
+                tracing::info!(name, "removed: it belongs to no version");
+                removed(&file.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn remove(&self, digest: &str) -> std::io::Result<()> {
@@ -90,6 +116,11 @@ impl Plugins {
         read.map(Some)
             .map_err(|error| refused("statement", error.to_string(), "stage it again"))
     }
+}
+
+/// What was rejected before it ever took a payment is not kept: whoever brings it again brings its bytes.
+const fn has_files(version: &Version) -> bool {
+    !matches!(version.stage, Stage::Rejected) || version.activated_ms.is_some()
 }
 
 /// Digests of components whose files somebody works with, each as often as somebody does.

@@ -40,6 +40,7 @@ impl Plugins {
         }
         self.take_over(versions.clone())?;
         if !is_check {
+            self.sweep()?;
             let half = versions
                 .iter()
                 .filter(|it| matches!(it.stage, Stage::Staged | Stage::Verified));
