@@ -6,7 +6,7 @@ use crate::plugins::{good, rebuilt, refusal};
 use portolan_tests::{World, http};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -291,6 +291,9 @@ fn endless() -> SocketAddr {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             std::thread::spawn(move || {
+                // A client takes no answer to what it has not asked yet.
+                let mut asked = BufReader::new(stream.try_clone().unwrap()).lines();
+                while asked.next().is_some_and(|line| line.is_ok_and(|it| !it.is_empty())) {}
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {MANIFEST}\r\n\r\n");
                 let mut sent = stream.write_all(head.as_bytes());
                 while sent.is_ok() {
