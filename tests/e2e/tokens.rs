@@ -271,6 +271,95 @@ fn gas_that_is_too_dear_pays_nothing_and_gives_the_money_back() {
     world.assert_books().unwrap();
 }
 
+/// A payout that no block takes any more: its price is of before the fees rose a hundredfold.
+fn stuck_payout(chain: &Chain, world: &World, units: u128) -> Reply {
+    chain.rpc("evm_setAutomine", json!([false])).unwrap();
+    let sent = world.post("/v1/payouts", &to(SUPPLIER, units)).unwrap();
+    assert_eq!(sent.text_at("/status"), "processing", "{}", sent.text);
+    fees(chain, "0x174876e800");
+    sent
+}
+
+/// What a block takes from now on, in wei.
+fn fees(chain: &Chain, base: &str) {
+    chain.rpc("anvil_setNextBlockBaseFeePerGas", json!([base])).unwrap();
+    chain.mine(1).unwrap();
+}
+
+/// What the router sent for a payout: the signed transactions, in order.
+fn transactions(world: &World, id: &str) -> Vec<String> {
+    let shown = world.admin_call("GET", &format!("/admin/payments/{id}"), None).unwrap();
+    let operations = shown.body["operations"].as_array().unwrap().iter();
+    let exchanges = operations.flat_map(|it| it["exchanges"].as_array().unwrap());
+    let writes = exchanges.filter(|it| it["effect"] == "write");
+    let bodies = writes.map(|it| serde_json::from_str::<Value>(it["body"].as_str().unwrap()).unwrap());
+    bodies.map(|it| it["params"][0].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn fees_that_rise_make_a_payout_dearer_and_pay_it_once() {
+    let chain = Chain::start().unwrap();
+    let world = with_money(&chain, "", 10);
+    let sent = stuck_payout(&chain, &world, 4 * TOKEN);
+    let id = sent.text_at("/id").to_owned();
+    await_payout(&world, &chain, &id, "paid");
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), 4 * TOKEN);
+    assert_eq!(available(&world), 6 * TOKEN);
+    let left = transactions(&world, &id);
+    assert_eq!(left.len(), 2, "{left:?}");
+    // The next one takes the next number.
+    chain.rpc("evm_setAutomine", json!([true])).unwrap();
+    let next = world.post("/v1/payouts", &to(SUPPLIER, TOKEN)).unwrap();
+    await_payout(&world, &chain, next.text_at("/id"), "paid");
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), 5 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// The dearer one gets lost and somebody's node still had the first: that one concludes the payout.
+#[test]
+fn a_transaction_that_was_replaced_and_is_mined_late_is_the_payout() {
+    let chain = Chain::start().unwrap();
+    let world = with_money(&chain, "", 10);
+    let sent = stuck_payout(&chain, &world, 4 * TOKEN);
+    let id = sent.text_at("/id").to_owned();
+    let started = std::time::Instant::now();
+    while transactions(&world, &id).len() < 2 {
+        assert!(started.elapsed().as_secs() < 60, "never replaced");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    let first = transactions(&world, &id).remove(0);
+    chain.rpc("anvil_dropAllTransactions", json!([])).unwrap();
+    fees(&chain, "0x3b9aca00");
+    let hash = chain.rpc("eth_sendRawTransaction", json!([first])).unwrap();
+    chain.mine(1).unwrap();
+    let receipt = chain.rpc("eth_getTransactionReceipt", json!([hash])).unwrap();
+    assert_eq!(receipt["status"], "0x1", "{receipt}");
+    await_payout(&world, &chain, &id, "paid");
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), 4 * TOKEN);
+    assert_eq!(available(&world), 6 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// Killed between the intent of the dearer one and its request.
+#[test]
+fn a_kill_before_the_dearer_one_leaves_pays_once() {
+    let chain = Chain::start().unwrap();
+    let mut world = with_money(&chain, "", 10);
+    world.stop_host().unwrap();
+    world.set_env(vec![("PORTOLAN_STOP_AT".into(), "after_intent:2".into())]);
+    world.start_host().unwrap();
+    let sent = stuck_payout(&chain, &world, 4 * TOKEN);
+    let id = sent.text_at("/id").to_owned();
+    world.await_host_end().unwrap();
+    world.set_env(vec![]);
+    world.start_host().unwrap();
+    assert_eq!(transactions(&world, &id).len(), 2, "both are on disk");
+    await_payout(&world, &chain, &id, "paid");
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), 4 * TOKEN);
+    assert_eq!(available(&world), 6 * TOKEN);
+    world.assert_books().unwrap();
+}
+
 /// Killed after the intent and before the request: the very same transaction goes out again, and is mined once.
 #[test]
 fn a_kill_between_signing_and_sending_pays_once() {

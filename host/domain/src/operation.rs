@@ -180,6 +180,9 @@ pub struct PayOrder {
     pub terms: PayoutTerms,
     /// Who pays, as the beneficiary sees it.
     pub originator: String,
+    /// The bodies of what left for this payout and waits: the write that is asked for now takes its place. Never stored.
+    #[serde(skip)]
+    pub replaces: Vec<String>,
 }
 
 /// An authorization's input.
@@ -674,6 +677,8 @@ pub enum Outcome {
         fee: Option<Money>,
         /// For later operations.
         memo: Option<Memo>,
+        /// It waits for too low a price: another write that excludes it may take its place.
+        may_replace: bool,
     },
     /// A payout was there, or on its way, and came back.
     Returned {

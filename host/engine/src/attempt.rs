@@ -270,6 +270,7 @@ impl Engine {
     ) -> Result<Input, EngineError> {
         if let Some(payout) = &payment.payout {
             return Ok(Input::Pay(PayOrder {
+                replaces: vec![],
                 uetr: payment.uetr,
                 terms: payout.terms.clone(),
                 originator: payment.merchant.to_string(),

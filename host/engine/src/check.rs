@@ -106,7 +106,14 @@ impl Engine {
                 text: why,
             })),
             _ if is_late => Ok(()),
-            Finding::Known(verdict) => self.apply(base, operation, Ran { verdict, exchanges }).await.map(drop),
+            Finding::Known(verdict) => {
+                let may_replace = matches!(&verdict, Verdict::Proven(Outcome::Sent { may_replace: true, .. }));
+                self.apply(base, operation, Ran { verdict, exchanges }).await?;
+                match may_replace {
+                    true => Box::pin(self.replace(id)).await,
+                    false => Ok(()),
+                }
+            }
             // Boxed: what goes out again runs a whole operation on this task's stack.
             Finding::NotThere => Box::pin(self.send_again_or_close(base, operation, exchanges)).await,
             Finding::NotThereYet => self.still_unknown(base, operation, exchanges).await.map(drop),

@@ -289,7 +289,7 @@ impl Engine {
         let mut exchanges: Vec<Exchange> = vec![];
         let mut answers = vec![];
         let mut restarted = false;
-        while exchanges.len() < ROUNDS_MAX {
+        loop {
             match self.ports.channels.step(operation, &operation.input, &answers) {
                 Err(fault) if fault.kind == FaultKind::StaleSession && !restarted => {
                     self.ports.channels.forget_session(&operation.channel, &fault.text);
@@ -304,6 +304,12 @@ impl Engine {
                         text: format!("a {} may not send a request with an effect", operation.kind.as_str()),
                     });
                 }
+                Ok(Step::Send(_)) if exchanges.len() >= ROUNDS_MAX => {
+                    return Err(Fault {
+                        kind: FaultKind::Rounds,
+                        text: format!("more than {ROUNDS_MAX} requests"),
+                    });
+                }
                 Ok(Step::Send(request)) => {
                     let answer = self.ports.channels.send(operation, &request, None).await?;
                     exchanges.push(Exchange {
@@ -315,10 +321,6 @@ impl Engine {
                 }
             }
         }
-        Err(Fault {
-            kind: FaultKind::Rounds,
-            text: format!("more than {ROUNDS_MAX} requests"),
-        })
     }
 
     /// Runs every prefix again on a sample of the operations and compares each request with what was sent.
@@ -374,7 +376,7 @@ pub(crate) fn owned(journaled: Journaled) -> (Operation, Vec<Exchange>) {
 const SENT_MAX: usize = 8 * 1024;
 
 /// The bodies of the writes that left, for whoever has to find them again.
-fn sent(exchanges: &[Exchange]) -> Vec<String> {
+pub(crate) fn sent(exchanges: &[Exchange]) -> Vec<String> {
     let writes = exchanges.iter().filter(|it| it.request.effect == Effect::Write);
     let bodies = writes
         .map(|it| it.request.body.as_bytes())

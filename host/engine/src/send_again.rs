@@ -1,15 +1,16 @@
 //! What the provider never saw: the same request with the same key, as long as that is safe; else the operation ends without
-//! effect. What it once knew is never ended because it is not found.
+//! effect. What it once knew is never ended because it is not found. And what waits for too low a price: a dearer one in its place.
 
 use crate::check::{is_open, writes};
 use crate::progress::{LOOK_AFTER_MS, journaled};
-use crate::run::{Intent, Ran};
+use crate::run::{Intent, Ran, owned, sent};
 use crate::{Engine, EngineError};
 use async_trait::async_trait;
 use portolan_domain::certainty::was_known;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::{Effect, Exchange, RUN_OF_CHECKS};
-use portolan_domain::operation::{Fault, FaultKind, Input, Operation, Outcome, Progress, Verdict};
+use portolan_domain::ids::OperationId;
+use portolan_domain::operation::{Fault, FaultKind, Input, Operation, Outcome, PayOrder, Progress, Verdict};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
@@ -18,12 +19,16 @@ use std::sync::Arc;
 
 /// How often a request that never got there goes out again.
 const SENT_AGAIN_MAX: usize = 3;
+/// How often a payout's write is replaced: a status query must be able to ask after each.
+const REPLACED_MAX: usize = 3;
 
 /// The intent of sending once more: the same operation, the same keys, and on disk before it leaves, like every write.
 struct SendAgain {
     base: Versioned,
     before: Vec<Exchange>,
     first_run: u8,
+    /// Whether it may be another request than the first one.
+    replaces: bool,
 }
 
 impl SendAgain {
@@ -51,7 +56,9 @@ impl Intent for SendAgain {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
-        self.is_the_same(exchanges).map_err(EngineError::Channel)?;
+        if !self.replaces {
+            self.is_the_same(exchanges).map_err(EngineError::Channel)?;
+        }
         let again = |payment: &mut Payment, change: &mut Change| {
             if is_open(payment, operation) {
                 // Whoever is in flight is looked after, whatever became of earlier timers.
@@ -68,7 +75,7 @@ impl Intent for SendAgain {
         // Open again: a restart takes it up as one whose request may be on its way.
         let open = Operation {
             progress: Progress::Open,
-            ..operation.clone()
+            ..as_ordered(operation)
         };
         let open = Arc::new((open, all));
         let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.operations.push(open.clone());
@@ -78,6 +85,17 @@ impl Intent for SendAgain {
 }
 
 impl SendAgain {
+    fn new(base: Versioned, before: Vec<Exchange>, replaces: bool) -> Self {
+        let own = before.iter().map(|it| it.run).filter(|run| *run != RUN_OF_CHECKS);
+        let first_run = own.max().map_or(0, |run| run / 2 * 2 + 2);
+        Self {
+            base,
+            before,
+            first_run,
+            replaces,
+        }
+    }
+
     /// What was there before, and the new exchanges under their own run.
     fn with(&self, exchanges: Vec<Exchange>) -> Vec<Exchange> {
         let renumbered = exchanges.into_iter().map(|it| Exchange {
@@ -139,21 +157,11 @@ impl Engine {
         (method, before): (Option<Method>, Vec<Exchange>),
     ) -> Result<(), EngineError> {
         tracing::info!(operation = %operation.id, "the provider never saw it: the same request with the same key");
-        let last_run = before
-            .iter()
-            .map(|exchange| exchange.run)
-            .filter(|run| *run != RUN_OF_CHECKS)
-            .max();
-        let first_run = last_run.map_or(0, |run| run / 2 * 2 + 2);
         let operation = Operation {
             checks: operation.checks.saturating_add(1),
             ..operation
         };
-        let mut intent = SendAgain {
-            base,
-            before,
-            first_run,
-        };
+        let mut intent = SendAgain::new(base, before, false);
         let prefix = until_write(&intent.before);
         let ran = self.run_on(&operation, method.as_ref(), &mut intent, prefix).await?;
         let exchanges = intent.with(ran.exchanges);
@@ -171,6 +179,49 @@ impl Engine {
         )
         .await
         .map(drop)
+    }
+
+    /// A payout waits for too low a price, and its channel says that another write may take its place: either of them
+    /// concludes it, for they share a number and the provider executes one. What became of the second says nothing of the
+    /// first.
+    pub(crate) async fn replace(&self, id: OperationId) -> Result<(), EngineError> {
+        let Some((operation, exchanges)) = self.ports.store.operation(id)?.map(owned) else {
+            return Ok(());
+        };
+        let base = self.load(operation.payment)?;
+        let left = writes(&exchanges).count();
+        let may = is_open(&base.payment, &operation) && self.is_in_a_lane(&operation);
+        let Input::Pay(order) = &operation.input else {
+            return Ok(());
+        };
+        if !may || left > REPLACED_MAX {
+            return Ok(());
+        }
+        tracing::info!(operation = %id, left, "it waits for too low a price: another write takes its place");
+        let order = PayOrder {
+            replaces: sent(&exchanges),
+            ..order.clone()
+        };
+        let dearer = Operation {
+            input: Input::Pay(order),
+            ..operation.clone()
+        };
+        let mut intent = SendAgain::new(base, exchanges, true);
+        let ran = self.run_on(&dearer, None, &mut intent, vec![]).await?;
+        if writes(&ran.exchanges).next().is_none() {
+            tracing::info!(operation = %id, verdict = ?ran.verdict, "nothing took its place");
+            return Ok(());
+        }
+        let exchanges = intent.with(ran.exchanges);
+        match ran.verdict {
+            verdict @ Verdict::Proven(Outcome::Sent { .. }) => {
+                let ran = Ran { verdict, exchanges };
+                self.apply(intent.base, operation, ran).await.map(drop)
+            }
+            Verdict::Proven(_) | Verdict::NoEffect(_) | Verdict::Unknown(..) => {
+                self.still_unknown(intent.base, operation, exchanges).await.map(drop)
+            }
+        }
     }
 
     /// The request would have to go out again, but its security code was never written down and is gone.
@@ -209,6 +260,15 @@ impl Engine {
         };
         self.update(&base, require, complete).await.map(drop)
     }
+}
+
+/// As it is kept: what a write is to replace is told only while it is made.
+fn as_ordered(operation: &Operation) -> Operation {
+    let mut kept = operation.clone();
+    if let Input::Pay(order) = &mut kept.input {
+        order.replaces.clear();
+    }
+    kept
 }
 
 /// Why what became of a copy says nothing of what left before it: it did not get there, or it was refused where the first

@@ -189,6 +189,7 @@ fn success(operation: &Operation, reference: String) -> Outcome {
             iso_status: None,
             fee: None,
             memo: None,
+            may_replace: false,
         },
         Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Quote | Kind::Convert | Kind::Poll => {
             match &operation.input {

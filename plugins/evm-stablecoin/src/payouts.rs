@@ -1,8 +1,9 @@
-//! Payouts: one signed transaction, found again by its hash.
+//! Payouts: one signed transaction, found again by its hash; where it waits for too low a price, a dearer one under the same
+//! number, of which the chain takes one.
 
 use crate::node::{Called, ask, call, hex64, number};
 use crate::{HOT, Settings, Token, WALLET, address_at};
-use alloy_consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope};
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, Signature, TxKind, U256, hex, keccak256};
 use portolan_adapter::payouts::{Account, OnItsWay, Outcome, Payout};
@@ -37,7 +38,11 @@ fn declined(reason: &str, retry: Retry, message: String) -> Outcome {
 }
 
 fn sent(hash: B256, is_final: bool) -> Outcome {
-    Outcome::Sent(OnItsWay {
+    Outcome::Sent(on_its_way(hash, is_final))
+}
+
+fn on_its_way(hash: B256, is_final: bool) -> OnItsWay {
+    OnItsWay {
         reference: hash.to_string(),
         final_: is_final,
         check_after_ms: LOOK_AGAIN_MS,
@@ -45,7 +50,7 @@ fn sent(hash: B256, is_final: bool) -> Outcome {
         fee: None,
         memo: None,
         extra: vec![],
-    })
+    }
 }
 
 impl Payouts for Token {
@@ -59,69 +64,213 @@ impl Payouts for Token {
             _ => return Err(Fault::Unsupported("only addresses of this chain".into())),
         };
         let key = ctx.next_key()?;
-        let transaction = match prepare(ctx, &settings, (to, amount), &key).await? {
-            Ok(transaction) => transaction,
-            Err(refusal) => return Ok(refusal),
+        let prepared = match signed(&request.extra).pop() {
+            Some(waiting) => dearer(ctx, &settings, &waiting.transaction, &transfer(to, amount, &key)).await?,
+            None => prepare(ctx, &settings, (to, amount), &key).await?,
         };
-        let signature = sign(&transaction)?;
-        let signed = transaction.into_signed(signature);
-        let hash = *signed.hash();
-        let raw = hex::encode_prefixed(signed.encoded_2718());
-        Ok(match call(ctx, "eth_sendRawTransaction", json!([raw])).await? {
-            Called::Result(_) => sent(hash, false),
-            Called::Refused(why) if why.contains("already known") || why.contains("already imported") => {
-                sent(hash, false)
-            }
-            Called::Refused(why) => {
-                let lower = why.to_lowercase();
-                match REFUSALS.iter().find(|(text, ..)| lower.contains(text)) {
-                    // This very transaction may have taken it: only a deep block tells, and `status` reads it.
-                    Some((_, "number-taken", _)) => Outcome::Unknown(why),
-                    Some((_, reason, retry)) => declined(reason, *retry, why),
-                    // What no table knows may have been taken all the same.
-                    None => Outcome::Unknown(why),
-                }
-            }
-            Called::Nothing(why) => Outcome::Unknown(why),
-        })
+        match prepared {
+            Ok(transaction) => send(ctx, transaction).await,
+            Err(refusal) => Ok(refusal),
+        }
     }
 
     async fn status(ctx: &Ctx, of: Target) -> Result<Outcome, Fault> {
         let settings = Settings::of(ctx)?;
-        let mut bodies = of.extra.iter().filter(|(name, _)| name == "sent").map(|(_, body)| body);
-        let Some(raw) = bodies.next_back().and_then(|body| raw_of(body)) else {
+        let all = signed(&of.extra);
+        let Some(newest) = all.last() else {
             // Nothing was ever signed.
             return Ok(Outcome::NotFound);
         };
-        let hash = keccak256(&raw);
         // The head first: what is deep below it stays deep, whatever is read after.
         let head = match number(ctx, "eth_blockNumber", json!([])).await? {
             Ok(head) => u64::try_from(head).unwrap_or(0),
             Err(why) => return Ok(Outcome::Unknown(why)),
         };
-        let receipt = match ask(ctx, "eth_getTransactionReceipt", json!([hash])).await? {
-            Ok(receipt) => receipt,
+        // Before the transactions: if one of ours took the number that deep, it is seen in its block.
+        let deep = format!("0x{:x}", head.saturating_sub(settings.confirmations));
+        let next = match number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, deep])).await? {
+            Ok(next) => next,
             Err(why) => return Ok(Outcome::Unknown(why)),
         };
-        if receipt.is_null() {
-            let deep = head.saturating_sub(settings.confirmations);
-            return not_mined(ctx, (&raw, hash), deep).await;
+        let mut waiting = None;
+        for it in all.iter().rev() {
+            match ask(ctx, "eth_getTransactionByHash", json!([it.hash])).await? {
+                Ok(found) if found.get("blockNumber").is_some_and(Value::is_string) => {
+                    return mined(ctx, &settings, it.hash, head).await;
+                }
+                Ok(Value::Null) => {}
+                Ok(_) => waiting = waiting.or(Some(it)),
+                Err(why) => return Ok(Outcome::Unknown(why)),
+            }
         }
-        let field = |name: &str| {
-            receipt
-                .get(name)
-                .ok_or_else(|| Fault::Protocol(format!("a receipt without {name}")))
-        };
-        let block = hex64(field("blockNumber")?)?;
-        let is_deep = head.saturating_add(1).saturating_sub(block) >= settings.confirmations;
-        let is_reverted = hex64(field("status")?)? == 0;
-        // In another block it may end otherwise: a shallow revert is no answer.
-        Ok(if is_reverted && is_deep {
-            declined("reverted", Retry::Never, "the token refused the transfer".into())
-        } else {
-            sent(hash, is_deep)
-        })
+        if next > U256::from(newest.transaction.nonce) {
+            let why = "another transaction took its number: it will never be mined";
+            return Ok(declined("number-taken", Retry::Later, why.into()));
+        }
+        not_mined(ctx, &settings, newest, waiting).await
     }
+}
+
+/// A transaction that was signed and may have left.
+struct Signed {
+    transaction: TxEip1559,
+    hash: B256,
+}
+
+/// The transactions in the requests that were sent, each once, in order.
+fn signed(extra: &[(String, String)]) -> Vec<Signed> {
+    let bodies = extra.iter().filter(|(name, _)| name == "sent").map(|(_, body)| body);
+    let mut all: Vec<Signed> = vec![];
+    for raw in bodies.filter_map(|body| raw_of(body)) {
+        let hash = keccak256(&raw);
+        let Ok(TxEnvelope::Eip1559(decoded)) = TxEnvelope::decode_2718(&mut raw.as_slice()) else {
+            continue;
+        };
+        all.retain(|it| it.hash != hash);
+        all.push(Signed {
+            transaction: decoded.strip_signature(),
+            hash,
+        });
+    }
+    all
+}
+
+/// Signs and sends.
+async fn send(ctx: &Ctx, transaction: TxEip1559) -> Result<Outcome, Fault> {
+    let signature = sign(&transaction)?;
+    let signed = transaction.into_signed(signature);
+    let hash = *signed.hash();
+    let raw = hex::encode_prefixed(signed.encoded_2718());
+    Ok(match call(ctx, "eth_sendRawTransaction", json!([raw])).await? {
+        Called::Result(_) => sent(hash, false),
+        Called::Refused(why) if why.contains("already known") || why.contains("already imported") => sent(hash, false),
+        Called::Refused(why) => {
+            let lower = why.to_lowercase();
+            match REFUSALS.iter().find(|(text, ..)| lower.contains(text)) {
+                // This very transaction may have taken it: only a deep block tells, and `status` reads it.
+                Some((_, "number-taken", _)) => Outcome::Unknown(why),
+                Some((_, reason, retry)) => declined(reason, *retry, why),
+                // What no table knows may have been taken all the same.
+                None => Outcome::Unknown(why),
+            }
+        }
+        Called::Nothing(why) => Outcome::Unknown(why),
+    })
+}
+
+/// In a block: there once it is deep.
+async fn mined(ctx: &Ctx, settings: &Settings, hash: B256, head: u64) -> Result<Outcome, Fault> {
+    let receipt = match ask(ctx, "eth_getTransactionReceipt", json!([hash])).await? {
+        // Its block is gone again.
+        Ok(Value::Null) => return Ok(sent(hash, false)),
+        Ok(receipt) => receipt,
+        Err(why) => return Ok(Outcome::Unknown(why)),
+    };
+    let field = |name: &str| {
+        let found = receipt.get(name);
+        found.ok_or_else(|| Fault::Protocol(format!("a receipt without {name}")))
+    };
+    let block = hex64(field("blockNumber")?)?;
+    let is_deep = head.saturating_add(1).saturating_sub(block) >= settings.confirmations;
+    let is_reverted = hex64(field("status")?)? == 0;
+    // In another block it may end otherwise: a shallow revert is no answer.
+    Ok(if is_reverted && is_deep {
+        declined("reverted", Retry::Never, "the token refused the transfer".into())
+    } else {
+        sent(hash, is_deep)
+    })
+}
+
+/// In no block, and its number is free: waiting, perhaps for too low a price, or lost.
+async fn not_mined(
+    ctx: &Ctx,
+    settings: &Settings,
+    newest: &Signed,
+    waiting: Option<&Signed>,
+) -> Result<Outcome, Fault> {
+    let base = match base_fee(ctx).await? {
+        Ok(base) => base,
+        Err(why) => return Ok(Outcome::Unknown(why)),
+    };
+    let Signed { transaction, hash } = waiting.unwrap_or(newest);
+    if transaction.max_fee_per_gas < base && price(settings, &newest.transaction, base).is_some() {
+        let why = format!(
+            "it pays at most {} wei, a block takes {base}",
+            transaction.max_fee_per_gas
+        );
+        return Ok(Outcome::Sent(OnItsWay {
+            extra: vec![("replace".into(), why)],
+            ..on_its_way(*hash, false)
+        }));
+    }
+    Ok(waiting.map_or(Outcome::NotFound, |it| sent(it.hash, false)))
+}
+
+async fn base_fee(ctx: &Ctx) -> Result<Result<u128, String>, Fault> {
+    let block = match ask(ctx, "eth_getBlockByNumber", json!(["latest", false])).await? {
+        Ok(block) => block,
+        Err(why) => return Ok(Err(why)),
+    };
+    let base = block.get("baseFeePerGas");
+    let base = base.ok_or_else(|| Fault::Protocol("a block without base fee".into()))?;
+    Ok(Ok(u128::from(hex64(base)?)))
+}
+
+/// What the next transaction pays, as tip and as most: what the last one does, if a block takes that; else enough more for nodes
+/// to take it instead (they want a tenth more of both, some an eighth). `None`: that is more than the channel pays.
+fn price(settings: &Settings, waiting: &TxEip1559, base: u128) -> Option<(u128, u128)> {
+    if waiting.max_fee_per_gas >= base {
+        return Some((waiting.max_priority_fee_per_gas, waiting.max_fee_per_gas));
+    }
+    let raised = |wei: u128| wei.saturating_add(wei / 8).saturating_add(1);
+    let tip = raised(waiting.max_priority_fee_per_gas);
+    let max_fee = base.saturating_mul(2).saturating_add(tip).min(settings.max_fee_wei);
+    let is_enough = max_fee >= raised(waiting.max_fee_per_gas) && max_fee >= base.saturating_add(tip);
+    is_enough.then_some((tip, max_fee))
+}
+
+/// The same transfer under the same number at a price of today; or why nothing is sent.
+async fn dearer(
+    ctx: &Ctx,
+    settings: &Settings,
+    waiting: &TxEip1559,
+    transfer: &[u8],
+) -> Result<Result<TxEip1559, Outcome>, Fault> {
+    if waiting.input.as_ref() != transfer {
+        return Err(Fault::Other("what waits is another transfer".into()));
+    }
+    let base = base_fee(ctx).await?.map_err(silent)?;
+    let Some((tip, max_fee)) = price(settings, waiting, base) else {
+        let why = format!(
+            "the base fee is {base} wei, the channel pays at most {}",
+            settings.max_fee_wei
+        );
+        return Ok(Err(declined("gas-too-dear", Retry::Later, why)));
+    };
+    if let Err(refusal) = has_gas(ctx, settings, max_fee).await? {
+        return Ok(Err(refusal));
+    }
+    Ok(Ok(TxEip1559 {
+        max_fee_per_gas: max_fee,
+        max_priority_fee_per_gas: tip,
+        ..waiting.clone()
+    }))
+}
+
+fn silent(why: String) -> Fault {
+    Fault::Other(format!("the node does not answer: {why}"))
+}
+
+/// Whether the payout address can pay for a transaction and keeps its reserve.
+async fn has_gas(ctx: &Ctx, settings: &Settings, max_fee: u128) -> Result<Result<(), Outcome>, Fault> {
+    let lookup = json!([address_at(HOT)?, "latest"]);
+    let coin = number(ctx, "eth_getBalance", lookup).await?.map_err(silent)?;
+    let gas = U256::from(max_fee).saturating_mul(U256::from(GAS_LIMIT));
+    if coin < gas.saturating_add(settings.gas_reserve_wei) {
+        let why = format!("the payout address has {coin} wei for gas");
+        return Ok(Err(declined("insufficient-gas", Retry::OtherChannel, why)));
+    }
+    Ok(Ok(()))
 }
 
 /// The transaction, with the chain's number for it; or why nothing is sent.
@@ -131,7 +280,6 @@ async fn prepare(
     (to, amount): (Address, U256),
     key: &str,
 ) -> Result<Result<TxEip1559, Outcome>, Fault> {
-    let silent = |why: String| Fault::Other(format!("the node does not answer: {why}"));
     let own = address_at(HOT)?;
     let balance_of = [hex::decode("70a08231").unwrap_or_default(), own.into_word().to_vec()].concat();
     let lookup = json!([{ "to": settings.token, "data": hex::encode_prefixed(balance_of) }, "latest"]);
@@ -143,36 +291,21 @@ async fn prepare(
     let nonce = number(ctx, "eth_getTransactionCount", json!([own, "pending"]))
         .await?
         .map_err(silent)?;
-    let block = ask(ctx, "eth_getBlockByNumber", json!(["latest", false]))
-        .await?
-        .map_err(silent)?;
-    let base = hex64(
-        block
-            .get("baseFeePerGas")
-            .ok_or_else(|| Fault::Protocol("a block without base fee".into()))?,
-    )?;
+    let base = base_fee(ctx).await?.map_err(silent)?;
     let tip = number(ctx, "eth_maxPriorityFeePerGas", json!([]))
         .await?
         .map_err(silent)?;
     let tip = u128::try_from(tip).unwrap_or(u128::MAX);
-    if u128::from(base).saturating_add(tip) > settings.max_fee_wei {
+    if base.saturating_add(tip) > settings.max_fee_wei {
         let why = format!(
             "the base fee is {base} wei, the channel pays at most {}",
             settings.max_fee_wei
         );
         return Ok(Err(declined("gas-too-dear", Retry::Later, why)));
     }
-    let max_fee = u128::from(base)
-        .saturating_mul(2)
-        .saturating_add(tip)
-        .min(settings.max_fee_wei);
-    let coin = number(ctx, "eth_getBalance", json!([own, "latest"]))
-        .await?
-        .map_err(silent)?;
-    let gas = U256::from(max_fee).saturating_mul(U256::from(GAS_LIMIT));
-    if coin < gas.saturating_add(settings.gas_reserve_wei) {
-        let why = format!("the payout address has {coin} wei for gas");
-        return Ok(Err(declined("insufficient-gas", Retry::OtherChannel, why)));
+    let max_fee = base.saturating_mul(2).saturating_add(tip).min(settings.max_fee_wei);
+    if let Err(refusal) = has_gas(ctx, settings, max_fee).await? {
+        return Ok(Err(refusal));
     }
     Ok(Ok(TxEip1559 {
         chain_id: settings.chain,
@@ -210,30 +343,4 @@ fn sign(transaction: &TxEip1559) -> Result<Signature, Fault> {
 fn raw_of(body: &str) -> Option<Vec<u8>> {
     let body: Value = from_slice(body.as_bytes()).ok()?;
     hex::decode(body.pointer("/params/0")?.as_str()?).ok()
-}
-
-/// In no block: waiting, lost, or dead because another took its number, in the block `deep` or before.
-async fn not_mined(ctx: &Ctx, (raw, hash): (&[u8], B256), deep: u64) -> Result<Outcome, Fault> {
-    match ask(ctx, "eth_getTransactionByHash", json!([hash])).await? {
-        Ok(Value::Null) => {}
-        // Waiting, or mined meanwhile: the receipt says so the next time.
-        Ok(_) => return Ok(sent(hash, false)),
-        Err(why) => return Ok(Outcome::Unknown(why)),
-    }
-    let decoded = TxEnvelope::decode_2718(&mut &*raw).map_err(|error| Fault::Other(format!("our own: {error}")))?;
-    let at = format!("0x{deep:x}");
-    match number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, at])).await? {
-        Ok(next) if next > U256::from(decoded.nonce()) => {}
-        Ok(_) => return Ok(Outcome::NotFound),
-        Err(why) => return Ok(Outcome::Unknown(why)),
-    }
-    // It may be the one that took it, mined since the receipt was asked for.
-    match ask(ctx, "eth_getTransactionReceipt", json!([hash])).await? {
-        Ok(Value::Null) => {
-            let why = "another transaction took its number: it will never be mined";
-            Ok(declined("number-taken", Retry::Later, why.into()))
-        }
-        Ok(_) => Ok(sent(hash, false)),
-        Err(why) => Ok(Outcome::Unknown(why)),
-    }
 }

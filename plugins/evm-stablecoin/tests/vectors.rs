@@ -48,8 +48,8 @@ fn a_transaction_is_found_by_what_was_sent() {
         let target = target.clone();
         async move { <Token as Payouts>::status(&ctx, target).await }
     });
-    let asked: Value = serde_json_of(found[1]["send"]["body"].as_str().unwrap());
-    assert_eq!(asked["method"], "eth_getTransactionReceipt");
+    let asked: Value = serde_json_of(found[2]["send"]["body"].as_str().unwrap());
+    assert_eq!(asked["method"], "eth_getTransactionByHash");
     assert_eq!(asked["params"][0], hash);
 }
 

@@ -65,7 +65,11 @@ pub(super) fn payout(operation: &Operation, order: &PayOrder) -> payouts::Payout
         },
         purpose: terms.purpose.clone(),
         remittance: terms.remittance.clone(),
-        extra: vec![],
+        extra: order
+            .replaces
+            .iter()
+            .map(|body| ("sent".into(), body.clone()))
+            .collect(),
     }
 }
 
@@ -162,6 +166,7 @@ pub(super) fn payout_step(step: payouts::Step) -> Result<Step, Fault> {
             iso_status: sent.iso_status,
             fee: sent.fee.map(read_money).transpose()?,
             memo: sent.memo.map(read_memo),
+            may_replace: sent.extra.iter().any(|(name, _)| name == "replace"),
         },
         payouts::Outcome::Declined(it) => Outcome::Declined(decline(it)),
         payouts::Outcome::Returned(back) => Outcome::Returned {

@@ -158,6 +158,7 @@ fn what_cannot_be_this_operations_is_a_contradiction() {
         iso_status: None,
         fee: Some(fee),
         memo: None,
+        may_replace: false,
     };
     let of = |code: &str| Money::new(5, Asset::currency(code).unwrap()).unwrap();
     let token = Money::new(5, Asset::token("USDC:eip155:1", 6).unwrap()).unwrap();

@@ -325,6 +325,7 @@ impl Channels for Acquirers {
                 iso_status: None,
                 fee: None,
                 memo: None,
+                may_replace: false,
             },
             (Reply::Response(response), _) if response.status == 200 => Outcome::Accepted {
                 reference: format!("ref-{}", operation.id),

@@ -74,6 +74,7 @@ pub fn conclude_authorization(
             iso_status,
             fee,
             memo,
+            may_replace: _,
         }) => {
             note(payment, id, Some(reference), memo);
             if let Some(payout) = &mut payment.payout {
