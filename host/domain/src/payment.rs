@@ -359,6 +359,12 @@ impl Payment {
         let Some(conversion) = &mut self.conversion else { return };
         let state = now.and_then(|(kind, status)| conversion::after(kind, status));
         conversion.state = state.unwrap_or(conversion.state);
+        if matches!(
+            fact,
+            Fact::Captured { .. } | Fact::Converted { .. } | Fact::Refunded { .. }
+        ) {
+            (conversion.vain, conversion.not_before_ms) = (0, 0);
+        }
         match (fact, now) {
             (Fact::Converted { operation, owed, .. }, _) => {
                 conversion.operation = Some(*operation);
@@ -397,10 +403,14 @@ impl Payment {
         }
         let id = OperationId::of(self.id, 0);
         change.timers_set.retain(|timer| timer.kind != TimerKind::Advance);
-        if next_step(self, change.now_ms) == Step::Rest {
+        let not_before_ms = self.conversion.as_ref().map_or(0, |it| it.not_before_ms);
+        if next_step(self, change.now_ms.max(not_before_ms)) == Step::Rest {
             change.timers_clear.push((TimerKind::Advance, id));
         } else {
-            let due = change.now_ms.saturating_add(ADVANCE_MS);
+            let due = match not_before_ms > change.now_ms {
+                true => not_before_ms,
+                false => change.now_ms.saturating_add(ADVANCE_MS),
+            };
             change.timers_set.push(self.timer(TimerKind::Advance, id, due));
         }
     }

@@ -95,7 +95,7 @@ impl FaultKind {
     }
 
     /// Whether the provider itself said so in a clear reply (the adapter only reads it).
-    fn is_providers_word(self) -> bool {
+    pub(crate) fn is_providers_word(self) -> bool {
         matches!(self, Self::Invalid | Self::Misconfigured | Self::StaleSession)
     }
 }

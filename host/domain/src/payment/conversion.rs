@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub const REQUOTES_MAX: u32 = 3;
 /// After so many refused captures or voids a human is asked.
 const REFUSALS_MAX: u32 = 2;
+/// How often a leg whose request did not get to its channel is begun again.
+pub const VAIN_MAX: u32 = 6;
 
 /// What to do where the price was lost before the exchange was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -112,6 +114,12 @@ pub struct Conversion {
     /// How often the channel refused to take the money or to let it go.
     #[serde(default)]
     pub refusals: u32,
+    /// How often in a row a request of a leg did not get to its channel, or was not made.
+    #[serde(default)]
+    pub vain: u32,
+    /// When the next leg is begun again after that; until then nothing is done.
+    #[serde(default)]
+    pub not_before_ms: u64,
     /// The exchange that was done.
     pub operation: Option<OperationId>,
     /// What the merchant got.
@@ -135,6 +143,8 @@ impl Conversion {
             is_stuck: false,
             requotes: 0,
             refusals: 0,
+            vain: 0,
+            not_before_ms: 0,
             operation: None,
             given: None,
         }
@@ -234,6 +244,9 @@ pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
             true => Step::Deliver,
             false => Step::Rest,
         };
+    }
+    if now_ms < conversion.not_before_ms {
+        return Step::Rest;
     }
     if conversion.state == LegState::Compensating {
         // Begun, and not done: somebody was stopped in between. What a channel keeps for a dispute cannot be given back too.

@@ -268,7 +268,7 @@ pub fn settle_held(payment: &mut Payment, change: &mut Change, fresh: Option<Ter
             };
             conversion.terms = fresh;
             conversion.is_refused = false;
-            conversion.refusals = 0;
+            (conversion.refusals, conversion.vain, conversion.not_before_ms) = (0, 0, 0);
             conversion.state = LegState::Planned;
             Ok(payment.record(change, fact)?)
         }

@@ -110,6 +110,11 @@ async fn serve(engine: Arc<Engine>, store: Arc<CrashStore>) -> bool {
 
 /// One run: with that script and policy, killed after the n-th commit (0: never). Returns how many commits there were.
 async fn run(script: Script, if_lost: IfLost, kill_after: usize) -> usize {
+    store_after(script, if_lost, kill_after).await.commits()
+}
+
+/// The same; returns what is on disk then.
+async fn store_after(script: Script, if_lost: IfLost, kill_after: usize) -> Arc<CrashStore> {
     let providers = Arc::new(Providers::new(script));
     let store = Arc::new(CrashStore::new(kill_after));
     let first = Arc::new(engine(store.clone(), providers.clone()));
@@ -130,7 +135,7 @@ async fn run(script: Script, if_lost: IfLost, kill_after: usize) -> usize {
         assert!(serve(second, store.clone()).await, "{label}: killed twice");
     }
     check(&store, &providers, &label);
-    store.commits()
+    store
 }
 
 fn check(store: &CrashStore, providers: &Providers, label: &str) {
@@ -230,6 +235,32 @@ fn every_failure_of_every_leg_ends_well_wherever_the_router_is_killed() {
         }
     }
     assert!(runs > 1_000, "{runs} runs");
+}
+
+/// A request that did not get to its channel says nothing of the price or of the money: the leg goes on by itself a little later,
+/// whatever the payment wants where a price is lost.
+#[test]
+fn a_leg_whose_channel_was_out_of_reach_is_begun_again() {
+    for (kind, is_lost, ends) in [
+        (Kind::Capture, false, LegState::Succeeded),
+        (Kind::Convert, false, LegState::Succeeded),
+        (Kind::Cancel, true, LegState::Compensated),
+    ] {
+        for policy in POLICIES {
+            if kind == Kind::Cancel && policy != IfLost::Refund {
+                continue;
+            }
+            let fault = Fault::NotSent;
+            simulate(async {
+                let store = store_after(Script { kind, fault, is_lost }, policy, 0).await;
+                let payment = the_payment(&store).unwrap();
+                let conversion = payment.conversion.clone().unwrap();
+                assert_eq!(conversion.state, ends, "{kind:?} {policy:?}");
+                assert_eq!((conversion.requotes, conversion.vain), (0, 0), "{kind:?} {policy:?}");
+                assert!(store.inner.tasks(true).unwrap().is_empty(), "nobody was asked");
+            });
+        }
+    }
 }
 
 /// The plain case, counted: five commits with the price looked at in between, and one of the quote.

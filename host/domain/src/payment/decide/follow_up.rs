@@ -7,6 +7,7 @@ use crate::ids::OperationId;
 use crate::money::Money;
 use crate::operation::{Kind, Operation, Outcome, Verdict};
 use crate::payment::Payment;
+use crate::payment::conversion::{LegState, VAIN_MAX};
 use crate::payment::decide::fault_error;
 use crate::payment::fact::Fact;
 use crate::payment::status::IllegalEvent;
@@ -80,7 +81,12 @@ pub fn conclude_follow_up(
         }
         Verdict::NoEffect(fault) => {
             settle(change, id, task, "no effect");
-            follow_up_failed(payment, change, id, fault_error(&fault).0.into())
+            let was = payment.conversion.as_ref().map(|it| it.state);
+            follow_up_failed(payment, change, id, fault_error(&fault).0.into())?;
+            if !fault.kind.is_providers_word() {
+                again_later(payment, change, (operation.kind, was), policy);
+            }
+            Ok(())
         }
         Verdict::Unknown(..)
         | Verdict::Proven(
@@ -98,6 +104,25 @@ pub fn conclude_follow_up(
             Ok(())
         }
     }
+}
+
+/// The request did not get there, or was not made: that says nothing of the price or of the money. The leg is begun again, a few
+/// times, each time later; after that it counts as refused.
+fn again_later(payment: &mut Payment, change: &mut Change, (kind, was): (Kind, Option<LegState>), policy: &Policy) {
+    let Some(conversion) = payment.conversion.as_mut().filter(|it| it.vain < VAIN_MAX) else {
+        return;
+    };
+    match kind {
+        Kind::Convert => conversion.is_refused = false,
+        Kind::Capture | Kind::Cancel => conversion.refusals = conversion.refusals.saturating_sub(1),
+        Kind::Refund if was == Some(LegState::Compensating) => {
+            (conversion.state, conversion.is_stuck) = (LegState::Compensating, false);
+        }
+        Kind::Refund | Kind::Authorize | Kind::Resume | Kind::Reverse | Kind::Quote | Kind::Pay | Kind::Poll => return,
+    }
+    conversion.not_before_ms = change.now_ms.saturating_add(policy.backoff_ms(conversion.vain));
+    conversion.vain = conversion.vain.saturating_add(1);
+    payment.wake(change);
 }
 
 /// The exchange is done. What the merchant was promised is kept as long as the exchange gave what it had quoted; whatever
