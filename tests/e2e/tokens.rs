@@ -86,6 +86,70 @@ fn a_reorganized_chain_takes_back_what_did_not_count_yet() {
     world.assert_books().unwrap();
 }
 
+/// A deposit that counts, and then a chain that goes further back than its confirmations.
+fn taken_back(watch_s: u64) -> (Chain, World, Reply, String) {
+    let chain = Chain::start().unwrap();
+    let world = with_chain(&chain, "", &format!("watch_s = {watch_s},"));
+    let waiting = pay(&world, 5 * TOKEN);
+    let address = waiting.text_at("/next_action/value").to_owned();
+    chain.pay(&address, 5 * TOKEN).unwrap();
+    chain.mine(3).unwrap();
+    until(&world, &waiting, "succeeded");
+    assert_eq!(available(&world), 5 * TOKEN);
+    chain.reorganize(4).unwrap();
+    assert_eq!(chain.balance(&address).unwrap(), 0, "it never happened");
+    (chain, world, waiting, address)
+}
+
+fn await_dispute(world: &World, status: &str) -> Value {
+    let found = |reply: &Reply| {
+        reply.body["data"]
+            .as_array()?
+            .iter()
+            .find(|it| it["status"] == status)
+            .cloned()
+    };
+    let listed = world.await_at("/v1/disputes", |reply| found(reply).is_some());
+    found(&listed.unwrap()).unwrap()
+}
+
+#[test]
+fn what_a_chain_takes_back_after_it_counted_is_held_until_it_comes_again() {
+    let (chain, world, waiting, address) = taken_back(3_600);
+    let dispute = await_dispute(&world, "under_review");
+    assert_eq!(dispute["reason"], "reorganization", "{dispute}");
+    assert_eq!(available(&world), 0, "what is not there is not paid out");
+    world.assert_books().unwrap();
+    // It comes with a later block, and is not counted a second time.
+    chain.pay(&address, 5 * TOKEN).unwrap();
+    chain.mine(3).unwrap();
+    await_dispute(&world, "won");
+    assert_eq!(available(&world), 5 * TOKEN);
+    let shown = world.get(&format!("/v1/payments/{}", waiting.text_at("/id"))).unwrap();
+    assert_eq!(
+        shown.text_at("/amount_captured"),
+        (5 * TOKEN).to_string(),
+        "{}",
+        shown.text
+    );
+    assert!(tasks(&world).is_empty(), "{:?}", tasks(&world));
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn what_a_chain_takes_back_for_good_is_lost() {
+    let (chain, world, _, address) = taken_back(20);
+    let dispute = await_dispute(&world, "lost");
+    assert_eq!(dispute["funds"], "taken", "{dispute}");
+    assert_eq!(available(&world), 0);
+    // Even then: what comes is the payment's.
+    chain.pay(&address, 5 * TOKEN).unwrap();
+    chain.mine(4).unwrap();
+    await_dispute(&world, "won");
+    assert_eq!(available(&world), 5 * TOKEN);
+    world.assert_books().unwrap();
+}
+
 fn tasks(world: &World) -> Vec<(String, String)> {
     let reply = world.admin_call("GET", "/admin/tasks", None).unwrap();
     let all = reply.body["tasks"].as_array().cloned().unwrap();

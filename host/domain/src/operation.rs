@@ -229,6 +229,12 @@ pub struct Target {
     /// The bodies of the writes that it sent, in order, as the adapter made them: secrets are words in them.
     #[serde(default)]
     pub sent: Vec<String>,
+    /// What the books have as taken by it, where anything is.
+    #[serde(default)]
+    pub captured: Option<Money>,
+    /// The provider's references of the disputes that are known of it.
+    #[serde(default)]
+    pub disputed: Vec<String>,
 }
 
 /// What an adapter leaves for later operations on the same payment: at most 16 KiB, in a format that it numbers.
@@ -390,6 +396,8 @@ impl Operation {
             started_ms: self.started_ms,
             memo,
             sent,
+            captured: None,
+            disputed: vec![],
         }
     }
 }
@@ -587,6 +595,9 @@ pub struct Standing {
     /// What payers' banks want back of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub disputes: Vec<DisputeNews>,
+    /// After how many milliseconds to look again although it is taken: it may be undone yet.
+    #[serde(default)]
+    pub watch_ms: Option<u32>,
 }
 
 /// Where an authorization stands at the provider.

@@ -372,6 +372,8 @@ impl Engine {
             started_ms: attempt.started_ms,
             memo: attempt.memo.clone(),
             sent: vec![],
+            captured: None,
+            disputed: vec![],
         }
     }
 

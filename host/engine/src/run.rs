@@ -11,6 +11,7 @@ use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Fault, FaultKind, Fixed, Input, Kind, Operation, Outcome, Progress, Verdict, judge};
 use portolan_domain::payment::Payment;
+use portolan_domain::payment::status::AttemptStatus;
 use portolan_domain::ports::{ContextRequest, Method, Step};
 use std::sync::Arc;
 
@@ -264,6 +265,12 @@ impl Engine {
         // What another channel left on the payment says nothing to this one.
         let is_attempts = attempt.is_some_and(|attempt| attempt.channel == of.channel);
         let (parent, memo) = if is_attempts { (parent, memo) } else { (None, None) };
+        let mut target = of.as_target(reference, parent, memo.clone(), sent(exchanges));
+        if let Some(attempt) = attempt.filter(|_| is_attempts && of.kind.is_attempt()) {
+            target.captured = (attempt.status == AttemptStatus::Captured).then(|| payment.captured.clone());
+            let heard = payment.disputes.iter().filter(|it| it.attempt == attempt.id);
+            target.disputed = heard.map(|it| it.reference.clone()).collect();
+        }
         let adapter = self.later_version(&of.channel, memo.as_ref(), &of.adapter);
         let new = NewOperation {
             id: self.new_operation_id(payment),
@@ -273,7 +280,7 @@ impl Engine {
             kind: of.kind,
             attempt: of.attempt,
             amount: of.amount.clone(),
-            input: Input::Status(of.as_target(reference, parent, memo, sent(exchanges))),
+            input: Input::Status(target),
             method: None,
         };
         let status = self.new_operation(new).await?;

@@ -1,4 +1,5 @@
-//! Deposits: an address per payment, what arrived there and how deep it lies, and the feed of everybody's.
+//! Deposits: an address per payment, what arrived there and how deep it lies, the feed of everybody's, and what a chain takes
+//! back of a deposit that counted already.
 
 use crate::node::{ask, hex, hex64, number};
 use crate::{Settings, Token, address_at, transfer_topic};
@@ -84,14 +85,24 @@ impl Payments for Token {
         let asked = settings.units(of.amount.as_ref().ok_or_else(|| Fault::Other("no amount".into()))?)?;
         match arrived(ctx, &settings, &deposit).await? {
             Err(why) => Ok(Finding::Unknown(why)),
-            Ok(arrived) => Ok(Finding::Standing(standing(
-                ctx,
-                &settings,
-                (&deposit, asked),
-                &arrived,
-            )?)),
+            Ok(arrived) => {
+                let standing = match told(&of, "captured").and_then(|units| units.parse::<U256>().ok()) {
+                    Some(taken) => watched(ctx, &settings, &of, (taken, &arrived)),
+                    None => standing(ctx, &settings, &of, (&deposit, asked, &arrived)),
+                };
+                Ok(Finding::Standing(Standing {
+                    reference: deposit.address()?.to_string().to_lowercase(),
+                    ..standing
+                }))
+            }
         }
     }
+}
+
+/// What the host tells of the target beside its fields.
+fn told<'a>(of: &'a Target, name: &str) -> Option<&'a str> {
+    let found = of.extra.iter().find(|(it, _)| it == name);
+    found.map(|(_, text)| text.as_str())
 }
 
 /// What lies at an address: all of it, and what is deep enough.
@@ -148,12 +159,24 @@ fn field<'a>(log: &'a Value, name: &str) -> Result<&'a Value, Fault> {
         .ok_or_else(|| Fault::Protocol(format!("a log without {name}")))
 }
 
+/// What says of a deposit that the chain took it back.
+const REORGANIZED: &str = "reorganization";
+/// How often a deposit that counts is looked at: each time after half of its age, between these.
+const WATCH_MS: (u64, u64) = (1_000, 600_000);
+
+/// How long until a deposit that counts is looked at again; `None`: it is old enough to stay.
+fn watch(ctx: &Ctx, settings: &Settings, of: &Target) -> Option<(String, String)> {
+    let age_ms = ctx.now_ms().saturating_sub(of.started_ms);
+    let next_ms = (age_ms / 2).clamp(WATCH_MS.0, WATCH_MS.1);
+    (age_ms < settings.watch_ms).then(|| ("watch".into(), next_ms.to_string()))
+}
+
 fn standing(
     ctx: &Ctx,
     settings: &Settings,
-    (deposit, asked): (&Deposit, U256),
-    arrived: &Arrived,
-) -> Result<Standing, Fault> {
+    of: &Target,
+    (deposit, asked, arrived): (&Deposit, U256, &Arrived),
+) -> Standing {
     let is_over = ctx.now_ms() > deposit.expires_ms;
     let state = if arrived.confirmed >= asked {
         State::Captured
@@ -162,11 +185,12 @@ fn standing(
     } else {
         State::Waiting
     };
-    Ok(Standing {
-        reference: deposit.address()?.to_string().to_lowercase(),
+    let is_captured = state == State::Captured;
+    Standing {
+        reference: String::new(),
         state,
         authorized: None,
-        captured: (state == State::Captured).then(|| settings.money(arrived.confirmed)),
+        captured: is_captured.then(|| settings.money(arrived.confirmed)),
         refunded: None,
         received: Some(settings.money(arrived.confirmed)),
         fee: None,
@@ -174,8 +198,43 @@ fn standing(
         progress: Some(arrived.progress.clone()),
         check_after_ms: LOOK_AGAIN_MS,
         memo: None,
-        extra: vec![],
-    })
+        extra: watch(ctx, settings, of).filter(|_| is_captured).into_iter().collect(),
+    }
+}
+
+/// A deposit that counted: a chain that goes further back than the confirmations takes it away again. Mostly it comes back with
+/// the next blocks; what has not come once the watch is over is lost, until it comes.
+fn watched(ctx: &Ctx, settings: &Settings, of: &Target, (taken, arrived): (U256, &Arrived)) -> Standing {
+    let again = watch(ctx, settings, of);
+    let missing = taken.saturating_sub(arrived.all);
+    let was_missing = told(of, "disputed") == Some(REORGANIZED);
+    let found = match () {
+        () if !missing.is_zero() && again.is_some() => Some(("under_review", missing)),
+        () if !missing.is_zero() => Some(("lost", missing)),
+        // Seen, and deep: a node that lags behind by some blocks has taken nothing away.
+        () if was_missing && arrived.confirmed >= taken => Some(("won", taken)),
+        () => None,
+    };
+    let dispute = found.map(|(state, units)| {
+        let body = json!({
+            "reference": REORGANIZED, "state": state, "units": units.to_string(), "reason": REORGANIZED,
+        });
+        ("dispute".to_owned(), body.to_string())
+    });
+    Standing {
+        reference: String::new(),
+        state: State::Captured,
+        authorized: None,
+        captured: Some(settings.money(taken)),
+        refunded: None,
+        received: missing.is_zero().then(|| settings.money(arrived.confirmed)),
+        fee: None,
+        declined: None,
+        progress: Some(arrived.progress.clone()),
+        check_after_ms: LOOK_AGAIN_MS,
+        memo: None,
+        extra: dispute.into_iter().chain(again).collect(),
+    }
 }
 
 impl Captures for Token {

@@ -30,6 +30,8 @@ struct Settings {
     /// From this amount on, `large_confirmations` are needed.
     large: U256,
     large_confirmations: u64,
+    /// How long a deposit that counts is looked at.
+    watch_ms: u64,
     max_fee_wei: u128,
     gas_reserve_wei: U256,
 }
@@ -60,6 +62,7 @@ impl Settings {
             confirmations,
             large: units("large_amount").unwrap_or(U256::MAX),
             large_confirmations: number("large_confirmations").unwrap_or(confirmations),
+            watch_ms: number("watch_s").unwrap_or(3_600).saturating_mul(1_000),
             max_fee_wei: u128::from(gwei).saturating_mul(1_000_000_000),
             gas_reserve_wei: units("gas_reserve_wei").unwrap_or(U256::ZERO),
         })

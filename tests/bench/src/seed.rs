@@ -157,6 +157,8 @@ fn operation(payment: &Payment, attempt: AttemptId, ambient: &dyn Ambient, progr
         started_ms: now_ms,
         memo: None,
         sent: vec![],
+        captured: None,
+        disputed: vec![],
     };
     let operation = Operation {
         id,

@@ -81,12 +81,17 @@ pub(crate) fn target(target: &Target) -> wit::Target {
         amount: Some(money(&target.amount)),
         started_ms: target.started_ms,
         memo: target.memo.as_ref().map(memo),
-        extra: target
-            .sent
-            .iter()
-            .map(|body| ("sent".to_owned(), body.clone()))
-            .collect(),
+        extra: extras(target),
     }
+}
+
+/// What the contract's README says of a target's `extra`.
+fn extras(target: &Target) -> Vec<(String, String)> {
+    let named = |name: &str, value: &String| (name.to_owned(), value.clone());
+    let sent = target.sent.iter().map(|body| named("sent", body));
+    let captured = target.captured.as_ref().map(|it| named("captured", &money(it).units));
+    let disputed = target.disputed.iter().map(|it| named("disputed", it));
+    sent.chain(captured).chain(disputed).collect()
 }
 
 pub(crate) fn memo(memo: &Memo) -> wit::Memo {
@@ -291,6 +296,7 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
         payments::Finding::Standing(standing) => {
             let captured = standing.captured.map(read_money).transpose()?;
             let authorized = standing.authorized.map(read_money).transpose()?;
+            let watch_ms = watch(&standing.extra)?;
             let disputes = disputes(standing.extra, captured.as_ref().or(authorized.as_ref()))?;
             Outcome::Standing(Standing {
                 reference: standing.reference,
@@ -310,6 +316,7 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
                 received: standing.received.map(read_money).transpose()?,
                 declined: standing.declined.map(decline),
                 disputes,
+                watch_ms,
             })
         }
     }))
@@ -361,6 +368,16 @@ struct Disputed {
     network_code: Option<String>,
     #[serde(default)]
     due_ms: Option<u64>,
+}
+
+/// When a standing's `extra` wants it looked at again.
+fn watch(extra: &[(String, String)]) -> Result<Option<u32>, Fault> {
+    let told = extra.iter().find(|(name, _)| name == "watch");
+    let parsed = told.map(|(_, text)| {
+        text.parse()
+            .map_err(|_| protocol(format!("{text:?} is no time to watch")))
+    });
+    parsed.transpose()
 }
 
 /// `like`: an amount of the same standing, for asset and decimals.

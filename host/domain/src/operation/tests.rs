@@ -30,6 +30,8 @@ fn operation(kind: Kind, minor: i128) -> Operation {
         started_ms: 0,
         memo: None,
         sent: vec![],
+        captured: None,
+        disputed: vec![],
     };
     Operation {
         id: OperationId(Uuid::nil()),
@@ -149,6 +151,7 @@ fn what_cannot_be_this_operations_is_a_contradiction() {
             received: None,
             declined: None,
             disputes: vec![],
+            watch_ms: None,
         })
     };
     let sent = |fee: Money| Outcome::Sent {

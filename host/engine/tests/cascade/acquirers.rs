@@ -240,6 +240,7 @@ impl Acquirers {
                 received: None,
                 declined: None,
                 disputes: vec![],
+                watch_ms: None,
             }),
         }
     }

@@ -250,6 +250,7 @@ impl Providers {
                     received: None,
                     declined: None,
                     disputes: vec![],
+                    watch_ms: None,
                 })
             }
         }

@@ -14,6 +14,8 @@ use crate::task::{Task, TaskKind};
 
 /// Longer than opening a session and making the next request take.
 const BETWEEN_ATTEMPTS_MS: u64 = 180_000;
+/// What is taken is not looked at more often than this.
+const WATCH_MIN_MS: u64 = 1_000;
 
 /// Applies the verdict of an authorization or of its resumption. `task` is the open task about it, if there is one.
 pub fn conclude_authorization(
@@ -589,7 +591,7 @@ fn conclude_standing(
     note(payment, id, Some(standing.reference), None);
     let status = payment.attempt(id).map(|attempt| attempt.status);
     let is_settled = matches!(status, Some(AttemptStatus::Captured | AttemptStatus::Authorized));
-    let disputes = standing.disputes;
+    let (disputes, watch_ms) = (standing.disputes, standing.watch_ms);
     match standing.state {
         State::Captured
             if status == Some(AttemptStatus::Authorized) && payment.in_flight(Kind::Capture).next().is_none() =>
@@ -684,6 +686,15 @@ fn conclude_standing(
     // Only what was taken can be disputed.
     for news in &disputes {
         dispute::hear(payment, change, (id, &operation.channel), news)?;
+    }
+    let is_taken = payment.attempt(id).map(|attempt| attempt.status) == Some(AttemptStatus::Captured);
+    if let Some(watch_ms) = watch_ms.filter(|_| is_taken) {
+        let due = change
+            .now_ms
+            .saturating_add(super::asked_for(watch_ms).max(WATCH_MIN_MS));
+        change
+            .timers_set
+            .push(payment.timer(TimerKind::Hint, operation.id, due));
     }
     Ok(Next::Rest)
 }
