@@ -776,6 +776,8 @@ fn operation(payment: &Payment, attempt: AttemptId, part: u32, progress: Progres
         started_ms: context.now_ms,
         memo: None,
         sent: vec![],
+        captured: None,
+        disputed: vec![],
     };
     let operation = Operation {
         id: context.operation,
