@@ -8,12 +8,15 @@ mod plugin;
 mod routes;
 mod scaffold;
 mod shipping;
+mod tables;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::plugins::Plugins;
 use crate::{server, telemetry};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use portolan_domain::lifecycle::Stage;
 use portolan_storage::SqliteStore;
 use portolan_vault::KeyFile;
 use serde_json::json;
@@ -257,6 +260,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let runtime = runtime()?;
             let app = App::build(config)?;
             runtime.block_on(app.plugins.start(true))?;
+            for line in not_granted(&app.plugins)? {
+                say(&line)?;
+            }
             say(&format!("the configuration is good: {channels} channels"))
         }
         Verb::RotateKey => {
@@ -268,6 +274,23 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Routes(verb) => routes::ask(&config, verb),
         verb => ask(&config, verb),
     }
+}
+
+/// What adapters ask for and channels do not grant: they run without it, as far as they can.
+fn not_granted(plugins: &Plugins) -> anyhow::Result<Vec<String>> {
+    let mut lines = vec![];
+    for version in plugins.list().iter().filter(|it| it.stage == Stage::Active) {
+        for fit in plugins.inspect(&version.adapter, &version.digest)?.fits {
+            let open = fit.not_granted.iter().map(|(ask, grant)| {
+                format!(
+                    "channel {}: asked for and not granted: {ask}; to grant it: {grant}",
+                    fit.channel
+                )
+            });
+            lines.extend(open);
+        }
+    }
+    Ok(lines)
 }
 
 /// Room for whoever reads and judges what merchants write: an expression is as deep on the stack as it is nested.

@@ -237,7 +237,14 @@ fn a_component_is_held_to_the_vectors_that_it_brings() {
         .unwrap();
         let file = packed(&world, plain, &[("approved", &same), ("declined", &same)]);
         let stage = ["stage", "sandbox", &file];
-        assert!(good(&world, &stage).contains("\"ready\""));
+        let staged = good(&world, &stage);
+        assert!(
+            staged.contains("\"ready\"") && staged.contains("\"tried_with\": \"2 vectors, "),
+            "{staged}"
+        );
+        let (list, top) = (good(&world, &["list"]), good(&world, &["top"]));
+        assert!(list.starts_with("ADAPTER") && list.contains("  ready"), "{list}");
+        assert!(top.contains("US/CALL") && top.lines().count() == 3, "{top}");
         let history = world.admin_call("GET", "/admin/plugins/sandbox/history", None).unwrap();
         let note = history.text_at("/history/0/note");
         assert!(note.contains("2 vectors, ") && note.ends_with(" attacks"), "{note}");

@@ -222,13 +222,20 @@ fn a_registry_that_lies_is_found_out() {
     refusal(&world, &stage);
     std::fs::write(&layer, &whole).unwrap();
 
-    // Another's component under this one's tag: what is signed is not about it.
+    // Another's component under this one's tag: nobody's push puts it there by mistake.
     let other = component(&world, "other.wasm", b'x');
+    let line = refusal(&world, &["push", &other, &place]);
+    assert!(line.contains("is sha256:") && line.contains("--move-tag"), "{line}");
+    assert_eq!(registry.manifest("acme/cards", "1", MANIFEST), manifest);
+    // It is there all the same: what is signed is not about it.
     good(&world, &["push", &other, &registry.place("acme/cards:other")]);
     let others = registry.manifest("acme/cards", "other", MANIFEST);
     registry.put("acme/cards", "1", MANIFEST, &others);
     let line = refusal(&world, &stage);
     assert!(line.contains("signature: unsigned"), "{line}");
+    good(&world, &["push", &file, &place, "--move-tag"]);
+    assert_eq!(registry.manifest("acme/cards", "1", MANIFEST), manifest, "moved back");
+    registry.put("acme/cards", "1", MANIFEST, &others);
     // With this one's signatures hung onto it.
     let subject = |manifest: &Value| {
         let digest = hex::encode(Sha256::digest(manifest.to_string().as_bytes()));

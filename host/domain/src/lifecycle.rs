@@ -289,17 +289,22 @@ pub fn plan(
         && target.stage == Stage::Active
         && let Some(before) = before(versions, adapter)
     {
-        changed.push(moved(
-            before,
-            Step::Activate,
-            &format!("{} was rejected", short(&target.digest)),
-        )?);
+        let why = format!("{} was rejected", short(&target.digest));
+        changed.push(in_its_old_place(moved(before, Step::Activate, &why)?, before));
     }
     Ok(changed)
 }
 
+/// As it was when it was active: whoever goes back once more comes to what was before it, not to what was left.
+fn in_its_old_place(again: Version, before: &Version) -> Version {
+    Version {
+        activated_ms: before.activated_ms,
+        ..again
+    }
+}
+
 /// What going back means for an adapter: its canary or its shadow gives up its place; without one, what was active before
-/// is active again.
+/// is active again, and next time what was before that.
 pub fn plan_rollback(
     versions: &[Version],
     adapter: &str,
@@ -315,19 +320,26 @@ pub fn plan_rollback(
         );
     }
     let before = before(versions, adapter).ok_or_else(|| StepRefusal::NothingBefore(adapter.to_owned()))?;
-    plan(
+    let mut changed = plan(
         versions,
         (adapter, &before.digest),
         (Step::Activate, None),
         (reason, now_ms),
-    )
+    )?;
+    for version in changed.iter_mut().filter(|it| it.digest == before.digest) {
+        *version = in_its_old_place(version.clone(), before);
+    }
+    Ok(changed)
 }
 
 /// What was active before what is.
 fn before<'a>(versions: &'a [Version], adapter: &str) -> Option<&'a Version> {
+    let now = active(versions, adapter).and_then(|it| it.activated_ms);
+    let is_older = |it: &&Version| now.is_none_or(|now| it.activated_ms.is_some_and(|at| at < now));
     versions
         .iter()
         .filter(|it| it.adapter == adapter && it.stage == Stage::Draining)
+        .filter(is_older)
         .max_by_key(|it| it.activated_ms)
 }
 
@@ -412,6 +424,20 @@ mod tests {
         assert_eq!(stages(&activated), [("cc", Stage::Active), ("bb", Stage::Draining)]);
         let back = plan_rollback(&versions, "acme", now).unwrap();
         assert_eq!(stages(&back), [("dd", Stage::Active), ("bb", Stage::Draining)]);
+        // Once more goes further back, never forward to what was left; and then there is nothing.
+        let mut after = versions.to_vec();
+        let go = |after: &mut Vec<Version>, changed: Vec<Version>| {
+            for it in changed {
+                let at = after.iter().position(|old| old.digest == it.digest).unwrap();
+                after[at] = it;
+            }
+        };
+        go(&mut after, back);
+        let further = plan_rollback(&after, "acme", ("", 21)).unwrap();
+        assert_eq!(stages(&further), [("aa", Stage::Active), ("dd", Stage::Draining)]);
+        go(&mut after, further);
+        let end = Err(StepRefusal::NothingBefore("acme".into()));
+        assert_eq!(plan_rollback(&after, "acme", ("", 22)), end);
         let killed = plan(&versions, ("acme", "bb"), (Step::Reject, None), now).unwrap();
         assert_eq!(stages(&killed), [("bb", Stage::Rejected), ("dd", Stage::Active)]);
         let refused = plan(&versions, ("acme", "bb"), (Step::Retire, None), now).unwrap_err();

@@ -47,6 +47,9 @@ pub enum OciError {
     /// Larger than it may be.
     #[error("{0}: {1} bytes are more than the {2} that are taken")]
     Size(String, u64, u64),
+    /// Something else lies there already.
+    #[error("{0} is {1} already; push it under another tag, or move the tag with --move-tag")]
+    Taken(String, String),
     /// It did not come in time.
     #[error("{0}: no answer within {1} s")]
     Late(String, u64),

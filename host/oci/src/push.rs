@@ -50,12 +50,14 @@ struct WasmConfig<'a> {
     component: &'a Interfaces,
 }
 
-/// Pushes a component under a tag, and what was signed about it as its referrer.
+/// Pushes a component under a tag, and what was signed about it as its referrer. A tag that names another component stays with
+/// it, unless `moves_tag`: whoever stages it would get something else than yesterday.
 pub async fn push(
     place: &Place,
     component: Vec<u8>,
     about: (&Interfaces, &Labels),
     envelope: Option<Vec<u8>>,
+    moves_tag: bool,
 ) -> Result<Pushed, OciError> {
     if place.0.tag().is_none() || place.0.digest().is_some() {
         let problem = "a component is pushed under a tag".to_owned();
@@ -63,6 +65,14 @@ pub async fn push(
     }
     let registry = Registry::of(place).await?;
     let component = Artifact::component(component, about)?;
+    // A registry that does not say what lies there says so again to what is sent.
+    let there = registry.client.fetch_manifest_digest(&place.0, &registry.auth);
+    if let Ok(there) = registry.step(there).await
+        && there != component.descriptor.digest
+        && !moves_tag
+    {
+        return Err(OciError::Taken(place.to_string(), there));
+    }
     component.send(&registry, &place.0).await?;
     let subject = component.descriptor;
     let envelope = match envelope {

@@ -3,7 +3,7 @@
 
 use super::{App, Refusal, failed, refuse};
 use crate::plugins::statement::Envelope;
-use crate::plugins::{COMPONENT_MAX, Inspection, Order, PluginError};
+use crate::plugins::{COMPONENT_MAX, Inspection, Order, PluginError, told_of};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -176,7 +176,10 @@ pub(super) async fn stage(
     let envelope = upload.envelope;
     let staged =
         to_its_end(async move { plugins.stage(&adapter, &component, envelope.as_ref(), &order).await }).await?;
-    Ok(versions_json(std::slice::from_ref(&staged), is_dry))
+    let (version, proof) = staged;
+    Ok(Json(json!({
+        "dry_run": is_dry, "changed": [version_json(&version)], "tried_with": proof.as_ref().map(told_of),
+    })))
 }
 
 /// One step with one version.

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::say;
 use super::scaffold::{self, Language};
-use super::{dev, kit, shipping};
+use super::{dev, kit, shipping, tables};
 use crate::config::Config;
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -81,9 +81,17 @@ pub enum PluginVerb {
     /// Stop a version at once, wherever it is: the one before it takes over.
     Reject(StepArgs),
     /// All versions.
-    List,
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Calls, faults, time, memory and bytes of each version since it was loaded.
-    Top,
+    Top {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Who did what with an adapter's versions.
     History {
         /// The adapter's configured name.
@@ -117,6 +125,9 @@ pub enum PluginVerb {
         /// Its signed statement; `<component>.dsse.json` where that is there.
         #[arg(long)]
         envelope: Option<PathBuf>,
+        /// Even if the tag names another component already.
+        #[arg(long)]
+        move_tag: bool,
     },
     /// Pull a component from an OCI registry, and what is signed about it: FILE and FILE.dsse.json.
     Pull {
@@ -272,7 +283,8 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
             component,
             place,
             envelope,
-        } => Some(shipping::push(component, place, envelope.clone())),
+            move_tag,
+        } => Some(shipping::push(component, place, envelope.clone(), *move_tag)),
         PluginVerb::Pull { place, to } => Some(shipping::pull(place, to)),
         PluginVerb::New {
             folder,
@@ -301,6 +313,9 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
         _ => None,
     }
 }
+
+/// Interfaces whose operations move money.
+const MOVES: [&str; 6] = ["payments", "captures", "refunds", "reversals", "exchange", "payouts"];
 
 /// The others.
 pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
@@ -363,8 +378,20 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
             }
         }
         PluginVerb::Record { payment, to } => return record(&client, &payment, &to),
-        PluginVerb::List => client.get("/admin/plugins")?,
-        PluginVerb::Top => client.get("/admin/plugins/top")?,
+        PluginVerb::List { json } => {
+            let answer = client.get("/admin/plugins")?;
+            match json {
+                true => answer,
+                false => return say(&tables::versions(&answer)),
+            }
+        }
+        PluginVerb::Top { json } => {
+            let answer = client.get("/admin/plugins/top")?;
+            match json {
+                true => answer,
+                false => return say(&tables::usage(&answer)),
+            }
+        }
         PluginVerb::History { adapter } => client.get(&format!("/admin/plugins/{adapter}/history"))?,
         PluginVerb::Keygen { .. }
         | PluginVerb::Sign { .. }
@@ -417,12 +444,30 @@ fn check(component: &Path) -> anyhow::Result<()> {
         .collect::<Vec<_>>()
         .join("\n");
     say(&format!(
-        "{} {}: {}\nsha256 {}\nmethods: {}\ncan: {}\nvectors: {vectors}\nasks for:\n{asks}",
+        "{} {}: {}\nsha256 {}\nmethods: {}\ncan: {}\n{}vectors: {vectors}\nasks for:\n{asks}",
         described.name,
         described.version,
         described.summary,
         described.digest,
         described.methods.join(", "),
         described.capabilities.join(", "),
+        mismatches(&described.capabilities, bench.interfaces().1),
     ))
+}
+
+/// Capabilities that are said and not exported, and exported without a word about them.
+fn mismatches(said: &[String], exports: &[String]) -> String {
+    let short = |it: &String| Some(it.strip_prefix("portolan:channel/")?.split('@').next()?.to_owned());
+    let exported: Vec<String> = exports.iter().filter_map(short).collect();
+    let empty = said.iter().filter(|it| !exported.contains(it)).map(|it| {
+        format!("warning: it says that it can {it}, and does not export the interface: nobody will ask it\n")
+    });
+    // Whether a request may go out again, and when one that is not found never will be, is said with the capability.
+    let silent = exported
+        .iter()
+        .filter(|it| MOVES.contains(&it.as_str()) && !said.contains(it))
+        .map(|it| {
+            format!("warning: it exports {it} and names no such capability: nothing is sent again with the same key\n")
+        });
+    empty.chain(silent).collect()
 }

@@ -91,7 +91,7 @@ pub fn stage(
 }
 
 /// Pushes a component that a router would take, with its envelope.
-pub fn push(component: &Path, place: &Place, envelope: Option<PathBuf>) -> anyhow::Result<()> {
+pub fn push(component: &Path, place: &Place, envelope: Option<PathBuf>, moves_tag: bool) -> anyhow::Result<()> {
     let bytes = read_component(component)?;
     let bench = Bench::load(component).map_err(anyhow::Error::msg)?;
     let described = bench.described();
@@ -116,7 +116,8 @@ pub fn push(component: &Path, place: &Place, envelope: Option<PathBuf>) -> anyho
         description: described.summary.clone(),
     };
     let signed = envelope.as_ref().map(serde_json::to_vec_pretty).transpose()?;
-    let pushed = runtime()?.block_on(portolan_oci::push(place, bytes, (&interfaces, &labels), signed))?;
+    let pushed = portolan_oci::push(place, bytes, (&interfaces, &labels), signed, moves_tag);
+    let pushed = runtime()?.block_on(pushed)?;
     let with = match (&pushed.envelope, &envelope) {
         (Some(digest), Some(envelope)) => format!("signed by {}: {digest}", signers(envelope)),
         _ => "unsigned: a live channel does not take it".into(),

@@ -14,6 +14,8 @@ use tokio::task::block_in_place;
 
 /// What is wrong with a component's vectors: so much of it is told.
 const TOLD: usize = 3;
+/// So much is told of a name that a stranger gave himself.
+const NAME_TOLD: usize = 64;
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -32,7 +34,7 @@ impl Plugins {
         bytes: &[u8],
         envelope: Option<&Envelope>,
         order: &Order,
-    ) -> Result<Version, PluginError> {
+    ) -> Result<(Version, Option<Proof>), PluginError> {
         self.check_upload(adapter, bytes)?;
         let digest = hex::encode(Sha256::digest(bytes));
         let signers = self.verify(adapter, &digest, envelope, true)?;
@@ -40,7 +42,7 @@ impl Plugins {
         let is_half = |it: &Version| matches!(it.stage, Stage::Staged | Stage::Verified);
         let is_taken = |it: &&Version| is_it(it) && it.stage.after(Step::Stage).is_none();
         if let Some(known) = self.list().iter().find(|it| is_taken(it) && !is_half(it)) {
-            return Ok(known.clone());
+            return Ok((known.clone(), None));
         }
         let held = self.hold(&digest);
         self.keep(&digest, bytes)?;
@@ -57,16 +59,21 @@ impl Plugins {
         let versions = self.list();
         let known = versions.iter().find(is_taken);
         if let Some(known) = known.filter(|it| !is_half(it)) {
-            return Ok(known.clone());
+            return Ok((known.clone(), None));
         }
         if order.dry_run {
-            let tried = examined.and_then(|_| self.try_component(adapter, &digest, envelope, order));
+            let tried = examined.and_then(|proof| {
+                let described = self.try_component(adapter, &digest, envelope, order)?;
+                Ok((described, proof))
+            });
             self.take_over(versions)?;
             self.let_go(held)?;
-            return Ok(Version {
+            let (described, proof) = tried?;
+            let version = Version {
                 signers,
-                ..new_version(adapter, &tried?, self.ambient.now_ms())
-            });
+                ..new_version(adapter, &described, self.ambient.now_ms())
+            };
+            return Ok((version, proof));
         }
         // A kill, or a machine that was too busy, may have left it where it is already.
         if known.is_none() {
@@ -87,7 +94,10 @@ impl Plugins {
             described.map(|_| proof)
         });
         match tried {
-            Ok(proof) => self.admit(adapter, &digest, proof).await,
+            Ok(proof) => {
+                let version = self.admit(adapter, &digest, proof.as_ref()).await?;
+                Ok((version, proof))
+            }
             Err(error) => self.reject(adapter, &digest, error).await,
         }
     }
@@ -129,7 +139,7 @@ impl Plugins {
             .map_err(|error| refused("component", error.to_string(), "stage it again"))
             .and_then(|bytes| self.examine(adapter, digest, &bytes));
         match proved {
-            Ok(proof) => self.admit(adapter, digest, proof).await,
+            Ok(proof) => self.admit(adapter, digest, proof.as_ref()).await,
             Err(error) => self.reject(adapter, digest, error).await,
         }
     }
@@ -185,7 +195,7 @@ impl Plugins {
     }
 
     /// From staged to ready: what was proven is written down step by step.
-    async fn admit(&self, adapter: &str, digest: &str, proof: Option<Proof>) -> Result<Version, PluginError> {
+    async fn admit(&self, adapter: &str, digest: &str, proof: Option<&Proof>) -> Result<Version, PluginError> {
         let envelope = self.kept_envelope(adapter, digest)?;
         let order = Order {
             downgrade: true,
@@ -208,9 +218,7 @@ impl Plugins {
                 (version.name, version.version) = (described.name.clone(), described.version.clone());
                 version.reads_memo.clone_from(&described.reads_memo);
             }
-            let proven = proof
-                .as_ref()
-                .map(|it| format!("{} vectors, {} attacks", it.vectors, it.attacks));
+            let proven = proof.map(told_of);
             let note = described
                 .asks
                 .iter()
@@ -326,10 +334,9 @@ impl Plugins {
                 .any(|it| it.role == role && signers.contains(&format!("{} ({})", it.name, role.as_str())))
         };
         if signers.is_empty() {
-            let problem = "no signature is of a key that this router knows for that name";
             return Err(refused(
                 "signature",
-                problem,
+                self.strangers(envelope, &statement.name),
                 "configure the key as [[signer]], or sign with one that is",
             ));
         }
@@ -345,6 +352,27 @@ impl Plugins {
         Ok(signers)
     }
 
+    /// Whose signatures there are, and whose would count.
+    fn strangers(&self, envelope: &Envelope, name: &str) -> String {
+        let by = envelope.signatures.iter().map(|it| it.keyid.as_str());
+        let known = self.signers.iter().map(|it| match it.role {
+            SignerRole::Operator => format!("{} (operator)", it.name),
+            SignerRole::Partner => format!("{} (partner, for {})", it.name, it.namespace),
+        });
+        let told = |names: Vec<String>| match names.is_empty() {
+            true => "nobody".to_owned(),
+            false => names.join(", "),
+        };
+        let by = by
+            .take(TOLD)
+            .map(|it| one_line(&it.chars().take(NAME_TOLD).collect::<String>()));
+        format!(
+            "no signature is of a key that this router knows for {name:?}: signed by {}; known are {}",
+            told(by.collect()),
+            told(known.collect())
+        )
+    }
+
     /// Whether a version of an adapter with a live channel is signed as that wants; how long the statement holds was asked when it
     /// came in. A configured file is the operator's own word.
     pub(super) fn check_signed(&self, version: &Version) -> Result<(), PluginError> {
@@ -356,6 +384,11 @@ impl Plugins {
         self.verify(&version.adapter, &version.digest, envelope.as_ref(), false)
             .map(drop)
     }
+}
+
+/// What a component was tried with.
+pub fn told_of(proof: &Proof) -> String {
+    format!("{} vectors, {} attacks", proof.vectors, proof.attacks)
 }
 
 /// A version that is ready.

@@ -50,7 +50,7 @@ impl Plugins {
             Err(error) => Err(error.into()),
         };
         match staged {
-            Ok(version) => {
+            Ok((version, _)) => {
                 tracing::info!(adapter, file = %file.display(), digest = version.digest, stage = version.stage.as_str(), "taken from the inbox")
             }
             Err(error) => tracing::warn!(adapter, file = %file.display(), %error, "not taken from the inbox"),
