@@ -86,19 +86,32 @@ fn a_reorganized_chain_takes_back_what_did_not_count_yet() {
     world.assert_books().unwrap();
 }
 
-/// A deposit that counts, and then a chain that goes further back than its confirmations.
+/// A deposit that counts, and then a chain that goes further back than its confirmations; the payer's transaction.
 fn taken_back(watch_s: u64) -> (Chain, World, Reply, String) {
     let chain = Chain::start().unwrap();
     let world = with_chain(&chain, "", &format!("watch_s = {watch_s},"));
     let waiting = pay(&world, 5 * TOKEN);
     let address = waiting.text_at("/next_action/value").to_owned();
-    chain.pay(&address, 5 * TOKEN).unwrap();
+    let hash = chain.pay(&address, 5 * TOKEN).unwrap();
+    let raw = chain.rpc("eth_getRawTransactionByHash", json!([hash])).unwrap();
     chain.mine(3).unwrap();
     until(&world, &waiting, "succeeded");
     assert_eq!(available(&world), 5 * TOKEN);
     chain.reorganize(4).unwrap();
     assert_eq!(chain.balance(&address).unwrap(), 0, "it never happened");
-    (chain, world, waiting, address)
+    (chain, world, waiting, raw.as_str().unwrap().to_owned())
+}
+
+/// What the books say lies at the channel.
+fn prefund(world: &World) -> i128 {
+    let books = world.admin_call("GET", "/admin/ledger/check", None).unwrap();
+    let rows = books.body["balances"].as_array().cloned().unwrap();
+    let row = rows
+        .iter()
+        .find(|it| it["account"].as_str().unwrap().contains("prefund"))
+        .unwrap();
+    let number = |name: &str| row[name].as_str().unwrap().parse::<i128>().unwrap();
+    number("debit") - number("credit")
 }
 
 fn await_dispute(world: &World, status: &str) -> Value {
@@ -115,13 +128,13 @@ fn await_dispute(world: &World, status: &str) -> Value {
 
 #[test]
 fn what_a_chain_takes_back_after_it_counted_is_held_until_it_comes_again() {
-    let (chain, world, waiting, address) = taken_back(3_600);
+    let (chain, world, waiting, raw) = taken_back(3_600);
     let dispute = await_dispute(&world, "under_review");
     assert_eq!(dispute["reason"], "reorganization", "{dispute}");
     assert_eq!(available(&world), 0, "what is not there is not paid out");
     world.assert_books().unwrap();
-    // It comes with a later block, and is not counted a second time.
-    chain.pay(&address, 5 * TOKEN).unwrap();
+    // The same transaction comes with a later block, and is not counted a second time.
+    chain.rpc("eth_sendRawTransaction", json!([raw])).unwrap();
     chain.mine(3).unwrap();
     await_dispute(&world, "won");
     assert_eq!(available(&world), 5 * TOKEN);
@@ -138,12 +151,13 @@ fn what_a_chain_takes_back_after_it_counted_is_held_until_it_comes_again() {
 
 #[test]
 fn what_a_chain_takes_back_for_good_is_lost() {
-    let (chain, world, _, address) = taken_back(20);
+    let (chain, world, _, raw) = taken_back(10);
     let dispute = await_dispute(&world, "lost");
     assert_eq!(dispute["funds"], "taken", "{dispute}");
     assert_eq!(available(&world), 0);
+    assert_eq!(prefund(&world), 0, "nothing lies on the chain");
     // Even then: what comes is the payment's.
-    chain.pay(&address, 5 * TOKEN).unwrap();
+    chain.rpc("eth_sendRawTransaction", json!([raw])).unwrap();
     chain.mine(4).unwrap();
     await_dispute(&world, "won");
     assert_eq!(available(&world), 5 * TOKEN);
@@ -246,7 +260,10 @@ fn what_comes_after_the_money_is_booked_too_and_given_back_by_a_human() {
 
 /// A shop with tokens available, and a payout address with tokens and coins.
 fn with_money(chain: &Chain, more: &str, tokens: u128) -> World {
-    let world = with_chain(chain, "", more);
+    funded(chain, with_chain(chain, "", more), tokens)
+}
+
+fn funded(chain: &Chain, world: World, tokens: u128) -> World {
     let waiting = pay(&world, tokens * TOKEN);
     chain
         .pay(waiting.text_at("/next_action/value"), tokens * TOKEN)
@@ -376,6 +393,35 @@ fn fees_that_rise_make_a_payout_dearer_and_pay_it_once() {
     let next = world.post("/v1/payouts", &to(SUPPLIER, TOKEN)).unwrap();
     await_payout(&world, &chain, next.text_at("/id"), "paid");
     assert_eq!(chain.balance(SUPPLIER).unwrap(), 5 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// The channel pays no more: a human hears of it, and it is paid once the fees allow.
+#[test]
+fn a_payout_that_nothing_can_replace_is_told_to_a_human() {
+    let chain = Chain::start().unwrap();
+    let world = with_chain(&chain, "checks_before_human = 3", "max_fee_gwei = 50");
+    let world = funded(&chain, world, 10);
+    let sent = stuck_payout(&chain, &world, TOKEN);
+    let started = std::time::Instant::now();
+    while world
+        .admin_call("GET", "/admin/tasks", None)
+        .unwrap()
+        .text_at("/tasks/0/owner")
+        != "operator"
+    {
+        assert!(started.elapsed().as_secs() < 60, "nobody was asked");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    await_tasks(&world, &[("unknown_outcome", 1)]);
+    let id = sent.text_at("/id").to_owned();
+    assert_eq!(transactions(&world, &id).len(), 1, "nothing else left");
+    let shown = world.get(&format!("/v1/payouts/{id}")).unwrap();
+    assert_eq!(shown.text_at("/status"), "processing", "{}", shown.text);
+    fees(&chain, "0x3b9aca00");
+    await_payout(&world, &chain, &id, "paid");
+    await_tasks(&world, &[]);
+    assert_eq!(chain.balance(SUPPLIER).unwrap(), TOKEN);
     world.assert_books().unwrap();
 }
 

@@ -812,7 +812,12 @@ keys.notify = "file:{folder}/notify.secret"
 
     /// `POST` as the merchant, with that Idempotency-Key.
     pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> anyhow::Result<Reply> {
-        let bearer = format!("Bearer {}", self.key);
+        self.post_as(&self.key, path, body, key)
+    }
+
+    /// The same as whoever has that API key.
+    pub fn post_as(&self, api_key: &str, path: &str, body: &Value, key: &str) -> anyhow::Result<Reply> {
+        let bearer = format!("Bearer {api_key}");
         let headers = [
             ("authorization", bearer.as_str()),
             ("content-type", "application/json"),

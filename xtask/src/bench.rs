@@ -2,8 +2,10 @@
 //! the second wall, and compiled in, at 1, 16 and 128 connections, and the host with 1,000 payments in flight. `stored` compares a store of 10^4
 //! payments with one of 10^6.
 
+mod hostile;
 mod swaps;
 
+pub use hostile::run as hostile;
 pub use swaps::run as swaps;
 
 use crate::build;
@@ -180,8 +182,17 @@ struct Subject {
 }
 
 impl Subject {
-    fn start(name: &'static str, (program, trusted): (&'static str, bool), folder: &Path) -> anyhow::Result<Self> {
-        let options = Options {
+    fn start(name: &'static str, program: (&'static str, bool), folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(name, program, folder, |_| {})
+    }
+
+    fn start_with(
+        name: &'static str,
+        (program, trusted): (&'static str, bool),
+        folder: &Path,
+        more: impl FnOnce(&mut Options),
+    ) -> anyhow::Result<Self> {
+        let mut options = Options {
             acquirer: vec!["--silent".into(), "--no-sync".into()],
             timeout_ms: 20_000,
             server: "requests_per_second = 1000000".into(),
@@ -190,6 +201,7 @@ impl Subject {
             trusted,
             ..Options::default()
         };
+        more(&mut options);
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder)?;
         let world = World::start_in(folder, options)?;
@@ -205,8 +217,13 @@ impl Subject {
 }
 
 fn card(world: &World) -> anyhow::Result<String> {
+    card_of(world, &world.key)
+}
+
+fn card_of(world: &World, key: &str) -> anyhow::Result<String> {
     let card = json!({ "number": "4242424242424242", "expiry_month": 12, "expiry_year": 2031 });
-    let stored = world.post("/v1/payment_methods", &json!({ "type": "card", "card": card }))?;
+    let body = json!({ "type": "card", "card": card });
+    let stored = world.post_as(key, "/v1/payment_methods", &body, &world.fresh_key())?;
     Ok(stored.text_at("/id").to_owned())
 }
 

@@ -43,6 +43,9 @@ enum Verb {
         /// Swap versions of the adapter under load 100 times instead.
         #[arg(long)]
         swaps: bool,
+        /// Let a hostile adapter run beside the load instead.
+        #[arg(long)]
+        hostile: bool,
         /// Measure what a decision about a route costs instead.
         #[arg(long)]
         routes: bool,
@@ -75,6 +78,12 @@ fn main() -> anyhow::Result<()> {
             swaps: true,
             ..
         } => bench::swaps(json, seconds),
+        Verb::Bench {
+            json,
+            seconds,
+            hostile: true,
+            ..
+        } => bench::hostile(json, seconds),
         Verb::Bench { routes: true, .. } => build::cargo(&[
             "run",
             "--release",

@@ -232,7 +232,10 @@ pub struct Target {
     /// What the books have as taken by it, where anything is.
     #[serde(default)]
     pub captured: Option<Money>,
-    /// The provider's references of the disputes that are known of it.
+    /// Since when.
+    #[serde(default)]
+    pub captured_ms: Option<u64>,
+    /// The provider's references of the disputes for which the channel has money of it.
     #[serde(default)]
     pub disputed: Vec<String>,
 }
@@ -397,6 +400,7 @@ impl Operation {
             memo,
             sent,
             captured: None,
+            captured_ms: None,
             disputed: vec![],
         }
     }

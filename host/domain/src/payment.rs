@@ -153,6 +153,9 @@ pub struct Attempt {
     /// What of that was given back outside.
     #[serde(default)]
     pub late_gone: Option<Money>,
+    /// When its money was taken first.
+    #[serde(default)]
+    pub captured_ms: Option<u64>,
 }
 
 /// A capture, cancel, refund, reversal or exchange: one operation each, by its id.
@@ -319,6 +322,9 @@ impl Payment {
         self.status = self.status.next(&fact)?;
         if let Some(attempt) = fact.attempt().and_then(|id| self.attempt_mut(id)) {
             attempt.status = attempt.status.next(&fact)?;
+            if matches!(fact, Fact::Captured { .. }) {
+                attempt.captured_ms.get_or_insert(change.now_ms);
+            }
         }
         if let Some(follow_up) = fact.follow_up().and_then(|id| self.follow_up_mut(id)) {
             follow_up.status = follow_up.status.next(&fact)?;

@@ -48,25 +48,28 @@ enum Finding {
 impl Engine {
     /// Asks what became of an operation and applies the answer.
     pub async fn check(&self, id: OperationId) -> Result<(), EngineError> {
-        self.ask(id, Hint::None).await
+        self.ask_in_turn(id, Hint::None).await
     }
 
     /// Asks because somebody else said that something happened: also about what the books have closed, where money may
     /// have come late; and about what is captured, if they told of a dispute.
     pub async fn check_hinted(&self, id: OperationId, is_dispute: bool) -> Result<(), EngineError> {
-        if !is_dispute {
-            // Its own reply is about to be read: a decline that was heard of first would keep it from the next channel. What
-            // stays unknown has its timer.
-            if self.walking.contains_key(&id) {
-                return Ok(());
-            }
-            return self.ask(id, Hint::Something).await;
+        // Its own reply is about to be read: a decline that was heard of first would keep it from the next channel. What stays
+        // unknown has its timer.
+        match is_dispute {
+            false if self.walking.contains_key(&id) => Ok(()),
+            false => self.ask_in_turn(id, Hint::Something).await,
+            true => self.ask_in_turn(id, Hint::Dispute).await,
         }
-        // One question after the other: an older answer that is written last would move a dispute back.
+    }
+
+    /// One question after the other: an older answer that is written last would move a dispute back, or forget what was sent in
+    /// the place of what it asked about.
+    async fn ask_in_turn(&self, id: OperationId, hint: Hint) -> Result<(), EngineError> {
         let turn = self.asking.entry(id).or_default().clone();
         let asked = {
             let _turn = turn.lock().await;
-            self.ask(id, Hint::Dispute).await
+            self.ask(id, hint).await
         };
         // Two handles are this function's and the map's: nobody waits.
         self.asking
@@ -82,10 +85,11 @@ impl Engine {
         if is_settled(&base.payment, &operation) && !is_late {
             return self.close_check(base, &operation).await;
         }
-        let (finding, asked) = match self.ask_status(&base.payment, &operation, &exchanges).await {
-            Ok(_) if is_being_reversed(&base.payment, &operation) => (Finding::NotThereYet, vec![]),
-            Ok((outcome, asked)) => (self.finding(&operation, &exchanges, outcome), asked),
-            Err(fault) => (Finding::Unknown(fault.to_string()), vec![]),
+        let none = String::new();
+        let (finding, asked, version) = match self.ask_status(&base.payment, &operation, &exchanges).await {
+            Ok(_) if is_being_reversed(&base.payment, &operation) => (Finding::NotThereYet, vec![], none),
+            Ok((outcome, asked, version)) => (self.finding(&operation, &exchanges, outcome), asked, version),
+            Err(fault) => (Finding::Unknown(fault.to_string()), vec![], none),
         };
         let found = match &finding {
             Finding::Known(_) => "known",
@@ -110,7 +114,7 @@ impl Engine {
                 let may_replace = matches!(&verdict, Verdict::Proven(Outcome::Sent { may_replace: true, .. }));
                 self.apply(base, operation, Ran { verdict, exchanges }).await?;
                 match may_replace {
-                    true => Box::pin(self.replace(id)).await,
+                    true => Box::pin(self.replace(id, version)).await,
                     false => Ok(()),
                 }
             }

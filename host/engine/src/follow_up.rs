@@ -373,6 +373,7 @@ impl Engine {
             memo: attempt.memo.clone(),
             sent: vec![],
             captured: None,
+            captured_ms: None,
             disputed: vec![],
         }
     }

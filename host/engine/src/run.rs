@@ -10,8 +10,8 @@ use portolan_domain::exchange::{Answer, Effect, Exchange, RUN_OF_CHECKS, Reply};
 use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Fault, FaultKind, Fixed, Input, Kind, Operation, Outcome, Progress, Verdict, judge};
-use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::AttemptStatus;
+use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::ports::{ContextRequest, Method, Step};
 use std::sync::Arc;
 
@@ -182,8 +182,11 @@ impl Engine {
         };
         let heard = answers.iter().any(|answer| matches!(answer.reply, Reply::Response(_)));
         let verdict = self.by_network(operation, judge(operation, (ceiling(&exchanges), heard), claim));
-        self.note_health(operation, &verdict, begun_ms);
-        self.ports.channels.concluded(operation, &verdict);
+        // One that takes another's place says nothing of how the channel does with new ones.
+        if !matches!(&operation.input, Input::Pay(order) if !order.replaces.is_empty()) {
+            self.note_health(operation, &verdict, begun_ms);
+            self.ports.channels.concluded(operation, &verdict);
+        }
         tracing::debug!(operation = %operation.id, kind = operation.kind.as_str(), ?verdict, "operation ran");
         Ok(Ran { verdict, exchanges })
     }
@@ -244,13 +247,13 @@ impl Engine {
         self.converse(&operation, allowed).await.map(|(outcome, _)| outcome)
     }
 
-    /// Asks what became of an operation. It sends reads only.
+    /// Asks what became of an operation, in which version of its adapter. It sends reads only.
     pub(crate) async fn ask_status(
         &self,
         payment: &Payment,
         of: &Operation,
         exchanges: &[Exchange],
-    ) -> Result<(Outcome, Vec<Exchange>), Fault> {
+    ) -> Result<(Outcome, Vec<Exchange>, String), Fault> {
         let attempt = payment.attempt(of.attempt);
         let parent = attempt.and_then(|attempt| attempt.reference.clone());
         let memo = attempt.and_then(|attempt| attempt.memo.clone());
@@ -266,10 +269,15 @@ impl Engine {
         let is_attempts = attempt.is_some_and(|attempt| attempt.channel == of.channel);
         let (parent, memo) = if is_attempts { (parent, memo) } else { (None, None) };
         let mut target = of.as_target(reference, parent, memo.clone(), sent(exchanges));
-        if let Some(attempt) = attempt.filter(|_| is_attempts && of.kind.is_attempt()) {
-            target.captured = (attempt.status == AttemptStatus::Captured).then(|| payment.captured.clone());
-            let heard = payment.disputes.iter().filter(|it| it.attempt == attempt.id);
-            target.disputed = heard.map(|it| it.reference.clone()).collect();
+        let is_taken = |it: &&Attempt| is_attempts && it.status == AttemptStatus::Captured;
+        if let Some(attempt) = attempt.filter(is_taken).filter(|_| payment.payout.is_none()) {
+            target.captured = Some(payment.captured.clone());
+            target.captured_ms = attempt.captured_ms;
+            let kept = payment
+                .disputes
+                .iter()
+                .filter(|it| it.attempt == attempt.id && it.is_taken());
+            target.disputed = kept.map(|it| it.reference.clone()).collect();
         }
         let adapter = self.later_version(&of.channel, memo.as_ref(), &of.adapter);
         let new = NewOperation {
@@ -284,7 +292,8 @@ impl Engine {
             method: None,
         };
         let status = self.new_operation(new).await?;
-        self.converse(&status, |effect| effect == Effect::Read).await
+        let (outcome, asked) = self.converse(&status, |effect| effect == Effect::Read).await?;
+        Ok((outcome, asked, status.adapter))
     }
 
     /// Runs an operation that moves nothing: it sends only what `allowed` lets through, and nothing of it is on disk before.

@@ -19,16 +19,18 @@ use std::sync::Arc;
 
 /// How often a request that never got there goes out again.
 const SENT_AGAIN_MAX: usize = 3;
-/// How often a payout's write is replaced: a status query must be able to ask after each.
+/// How often a payout's write is replaced by another one: a status query must be able to ask after each.
 const REPLACED_MAX: usize = 3;
+/// How many writes of a payout there may be before nothing takes their place, the same ones counted as often as they left.
+const WRITES_MAX: usize = 12;
 
 /// The intent of sending once more: the same operation, the same keys, and on disk before it leaves, like every write.
 struct SendAgain {
     base: Versioned,
     before: Vec<Exchange>,
     first_run: u8,
-    /// Whether it may be another request than the first one.
-    replaces: bool,
+    /// The operation as it is kept, where this is another request than its first one.
+    replaces: Option<Operation>,
 }
 
 impl SendAgain {
@@ -56,7 +58,7 @@ impl Intent for SendAgain {
         operation: &Operation,
         exchanges: &[Exchange],
     ) -> Result<(), EngineError> {
-        if !self.replaces {
+        if self.replaces.is_none() {
             self.is_the_same(exchanges).map_err(EngineError::Channel)?;
         }
         let again = |payment: &mut Payment, change: &mut Change| {
@@ -75,7 +77,7 @@ impl Intent for SendAgain {
         // Open again: a restart takes it up as one whose request may be on its way.
         let open = Operation {
             progress: Progress::Open,
-            ..as_ordered(operation)
+            ..self.replaces.as_ref().unwrap_or(operation).clone()
         };
         let open = Arc::new((open, all));
         let complete = |commit: &mut Commit, _: &Payment, (): &()| commit.operations.push(open.clone());
@@ -85,7 +87,7 @@ impl Intent for SendAgain {
 }
 
 impl SendAgain {
-    fn new(base: Versioned, before: Vec<Exchange>, replaces: bool) -> Self {
+    fn new(base: Versioned, before: Vec<Exchange>, replaces: Option<Operation>) -> Self {
         let own = before.iter().map(|it| it.run).filter(|run| *run != RUN_OF_CHECKS);
         let first_run = own.max().map_or(0, |run| run / 2 * 2 + 2);
         Self {
@@ -161,7 +163,7 @@ impl Engine {
             checks: operation.checks.saturating_add(1),
             ..operation
         };
-        let mut intent = SendAgain::new(base, before, false);
+        let mut intent = SendAgain::new(base, before, None);
         let prefix = until_write(&intent.before);
         let ran = self.run_on(&operation, method.as_ref(), &mut intent, prefix).await?;
         let exchanges = intent.with(ran.exchanges);
@@ -181,32 +183,35 @@ impl Engine {
         .map(drop)
     }
 
-    /// A payout waits for too low a price, and its channel says that another write may take its place: either of them
-    /// concludes it, for they share a number and the provider executes one. What became of the second says nothing of the
-    /// first.
-    pub(crate) async fn replace(&self, id: OperationId) -> Result<(), EngineError> {
+    /// A payout waits for too low a price, and `version` of its adapter says that another write may take its place: either of
+    /// them concludes it, for they share a number and the provider executes one. That version makes it: an older one may
+    /// not know what it is asked for. What became of the second says nothing of the first.
+    pub(crate) async fn replace(&self, id: OperationId, version: String) -> Result<(), EngineError> {
         let Some((operation, exchanges)) = self.ports.store.operation(id)?.map(owned) else {
             return Ok(());
         };
         let base = self.load(operation.payment)?;
-        let left = writes(&exchanges).count();
-        let may = is_open(&base.payment, &operation) && self.is_in_a_lane(&operation);
         let Input::Pay(order) = &operation.input else {
             return Ok(());
         };
-        if !may || left > REPLACED_MAX {
+        // Whoever walks it is about to write what came of it.
+        let may =
+            is_open(&base.payment, &operation) && self.is_in_a_lane(&operation) && !self.walking.contains_key(&id);
+        let left = sent(&exchanges);
+        let prices = left.iter().collect::<std::collections::BTreeSet<_>>().len();
+        if !may || prices > REPLACED_MAX || left.len() >= WRITES_MAX {
             return Ok(());
         }
-        tracing::info!(operation = %id, left, "it waits for too low a price: another write takes its place");
-        let order = PayOrder {
-            replaces: sent(&exchanges),
-            ..order.clone()
-        };
+        tracing::info!(operation = %id, prices, "it waits for too low a price: another write takes its place");
         let dearer = Operation {
-            input: Input::Pay(order),
+            input: Input::Pay(PayOrder {
+                replaces: left,
+                ..order.clone()
+            }),
+            adapter: version,
             ..operation.clone()
         };
-        let mut intent = SendAgain::new(base, exchanges, true);
+        let mut intent = SendAgain::new(base, exchanges, Some(operation.clone()));
         let ran = self.run_on(&dearer, None, &mut intent, vec![]).await?;
         if writes(&ran.exchanges).next().is_none() {
             tracing::info!(operation = %id, verdict = ?ran.verdict, "nothing took its place");
@@ -218,10 +223,37 @@ impl Engine {
                 let ran = Ran { verdict, exchanges };
                 self.apply(intent.base, operation, ran).await.map(drop)
             }
-            Verdict::Proven(_) | Verdict::NoEffect(_) | Verdict::Unknown(..) => {
-                self.still_unknown(intent.base, operation, exchanges).await.map(drop)
+            verdict @ (Verdict::Proven(_) | Verdict::NoEffect(_) | Verdict::Unknown(..)) => {
+                tracing::info!(operation = %id, ?verdict, "that says nothing of what waits");
+                self.waits_on(intent.base, operation, exchanges).await
             }
         }
+    }
+
+    /// It stands where it stood, and is asked about as before; what was tried stays on record.
+    async fn waits_on(
+        &self,
+        base: Versioned,
+        operation: Operation,
+        exchanges: Vec<Exchange>,
+    ) -> Result<(), EngineError> {
+        let wait = |payment: &mut Payment, change: &mut Change| {
+            if is_open(payment, &operation) {
+                let due = change.now_ms.saturating_add(self.policy.backoff_ms(operation.checks));
+                change
+                    .timers_set
+                    .push(payment.timer(TimerKind::Check, operation.id, due));
+            }
+            Ok(())
+        };
+        let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
+            if is_open(payment, &operation) {
+                commit
+                    .operations
+                    .push(journaled(&operation, operation.progress, &exchanges));
+            }
+        };
+        self.update(&base, wait, complete).await.map(drop)
     }
 
     /// The request would have to go out again, but its security code was never written down and is gone.
@@ -260,15 +292,6 @@ impl Engine {
         };
         self.update(&base, require, complete).await.map(drop)
     }
-}
-
-/// As it is kept: what a write is to replace is told only while it is made.
-fn as_ordered(operation: &Operation) -> Operation {
-    let mut kept = operation.clone();
-    if let Input::Pay(order) = &mut kept.input {
-        order.replaces.clear();
-    }
-    kept
 }
 
 /// Why what became of a copy says nothing of what left before it: it did not get there, or it was refused where the first

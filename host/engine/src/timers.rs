@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_millis(100);
 const AT_ONCE: usize = 32;
 /// A timer whose handling failed is tried again after this.
 const AGAIN_MS: u64 = 2_000;
+/// News that cannot be asked about are asked about again after that part of the payment's age.
+const HINT_PART: u64 = 16;
 /// An expiry whose void did not go through is tried again after this.
 const EXPIRE_AGAIN_MS: u64 = 60_000;
 
@@ -107,10 +109,16 @@ impl Engine {
             return self.give_up_between(base).await;
         }
         let written = self.advance(base).await?;
-        let is_rest = next_step(&written.payment, self.ports.ambient.now_ms()) == Step::Rest;
+        // A clock that went back does not make a leg that waits one that is over.
+        let not_before_ms = written.payment.conversion.as_ref().map_or(0, |it| it.not_before_ms);
+        let now_ms = self.ports.ambient.now_ms();
+        let is_rest = next_step(&written.payment, now_ms.max(not_before_ms)) == Step::Rest;
         match written.payment.timers.contains(&timer) {
             true if is_rest => self.clear(timer).await,
-            true => self.postpone(timer, AGAIN_MS).await,
+            true => {
+                self.postpone(timer, AGAIN_MS.max(not_before_ms.saturating_sub(now_ms)))
+                    .await
+            }
             false => Ok(()),
         }
     }
@@ -120,7 +128,13 @@ impl Engine {
         match self.check_hinted(timer.operation, true).await {
             // Its journal was pruned: there is nothing left that could be asked.
             Ok(()) | Err(EngineError::NotFound(_)) => self.clear(timer).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, operation = %timer.operation, "cannot be asked about now");
+                // The older it is, the less can come of it.
+                let base = self.load(timer.operation.payment())?;
+                let age_ms = self.ports.ambient.now_ms().saturating_sub(base.payment.created_ms);
+                self.postpone(timer, HINT_AGAIN_MS.max(age_ms / HINT_PART)).await
+            }
         }
     }
 

@@ -777,6 +777,7 @@ fn operation(payment: &Payment, attempt: AttemptId, part: u32, progress: Progres
         memo: None,
         sent: vec![],
         captured: None,
+        captured_ms: None,
         disputed: vec![],
     };
     let operation = Operation {

@@ -88,10 +88,8 @@ impl Payouts for Token {
         };
         // Before the transactions: if one of ours took the number that deep, it is seen in its block.
         let deep = format!("0x{:x}", head.saturating_sub(settings.confirmations));
-        let next = match number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, deep])).await? {
-            Ok(next) => next,
-            Err(why) => return Ok(Outcome::Unknown(why)),
-        };
+        // A node that keeps no such old states does not say: then nothing is concluded from it.
+        let next = number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, deep])).await?;
         let mut waiting = None;
         for it in all.iter().rev() {
             match ask(ctx, "eth_getTransactionByHash", json!([it.hash])).await? {
@@ -103,11 +101,14 @@ impl Payouts for Token {
                 Err(why) => return Ok(Outcome::Unknown(why)),
             }
         }
-        if next > U256::from(newest.transaction.nonce) {
-            let why = "another transaction took its number: it will never be mined";
-            return Ok(declined("number-taken", Retry::Later, why.into()));
+        match next {
+            Ok(next) if next > U256::from(newest.transaction.nonce) => {
+                let why = "another transaction took its number: it will never be mined";
+                Ok(declined("number-taken", Retry::Later, why.into()))
+            }
+            Err(why) if waiting.is_none() => Ok(Outcome::Unknown(why)),
+            Ok(_) | Err(_) => not_mined(ctx, newest, waiting).await,
         }
-        not_mined(ctx, &settings, newest, waiting).await
     }
 }
 
@@ -181,19 +182,24 @@ async fn mined(ctx: &Ctx, settings: &Settings, hash: B256, head: u64) -> Result<
     })
 }
 
-/// In no block, and its number is free: waiting, perhaps for too low a price, or lost.
-async fn not_mined(
-    ctx: &Ctx,
-    settings: &Settings,
-    newest: &Signed,
-    waiting: Option<&Signed>,
-) -> Result<Outcome, Fault> {
+/// In no block yet: waiting, perhaps for too low a price; or in no pool either, perhaps for the same reason.
+async fn not_mined(ctx: &Ctx, newest: &Signed, waiting: Option<&Signed>) -> Result<Outcome, Fault> {
+    if waiting.is_none() {
+        let held = number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, "pending"])).await?;
+        match held {
+            // Nobody else waits under its number: a dearer one pushes nothing out.
+            Ok(next) if next <= U256::from(newest.transaction.nonce) => {}
+            Ok(_) => return Ok(Outcome::NotFound),
+            Err(why) => return Ok(Outcome::Unknown(why)),
+        }
+    }
     let base = match base_fee(ctx).await? {
         Ok(base) => base,
         Err(why) => return Ok(Outcome::Unknown(why)),
     };
     let Signed { transaction, hash } = waiting.unwrap_or(newest);
-    if transaction.max_fee_per_gas < base && price(settings, &newest.transaction, base).is_some() {
+    // Said even where the channel pays no more: then somebody has to hear of it.
+    if transaction.max_fee_per_gas < base {
         let why = format!(
             "it pays at most {} wei, a block takes {base}",
             transaction.max_fee_per_gas

@@ -158,6 +158,7 @@ fn operation(payment: &Payment, attempt: AttemptId, ambient: &dyn Ambient, progr
         memo: None,
         sent: vec![],
         captured: None,
+        captured_ms: None,
         disputed: vec![],
     };
     let operation = Operation {

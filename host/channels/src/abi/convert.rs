@@ -91,7 +91,8 @@ fn extras(target: &Target) -> Vec<(String, String)> {
     let sent = target.sent.iter().map(|body| named("sent", body));
     let captured = target.captured.as_ref().map(|it| named("captured", &money(it).units));
     let disputed = target.disputed.iter().map(|it| named("disputed", it));
-    sent.chain(captured).chain(disputed).collect()
+    let captured_ms = target.captured_ms.map(|at| named("captured-ms", &at.to_string()));
+    sent.chain(captured).chain(captured_ms).chain(disputed).collect()
 }
 
 pub(crate) fn memo(memo: &Memo) -> wit::Memo {

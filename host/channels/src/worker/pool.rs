@@ -40,6 +40,10 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const BENCH_WITHIN: Duration = Duration::from_secs(180);
 /// What is said about that.
 const BENCH_MAX: usize = 4 << 20;
+/// After so many calls that used up what they were granted a worker stands behind the router and the other workers.
+const SPENT_MAX: u32 = 3;
+/// Its priority then, as `nice` counts it: about a ninth of a core that others want.
+const BEHIND: i32 = 10;
 /// How often one call is begun: a worker may have died while it had nothing to do.
 const BEGUN_MAX: usize = 2;
 
@@ -67,6 +71,8 @@ struct Worker {
     /// The channel that it works for: it never sees another's payments. `None`: it has not seen any.
     of: Option<ChannelId>,
     calls: u32,
+    /// Calls that used up what they were granted.
+    spent: u32,
     rests_since: Instant,
 }
 
@@ -136,6 +142,7 @@ impl Workers {
             let Some(worker) = lent.worker.as_mut() else { break };
             match worker.call(scope, &framed, Instant::now() + within) {
                 Ok(done) => {
+                    worker.count_spent(&done.0);
                     lent.give_back();
                     return done;
                 }
@@ -379,6 +386,22 @@ impl Worker {
         Err(nonsense(format!("more than {KEYS_MAX} uses of keys")))
     }
 
+    /// Code that uses up its time or its memory again and again stands behind everybody else's: on a busy machine it would take
+    /// from their payments what it wastes.
+    fn count_spent(&mut self, told: &Result<Told, Fault>) {
+        let is_spent = |fault: &Fault| matches!(fault.kind, FaultKind::Timeout | FaultKind::Memory);
+        if !told.as_ref().is_err_and(is_spent) {
+            return;
+        }
+        self.spent = self.spent.saturating_add(1);
+        if self.spent == SPENT_MAX
+            && let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed())
+            && let Err(error) = rustix::process::setpriority_process(Some(pid), BEHIND)
+        {
+            tracing::debug!(%error, "a worker keeps its place");
+        }
+    }
+
     /// The fault that losing a worker is: how it ended, where it did.
     fn why_lost(&mut self, error: &std::io::Error) -> Fault {
         if error.kind() == ErrorKind::TimedOut {
@@ -447,6 +470,7 @@ fn start_with(artifacts: &Artifacts, compiled: &[u8]) -> Result<(Worker, Exports
         pipe: ours,
         of: None,
         calls: 0,
+        spent: 0,
         rests_since: Instant::now(),
     };
     let mut budget = Budget {

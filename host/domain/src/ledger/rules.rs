@@ -74,12 +74,9 @@ impl Movement {
         }
     }
 
-    /// The payer's currency for such a refund, out of the router's position.
-    pub fn refund_from_position(channel: &ChannelId) -> Self {
-        Self {
-            debit: Account::FxPosition,
-            credit: Account::ChannelReceivable(channel.clone()),
-        }
+    /// The payer's currency for such a refund, out of the router's position: of what the channel owes, or of what lies there.
+    pub fn refund_from_position(channel: &ChannelId, is_settled: bool) -> Self {
+        Self::between(Account::FxPosition, held_at(channel, is_settled))
     }
 
     fn between(debit: Account, credit: Account) -> Self {
@@ -88,11 +85,7 @@ impl Movement {
 
     /// Money that came and belongs to nothing: the channel owes it, or it lies there.
     pub fn unmatched(channel: &ChannelId, is_settled: bool) -> Self {
-        let at = match is_settled {
-            true => Account::ChannelPrefund(channel.clone()),
-            false => Account::ChannelReceivable(channel.clone()),
-        };
-        Self::between(at, Account::SuspenseUnmatched)
+        Self::between(held_at(channel, is_settled), Account::SuspenseUnmatched)
     }
 
     /// What of a merchant's money is settled: it can be paid out.
@@ -180,6 +173,13 @@ impl Movement {
 }
 
 /// Which of the merchant's accounts: what is settled can be paid out.
+fn held_at(channel: &ChannelId, is_settled: bool) -> Account {
+    match is_settled {
+        true => Account::ChannelPrefund(channel.clone()),
+        false => Account::ChannelReceivable(channel.clone()),
+    }
+}
+
 fn purse(merchant: &MerchantId, is_settled: bool) -> Account {
     match is_settled {
         true => Account::MerchantAvailable(merchant.clone()),

@@ -31,6 +31,7 @@ fn operation(kind: Kind, minor: i128) -> Operation {
         memo: None,
         sent: vec![],
         captured: None,
+        captured_ms: None,
         disputed: vec![],
     };
     Operation {

@@ -196,6 +196,7 @@ pub fn requote(payment: &mut Payment, change: &mut Change, fresh: Option<Terms>)
         return Err(Refusal::WrongStatus(payment.status.as_str()));
     };
     conversion.requotes = conversion.requotes.saturating_add(1);
+    (conversion.vain, conversion.not_before_ms) = (0, 0);
     let Some(fresh) = fresh.filter(|fresh| conversion.accepts(fresh)) else {
         payment.wake(change);
         return Ok(());
@@ -240,6 +241,8 @@ pub fn hold_conversion(payment: &mut Payment, change: &mut Change, why: &str) ->
 pub fn begin_compensation(payment: &mut Payment) {
     if let Some(conversion) = &mut payment.conversion {
         conversion.state = LegState::Compensating;
+        // Giving back has its own tries.
+        (conversion.vain, conversion.not_before_ms) = (0, 0);
     }
 }
 
@@ -310,6 +313,7 @@ pub fn begin_attempt(
         hold: None,
         late: None,
         late_gone: None,
+        captured_ms: None,
     });
     // What an issuer said stays until another one says something better: the next channel may not even be reached.
     let is_next = payment.status == PaymentStatus::Processing;

@@ -202,7 +202,7 @@ impl Payment {
         change.covers = Some((Account::MerchantAvailable(self.merchant.clone()), amount.clone()));
     }
 
-    fn refund_movement(&self, channel: &ChannelId, is_at_hand: bool) -> Movement {
+    pub(super) fn refund_movement(&self, channel: &ChannelId, is_at_hand: bool) -> Movement {
         if self.is_settled_at_once() {
             Movement::pay(channel, &self.merchant)
         } else {
@@ -461,7 +461,7 @@ impl Payment {
             lines.extend(movement.post(amount));
         } else {
             lines.extend(movement.post(&hold.amount));
-            lines.extend(Movement::refund_from_position(&channel).post(amount));
+            lines.extend(Movement::refund_from_position(&channel, self.is_settled_at_once()).post(amount));
         }
         self.entry(change, event, Some(hold.entry), lines);
     }

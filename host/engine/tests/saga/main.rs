@@ -241,25 +241,24 @@ fn every_failure_of_every_leg_ends_well_wherever_the_router_is_killed() {
 /// whatever the payment wants where a price is lost.
 #[test]
 fn a_leg_whose_channel_was_out_of_reach_is_begun_again() {
-    for (kind, is_lost, ends) in [
-        (Kind::Capture, false, LegState::Succeeded),
-        (Kind::Convert, false, LegState::Succeeded),
-        (Kind::Cancel, true, LegState::Compensated),
-    ] {
-        for policy in POLICIES {
-            if kind == Kind::Cancel && policy != IfLost::Refund {
-                continue;
-            }
-            let fault = Fault::NotSent;
-            simulate(async {
-                let store = store_after(Script { kind, fault, is_lost }, policy, 0).await;
-                let payment = the_payment(&store).unwrap();
-                let conversion = payment.conversion.clone().unwrap();
-                assert_eq!(conversion.state, ends, "{kind:?} {policy:?}");
-                assert_eq!((conversion.requotes, conversion.vain), (0, 0), "{kind:?} {policy:?}");
-                assert!(store.inner.tasks(true).unwrap().is_empty(), "nobody was asked");
-            });
-        }
+    let fault = Fault::NotSent;
+    let exchanges = POLICIES.map(|policy| (Kind::Convert, false, policy, LegState::Succeeded));
+    // The exchange is refused, and then giving back does not get there.
+    let gives_back = (Kind::Refund, true, IfLost::Refund, LegState::Compensated);
+    for (kind, is_lost, policy, ends) in exchanges.into_iter().chain([gives_back]) {
+        simulate(async {
+            let store = store_after(Script { kind, fault, is_lost }, policy, 0).await;
+            let payment = the_payment(&store).unwrap();
+            let conversion = payment.conversion.clone().unwrap();
+            assert_eq!(conversion.state, ends, "{kind:?} {policy:?}");
+            assert_eq!((conversion.requotes, conversion.vain), (0, 0), "{kind:?} {policy:?}");
+            assert!(store.inner.tasks(true).unwrap().is_empty(), "nobody was asked");
+            let failed = payment
+                .follow_ups
+                .iter()
+                .filter(|it| it.kind == kind && it.failure.is_some());
+            assert_eq!(failed.count(), 1, "{kind:?} was begun twice");
+        });
     }
 }
 

@@ -16,6 +16,8 @@ use crate::task::{Task, TaskKind};
 const BETWEEN_ATTEMPTS_MS: u64 = 180_000;
 /// What is taken is not looked at more often than this.
 const WATCH_MIN_MS: u64 = 1_000;
+/// Nor more often than each time that part of its age.
+const WATCH_PART: u64 = 16;
 
 /// Applies the verdict of an authorization or of its resumption. `task` is the open task about it, if there is one.
 pub fn conclude_authorization(
@@ -76,14 +78,25 @@ pub fn conclude_authorization(
             iso_status,
             fee,
             memo,
-            may_replace: _,
+            may_replace,
         }) => {
             note(payment, id, Some(reference), memo);
             if let Some(payout) = &mut payment.payout {
                 payout.iso_status = iso_status.or_else(|| payout.iso_status.take());
                 payout.fee = fee.or_else(|| payout.fee.take());
             }
-            sent(payment, change, operation, (is_final, check_after_ms), (policy, task)).map(|()| Next::Rest)
+            let is_stuck = may_replace && operation.checks >= policy.checks_before_human;
+            sent(
+                payment,
+                change,
+                operation,
+                (is_final, check_after_ms),
+                (policy, task.clone()),
+            )?;
+            if is_stuck {
+                ask_human(payment, change, operation, task);
+            }
+            Ok(Next::Rest)
         }
         Verdict::Proven(Outcome::Returned {
             reference,
@@ -280,6 +293,25 @@ fn sent(
         return Ok(());
     }
     wait(payment, change, operation, None, after_ms, policy)
+}
+
+/// A payout that waits for too low a price, which nothing could better: a human is told, who may change what the channel pays.
+fn ask_human(payment: &Payment, change: &mut Change, operation: &Operation, task: Option<Task>) {
+    // What says that it is on its way closes the task of what was unknown: this one stays.
+    change.tasks.retain(|it| it.operation != operation.id);
+    match task {
+        Some(task) if task.for_human => {}
+        Some(task) => change.tasks.push(Task {
+            for_human: true,
+            ..task
+        }),
+        None => change.open_task(
+            payment,
+            TaskKind::UnknownOutcome,
+            operation.id,
+            operation.amount.clone(),
+        ),
+    }
 }
 
 /// Whether the beneficiary was said to have it: a refusal after that is a return.
@@ -689,9 +721,10 @@ fn conclude_standing(
     }
     let is_taken = payment.attempt(id).map(|attempt| attempt.status) == Some(AttemptStatus::Captured);
     if let Some(watch_ms) = watch_ms.filter(|_| is_taken) {
-        let due = change
-            .now_ms
-            .saturating_add(super::asked_for(watch_ms).max(WATCH_MIN_MS));
+        // The older it is, the more seldom: an adapter that watches for ever costs next to nothing.
+        let age_ms = change.now_ms.saturating_sub(operation.started_ms);
+        let after_ms = super::asked_for(watch_ms).max(WATCH_MIN_MS).max(age_ms / WATCH_PART);
+        let due = change.now_ms.saturating_add(after_ms);
         change
             .timers_set
             .push(payment.timer(TimerKind::Hint, operation.id, due));

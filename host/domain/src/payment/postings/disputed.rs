@@ -69,10 +69,10 @@ impl Payment {
                     true => vec![],
                     false => Movement::give_up(&self.merchant).post(share),
                 };
-                lines.extend(Movement::refund_from_position(channel).post(amount));
+                lines.extend(Movement::refund_from_position(channel, self.is_settled_at_once()).post(amount));
                 lines
             }
-            None => Movement::refund(channel, &self.merchant, is_at_hand).post(amount),
+            None => self.refund_movement(channel, is_at_hand).post(amount),
         }
     }
 
