@@ -77,6 +77,19 @@ fn is_plain_fee(fee: &Money, paid: &Money) -> bool {
     fee.asset() == paid.asset() || Asset::currency(fee.asset().code()).as_ref() == Some(fee.asset())
 }
 
+/// The brands of cards, as [`CardFacts::brand`] and rules name them.
+pub const CARD_BRANDS: [&str; 9] = [
+    "visa",
+    "mastercard",
+    "amex",
+    "discover",
+    "diners",
+    "jcb",
+    "unionpay",
+    "maestro",
+    "unknown",
+];
+
 /// What the provider needs to know of a card, without the digits.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CardFacts {

@@ -1,7 +1,7 @@
 //! Reading a condition: it is parsed, and its types are checked, so that what can be written can be judged. Only facts,
 //! found and functions without loops are allowed.
 
-use crate::facts::{FACTS, Type, type_of};
+use crate::facts::{FACTS, Type, check_value, type_of};
 use cel::Program;
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators as op};
 
@@ -34,6 +34,8 @@ pub(crate) struct Condition {
     /// The numbers and texts in it: between them its truth cannot change.
     pub numbers: Vec<i64>,
     pub texts: Vec<String>,
+    /// A fact that is compared with what it can never be.
+    pub impossible: Option<String>,
     /// Whether it only compares facts with values: then payments made of these values stand for all.
     pub is_plain: bool,
     /// How long it was written.
@@ -53,6 +55,7 @@ impl Condition {
         let mut condition = Self {
             numbers: vec![],
             texts: vec![],
+            impossible: None,
             is_plain: true,
             length: text.len(),
             program,
@@ -64,6 +67,7 @@ impl Condition {
         }
         condition.numbers = found.numbers;
         condition.texts = found.texts;
+        condition.impossible = found.impossible;
         condition.is_plain = !found.reckons;
         Ok(condition)
     }
@@ -93,6 +97,8 @@ fn first_line(text: &str) -> String {
 struct Found {
     numbers: Vec<i64>,
     texts: Vec<String>,
+    /// The first fact that is compared with what it can never be.
+    impossible: Option<String>,
     /// Whether a value is made of facts, or looked into.
     reckons: bool,
     /// How deep in the expression this is.
@@ -148,12 +154,40 @@ fn infer_here(expression: &IdedExpr, found: &mut Found) -> Result<Type, String> 
             let arguments = target.into_iter().chain(&call.args);
             let types = arguments.map(|it| infer(it, found)).collect::<Result<Vec<_>, _>>()?;
             found.reckons |= !PLAIN.contains(&call.func_name.as_str());
+            if let [one, other] = call.args.as_slice()
+                && [op::EQUALS, op::NOT_EQUALS, op::IN].contains(&call.func_name.as_str())
+            {
+                let wrong = check_values(one, other).and_then(|()| check_values(other, one)).err();
+                found.impossible = found.impossible.take().or(wrong);
+            }
             of_call(&call.func_name, target.is_some(), &types)
         }
         Expr::Select(_) | Expr::Comprehension(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => Err(
             "only facts, values, comparisons, && || ! in, size, startsWith, endsWith and contains are allowed".into(),
         ),
     }
+}
+
+/// Whether a fact that is compared with values can be any of them.
+fn check_values(fact: &IdedExpr, values: &IdedExpr) -> Result<(), String> {
+    let Expr::Select(select) = &fact.expr else {
+        return Ok(());
+    };
+    let Expr::Ident(root) = &select.operand.expr else {
+        return Ok(());
+    };
+    let list = match &values.expr {
+        Expr::List(list) => list.elements.as_slice(),
+        _ => std::slice::from_ref(values),
+    };
+    let texts = list.iter().filter_map(|it| match &it.expr {
+        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
+        _ => None,
+    });
+    for text in texts {
+        check_value(root, &select.field, text)?;
+    }
+    Ok(())
 }
 
 fn fact(root: &str, field: &str) -> Result<Type, String> {
@@ -199,7 +233,10 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> String {
-        Condition::read(text).err().unwrap_or_default()
+        match Condition::read(text) {
+            Ok(condition) => condition.impossible.unwrap_or_default(),
+            Err(why) => why,
+        }
     }
 
     #[test]
@@ -211,6 +248,7 @@ mod tests {
             "size(card.bin) == 6 && payment.amount * 2 - 1 < 900",
             "payment.method != \"card\" && payment.kind == 'payout'",
             "payment.currency in []",
+            "payment.currency == 'USDC:eip155:1' || payer.country in ['DE', ''] || card.bin == '424242'",
         ] {
             assert_eq!(refusal(text), "", "{text}");
         }
@@ -232,6 +270,24 @@ mod tests {
             ("card.bin.matches('4.*')", "matches cannot be used"),
             ("payment.amount / 0 == 1", "/ cannot be used"),
             ("payment.currency in ['EUR', 1]", "a list holds values of one type"),
+            (
+                "card.network == 'vsa'",
+                "card.network is never 'vsa'; it is visa, mastercard",
+            ),
+            ("'Visa' != card.network", "card.network is never 'Visa'"),
+            (
+                "payment.currency in ['EUR', 'EURO']",
+                "payment.currency is never 'EURO'",
+            ),
+            ("payer.country == 'UK'", "payer.country is never 'UK'"),
+            (
+                "card.bin == '4242'",
+                "card.bin is never '4242'; it is the first 6 digits",
+            ),
+            (
+                "payment.kind == 'refund'",
+                "payment.kind is never 'refund'; it is payment, payout",
+            ),
         ] {
             assert!(refusal(text).contains(why), "{text}: {}", refusal(text));
         }

@@ -49,7 +49,8 @@ impl Compiled {
             return Err(vec![problem("", "too_long", format!("at most {SET_MAX} characters"))]);
         }
         let (compiled, tests) = Self::parsed(source, known)?;
-        let mut problems = compiled.dead_rules();
+        let mut problems = compiled.impossible();
+        problems.extend(compiled.dead_rules());
         problems.extend(compiled.run_tests(&tests));
         if problems.is_empty() {
             Ok(compiled)
@@ -123,6 +124,16 @@ impl Compiled {
             }
         }
         rulings
+    }
+
+    /// Comparisons with what a fact can never be: a word that is mistyped makes a rule that does something else than it says.
+    fn impossible(&self) -> Vec<Problem> {
+        let rules = self.rules.iter().enumerate();
+        let found = rules.filter_map(|(at, rule)| {
+            let why = rule.condition.as_ref()?.impossible.as_ref()?;
+            Some(problem(&format!("/rules/{at}/when"), "impossible_value", why.clone()))
+        });
+        found.collect()
     }
 
     /// Rules that never apply, and rules about the order behind others that always come first.

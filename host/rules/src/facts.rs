@@ -2,7 +2,9 @@
 
 use crate::written::{CardSample, PaymentSample};
 use cel::{Context, Env, Value};
-use portolan_domain::operation::Kind;
+use portolan_domain::money::Asset;
+use portolan_domain::operation::{CARD_BRANDS, Kind};
+use portolan_domain::payment::request::check_country;
 use portolan_domain::routing::RouteFacts;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -46,6 +48,36 @@ pub(crate) fn type_of(root: &str, field: &str) -> Option<&'static Type> {
     let found = FACTS.iter().find(|(r, f, _)| (*r, *f) == (root, field));
     found.map(|(_, _, kind)| kind)
 }
+
+/// Whether a fact can ever be that text: a rule that compares it with another one never holds, or always. Empty: not known.
+pub(crate) fn check_value(root: &str, field: &str, text: &str) -> Result<(), String> {
+    let is_digits = |many: usize| text.len() == many && text.bytes().all(|it| it.is_ascii_digit());
+    let (fits, form) = match (root, field) {
+        _ if text.is_empty() => return Ok(()),
+        ("payment", "currency") => (
+            Asset::currency(text).is_some() || Asset::token(text, 0).is_some(),
+            "a currency of ISO 4217, or a token and its network".to_owned(),
+        ),
+        ("payment", "kind") => (KINDS.contains(&text), KINDS.join(", ")),
+        ("card", "network") => (CARD_BRANDS.contains(&text), CARD_BRANDS.join(", ")),
+        ("card", "bin") => (is_digits(BIN), format!("the first {BIN} digits")),
+        ("payer", "country") => {
+            let mut errors = vec![];
+            check_country("", Some(text), &mut errors);
+            (errors.is_empty(), "a country of ISO 3166-1, by its two letters".into())
+        }
+        _ => return Ok(()),
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(format!("{root}.{field} is never '{text}'; it is {form}")),
+    }
+}
+
+/// Digits of a card that are known to rules.
+const BIN: usize = 6;
+/// What `payment.kind` is.
+const KINDS: [&str; 2] = ["payment", "payout"];
 
 /// The facts of one payment.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -238,5 +238,10 @@ mod tests {
             ["3566002020360505", "36227206271667", "6200000000000005", "9999"].map(brand),
             ["jcb", "diners", "unionpay", "unknown"]
         );
+        // Rules name brands too.
+        for lead in (0..1_000_000).step_by(37) {
+            let brand = brand(&format!("{lead:06}0000000000"));
+            assert!(portolan_domain::operation::CARD_BRANDS.contains(&brand), "{brand}");
+        }
     }
 }

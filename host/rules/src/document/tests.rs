@@ -88,3 +88,10 @@ fn a_test_that_fails_refuses_the_set() {
     let wrong = GOOD.replace(r#""applies": ["large", "rest"]"#, r#""applies": ["large"]"#);
     assert_eq!(problems(&wrong), [("/tests/0/applies".to_owned(), "test_failed")]);
 }
+
+#[test]
+fn a_mistyped_word_is_refused_when_it_is_written_and_kept_where_it_was_in_force() {
+    let set = r#"{ "rules": [ { "name": "x", "when": "card.network != 'vsa'", "prefer": ["a"] } ] }"#;
+    assert_eq!(problems(set), [("/rules/0/when".to_owned(), "impossible_value")]);
+    assert!(Compiled::reread(set).is_ok());
+}
