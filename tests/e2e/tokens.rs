@@ -62,6 +62,15 @@ fn a_deposit_counts_once_it_is_deep_enough() {
     let paid = until(&world, &waiting, "succeeded");
     assert_eq!(paid.text_at("/amount_captured"), (25 * TOKEN).to_string());
     assert_eq!(available(&world), 25 * TOKEN);
+    // A chain gives nothing back by itself.
+    let body = json!({ "payment": waiting.text_at("/id"), "amount": TOKEN.to_string() });
+    let refused = world.post("/v1/refunds", &body).unwrap();
+    assert_eq!(
+        (refused.status, refused.text_at("/errors/0/code")),
+        (422, "no_refunds"),
+        "{}",
+        refused.text
+    );
     world.assert_books().unwrap();
 }
 
@@ -151,7 +160,7 @@ fn what_a_chain_takes_back_after_it_counted_is_held_until_it_comes_again() {
 
 #[test]
 fn what_a_chain_takes_back_for_good_is_lost() {
-    let (chain, world, _, raw) = taken_back(10);
+    let (chain, world, _, raw) = taken_back(4);
     let dispute = await_dispute(&world, "lost");
     assert_eq!(dispute["funds"], "taken", "{dispute}");
     assert_eq!(available(&world), 0);

@@ -6,6 +6,7 @@ use crate::progress::{LOOK_AFTER_MS, journaled, progress_of};
 use crate::run::{Intent, NewOperation, Ran};
 use crate::{Answered, Engine, EngineError};
 use async_trait::async_trait;
+use portolan_domain::channel::ChannelFacts;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId, PaymentId};
@@ -228,6 +229,7 @@ impl Engine {
             Claimed::New(in_use) => in_use,
         };
         let base = self.owned(&command.merchant, command.mode, command.payment)?;
+        self.check_gives_back(&base.payment)?;
         let (amount, at_current) = match command.at_current_rate {
             true => self.price_of_refund(&base.payment, command.amount).await?,
             false => (command.amount, None),
@@ -244,6 +246,29 @@ impl Engine {
             answer: self.ports.render.refund(&done.payment, refund),
             is_replay: false,
         })
+    }
+
+    /// A channel that knows no refunds, a chain say, is not asked for one: the merchant pays the payer instead.
+    fn check_gives_back(&self, payment: &Payment) -> Result<(), EngineError> {
+        let taken = payment
+            .attempts
+            .iter()
+            .rev()
+            .find(|it| it.status == AttemptStatus::Captured);
+        let Some(attempt) = taken else { return Ok(()) };
+        let facts = self.ports.channels.facts();
+        let cannot = |it: &ChannelFacts| it.id == attempt.channel && !it.kinds.contains(&Kind::Refund);
+        match facts.iter().any(cannot) {
+            false => Ok(()),
+            true => {
+                let how = "what it was paid through gives nothing back by itself; pay the payer: POST /v1/payouts";
+                Err(EngineError::Invalid(vec![FieldError::new(
+                    "/payment",
+                    "no_refunds",
+                    how,
+                )]))
+            }
+        }
     }
 
     /// What a refund costs the merchant at today's rate, and of how much it is.
