@@ -9,6 +9,7 @@
 )]
 
 mod acquirers;
+mod prices;
 #[path = "../saga/world.rs"]
 mod world;
 
@@ -336,7 +337,13 @@ async fn payout(has_lane: bool) -> (Arc<Acquirers>, Payment) {
     let ways = Ways::Fixed([Way::Soft, Way::Approves, Way::Approves]);
     let acquirers = Arc::new(Acquirers::new(ways).with_lane(has_lane));
     let store = Arc::new(CrashStore::new(0));
-    let router = engine(store.clone(), acquirers.clone());
+    pay_out(&engine(store.clone(), acquirers.clone()), &store).await;
+    let made = payments(&store).remove(0);
+    (acquirers, made)
+}
+
+/// Begins it.
+async fn pay_out(router: &Engine, store: &CrashStore) {
     let funds = Entry {
         payment: PaymentId(Uuid::from_u128(1)),
         number: 1,
@@ -378,8 +385,6 @@ async fn payout(has_lane: bool) -> (Arc<Acquirers>, Payment) {
         ..plain(euro(1_000))
     };
     router.create_payment(ask).await.unwrap();
-    let made = payments(&store).remove(0);
-    (acquirers, made)
 }
 
 /// What was signed in a lane can still be executed, whoever refused it: nothing is paid beside it. Elsewhere a refusal goes on.
