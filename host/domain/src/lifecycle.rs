@@ -167,6 +167,9 @@ pub struct Version {
     pub changed_ms: u64,
     /// When it last became active.
     pub activated_ms: Option<u64>,
+    /// Whether an operator went back from it, and nobody made it active since.
+    #[serde(default)]
+    pub was_left: bool,
 }
 
 /// Why a step is not done.
@@ -258,6 +261,7 @@ pub fn plan(
             } else {
                 version.activated_ms
             },
+            was_left: version.was_left && after != Stage::Active,
             ..version.clone()
         })
     };
@@ -290,17 +294,9 @@ pub fn plan(
         && let Some(before) = before(versions, adapter)
     {
         let why = format!("{} was rejected", short(&target.digest));
-        changed.push(in_its_old_place(moved(before, Step::Activate, &why)?, before));
+        changed.push(moved(before, Step::Activate, &why)?);
     }
     Ok(changed)
-}
-
-/// As it was when it was active: whoever goes back once more comes to what was before it, not to what was left.
-fn in_its_old_place(again: Version, before: &Version) -> Version {
-    Version {
-        activated_ms: before.activated_ms,
-        ..again
-    }
 }
 
 /// What going back means for an adapter: its canary or its shadow gives up its place; without one, what was active before
@@ -326,20 +322,18 @@ pub fn plan_rollback(
         (Step::Activate, None),
         (reason, now_ms),
     )?;
-    for version in changed.iter_mut().filter(|it| it.digest == before.digest) {
-        *version = in_its_old_place(version.clone(), before);
+    // What was left is not what anybody goes back to: once more goes further back.
+    for version in changed.iter_mut().filter(|it| it.digest != before.digest) {
+        version.was_left = true;
     }
     Ok(changed)
 }
 
 /// What was active before what is.
 fn before<'a>(versions: &'a [Version], adapter: &str) -> Option<&'a Version> {
-    let now = active(versions, adapter).and_then(|it| it.activated_ms);
-    let is_older = |it: &&Version| now.is_none_or(|now| it.activated_ms.is_some_and(|at| at < now));
     versions
         .iter()
-        .filter(|it| it.adapter == adapter && it.stage == Stage::Draining)
-        .filter(is_older)
+        .filter(|it| it.adapter == adapter && it.stage == Stage::Draining && !it.was_left)
         .max_by_key(|it| it.activated_ms)
 }
 
@@ -366,6 +360,7 @@ mod tests {
             staged_ms: 1,
             changed_ms: 1,
             activated_ms,
+            was_left: false,
         }
     }
 
@@ -438,6 +433,20 @@ mod tests {
         go(&mut after, further);
         let end = Err(StepRefusal::NothingBefore("acme".into()));
         assert_eq!(plan_rollback(&after, "acme", ("", 22)), end);
+        // A new one, and back from it: to what was active before it.
+        let fixed = plan(&after, ("acme", "cc"), (Step::Activate, None), ("", 30)).unwrap();
+        go(&mut after, fixed);
+        let killed = plan(&after, ("acme", "cc"), (Step::Reject, None), ("", 31)).unwrap();
+        assert_eq!(stages(&killed), [("cc", Stage::Rejected), ("aa", Stage::Active)]);
+        let again = plan_rollback(&after, "acme", ("", 31)).unwrap();
+        assert_eq!(stages(&again), [("aa", Stage::Active), ("cc", Stage::Draining)]);
+        // What an operator makes active after all counts again.
+        let chosen = plan(&after, ("acme", "bb"), (Step::Activate, None), ("", 40)).unwrap();
+        go(&mut after, chosen);
+        let chosen = plan(&after, ("acme", "dd"), (Step::Activate, None), ("", 41)).unwrap();
+        go(&mut after, chosen);
+        let back = plan_rollback(&after, "acme", ("", 42)).unwrap();
+        assert_eq!(stages(&back), [("bb", Stage::Active), ("dd", Stage::Draining)]);
         let killed = plan(&versions, ("acme", "bb"), (Step::Reject, None), now).unwrap();
         assert_eq!(stages(&killed), [("bb", Stage::Rejected), ("dd", Stage::Active)]);
         let refused = plan(&versions, ("acme", "bb"), (Step::Retire, None), now).unwrap_err();

@@ -257,7 +257,10 @@ impl Engine {
             .find(|it| it.status == AttemptStatus::Captured);
         let Some(attempt) = taken else { return Ok(()) };
         let facts = self.ports.channels.facts();
-        let cannot = |it: &ChannelFacts| it.id == attempt.channel && !it.kinds.contains(&Kind::Refund);
+        // Of another version than the active one, which reads what this payment left, nothing is known here.
+        let version = self.later_version(&attempt.channel, attempt.memo.as_ref(), &attempt.adapter);
+        let is_its = |it: &ChannelFacts| it.id == attempt.channel && it.adapter == version;
+        let cannot = |it: &ChannelFacts| is_its(it) && !it.kinds.contains(&Kind::Refund);
         match facts.iter().any(cannot) {
             false => Ok(()),
             true => {

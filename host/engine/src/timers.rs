@@ -21,6 +21,8 @@ const AT_ONCE: usize = 32;
 const AGAIN_MS: u64 = 2_000;
 /// News that cannot be asked about are asked about again after that part of the payment's age.
 const HINT_PART: u64 = 16;
+/// And after so long at most: a bank's question has its date.
+const HINT_AGAIN_MAX_MS: u64 = 600_000;
 /// An expiry whose void did not go through is tried again after this.
 const EXPIRE_AGAIN_MS: u64 = 60_000;
 
@@ -133,7 +135,8 @@ impl Engine {
                 // The older it is, the less can come of it.
                 let base = self.load(timer.operation.payment())?;
                 let age_ms = self.ports.ambient.now_ms().saturating_sub(base.payment.created_ms);
-                self.postpone(timer, HINT_AGAIN_MS.max(age_ms / HINT_PART)).await
+                self.postpone(timer, (age_ms / HINT_PART).clamp(HINT_AGAIN_MS, HINT_AGAIN_MAX_MS))
+                    .await
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::{COMPONENT, CONFIG, EMPTY, ENVELOPE, INDEX, MANIFEST, OciError, Place
 use http::HeaderValue;
 use oci_client::Reference;
 use oci_client::client::{Config, ImageLayer};
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageManifest};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -65,11 +66,9 @@ pub async fn push(
     }
     let registry = Registry::of(place).await?;
     let component = Artifact::component(component, about)?;
-    // A registry that does not say what lies there says so again to what is sent.
-    let there = registry.client.fetch_manifest_digest(&place.0, &registry.auth);
-    if let Ok(there) = registry.step(there).await
+    if !moves_tag
+        && let Some(there) = registry.step(lies_at(&registry, &place.0)).await?
         && there != component.descriptor.digest
-        && !moves_tag
     {
         return Err(OciError::Taken(place.to_string(), there));
     }
@@ -83,6 +82,27 @@ pub async fn push(
         digest: subject.digest,
         envelope,
     })
+}
+
+/// The digest of what lies under a tag; `None`: nothing does.
+async fn lies_at(registry: &Registry, at: &Reference) -> Result<Option<String>, OciDistributionError> {
+    let found = registry.client.fetch_manifest_digest(at, &registry.auth).await;
+    match found {
+        Ok(digest) => Ok(Some(digest)),
+        Err(
+            OciDistributionError::ImageManifestNotFoundError(_) | OciDistributionError::ServerError { code: 404, .. },
+        ) => Ok(None),
+        Err(OciDistributionError::RegistryError { envelope, url }) => {
+            use OciErrorCode::{ManifestUnknown, NameUnknown, NotFound};
+            let is_absent =
+                |it: &oci_client::errors::OciError| matches!(it.code, ManifestUnknown | NameUnknown | NotFound);
+            match envelope.errors.iter().any(is_absent) {
+                true => Ok(None),
+                false => Err(OciDistributionError::RegistryError { envelope, url }),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A manifest with what it is about.

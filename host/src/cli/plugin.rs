@@ -315,7 +315,7 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
 }
 
 /// Interfaces whose operations move money.
-const MOVES: [&str; 6] = ["payments", "captures", "refunds", "reversals", "exchange", "payouts"];
+const MOVES: [&str; 5] = ["payments", "refunds", "reversals", "exchange", "payouts"];
 
 /// The others.
 pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {

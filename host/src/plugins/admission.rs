@@ -17,8 +17,10 @@ const TOLD: usize = 3;
 /// So much is told of a name that a stranger gave himself.
 const NAME_TOLD: usize = 64;
 
+/// In one line, with nothing that a terminal would obey.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let plain: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether it says nothing about the component.
@@ -363,9 +365,8 @@ impl Plugins {
             true => "nobody".to_owned(),
             false => names.join(", "),
         };
-        let by = by
-            .take(TOLD)
-            .map(|it| one_line(&it.chars().take(NAME_TOLD).collect::<String>()));
+        let clipped = |it: &str| one_line(&it.chars().take(NAME_TOLD).collect::<String>());
+        let (by, name) = (by.take(TOLD).map(clipped), clipped(name));
         format!(
             "no signature is of a key that this router knows for {name:?}: signed by {}; known are {}",
             told(by.collect()),
@@ -417,6 +418,7 @@ fn blank(adapter: &str, digest: &str, now_ms: u64) -> Version {
         staged_ms: now_ms,
         changed_ms: now_ms,
         activated_ms: None,
+        was_left: false,
     }
 }
 

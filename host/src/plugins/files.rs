@@ -118,7 +118,7 @@ impl Plugins {
     }
 }
 
-/// What was rejected before it ever took a payment is not kept: whoever brings it again brings its bytes.
+/// What was rejected before it was ever active is not kept: whoever brings it again brings its bytes.
 const fn has_files(version: &Version) -> bool {
     !matches!(version.stage, Stage::Rejected) || version.activated_ms.is_some()
 }

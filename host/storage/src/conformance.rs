@@ -1044,6 +1044,7 @@ fn versions_change_together_with_who_did_it_or_not_at_all() {
             staged_ms: 1,
             changed_ms: 1,
             activated_ms: None,
+            was_left: false,
         };
         let first = [version("aa", Stage::Active), version("bb", Stage::Ready)];
         store.put_versions(&[], &first, act(&ambient, "stage")).await.unwrap();

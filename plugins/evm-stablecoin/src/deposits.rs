@@ -308,10 +308,13 @@ impl Feeds for Token {
             cursor: [&to.to_be_bytes(), hash].concat(),
             check_after_ms,
         };
-        let Some(read_to) = read_to.filter(|read_to| *read_to <= head) else {
-            // A beginning, or a chain that is shorter now: it is read from where it is.
+        let Some(read_to) = read_to else {
             return Ok(page(vec![], (deep, &[]), FEED_MS));
         };
+        if read_to > head {
+            // A shorter chain is another one: what came back with other blocks is read again.
+            return Ok(page(vec![], (deep.saturating_sub(REREAD_BLOCKS), &[]), FEED_MS));
+        }
         if deep <= read_to {
             return Ok(page(vec![], (read_to, read_hash), FEED_MS));
         }

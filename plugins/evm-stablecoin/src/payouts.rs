@@ -12,6 +12,8 @@ use portolan_adapter::{Ctx, Payouts, Value, from_slice, json, keys};
 
 /// Enough for a token's `transfer`, some of which keep more books than others.
 const GAS_LIMIT: u64 = 120_000;
+/// Prices that are offered for one payout: `status` asks after each, in the requests that it has.
+const PRICES_MAX: usize = 4;
 /// When a transaction on its way is looked at again.
 const LOOK_AGAIN_MS: u32 = 1_000;
 
@@ -64,8 +66,9 @@ impl Payouts for Token {
             _ => return Err(Fault::Unsupported("only addresses of this chain".into())),
         };
         let key = ctx.next_key()?;
-        let prepared = match signed(&request.extra).pop() {
-            Some(waiting) => dearer(ctx, &settings, &waiting.transaction, &transfer(to, amount, &key)).await?,
+        let all = signed(&request.extra);
+        let prepared = match all.last() {
+            Some(_) => dearer(ctx, &settings, &all, &transfer(to, amount, &key)).await?,
             None => prepare(ctx, &settings, (to, amount), &key).await?,
         };
         match prepared {
@@ -107,7 +110,7 @@ impl Payouts for Token {
                 Ok(declined("number-taken", Retry::Later, why.into()))
             }
             Err(why) if waiting.is_none() => Ok(Outcome::Unknown(why)),
-            Ok(_) | Err(_) => not_mined(ctx, newest, waiting).await,
+            Ok(_) | Err(_) => not_mined(ctx, (&all, newest), waiting).await,
         }
     }
 }
@@ -183,7 +186,7 @@ async fn mined(ctx: &Ctx, settings: &Settings, hash: B256, head: u64) -> Result<
 }
 
 /// In no block yet: waiting, perhaps for too low a price; or in no pool either, perhaps for the same reason.
-async fn not_mined(ctx: &Ctx, newest: &Signed, waiting: Option<&Signed>) -> Result<Outcome, Fault> {
+async fn not_mined(ctx: &Ctx, (all, newest): (&[Signed], &Signed), waiting: Option<&Signed>) -> Result<Outcome, Fault> {
     if waiting.is_none() {
         let held = number(ctx, "eth_getTransactionCount", json!([address_at(HOT)?, "pending"])).await?;
         match held {
@@ -198,12 +201,17 @@ async fn not_mined(ctx: &Ctx, newest: &Signed, waiting: Option<&Signed>) -> Resu
         Err(why) => return Ok(Outcome::Unknown(why)),
     };
     let Signed { transaction, hash } = waiting.unwrap_or(newest);
-    // Said even where the channel pays no more: then somebody has to hear of it.
-    if transaction.max_fee_per_gas < base {
-        let why = format!(
-            "it pays at most {} wei, a block takes {base}",
-            transaction.max_fee_per_gas
-        );
+    // Said even where the channel pays no more: then somebody has to hear of it. Of several that no pool keeps the last one
+    // goes out again, not the first.
+    let is_lost = waiting.is_none() && all.len() > 1;
+    if transaction.max_fee_per_gas < base || is_lost {
+        let why = match waiting {
+            Some(_) => format!(
+                "it pays at most {} wei, a block takes {base}",
+                transaction.max_fee_per_gas
+            ),
+            None => "no node keeps it".to_owned(),
+        };
         return Ok(Outcome::Sent(OnItsWay {
             extra: vec![("replace".into(), why)],
             ..on_its_way(*hash, false)
@@ -239,9 +247,15 @@ fn price(settings: &Settings, waiting: &TxEip1559, base: u128) -> Option<(u128, 
 async fn dearer(
     ctx: &Ctx,
     settings: &Settings,
-    waiting: &TxEip1559,
+    all: &[Signed],
     transfer: &[u8],
 ) -> Result<Result<TxEip1559, Outcome>, Fault> {
+    let Some(Signed {
+        transaction: waiting, ..
+    }) = all.last()
+    else {
+        return Err(Fault::Other("nothing waits".into()));
+    };
     if waiting.input.as_ref() != transfer {
         return Err(Fault::Other("what waits is another transfer".into()));
     }
@@ -253,6 +267,10 @@ async fn dearer(
         );
         return Ok(Err(declined("gas-too-dear", Retry::Later, why)));
     };
+    if max_fee != waiting.max_fee_per_gas && all.len() >= PRICES_MAX {
+        let why = format!("{PRICES_MAX} prices were offered");
+        return Ok(Err(declined("gas-too-dear", Retry::Later, why)));
+    }
     if let Err(refusal) = has_gas(ctx, settings, max_fee).await? {
         return Ok(Err(refusal));
     }

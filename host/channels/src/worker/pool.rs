@@ -142,7 +142,9 @@ impl Workers {
             let Some(worker) = lent.worker.as_mut() else { break };
             match worker.call(scope, &framed, Instant::now() + within) {
                 Ok(done) => {
-                    worker.count_spent(&done.0);
+                    if !scope.was_starved(&done.1) {
+                        worker.count_spent(&done.0);
+                    }
                     lent.give_back();
                     return done;
                 }

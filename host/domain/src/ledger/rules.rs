@@ -172,7 +172,7 @@ impl Movement {
     }
 }
 
-/// Which of the merchant's accounts: what is settled can be paid out.
+/// Where a channel's money is: what it owes, or what lies there.
 fn held_at(channel: &ChannelId, is_settled: bool) -> Account {
     match is_settled {
         true => Account::ChannelPrefund(channel.clone()),
@@ -180,6 +180,7 @@ fn held_at(channel: &ChannelId, is_settled: bool) -> Account {
     }
 }
 
+/// Which of the merchant's accounts: what is settled can be paid out.
 fn purse(merchant: &MerchantId, is_settled: bool) -> Account {
     match is_settled {
         true => Account::MerchantAvailable(merchant.clone()),

@@ -286,7 +286,7 @@ fn prices_are_raised_a_few_times_and_then_a_human_is_asked() {
         for _ in 0..20 {
             world.router.check(world.operation).await.unwrap();
         }
-        assert_eq!(world.chain.left().len(), 4, "{:?}", world.chain.left());
+        assert_eq!(world.chain.left().len(), 12, "{:?}", world.chain.left());
         assert_eq!(world.for_humans().len(), 1);
         assert_eq!(world.status(), PaymentStatus::Processing);
         world.chain.mine();

@@ -719,10 +719,11 @@ fn conclude_standing(
     for news in &disputes {
         dispute::hear(payment, change, (id, &operation.channel), news)?;
     }
-    let is_taken = payment.attempt(id).map(|attempt| attempt.status) == Some(AttemptStatus::Captured);
-    if let Some(watch_ms) = watch_ms.filter(|_| is_taken) {
+    let taken = payment.attempt(id).filter(|it| it.status == AttemptStatus::Captured);
+    if let Some((watch_ms, attempt)) = watch_ms.zip(taken) {
         // The older it is, the more seldom: an adapter that watches for ever costs next to nothing.
-        let age_ms = change.now_ms.saturating_sub(operation.started_ms);
+        let since_ms = attempt.captured_ms.unwrap_or(operation.started_ms);
+        let age_ms = change.now_ms.saturating_sub(since_ms);
         let after_ms = super::asked_for(watch_ms).max(WATCH_MIN_MS).max(age_ms / WATCH_PART);
         let due = change.now_ms.saturating_add(after_ms);
         change

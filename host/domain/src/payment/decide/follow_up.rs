@@ -5,7 +5,7 @@ use super::authorization::{await_check, note, release, settle};
 use crate::commit::{Change, TimerKind};
 use crate::ids::OperationId;
 use crate::money::Money;
-use crate::operation::{Kind, Operation, Outcome, Verdict};
+use crate::operation::{FaultKind, Kind, Operation, Outcome, Verdict};
 use crate::payment::Payment;
 use crate::payment::conversion::{LegState, VAIN_MAX};
 use crate::payment::decide::fault_error;
@@ -83,7 +83,9 @@ pub fn conclude_follow_up(
             settle(change, id, task, "no effect");
             let was = payment.conversion.as_ref().map(|it| it.state);
             follow_up_failed(payment, change, id, fault_error(&fault).0.into())?;
-            if !fault.kind.is_providers_word() {
+            // What the provider refused, or nobody can do or grants, is the same a moment later.
+            let is_final = matches!(fault.kind, FaultKind::Unsupported | FaultKind::NotGranted);
+            if !fault.kind.is_providers_word() && !is_final {
                 again_later(payment, change, (operation.kind, was), policy);
             }
             Ok(())
