@@ -26,7 +26,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-pub use admission::told_of;
+pub use admission::one_line;
 pub use shadow::{Comparison, Report};
 
 /// The largest component that is taken.

@@ -10,7 +10,8 @@ pub use swaps::run as swaps;
 
 use crate::build;
 use anyhow::Context;
-use portolan_tests::{Options, World, binary, workspace};
+use base64::Engine;
+use portolan_tests::{Options, Reply, World, binary, workspace};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -225,6 +226,15 @@ fn card_of(world: &World, key: &str) -> anyhow::Result<String> {
     let body = json!({ "type": "card", "card": card });
     let stored = world.post_as(key, "/v1/payment_methods", &body, &world.fresh_key())?;
     Ok(stored.text_at("/id").to_owned())
+}
+
+/// Gives a component to the router, as far as ready.
+fn upload(world: &World, adapter: &str, component: &[u8]) -> anyhow::Result<Reply> {
+    let component = base64::engine::general_purpose::STANDARD.encode(component);
+    let body = json!({ "by": "bench", "component": component });
+    let reply = world.admin_call("POST", &format!("/admin/plugins/{adapter}/versions"), Some(&body))?;
+    anyhow::ensure!(reply.status == 200, "{}", reply.text);
+    Ok(reply)
 }
 
 fn sync_p50(folder: &Path) -> anyhow::Result<u128> {

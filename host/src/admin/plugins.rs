@@ -3,7 +3,7 @@
 
 use super::{App, Refusal, failed, refuse};
 use crate::plugins::statement::Envelope;
-use crate::plugins::{COMPONENT_MAX, Inspection, Order, PluginError, told_of};
+use crate::plugins::{COMPONENT_MAX, Inspection, Order, PluginError};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -178,7 +178,7 @@ pub(super) async fn stage(
         to_its_end(async move { plugins.stage(&adapter, &component, envelope.as_ref(), &order).await }).await?;
     let (version, proof) = staged;
     Ok(Json(json!({
-        "dry_run": is_dry, "changed": [version_json(&version)], "tried_with": proof.as_ref().map(told_of),
+        "dry_run": is_dry, "changed": [version_json(&version)], "tried_with": proof.as_ref().map(ToString::to_string),
     })))
 }
 

@@ -471,3 +471,22 @@ fn mismatches(said: &[String], exports: &[String]) -> String {
         });
     empty.chain(silent).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_said_and_what_is_exported_are_compared() {
+        let words = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let exports = words(&["portolan:channel/payments@0.1.0", "portolan:channel/captures@0.1.0"]);
+        assert_eq!(
+            super::mismatches(&words(&["payments"]), &exports),
+            "",
+            "captures may be there for canceling alone"
+        );
+        let said = super::mismatches(&words(&["refunds"]), &exports);
+        assert!(
+            said.contains("it can refunds, and does not export") && said.contains("it exports payments and names"),
+            "{said}"
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! What the admin interface answers, for people to read: one line for each version. It decides nothing.
 
+use crate::plugins::one_line;
 use serde_json::Value;
 
 /// A version's digest is shown this long: as much as a verb needs to find it.
@@ -70,10 +71,7 @@ fn rows(answer: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn text(of: &Value, pointer: &str) -> String {
-    let found = of.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    // A reason is free text: it keeps to its line, and tells the terminal nothing.
-    let plain: String = found.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    one_line(of.pointer(pointer).and_then(Value::as_str).unwrap_or_default())
 }
 
 fn short(of: &Value, pointer: &str) -> String {

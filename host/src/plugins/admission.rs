@@ -18,7 +18,7 @@ const TOLD: usize = 3;
 const NAME_TOLD: usize = 64;
 
 /// In one line, with nothing that a terminal would obey.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     let plain: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -220,7 +220,7 @@ impl Plugins {
                 (version.name, version.version) = (described.name.clone(), described.version.clone());
                 version.reads_memo.clone_from(&described.reads_memo);
             }
-            let proven = proof.map(told_of);
+            let proven = proof.map(ToString::to_string);
             let note = described
                 .asks
                 .iter()
@@ -385,11 +385,6 @@ impl Plugins {
         self.verify(&version.adapter, &version.digest, envelope.as_ref(), false)
             .map(drop)
     }
-}
-
-/// What a component was tried with.
-pub fn told_of(proof: &Proof) -> String {
-    format!("{} vectors, {} attacks", proof.vectors, proof.attacks)
 }
 
 /// A version that is ready.

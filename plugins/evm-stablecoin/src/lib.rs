@@ -3,8 +3,10 @@
 
 mod deposits;
 mod describe;
+mod feed;
 mod node;
 mod payouts;
+mod watched;
 
 use alloy_primitives::{Address, U256, keccak256};
 use portolan_adapter::types::{Fault, Money};

@@ -1,9 +1,8 @@
 //! The same load with and without a neighbour whose adapter does whatever an adapter must not, in one run: what becomes of the
 //! others' latency while its calls loop, hoard and trap behind the second wall, and while its components are compiled.
 
-use super::{Subject, Table, card_of, prepare};
-use anyhow::{Context, ensure};
-use base64::Engine;
+use super::{Subject, Table, card_of, prepare, upload};
+use anyhow::Context;
 use portolan_tests::{World, guest};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -81,10 +80,7 @@ fn stage(world: &World, n: u64) -> anyhow::Result<()> {
     let mut bytes = std::fs::read(guest("portolan_misbehaving_adapter"))?;
     bytes.extend_from_slice(&[0, 10, 1, b'm']);
     bytes.extend_from_slice(&n.to_le_bytes());
-    let body = json!({ "by": "bench", "component": base64::engine::general_purpose::STANDARD.encode(bytes) });
-    let reply = world.admin_call("POST", "/admin/plugins/hostile/versions", Some(&body))?;
-    ensure!(reply.status == 200, "{}", reply.text);
-    Ok(())
+    upload(world, "hostile", &bytes).map(drop)
 }
 
 impl Subject {

@@ -1,9 +1,8 @@
 //! The same load with and without versions of its adapter being swapped 100 times, in one run; how long it takes to take a
 //! version in, and to swap a ready one.
 
-use super::{Subject, Table, prepare};
+use super::{Subject, Table, prepare, upload};
 use anyhow::{Context, ensure};
-use base64::Engine;
 use portolan_tests::{World, guest};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -52,10 +51,8 @@ fn stage(world: &World) -> anyhow::Result<(String, Duration)> {
     let mut bytes = std::fs::read(guest("portolan_sandbox_adapter"))?;
     // A custom section at the end says nothing to anybody.
     bytes.extend_from_slice(&[0, 3, 1, b'm', b'2']);
-    let body = json!({ "by": "bench", "component": base64::engine::general_purpose::STANDARD.encode(bytes) });
     let started = Instant::now();
-    let reply = world.admin_call("POST", "/admin/plugins/sandbox/versions", Some(&body))?;
-    ensure!(reply.status == 200, "{}", reply.text);
+    let reply = upload(world, "sandbox", &bytes)?;
     Ok((reply.text_at("/changed/0/digest").to_owned(), started.elapsed()))
 }
 

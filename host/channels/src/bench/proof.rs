@@ -63,6 +63,13 @@ pub struct Proof {
     pub more: usize,
 }
 
+impl std::fmt::Display for Proof {
+    /// What was tried.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} vectors, {} attacks", self.vectors, self.attacks)
+    }
+}
+
 impl Proof {
     fn found(&mut self, problem: String) {
         if self.problems.len() < TOLD_MAX {

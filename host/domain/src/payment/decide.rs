@@ -1,8 +1,9 @@
 //! What a merchant may ask for when, and the intents that follow. Pure: facts go through [`Payment::record`], everything
-//! else the engine does. What a verdict leads to is in `authorization.rs` and `follow_up.rs`.
+//! else the engine does. What a verdict leads to is in `authorization.rs`, `payout.rs` and `follow_up.rs`.
 
 mod authorization;
 mod follow_up;
+mod payout;
 
 pub use authorization::{
     conclude_authorization, decline_and_go_on, fail, fault_error, is_between_attempts, release, still_unknown,

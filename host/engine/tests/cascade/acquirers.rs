@@ -1,7 +1,7 @@
 //! Three acquirers, each with one way to answer, or with another one for each payment. They keep what they really took, each
 //! operation once, and say it when asked.
 
-use crate::world::Clock;
+use crate::world::{Clock, context};
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts};
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request, Response};
@@ -285,18 +285,7 @@ impl Channels for Acquirers {
     }
 
     async fn context(&self, request: ContextRequest<'_>) -> Result<Context, Fault> {
-        Ok(Context {
-            operation: request.operation,
-            keys: vec![request.operation.to_string()],
-            now_ms: self.now_ms(),
-            entropy: [0; 32],
-            settings: "{}".into(),
-            secrets: vec![],
-            card_number: "handle".into(),
-            card_code: None,
-            notify_url: String::new(),
-            return_url: String::new(),
-        })
+        Ok(context(request.operation, self.now_ms()))
     }
 
     fn step(&self, operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Step, Fault> {

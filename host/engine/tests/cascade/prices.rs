@@ -1,7 +1,7 @@
 //! A payout that waits for too low a price, on a chain that numbers its payouts itself: what takes its place, which version of
 //! the adapter makes it, and that nothing which left is forgotten.
 
-use crate::world::{Clock, CrashStore, engine};
+use crate::world::{Clock, CrashStore, context, engine};
 use crate::{pay_out, payments, simulate};
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts};
@@ -17,7 +17,6 @@ use portolan_domain::task::Task;
 use portolan_engine::Engine;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// A chain with one node.
@@ -126,18 +125,7 @@ impl Channels for Chain {
     }
 
     async fn context(&self, request: ContextRequest<'_>) -> Result<Context, Fault> {
-        Ok(Context {
-            operation: request.operation,
-            keys: vec![request.operation.to_string()],
-            now_ms: self.now_ms(),
-            entropy: [0; 32],
-            settings: "{}".into(),
-            secrets: vec![],
-            card_number: String::new(),
-            card_code: None,
-            notify_url: String::new(),
-            return_url: String::new(),
-        })
+        Ok(context(request.operation, self.now_ms()))
     }
 
     fn step(&self, operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Step, Fault> {
@@ -176,8 +164,8 @@ impl Channels for Chain {
             let body = String::from_utf8(request.body.as_bytes().to_vec()).unwrap();
             self.left.lock().unwrap().push((body, operation.adapter.clone()));
         } else {
-            // A question takes its time: others come meanwhile.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            // Others ask meanwhile.
+            tokio::task::yield_now().await;
         }
         Ok(Answer {
             at_ms: self.now_ms(),

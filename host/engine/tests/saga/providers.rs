@@ -1,7 +1,7 @@
 //! The providers: a wallet that authorizes, captures, voids and refunds, and a desk that quotes and exchanges. They keep
 //! what they did, each operation once, and fail as the script says, the first time that they are asked.
 
-use crate::world::Clock;
+use crate::world::{Clock, context};
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts};
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request, Response};
@@ -347,18 +347,7 @@ impl Channels for Providers {
     }
 
     async fn context(&self, request: ContextRequest<'_>) -> Result<Context, AdapterFault> {
-        Ok(Context {
-            operation: request.operation,
-            keys: vec![request.operation.to_string()],
-            now_ms: self.now_ms(),
-            entropy: [0; 32],
-            settings: "{}".into(),
-            secrets: vec![],
-            card_number: String::new(),
-            card_code: None,
-            notify_url: String::new(),
-            return_url: String::new(),
-        })
+        Ok(context(request.operation, self.now_ms()))
     }
 
     fn step(&self, operation: &Operation, input: &Input, answers: &[Answer]) -> Result<Step, AdapterFault> {

@@ -6,7 +6,7 @@ use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Se
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, Mode, OperationId, PaymentId, QuoteId, TaskId};
 use portolan_domain::money::{Asset, Money};
-use portolan_domain::operation::Fault;
+use portolan_domain::operation::{Context, Fault};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Policy;
 use portolan_domain::payment::request::ValidPayment;
@@ -291,6 +291,22 @@ impl Rules for Blank {
 
 impl Steps for Blank {
     fn reached(&self, _: &'static str) {}
+}
+
+/// What an operation is given where nothing is special.
+pub fn context(operation: OperationId, now_ms: u64) -> Context {
+    Context {
+        operation,
+        keys: vec![operation.to_string()],
+        now_ms,
+        entropy: [0; 32],
+        settings: "{}".into(),
+        secrets: vec![],
+        card_number: "handle".into(),
+        card_code: None,
+        notify_url: String::new(),
+        return_url: String::new(),
+    }
 }
 
 /// An engine over that store and those providers.

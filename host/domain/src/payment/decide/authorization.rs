@@ -1,7 +1,7 @@
 //! What an authorization's verdict leads to: accepted, waiting, declined, without effect, unknown, late. Nothing here is
 //! more certain than the verdict.
 
-use super::{Next, Policy};
+use super::{Next, Policy, payout};
 use crate::commit::{Change, TimerKind};
 use crate::ids::{AttemptId, OperationId};
 use crate::money::Money;
@@ -85,17 +85,8 @@ pub fn conclude_authorization(
                 payout.iso_status = iso_status.or_else(|| payout.iso_status.take());
                 payout.fee = fee.or_else(|| payout.fee.take());
             }
-            let is_stuck = may_replace && operation.checks >= policy.checks_before_human;
-            sent(
-                payment,
-                change,
-                operation,
-                (is_final, check_after_ms),
-                (policy, task.clone()),
-            )?;
-            if is_stuck {
-                ask_human(payment, change, operation, task);
-            }
+            let on_its_way = (is_final, check_after_ms, may_replace);
+            payout::sent(payment, change, operation, on_its_way, (policy, task))?;
             Ok(Next::Rest)
         }
         Verdict::Proven(Outcome::Returned {
@@ -105,12 +96,12 @@ pub fn conclude_authorization(
         }) => {
             note(payment, id, Some(reference), None);
             settled(change, "returned");
-            returned(payment, change, operation, (amount, reason), policy).map(|()| Next::Rest)
+            payout::returned(payment, change, operation, (amount, reason), policy).map(|()| Next::Rest)
         }
-        Verdict::Proven(Outcome::Declined(decline)) if is_paid_out(payment, id) => {
+        Verdict::Proven(Outcome::Declined(decline)) if payout::is_paid_out(payment, id) => {
             settled(change, "returned");
             let back = (operation.amount.clone(), decline.reason);
-            returned(payment, change, operation, back, policy).map(|()| Next::Rest)
+            payout::returned(payment, change, operation, back, policy).map(|()| Next::Rest)
         }
         Verdict::Proven(Outcome::Declined(decline)) => {
             settled(change, "declined");
@@ -229,7 +220,7 @@ pub(super) fn settle(change: &mut Change, operation: OperationId, task: Option<T
     }
 }
 
-fn accept(
+pub(super) fn accept(
     payment: &mut Payment,
     change: &mut Change,
     operation: &Operation,
@@ -268,84 +259,6 @@ fn accept(
         .timers_set
         .push(payment.timer(TimerKind::AuthorizationExpiry, operation.id, due));
     Ok(())
-}
-
-/// A payout is on its way, or there.
-fn sent(
-    payment: &mut Payment,
-    change: &mut Change,
-    operation: &Operation,
-    (is_final, check_after_ms): (bool, u32),
-    (policy, task): (&Policy, Option<Task>),
-) -> Result<(), IllegalEvent> {
-    if is_final {
-        settle(change, operation.id, task, "paid");
-        return accept(payment, change, operation, operation.amount.clone(), true, policy);
-    }
-    let is_known = operation.progress == crate::operation::Progress::Waiting;
-    settle(change, operation.id, task, "on its way");
-    let after_ms = super::asked_for(check_after_ms).max(policy.backoff_ms(operation.checks));
-    if is_known {
-        let due = change.now_ms.saturating_add(after_ms);
-        change
-            .timers_set
-            .push(payment.timer(TimerKind::Check, operation.id, due));
-        return Ok(());
-    }
-    wait(payment, change, operation, None, after_ms, policy)
-}
-
-/// A payout that waits for too low a price, which nothing could better: a human is told, who may change what the channel pays.
-fn ask_human(payment: &Payment, change: &mut Change, operation: &Operation, task: Option<Task>) {
-    // What says that it is on its way closes the task of what was unknown: this one stays.
-    change.tasks.retain(|it| it.operation != operation.id);
-    match task {
-        Some(task) if task.for_human => {}
-        Some(task) => change.tasks.push(Task {
-            for_human: true,
-            ..task
-        }),
-        None => change.open_task(
-            payment,
-            TaskKind::UnknownOutcome,
-            operation.id,
-            operation.amount.clone(),
-        ),
-    }
-}
-
-/// Whether the beneficiary was said to have it: a refusal after that is a return.
-fn is_paid_out(payment: &Payment, attempt: AttemptId) -> bool {
-    let status = payment.attempt(attempt).map(|attempt| attempt.status);
-    payment.payout.is_some() && status == Some(AttemptStatus::Captured)
-}
-
-/// A payout came back. If nobody had said that it was paid, it was, for a while.
-fn returned(
-    payment: &mut Payment,
-    change: &mut Change,
-    operation: &Operation,
-    (amount, reason): (Money, String),
-    policy: &Policy,
-) -> Result<(), IllegalEvent> {
-    let status = payment.attempt(operation.attempt).map(|attempt| attempt.status);
-    if status.is_some_and(AttemptStatus::is_closed) || payment.payout.as_ref().is_none_or(|it| it.returned.is_some()) {
-        return Ok(());
-    }
-    if status != Some(AttemptStatus::Captured) {
-        accept(payment, change, operation, operation.amount.clone(), true, policy)?;
-    }
-    if let Some(payout) = &mut payment.payout {
-        payout.returned = Some((amount.clone(), reason.clone()));
-    }
-    payment.record(
-        change,
-        Fact::Returned {
-            attempt: operation.attempt,
-            amount,
-            reason,
-        },
-    )
 }
 
 /// Money that came although nothing waits for it any more, `total` of it in all: booked once, what is new of it each time, and
@@ -388,7 +301,7 @@ fn late_success(
     )
 }
 
-fn wait(
+pub(super) fn wait(
     payment: &mut Payment,
     change: &mut Change,
     operation: &Operation,
