@@ -1,6 +1,7 @@
 //! What merchants see: payments, refunds, methods, events and balances as JSON. The one place where a domain type becomes
 //! the API's: each view names its fields once, for the answer and for the OpenAPI document.
 
+mod authentication;
 mod balance;
 mod dispute;
 mod event;
@@ -11,6 +12,7 @@ mod refund;
 mod routing;
 mod statement;
 
+use authentication::AuthenticationView;
 pub use balance::BalancesView;
 pub use dispute::DisputeView;
 pub use event::EventView;
@@ -147,6 +149,8 @@ pub struct PaymentView<'a> {
     description: Option<&'a str>,
     statement_descriptor: Option<&'a str>,
     return_url: Option<&'a str>,
+    /// `automatic` or `required`.
+    authentication: &'static str,
     payer: PayerView<'a>,
     metadata: BTreeMap<&'a str, &'a str>,
     cancellation_reason: Option<&'a str>,
@@ -205,6 +209,11 @@ impl<'a> PaymentView<'a> {
             description: payment.description.as_deref(),
             statement_descriptor: payment.statement_descriptor.as_deref(),
             return_url: payment.return_url.as_deref(),
+            authentication: if payment.must_authenticate {
+                "required"
+            } else {
+                "automatic"
+            },
             payer: PayerView {
                 name: payment.payer_name.as_deref(),
                 email: payment.payer_email.as_deref(),
@@ -465,6 +474,8 @@ struct AttemptView<'a> {
     status: &'static str,
     reference: Option<&'a str>,
     network_reference: Option<&'a str>,
+    /// Where somebody asked for it, or the provider said something of it.
+    authentication: Option<AuthenticationView<'a>>,
 }
 
 impl<'a> AttemptView<'a> {
@@ -475,6 +486,7 @@ impl<'a> AttemptView<'a> {
             status: attempt.status.as_str(),
             reference: attempt.reference.as_deref(),
             network_reference: attempt.network_reference.as_deref(),
+            authentication: AuthenticationView::of(attempt),
         }
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod admission;
+mod authentication;
 mod banks;
 mod configuration;
 mod contract;

@@ -75,6 +75,16 @@ fn charge_decline_capture_refund_and_cancel() {
         "handles, not values"
     );
 
+    // What asks for 3-D Secure is taken by a server that knows the field, and nothing is claimed of what it does not tell.
+    let method = world.store_card("4242424242424242").unwrap();
+    let body = json!({
+        "amount": 1099, "currency": "EUR", "payment_method": method, "confirm": true, "authentication": "required",
+    });
+    let asked = world.post("/v1/payments", &body).unwrap();
+    assert_eq!(asked.text_at("/status"), "succeeded", "{}", asked.text);
+    let told = &asked.body["attempts"][0]["authentication"];
+    assert_eq!((&told["asked_by"], &told["result"]), (&json!("merchant"), &json!(null)));
+
     let declined = world.pay("4000000000000341", 1099).unwrap();
     assert_eq!(declined.text_at("/status"), "failed", "{}", declined.text);
     assert_eq!(

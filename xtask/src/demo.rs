@@ -78,18 +78,13 @@ fn story(world: &World) -> anyhow::Result<Vec<String>> {
     tell("an approved card", "succeeded", world.pay("4242424242424242", 1_099)?)?;
     tell("a declined card", "failed", world.pay("4000000000000002", 1_099)?)?;
 
-    let waiting = world.pay("4000000000003220", 2_500)?;
-    ensure!(
-        waiting.text_at("/status") == "requires_action",
-        "3-D Secure: {}",
-        waiting.text
-    );
-    visit(waiting.text_at("/next_action/url")).context("the payer's browser")?;
-    let id = waiting.text_at("/id");
+    let authenticated = challenged(world, "4000000000003220")?;
+    tell("3-D Secure, redirected and resumed", "succeeded", authenticated)?;
+    let stepped_up = challenged(world, "4000002500003155")?;
     tell(
-        "3-D Secure, redirected and resumed",
+        "declined until the payer is authenticated: asked, and tried again",
         "succeeded",
-        world.get(&format!("/v1/payments/{id}"))?,
+        stepped_up,
     )?;
 
     let id = authorized(world, 10_000)?;
@@ -133,6 +128,22 @@ fn story(world: &World) -> anyhow::Result<Vec<String>> {
     let found = world.await_payment(lost.text_at("/id"), |reply| reply.text_at("/status") == "succeeded")?;
     tell("a lost answer, found out by asking", "succeeded", found)?;
     Ok(ids)
+}
+
+/// Pays with a card whose payer is sent to the issuer and back.
+fn challenged(world: &World, card: &str) -> anyhow::Result<Reply> {
+    let method = world.store_card(card)?;
+    let body = json!({
+        "amount": 2_500, "currency": "EUR", "payment_method": method, "confirm": true, "return_url": "https://shop.example/done",
+    });
+    let waiting = post(world, "/v1/payments", &body)?;
+    ensure!(
+        waiting.text_at("/status") == "requires_action",
+        "3-D Secure: {}",
+        waiting.text
+    );
+    visit(waiting.text_at("/next_action/url")).context("the payer's browser")?;
+    world.get(&format!("/v1/payments/{}", waiting.text_at("/id")))
 }
 
 fn authorized(world: &World, amount: u64) -> anyhow::Result<String> {

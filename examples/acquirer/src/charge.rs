@@ -14,6 +14,9 @@ pub struct NewCharge {
     pub currency: String,
     /// Capture at once.
     pub capture: bool,
+    /// `required`: the payer is to be authenticated, whatever the issuer says.
+    #[serde(default)]
+    pub three_d_secure: Option<String>,
     /// The card.
     pub card: Card,
     /// Where the payer comes back to.
@@ -65,6 +68,9 @@ pub struct Charge {
     pub notify_url: String,
     /// What the payer's authentication returns.
     pub action_token: Option<String>,
+    /// What came of the payer's authentication.
+    #[serde(default)]
+    pub authentication: Option<Authentication>,
     /// Why it was declined.
     pub decline: Option<Decline>,
     /// Hidden from status queries until then (milliseconds since 1970): a success that comes late.
@@ -72,6 +78,36 @@ pub struct Charge {
     /// What the payer's bank wants back of it.
     #[serde(default)]
     pub disputes: Vec<Dispute>,
+}
+
+/// What came of the payer's authentication, in EMV 3-D Secure's words.
+#[derive(Serialize, Deserialize, Clone, Debug)]
+pub struct Authentication {
+    /// `Y`, `A` or `N`.
+    pub result: String,
+    /// Whether the payer had to do something.
+    pub challenge: bool,
+    /// The protocol's version.
+    pub version: String,
+    /// The electronic commerce indicator, of Visa.
+    pub eci: String,
+}
+
+impl Authentication {
+    /// How it ended.
+    pub fn new(result: &str, challenge: bool) -> Self {
+        let eci = match result {
+            "Y" => "05",
+            "A" => "06",
+            _ => "07",
+        };
+        Self {
+            result: result.into(),
+            challenge,
+            version: "2.2.0".into(),
+            eci: eci.into(),
+        }
+    }
 }
 
 /// The payer's bank wants money back.
@@ -150,8 +186,10 @@ fn decline(code: &str, message: &str) -> Option<Decline> {
 }
 
 /// What the issuer says to a card, by the familiar test numbers.
-pub fn issuer(card: &Card) -> Result<&'static str, Option<Decline>> {
+pub fn issuer(card: &Card, must_authenticate: bool) -> Result<&'static str, Option<Decline>> {
     match card.number.as_str() {
+        "4000002500003155" if !must_authenticate => Err(decline("1A", "the payer must be authenticated")),
+        "4000000000003055" if must_authenticate => Ok("authenticated"),
         "4000000000000002" => Err(decline("05", "do not honor")),
         "4000000000009995" => Err(decline("51", "insufficient funds")),
         "4000000000009979" => Err(decline("43", "stolen card")),
@@ -159,6 +197,7 @@ pub fn issuer(card: &Card) -> Result<&'static str, Option<Decline>> {
         "4000000000000127" => Err(decline("82", "incorrect security code")),
         "4000000000000119" => Err(decline("96", "processing error")),
         "4000000000003220" => Ok("action_required"),
+        _ if must_authenticate => Ok("action_required"),
         _ => Ok("approved"),
     }
 }

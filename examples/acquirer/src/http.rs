@@ -6,7 +6,7 @@
     reason = "handlers answer with a whole response in either case"
 )]
 
-use crate::charge::{Charge, Decline, FollowUp, NewCharge, issuer};
+use crate::charge::{Authentication, Charge, Decline, FollowUp, NewCharge, issuer};
 use crate::fault::{self, Fault};
 use crate::record::Record;
 use crate::{Options, disputes, notify};
@@ -65,9 +65,11 @@ impl Acquirer {
 
     /// What the issuer says to a charge.
     fn issuer_of(&self, new: &NewCharge) -> Result<&'static str, Option<Decline>> {
-        match &*self.says.lock().unwrap_or_else(PoisonError::into_inner) {
+        let must_authenticate = new.three_d_secure.is_some();
+        match self.says.lock().unwrap_or_else(PoisonError::into_inner).as_deref() {
+            Some("1A") if must_authenticate => Ok("action_required"),
             Some(code) => Err(Some(Decline::of_network(code, "as told"))),
-            None => issuer(&new.card),
+            None => issuer(&new.card, must_authenticate),
         }
     }
 
@@ -209,6 +211,8 @@ fn check_charge(new: &NewCharge) -> Result<(), Response> {
         bad("amount", "must be more than 0")
     } else if new.currency.len() != 3 {
         bad("currency", "three letters")
+    } else if new.three_d_secure.as_deref().is_some_and(|word| word != "required") {
+        bad("three_d_secure", "required, or nothing")
     } else if !(12..=19).contains(&new.card.number.len()) || !new.card.number.bytes().all(|b| b.is_ascii_digit()) {
         bad("card.number", "12 to 19 digits")
     } else if !(1..=12).contains(&new.card.expiry_month) || new.card.expiry_year < 2000 {
@@ -246,6 +250,7 @@ fn decide(acquirer: &Acquirer, key: String, new: NewCharge, fault: Fault) -> Cha
         return_url: new.return_url,
         notify_url: new.notify_url,
         action_token: None,
+        authentication: None,
         decline: None,
         disputes: vec![],
         visible_ms: if fault == Fault::LateSuccess {
@@ -262,6 +267,10 @@ fn decide(acquirer: &Acquirer, key: String, new: NewCharge, fault: Fault) -> Cha
         (Ok("action_required"), _) => {
             charge.status = "action_required".into();
             charge.action_token = Some(acquirer.id("auth"));
+        }
+        (Ok("authenticated"), _) => {
+            charge.authentication = Some(Authentication::new("Y", false));
+            charge.approve();
         }
         (Ok(_), _) => charge.approve(),
     }
@@ -354,7 +363,7 @@ fn view(acquirer: &Acquirer, charge: &Charge) -> Value {
     json!({
         "id": charge.id, "status": charge.status, "amount": charge.amount, "currency": charge.currency,
         "captured": charge.captured, "refunded": charge.refunded, "decline": charge.decline,
-        "network_reference": format!("net-{}", charge.id), "redirect_url": redirect, "disputes": shown.collect::<Vec<_>>(),
+        "network_reference": format!("net-{}", charge.id), "redirect_url": redirect, "authentication": charge.authentication, "disputes": shown.collect::<Vec<_>>(),
     })
 }
 
@@ -435,8 +444,10 @@ async fn complete_charge(
         .ok_or_else(|| problem(StatusCode::NOT_FOUND, "id", "no such charge"))?;
     if charge.status == "action_required" {
         if charge.action_token.as_deref() == Some(complete.result.as_str()) {
+            charge.authentication = Some(Authentication::new("Y", true));
             charge.approve();
         } else {
+            charge.authentication = Some(Authentication::new("N", true));
             charge.status = "declined".into();
             charge.decline = Some(Decline::of_network("3D", "authentication failed"));
         }

@@ -1,9 +1,10 @@
 //! The contract 0.1 on the router's side: generated bindings, which interfaces a component has, and what each call means to
 //! the domain. The call itself is `abi/call.rs`; conversions are in `abi/convert.rs`, and for exchanges and payouts in
-//! `abi/trade.rs`. All of them happen here, in the router, wherever the guest ran: what it says is checked outside of it.
+//! `abi/trade.rs`; what stands in `extra` lists in `abi/extra.rs`. All of them happen here, in the router, wherever the guest ran: what it says is checked outside of it.
 
 pub(crate) mod call;
 pub(crate) mod convert;
+mod extra;
 mod trade;
 mod generated {
     #![allow(missing_docs, clippy::all, clippy::restriction)]

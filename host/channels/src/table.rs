@@ -264,6 +264,10 @@ fn facts(row: &Row) -> Option<ChannelFacts> {
         adapter: line.adapter.digest.clone(),
         disabled: config.disabled || row.active.is_none(),
         has_lane: manifest.keys.iter().any(|key| key.lane),
+        authenticates: manifest
+            .extra
+            .iter()
+            .any(|(name, how)| name == "authenticates" && how == "on-demand"),
         kinds: kinds
             .into_iter()
             .filter(|(_, can)| *can)

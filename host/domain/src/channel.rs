@@ -39,6 +39,8 @@ pub struct ChannelFacts {
     pub disabled: bool,
     /// One payout at a time, from its first read to its answer: the channel numbers them itself.
     pub has_lane: bool,
+    /// Whether it can be told to authenticate a card's payer, whatever the issuer would let pass.
+    pub authenticates: bool,
     /// The operation kinds that it can do.
     pub kinds: Vec<Kind>,
     /// The currencies' smallest steps, in minor units, where larger than one.
@@ -65,6 +67,7 @@ impl ChannelFacts {
             adapter: String::new(),
             disabled: false,
             has_lane: false,
+            authenticates: false,
             kinds: vec![],
             steps: vec![],
             costs: vec![],

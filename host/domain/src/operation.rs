@@ -9,9 +9,11 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod authentication;
 pub mod reason;
 mod verdict;
 
+pub use authentication::{AskedBy, Authentication, AuthenticationResult};
 pub use verdict::{Fault, FaultKind, Verdict, judge};
 
 /// What an operation does.
@@ -218,6 +220,9 @@ pub struct Authorization {
     /// A number of its own on this channel, never given twice: deposit addresses are made from it.
     #[serde(default)]
     pub index: u64,
+    /// Whether the payer must be authenticated, whatever the issuer would let pass.
+    #[serde(default)]
+    pub must_authenticate: bool,
 }
 
 /// An earlier operation that another is about, or asks after.
@@ -391,6 +396,14 @@ impl Operation {
                 ..,
             ) => Some(card),
             _ => None,
+        }
+    }
+
+    /// Whether it tells the channel to authenticate the payer.
+    pub fn must_authenticate(&self) -> bool {
+        match &self.input {
+            Input::Authorize(it) | Input::Resume(it, ..) => it.must_authenticate,
+            _ => false,
         }
     }
 
@@ -615,6 +628,9 @@ pub struct Standing {
     /// After how many milliseconds to look again although it is taken: it may be undone yet.
     #[serde(default)]
     pub watch_ms: Option<u32>,
+    /// What came of the payer's authentication.
+    #[serde(default)]
+    pub authentication: Option<Authentication>,
 }
 
 /// Where an authorization stands at the provider.
@@ -651,6 +667,9 @@ pub enum Outcome {
         captured: bool,
         /// The card network's reference.
         network_reference: Option<String>,
+        /// What came of the payer's authentication, where the provider says it.
+        #[serde(default)]
+        authentication: Option<Authentication>,
         /// For later operations.
         memo: Option<Memo>,
     },

@@ -15,7 +15,7 @@ use crate::commit::{Change, Timer, TimerKind};
 use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, PaymentId, RefundId};
 use crate::ledger::Hold;
 use crate::money::Money;
-use crate::operation::{Action, Instrument, Kind, Memo};
+use crate::operation::{Action, AskedBy, Authentication, Instrument, Kind, Memo};
 use conversion::{Conversion, LegState, Step, next_step};
 use delivery::Delivery;
 use dispute::Dispute;
@@ -61,6 +61,9 @@ pub struct Payment {
     pub payer_country: Option<String>,
     /// What the payer pays with.
     pub instrument: Option<Instrument>,
+    /// Whether the merchant wants the payer authenticated, whatever the issuer would let pass.
+    #[serde(default)]
+    pub must_authenticate: bool,
     /// What the merchant is owed in another asset, where the payment uses a quote.
     pub conversion: Option<Box<Conversion>>,
     /// To whom what was got in the other asset goes on.
@@ -156,6 +159,12 @@ pub struct Attempt {
     /// When its money was taken first.
     #[serde(default)]
     pub captured_ms: Option<u64>,
+    /// Who asked that the payer be authenticated.
+    #[serde(default)]
+    pub authenticate: Option<AskedBy>,
+    /// What came of it; a provider may authenticate unasked.
+    #[serde(default)]
+    pub authentication: Option<Authentication>,
 }
 
 /// A capture, cancel, refund, reversal or exchange: one operation each, by its id.

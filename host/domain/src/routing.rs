@@ -16,7 +16,7 @@ pub mod tries;
 use crate::channel::ChannelFacts;
 use crate::ids::{ChannelId, MerchantId, Mode};
 use crate::money::Money;
-use crate::operation::Kind;
+use crate::operation::{AskedBy, Kind};
 use candidate::{Gathered, gather};
 use decision::Decision;
 use health::Standing;
@@ -47,6 +47,8 @@ pub struct RouteFacts<'a> {
     pub card: Option<&'a str>,
     /// Where the payer lives.
     pub country: Option<&'a str>,
+    /// Whether the merchant wants the payer authenticated.
+    pub must_authenticate: bool,
 }
 
 impl<'a> RouteFacts<'a> {
@@ -102,6 +104,20 @@ pub struct Route {
     pub decision: Decision,
     /// Whether no channel is well, so that they are tried all the same.
     pub all_sick: bool,
+    /// Who asks that the payer be authenticated; every channel of the route can be told to.
+    pub authenticate: Option<AskedBy>,
+}
+
+/// Who asks that the payer be authenticated: it is for cards, for others know their payers by themselves.
+fn asked_by(facts: &RouteFacts<'_>, rulings: &Rulings) -> Option<AskedBy> {
+    if facts.kind != Kind::Authorize || facts.method != "card" {
+        return None;
+    }
+    if facts.must_authenticate {
+        return Some(AskedBy::Merchant);
+    }
+    let rule = rulings.applied.iter().find(|it| it.act == Act::Authenticate)?;
+    Some(AskedBy::Rule(rule.rule.clone()))
 }
 
 /// The route of a payment.
@@ -125,6 +141,7 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
     });
     let attempts_max = by_rules.min().unwrap_or(usize::MAX).min(market.attempts_max);
     let tried = order.iter().take(attempts_max);
+    let authenticate = asked_by(facts, &market.rulings);
     Route {
         channels: tried
             .map(|(_, it)| (it.facts.id.clone(), it.facts.adapter.clone()))
@@ -144,6 +161,7 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
             is_exploring,
         },
         all_sick,
+        authenticate,
     }
 }
 

@@ -2,14 +2,14 @@
 //! or a decline that allows it.
 
 use crate::progress::{journaled, progress_of};
-use crate::route::kind_of;
+use crate::route::{GoesOn, kind_of};
 use crate::run::{NewOperation, Ran};
 use crate::walk::{GivenUp, Lead, Walk, refuse_beside_another};
 use crate::{Answered, Engine, EngineError};
 use portolan_domain::commit::{Change, Commit, Versioned};
 use portolan_domain::ids::{AttemptId, ChannelId, OperationId};
 use portolan_domain::operation::{
-    Authorization, Fault, FaultKind, Input, Instrument, Kind, Operation, PayOrder, Progress,
+    AskedBy, Authorization, Fault, FaultKind, Input, Instrument, Kind, Operation, PayOrder, Progress,
 };
 use portolan_domain::payment::decide::{self, Next};
 use portolan_domain::payment::status::AttemptStatus;
@@ -43,13 +43,14 @@ impl Engine {
             chosen: nowhere,
             channels_left: route.channels.len(),
             all_sick: route.all_sick,
+            authenticate: route.authenticate,
             answer: None,
         };
         'route: for (channel, active) in route.channels {
             walk.channels_left = walk.channels_left.saturating_sub(1);
             for version in self.versions_for(&walk.base.payment, &channel, active) {
                 walk.chosen = (channel.clone(), version);
-                match self.attempt_on(&mut walk).await {
+                match self.attempt_with_step_up(&mut walk).await {
                     Ok(Ok(Next::Rest)) => return self.go_on(walk).await,
                     Ok(Ok(Next::TryNext)) if was_declined(&walk.base.payment) => break,
                     Ok(Ok(Next::TryNext)) => {}
@@ -85,6 +86,16 @@ impl Engine {
         Ok(walk.answered(self))
     }
 
+    /// One attempt; and one more on the same channel, if its issuer wants to know the payer first.
+    async fn attempt_with_step_up(&self, walk: &mut Walk) -> Result<Result<Next, Fault>, EngineError> {
+        let was_asked = walk.authenticate.is_some();
+        let ended = self.attempt_on(walk).await?;
+        match ended {
+            Ok(Next::TryNext) if !was_asked && walk.authenticate.is_some() => self.attempt_on(walk).await,
+            ended => Ok(ended),
+        }
+    }
+
     /// One attempt. The inner error: the channel cannot be used at all, and nothing was sent.
     async fn attempt_on(&self, walk: &mut Walk) -> Result<Result<Next, Fault>, EngineError> {
         let ambient = &*self.ports.ambient;
@@ -98,9 +109,7 @@ impl Engine {
         };
         self.traffic
             .earn_cascade(walk.base.payment.mode, &walk.base.payment.merchant);
-        let input = self
-            .input_of(&walk.base.payment, walk.method.as_ref(), &walk.chosen.0)
-            .await?;
+        let input = self.input_of(walk).await?;
         let new = NewOperation {
             id: self.new_operation_id(&walk.base.payment),
             payment: &walk.base.payment,
@@ -128,7 +137,7 @@ impl Engine {
 
     /// Commits the outcome: the exchanges, what follows from the verdict, and the answer if it is final.
     async fn conclude_attempt(&self, walk: &mut Walk, operation: Operation, ran: Ran) -> Result<Next, EngineError> {
-        let goes_on = self.goes_on_after(&operation, &ran, walk.channels_left);
+        let goes_on = self.goes_on_after(&operation, &ran, walk);
         // As it is when it is written: a notification may have been quicker than the base that was read.
         let mut before = None;
         let conclude = |payment: &mut Payment, change: &mut Change| {
@@ -136,7 +145,7 @@ impl Engine {
             if payment.attempt(operation.attempt).is_none() {
                 walk.begin(self, payment, change, &operation)?;
             }
-            if let Some(decline) = goes_on.clone()
+            if let Some((decline, _)) = goes_on.clone()
                 && let Some(next) = decide::decline_and_go_on(payment, change, &operation, decline)?
             {
                 return Ok(next);
@@ -168,6 +177,9 @@ impl Engine {
         walk.base = written;
         walk.answer = answer;
         walk.lead = None;
+        if let Some((_, GoesOn::Authenticating)) = goes_on {
+            walk.authenticate = Some(AskedBy::Issuer);
+        }
         self.ports.steps.reached("after_outcome");
         self.learn_from(before, &walk.base.payment, &operation);
         if progress_of(&walk.base.payment, &operation) != Progress::Unknown && next == Next::Rest {
@@ -262,12 +274,8 @@ fn was_declined(payment: &Payment) -> bool {
 
 impl Engine {
     /// What an attempt's operation is given.
-    async fn input_of(
-        &self,
-        payment: &Payment,
-        method: Option<&Method>,
-        channel: &ChannelId,
-    ) -> Result<Input, EngineError> {
+    async fn input_of(&self, walk: &Walk) -> Result<Input, EngineError> {
+        let (payment, channel) = (&walk.base.payment, &walk.chosen.0);
         if let Some(payout) = &payment.payout {
             return Ok(Input::Pay(PayOrder {
                 replaces: vec![],
@@ -276,12 +284,15 @@ impl Engine {
                 originator: payment.merchant.to_string(),
             }));
         }
-        let card = method.map(|method| Instrument::Card(method.id, method.card.clone()));
+        let card = walk
+            .method
+            .as_ref()
+            .map(|method| Instrument::Card(method.id, method.card.clone()));
         let instrument = card.or_else(|| payment.instrument.clone());
         let facts = self.ports.channels.facts();
-        let can_capture = facts
-            .iter()
-            .any(|facts| facts.id == *channel && facts.kinds.contains(&Kind::Capture));
+        let facts = facts.iter().find(|facts| facts.id == *channel);
+        let can_capture = facts.is_some_and(|facts| facts.kinds.contains(&Kind::Capture));
+        let can_authenticate = facts.is_some_and(|facts| facts.authenticates);
         // Reserve first: what is exchanged is taken only once the price was looked at again.
         let reserves = payment.conversion.is_some() && can_capture;
         let now_ms = self.ports.ambient.now_ms();
@@ -298,6 +309,7 @@ impl Engine {
             payer_email: payment.payer_email.clone(),
             expires_ms: now_ms.saturating_add(self.policy.action_ms),
             index,
+            must_authenticate: can_authenticate && walk.authenticate.is_some(),
         }))
     }
 }

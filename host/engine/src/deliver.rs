@@ -113,6 +113,7 @@ impl Engine {
         let delivery = parent.delivery.as_ref().ok_or(EngineError::NotFound("delivery"))?;
         let amount = delivery.amount.clone().ok_or(EngineError::NotFound("delivery"))?;
         let valid = ValidPayment {
+            must_authenticate: false,
             amount,
             manual_capture: false,
             method: None,

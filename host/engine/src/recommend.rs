@@ -125,6 +125,7 @@ impl Engine {
     fn would_go(&self, wish: &Wish, method: &str, price: &Money) -> Decision {
         let is_card = method == "card";
         let facts = RouteFacts {
+            must_authenticate: false,
             merchant: &wish.merchant,
             mode: wish.mode,
             method,

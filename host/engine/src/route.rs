@@ -4,6 +4,8 @@
 use crate::Engine;
 use crate::run::Ran;
 use crate::traffic::{ChannelHealth, seed_of};
+use crate::walk::Walk;
+use portolan_domain::channel::ChannelFacts;
 use portolan_domain::exchange::Effect;
 use portolan_domain::ids::{ChannelId, PaymentId};
 use portolan_domain::operation::{CardFacts, Decline, Fault, Instrument, Kind, Operation, Outcome, Retry, Verdict};
@@ -50,7 +52,17 @@ pub fn facts_of<'a>(payment: &'a Payment, word: &'a str, method: Option<&'a Meth
         issuer: card.map(|card| card.bin.as_str()),
         card: card.map(|card| card.fingerprint.as_str()),
         country: payment.payer_country.as_deref(),
+        must_authenticate: payment.must_authenticate,
     }
+}
+
+/// Where a payment goes on after a decline.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GoesOn {
+    /// On the next channel.
+    Elsewhere,
+    /// On the same channel, with the payer authenticated: the issuer asked for it.
+    Authenticating,
 }
 
 impl Engine {
@@ -157,24 +169,34 @@ impl Engine {
             .heard((channel, kind), &Verdict::NoEffect(fault.clone()), (0, now_ms));
     }
 
-    /// Whether another channel is tried at once after this: only after a decline that allows it, while a channel and the budget
-    /// allow it too. What was signed in a lane can still be executed, whoever refused it: nothing is tried beside it.
-    pub(crate) fn goes_on_after(&self, operation: &Operation, ran: &Ran, channels_left: usize) -> Option<Decline> {
+    /// Whether and where another attempt is made at once after this: only after a decline that allows it, while a channel and the
+    /// budget allow it too. What was signed in a lane can still be executed, whoever refused it: nothing is tried beside it.
+    pub(crate) fn goes_on_after(&self, operation: &Operation, ran: &Ran, walk: &Walk) -> Option<(Decline, GoesOn)> {
+        let Verdict::Proven(Outcome::Declined(decline)) = &ran.verdict else {
+            return None;
+        };
         let left_in_a_lane = || {
             let mut writes = ran.exchanges.iter();
             self.is_in_a_lane(operation) && writes.any(|it| it.request.effect == Effect::Write)
         };
-        match &ran.verdict {
-            Verdict::Proven(Outcome::Declined(decline))
-                if decline.retry == Retry::OtherChannel
-                    && channels_left > 0
-                    && !left_in_a_lane()
-                    && self.traffic.spend_cascade(operation.mode, &operation.merchant) =>
-            {
-                Some(decline.clone())
+        let to = match decline.retry {
+            Retry::OtherChannel if walk.channels_left > 0 && !left_in_a_lane() => GoesOn::Elsewhere,
+            Retry::AfterAuthentication if self.may_step_up(operation, walk) => GoesOn::Authenticating,
+            Retry::OtherChannel | Retry::AfterAuthentication | Retry::Never | Retry::Later | Retry::AfterCorrection => {
+                return None;
             }
-            _ => None,
-        }
+        };
+        let has_budget = self.traffic.spend_cascade(operation.mode, &operation.merchant);
+        has_budget.then(|| (decline.clone(), to))
+    }
+
+    /// Whether the payer can be authenticated now, as the issuer asks: once in a walk, with a card, where the payer is there to be
+    /// sent somewhere and the channel can be told to.
+    fn may_step_up(&self, operation: &Operation, walk: &Walk) -> bool {
+        let facts = self.ports.channels.facts();
+        let can = |it: &ChannelFacts| it.id == operation.channel && it.authenticates;
+        let is_there = walk.base.payment.return_url.is_some();
+        walk.authenticate.is_none() && operation.card().is_some() && is_there && facts.iter().any(can)
     }
 
     /// Takes in how an attempt ended, for what is expected of its channel; once, when it is known.

@@ -180,6 +180,7 @@ fn success(operation: &Operation, reference: String) -> Outcome {
             authorized: operation.amount.clone(),
             captured: captures_at_once(operation),
             network_reference: None,
+            authentication: None,
             memo: None,
         },
         Kind::Pay => Outcome::Sent {

@@ -9,7 +9,7 @@ use portolan_domain::commit::{Change, ClaimName, Commit, StoredAnswer, TimerKind
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::ledger::Account;
-use portolan_domain::operation::{Fault, Instrument, Operation};
+use portolan_domain::operation::{AskedBy, Fault, Instrument, Operation};
 use portolan_domain::payment::decide::{self, Refusal};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
@@ -48,6 +48,8 @@ pub(crate) struct Walk {
     pub channels_left: usize,
     /// Whether no channel is well, so that they are tried all the same.
     pub all_sick: bool,
+    /// Who asks that the payer be authenticated: since the route was made, or since an issuer did.
+    pub authenticate: Option<AskedBy>,
     /// The answer as it is stored, once it is final.
     pub answer: Option<StoredAnswer>,
 }
@@ -131,12 +133,20 @@ impl Walk {
             change.quote = Some(conversion.quote);
         }
         change.tries = engine.try_guard(payment, operation);
-        decide::begin_attempt(payment, change, operation.attempt, operation.id, self.chosen.clone())?;
+        let chosen = (self.chosen.clone(), self.asks_for_authentication(operation));
+        decide::begin_attempt(payment, change, operation.attempt, operation.id, chosen)?;
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
         change
             .timers_set
             .push(payment.timer(TimerKind::Check, operation.id, due));
         Ok(())
+    }
+}
+
+impl Walk {
+    /// Who asks for the payer's authentication in this operation, which tells the channel so.
+    fn asks_for_authentication(&self, operation: &Operation) -> Option<AskedBy> {
+        self.authenticate.clone().filter(|_| operation.must_authenticate())
     }
 }
 

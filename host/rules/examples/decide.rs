@@ -83,6 +83,7 @@ fn main() {
     };
     let Some(amount) = Money::new(9_500, eur) else { return };
     let facts = RouteFacts {
+        must_authenticate: false,
         merchant: &merchant,
         mode: Mode::Live,
         method: "card",

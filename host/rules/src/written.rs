@@ -25,6 +25,7 @@ pub(crate) struct RawRule {
     split: Option<BTreeMap<String, u32>>,
     sticky: Option<bool>,
     attempts: Option<usize>,
+    authenticate: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -198,10 +199,11 @@ impl Reader<'_> {
             self.bad("/attempts", "invalid_value", message);
         }
         acts.extend(raw.attempts.map(Act::Attempts));
+        acts.extend(raw.authenticate.filter(|is_on| *is_on).map(|_| Act::Authenticate));
         match (acts.pop(), acts.is_empty()) {
             (Some(act), true) => Some(act),
             (_, _) => {
-                let message = "a rule asks for one thing: prefer, exclude, split, sticky or attempts";
+                let message = "a rule asks for one thing: prefer, exclude, split, sticky, attempts or authenticate";
                 self.bad("", "one_act", message.into());
                 None
             }

@@ -148,6 +148,7 @@ fn money(payment: &Payment) -> Option<Money> {
 
 fn facts<'a>(merchant: &'a MerchantId, payment: &'a Payment, amount: &'a Money) -> RouteFacts<'a> {
     RouteFacts {
+        must_authenticate: false,
         merchant,
         mode: Mode::Live,
         method: "card",

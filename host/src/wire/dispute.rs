@@ -1,11 +1,12 @@
 //! A dispute for merchants, with what the router itself can say for them: what happened to the payment, and when.
 
+use super::authentication::AuthenticationView;
 use super::{CardView, Minor, PayerView, seconds, text};
 use portolan_domain::ids::{DisputeId, Mode, PaymentId};
-use portolan_domain::operation::Instrument;
-use portolan_domain::payment::Payment;
+use portolan_domain::operation::{AuthenticationResult, Instrument};
 use portolan_domain::payment::dispute::{Dispute, Funds};
 use portolan_domain::payment::fact::{Event, Fact};
+use portolan_domain::payment::{Attempt, Payment};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -58,8 +59,10 @@ struct EvidenceView<'a> {
     uetr: uuid::Uuid,
     amount_captured: Minor,
     amount_refunded: Minor,
-    /// Whether the payer was sent to their bank to prove who they are, and came back.
+    /// Whether the payer was authenticated: the provider says so, or they were sent to their bank and came back.
     authenticated: bool,
+    /// What the provider says of it.
+    authentication: Option<AuthenticationView<'a>>,
     /// What happened, with its time.
     timeline: Vec<MomentView>,
 }
@@ -119,9 +122,8 @@ impl<'a> DisputeView<'a> {
             uetr: payment.uetr,
             amount_captured: Minor(payment.captured.minor()),
             amount_refunded: Minor(payment.refunded.minor()),
-            authenticated: events
-                .iter()
-                .any(|event| matches!(event.fact, Fact::Resumed { attempt, .. } if attempt == dispute.attempt)),
+            authenticated: is_authenticated(attempt, events),
+            authentication: attempt.and_then(AuthenticationView::of),
             timeline: names
                 .map(|(kind, at_ms)| MomentView {
                     kind,
@@ -133,5 +135,14 @@ impl<'a> DisputeView<'a> {
             evidence: Some(evidence),
             ..self
         }
+    }
+}
+
+fn is_authenticated(attempt: Option<&Attempt>, events: &[Event]) -> bool {
+    let Some(attempt) = attempt else { return false };
+    let came_back = |event: &Event| matches!(event.fact, Fact::Resumed { attempt: id, .. } if id == attempt.id);
+    match &attempt.authentication {
+        Some(told) => told.result == AuthenticationResult::Authenticated,
+        None => events.iter().any(came_back),
     }
 }

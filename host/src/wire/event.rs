@@ -1,5 +1,6 @@
 //! A fact for merchants. It holds no personal data, so it shows what changed, not the whole payment.
 
+use super::authentication::asking;
 use super::{Minor, seconds, text, text_or_null};
 use portolan_domain::ids::{AttemptId, DisputeId, EventId, Mode, OperationId, PaymentId, PayoutId};
 use portolan_domain::operation::Retry;
@@ -62,6 +63,9 @@ struct EventDetail<'a> {
     provider_code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network_code: Option<&'a str>,
+    /// Who asks that the payer be authenticated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication_asked_by: Option<&'static str>,
     /// What a decline allows next.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
@@ -121,9 +125,15 @@ impl<'a> EventDetail<'a> {
     fn of(fact: &'a Fact) -> Self {
         let nothing = Self::default();
         match fact {
-            Fact::AttemptStarted { channel, adapter, .. } => Self {
+            Fact::AttemptStarted {
+                channel,
+                adapter,
+                authenticate,
+                ..
+            } => Self {
                 channel: Some(channel.as_str()),
                 adapter: Some(adapter),
+                authentication_asked_by: authenticate.as_ref().map(asking),
                 ..nothing
             },
             Fact::AttemptDeclined {

@@ -156,6 +156,7 @@ fn asks(act: &Act) -> Value {
         }
         Act::Sticky => json!({ "sticky": true }),
         Act::Attempts(most) => json!({ "attempts": most }),
+        Act::Authenticate => json!({ "authenticate": true }),
     }
 }
 

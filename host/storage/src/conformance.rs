@@ -330,7 +330,14 @@ fn no_more_is_promised_than_may_be() {
             payment.record(&mut change, Fact::MethodSet).unwrap();
             let attempt = AttemptId(ambient.uuid_v7());
             let operation = OperationId::of(payment.id, 1);
-            decide::begin_attempt(&mut payment, &mut change, attempt, operation, (shop(), "a".into())).unwrap();
+            decide::begin_attempt(
+                &mut payment,
+                &mut change,
+                attempt,
+                operation,
+                ((shop(), "a".into()), None),
+            )
+            .unwrap();
             Commit {
                 exposure_max: Some(most),
                 ..change.into_commit(payment, 0)
@@ -720,7 +727,14 @@ fn books_add_up_whoever_keeps_them() {
             store.commit(&commit).await.unwrap();
             let mut change = Change::new(&ambient);
             let (attempt, operation) = (AttemptId(ambient.uuid_v7()), OperationId::of(payment.id, 1));
-            decide::begin_attempt(&mut payment, &mut change, attempt, operation, (shop(), "digest".into())).unwrap();
+            decide::begin_attempt(
+                &mut payment,
+                &mut change,
+                attempt,
+                operation,
+                ((shop(), "digest".into()), None),
+            )
+            .unwrap();
             if amount == 250 {
                 accept(&mut payment, &mut change, attempt);
             }
@@ -807,7 +821,14 @@ fn operations_are_in_flight_until_they_are_concluded_and_found_by_reference() {
         store.commit(&commit).await.unwrap();
         let (id, attempt) = (OperationId::of(payment.id, 1), AttemptId(ambient.uuid_v7()));
         let mut change = Change::new(&ambient);
-        decide::begin_attempt(&mut payment, &mut change, attempt, id, (shop(), "digest".into())).unwrap();
+        decide::begin_attempt(
+            &mut payment,
+            &mut change,
+            attempt,
+            id,
+            ((shop(), "digest".into()), None),
+        )
+        .unwrap();
         change.timers_set.push(payment.timer(TimerKind::Check, id, 7));
         let mut commit = change.into_commit(payment, 1);
         commit.operations = vec![operation(
@@ -1100,7 +1121,14 @@ fn refunds_are_listed_in_the_order_of_their_making() {
         let attempt = AttemptId(ambient.uuid_v7());
         let mut change = Change::new(&ambient);
         let first = OperationId::of(payment.id, 1);
-        decide::begin_attempt(&mut payment, &mut change, attempt, first, (shop(), "digest".into())).unwrap();
+        decide::begin_attempt(
+            &mut payment,
+            &mut change,
+            attempt,
+            first,
+            ((shop(), "digest".into()), None),
+        )
+        .unwrap();
         accept(&mut payment, &mut change, attempt);
         let commit = change.into_commit(payment, 1);
         store.commit(&commit).await.unwrap();

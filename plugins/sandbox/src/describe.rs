@@ -66,7 +66,7 @@ impl Adapter for Sandbox {
             settings_schema:
                 r#"{"type":"object","properties":{"timeout_ms":{"type":"integer"}},"additionalProperties":false}"#
                     .into(),
-            extra: vec![],
+            extra: vec![portolan_adapter::authenticates_on_demand()],
         }
     }
 }

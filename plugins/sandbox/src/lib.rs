@@ -9,8 +9,8 @@ mod settlements;
 use portolan_adapter::payments::{Accepted, Authorization, Finding, Instrument, Outcome, Standing, State, Waiting};
 use portolan_adapter::types::{Action, Fault, Money, Request, Response, Target};
 use portolan_adapter::{
-    Actions, Captures, Ctx, Dispute, DisputeState, Payments, Refunds, ReplyExt, RequestExt, Reversals, Sessions, Value,
-    captures, get, json, keys, post, sessions,
+    Actions, Authentication, AuthenticationResult, Captures, Ctx, Dispute, DisputeState, Payments, Refunds, ReplyExt,
+    RequestExt, Reversals, Sessions, Value, captures, get, json, keys, must_authenticate, post, sessions,
 };
 
 /// The adapter.
@@ -60,6 +60,9 @@ impl Payments for Sandbox {
             body.pointer_mut("/card").and_then(Value::as_object_mut),
         ) {
             fields.insert("security_code".into(), Value::String(code.clone()));
+        }
+        if let (true, Some(fields)) = (must_authenticate(&request), body.as_object_mut()) {
+            fields.insert("three_d_secure".into(), "required".into());
         }
         match send_write(ctx, "/v1/charges", &body).await? {
             Ok(charge) => charge_outcome(&charge, &request.amount),
@@ -245,7 +248,7 @@ fn charge_outcome(charge: &Value, asked: &Money) -> Result<Outcome, Fault> {
                 .and_then(Value::as_str)
                 .map(str::to_owned),
             memo: None,
-            extra: vec![],
+            extra: authentication(charge).into_iter().collect(),
         })),
         "declined" => Ok(Outcome::Declined(declines::decline(charge))),
         "action_required" => Ok(Outcome::Waiting(Waiting {
@@ -295,8 +298,26 @@ fn standing(charge: &Value, of: &Target) -> Result<Standing, Fault> {
         progress: Some(status.to_owned()),
         check_after_ms: 1_000,
         memo: None,
-        extra: disputes(charge)?,
+        extra: disputes(charge)?.into_iter().chain(authentication(charge)).collect(),
     })
+}
+
+/// What became of the payer's authentication.
+fn authentication(charge: &Value) -> Option<(String, String)> {
+    let told = charge.get("authentication")?;
+    let text = |name: &str| told.get(name).and_then(Value::as_str).map(str::to_owned);
+    let it = Authentication {
+        result: match text("result")?.as_str() {
+            "Y" => AuthenticationResult::Authenticated,
+            "A" => AuthenticationResult::Attempted,
+            "I" => AuthenticationResult::Exempted,
+            _ => AuthenticationResult::NotAuthenticated,
+        },
+        challenge: told.get("challenge").and_then(Value::as_bool),
+        version: text("version"),
+        eci: text("eci"),
+    };
+    Some(it.extra())
 }
 
 /// What payers' banks want back of a charge.

@@ -7,6 +7,7 @@
 #![allow(async_fn_in_trait)]
 
 mod amount;
+mod authentication;
 pub mod bindings;
 mod capability;
 mod ctx;
@@ -20,6 +21,7 @@ mod request;
 pub mod testkit;
 
 pub use amount::{Exact, currency_exponent, epoch_ms, from_major, major};
+pub use authentication::{Authentication, AuthenticationResult, authenticates_on_demand, must_authenticate};
 pub use capability::*;
 pub use ctx::{Ctx, Progress, replay};
 pub use decline::{Declines, declined};

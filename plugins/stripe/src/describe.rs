@@ -99,7 +99,7 @@ impl Adapter for Stripe {
             settings_schema:
                 r#"{"type":"object","properties":{"send_return_url":{"type":"boolean"}},"additionalProperties":false}"#
                     .into(),
-            extra: vec![],
+            extra: vec![portolan_adapter::authenticates_on_demand()],
         }
     }
 }

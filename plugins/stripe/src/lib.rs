@@ -1,6 +1,7 @@
 //! Stripe PaymentIntents (API version 2024-06-20, docs.stripe.com/api). It owns the mapping of Stripe's forms and JSON.
 //! A payment method and an unconfirmed intent are made first (they cannot move money), then the one write confirms.
 
+mod authentication;
 mod declines;
 mod describe;
 mod disputes;
@@ -11,7 +12,8 @@ use portolan_adapter::payments::{
 };
 use portolan_adapter::types::{Action, Fault, Money, Request, Response, Target};
 use portolan_adapter::{
-    Actions, Captures, Ctx, Form, Payments, Refunds, ReplyExt, RequestExt, Value, captures, get, post,
+    Actions, Captures, Ctx, Form, Payments, Refunds, ReplyExt, RequestExt, Value, captures, get, must_authenticate,
+    post,
 };
 
 /// The adapter.
@@ -39,7 +41,9 @@ impl Payments for Stripe {
             .setting("/send_return_url")
             .and_then(|value| value.as_bool())
             .unwrap_or(true);
-        let form = Form::default().optional("return_url", sends_url.then_some(&ctx.context.return_url));
+        let form = Form::default()
+            .optional("return_url", sends_url.then_some(&ctx.context.return_url))
+            .field("expand[]", "latest_charge");
         let confirm = authorized(ctx, post(API, format!("/v1/payment_intents/{id}/confirm")).form(form))?
             .header("idempotency-key", ctx.next_key()?);
         match ctx.send(confirm).await {
@@ -99,7 +103,10 @@ impl Actions for Stripe {
     ) -> Result<Outcome, Fault> {
         let reference = reference(&of)?.to_owned();
         match ctx
-            .send(authorized(ctx, get(API, format!("/v1/payment_intents/{reference}")))?)
+            .send(authorized(
+                ctx,
+                get(API, format!("/v1/payment_intents/{reference}?expand[]=latest_charge")),
+            )?)
             .await
         {
             Err(no) => Ok(doubt(portolan_adapter::why(&no), &reference)),
@@ -213,6 +220,8 @@ fn method_form(request: &Authorization) -> Result<Form, Fault> {
 
 fn intent_form(request: &Authorization, method: &str) -> Result<Form, Fault> {
     portolan_adapter::minor_units(&request.amount)?;
+    // `any`: 3-D Secure, with or without a challenge, as the issuer likes.
+    let demand = must_authenticate(request).then_some("any");
     let description = (!request.description.is_empty()).then_some(&request.description);
     Ok(Form::default()
         .field("amount", &request.amount.units)
@@ -222,6 +231,7 @@ fn intent_form(request: &Authorization, method: &str) -> Result<Form, Fault> {
         .field("payment_method", method)
         .field("metadata[payment]", &request.payment)
         .optional("description", description)
+        .optional("payment_method_options[card][request_three_d_secure]", demand)
         .optional("statement_descriptor_suffix", request.statement_descriptor.as_ref()))
 }
 
@@ -330,7 +340,7 @@ fn intent_outcome(intent: &Value, asked: &Money, id: &str) -> Result<Outcome, Fa
             captured: status == "succeeded",
             network_reference: None,
             memo: None,
-            extra: vec![],
+            extra: authentication::of(intent).into_iter().collect(),
         })),
         "requires_action" => Ok(Outcome::Waiting(Waiting {
             reference: Some(id.to_owned()),
@@ -402,7 +412,7 @@ fn standing(intent: &Value, of: &Target) -> Result<Standing, Fault> {
         progress: Some(status.to_owned()),
         check_after_ms: 5_000,
         memo: None,
-        extra: vec![],
+        extra: authentication::of(intent).into_iter().collect(),
     })
 }
 

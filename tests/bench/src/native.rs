@@ -236,6 +236,7 @@ fn approved(accepted: payments::Accepted) -> Result<Outcome, Fault> {
         authorized: Money::new(minor, asset).ok_or_else(bad)?,
         captured: accepted.captured,
         network_reference: accepted.network_reference,
+        authentication: None,
         memo: None,
     })
 }

@@ -71,7 +71,7 @@ async fn pay(app: &App, merchant: &MerchantId) -> anyhow::Result<()> {
     let (attempt, id) = (AttemptId(ambient.uuid_v7()), OperationId::of(payment.id, 1));
     payment.record(&mut change, Fact::MethodSet)?;
     let chosen = (Name::parse("acquirer-a").context("a name")?, "0".repeat(64));
-    decide::begin_attempt(&mut payment, &mut change, attempt, id, chosen)?;
+    decide::begin_attempt(&mut payment, &mut change, attempt, id, (chosen, None))?;
     change
         .timers_set
         .push(payment.timer(TimerKind::Check, id, ambient.now_ms() + 180_000));

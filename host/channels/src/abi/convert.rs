@@ -2,8 +2,8 @@
 //! negative.
 
 use super::exported::{captures, feeds, notifications, payments, settlements};
+use super::extra;
 use super::portolan::channel::types as wit;
-use super::trade::code;
 use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::Subject;
@@ -12,14 +12,11 @@ use portolan_domain::operation::{
     Action, Authorization, Context, Decline, Doubt, Fault, FaultKind, FeedPage, Instrument, Memo, Operation, Outcome,
     Retry, Standing, State, Target,
 };
-use portolan_domain::payment::dispute::{DISPUTES_MAX, DisputeNews, DisputeState};
 use portolan_domain::ports::{Notification, Receipt, Rejection, Step};
 use portolan_domain::settlement::ReportLine;
 
 /// More minor units than any amount has: what books add up stays far below the largest number.
-const MINOR_MAX: i128 = 10_i128.pow(30);
-/// The longest reference of a dispute.
-const REFERENCE_MAX: usize = 128;
+pub(super) const MINOR_MAX: i128 = 10_i128.pow(30);
 
 // === to the guest ===
 
@@ -81,18 +78,8 @@ pub(crate) fn target(target: &Target) -> wit::Target {
         amount: Some(money(&target.amount)),
         started_ms: target.started_ms,
         memo: target.memo.as_ref().map(memo),
-        extra: extras(target),
+        extra: extra::of_target(target),
     }
-}
-
-/// What the contract's README says of a target's `extra`.
-fn extras(target: &Target) -> Vec<(String, String)> {
-    let named = |name: &str, value: &String| (name.to_owned(), value.clone());
-    let sent = target.sent.iter().map(|body| named("sent", body));
-    let captured = target.captured.as_ref().map(|it| named("captured", &money(it).units));
-    let disputed = target.disputed.iter().map(|it| named("disputed", it));
-    let captured_ms = target.captured_ms.map(|at| named("captured-ms", &at.to_string()));
-    sent.chain(captured).chain(captured_ms).chain(disputed).collect()
 }
 
 pub(crate) fn memo(memo: &Memo) -> wit::Memo {
@@ -140,7 +127,7 @@ pub(crate) fn authorization(operation: &Operation, authorization: &Authorization
         statement_descriptor: authorization.statement_descriptor.clone(),
         expires_ms: authorization.expires_ms,
         index: authorization.index,
-        extra: vec![],
+        extra: extra::of_authorization(authorization),
     }
 }
 
@@ -270,6 +257,7 @@ pub(crate) fn payment_step(step: payments::Step) -> Result<Step, Fault> {
             authorized: read_money(accepted.authorized)?,
             captured: accepted.captured,
             network_reference: accepted.network_reference,
+            authentication: extra::authentication(&accepted.extra),
             memo: accepted.memo.map(read_memo),
         },
         payments::Outcome::Waiting(waiting) => Outcome::Waiting {
@@ -297,8 +285,9 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
         payments::Finding::Standing(standing) => {
             let captured = standing.captured.map(read_money).transpose()?;
             let authorized = standing.authorized.map(read_money).transpose()?;
-            let watch_ms = watch(&standing.extra)?;
-            let disputes = disputes(standing.extra, captured.as_ref().or(authorized.as_ref()))?;
+            let watch_ms = extra::watch(&standing.extra)?;
+            let authentication = extra::authentication(&standing.extra);
+            let disputes = extra::disputes(standing.extra, captured.as_ref().or(authorized.as_ref()))?;
             Outcome::Standing(Standing {
                 reference: standing.reference,
                 state: match standing.state {
@@ -318,6 +307,7 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
                 declined: standing.declined.map(decline),
                 disputes,
                 watch_ms,
+                authentication,
             })
         }
     }))
@@ -354,56 +344,6 @@ fn subject(it: wit::Subject) -> Subject {
         event: it.event,
     };
     if is_dispute { subject.about_dispute() } else { subject }
-}
-
-/// What a standing's `extra` says of disputes, one JSON object each; the contract's README has its form.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Disputed {
-    reference: String,
-    state: String,
-    units: String,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    network_code: Option<String>,
-    #[serde(default)]
-    due_ms: Option<u64>,
-}
-
-/// When a standing's `extra` wants it looked at again.
-fn watch(extra: &[(String, String)]) -> Result<Option<u32>, Fault> {
-    let told = extra.iter().find(|(name, _)| name == "watch");
-    let parsed = told.map(|(_, text)| {
-        text.parse()
-            .map_err(|_| protocol(format!("{text:?} is no time to watch")))
-    });
-    parsed.transpose()
-}
-
-/// `like`: an amount of the same standing, for asset and decimals.
-fn disputes(extra: Vec<(String, String)>, like: Option<&Money>) -> Result<Vec<DisputeNews>, Fault> {
-    let bad = |why: String| protocol(format!("what the adapter says of a dispute: {why}"));
-    let told = extra.into_iter().filter(|(name, _)| name == "dispute");
-    let read = |(_, text): (String, String)| {
-        let it: Disputed = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
-        let like = like.ok_or_else(|| bad("nothing says in which currency".into()))?;
-        let units: i128 = it.units.parse().map_err(|_| bad(format!("{:?} units", it.units)))?;
-        let is_reference = (1..=REFERENCE_MAX).contains(&it.reference.len());
-        Ok(DisputeNews {
-            state: DisputeState::parse(&it.state).ok_or_else(|| bad(format!("the state {:?}", it.state)))?,
-            reference: Some(it.reference)
-                .filter(|_| is_reference)
-                .ok_or_else(|| bad("the reference".into()))?,
-            amount: Money::new(units, like.asset().clone())
-                .filter(|_| units <= MINOR_MAX)
-                .ok_or_else(|| bad(format!("{units} units")))?,
-            reason: code(it.reason),
-            network_code: it.network_code.map(code),
-            due_ms: it.due_ms,
-        })
-    };
-    told.take(DISPUTES_MAX).map(read).collect()
 }
 
 pub(crate) fn feed_step(step: feeds::Step) -> Result<Step, Fault> {

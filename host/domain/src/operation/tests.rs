@@ -14,6 +14,7 @@ fn accepted(minor: i128) -> Result<Outcome, Fault> {
         authorized: eur(minor),
         captured: true,
         network_reference: None,
+        authentication: None,
         memo: None,
     })
 }
@@ -153,6 +154,7 @@ fn what_cannot_be_this_operations_is_a_contradiction() {
             declined: None,
             disputes: vec![],
             watch_ms: None,
+            authentication: None,
         })
     };
     let sent = |fee: Money| Outcome::Sent {

@@ -18,7 +18,7 @@ use super::{Attempt, FollowUp, Payment};
 use crate::commit::Change;
 use crate::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId, PaymentId};
 use crate::money::Money;
-use crate::operation::{Kind, Operation};
+use crate::operation::{AskedBy, Kind, Operation};
 use crate::quote::Terms;
 use crate::task::TaskKind;
 use std::collections::BTreeMap;
@@ -148,6 +148,7 @@ pub fn create(
         payer_email: valid.payer_email,
         payer_country: valid.payer_country,
         instrument: valid.instrument,
+        must_authenticate: valid.must_authenticate,
         conversion: None,
         delivery: valid.delivery,
         payout: valid.payout,
@@ -299,7 +300,7 @@ pub fn begin_attempt(
     change: &mut Change,
     attempt: AttemptId,
     operation: OperationId,
-    (channel, adapter): (ChannelId, String),
+    ((channel, adapter), authenticate): ((ChannelId, String), Option<AskedBy>),
 ) -> Result<(), Refusal> {
     payment.attempts.push(Attempt {
         id: attempt,
@@ -315,6 +316,8 @@ pub fn begin_attempt(
         late: None,
         late_gone: None,
         captured_ms: None,
+        authenticate: authenticate.clone(),
+        authentication: None,
     });
     // What an issuer said stays until another one says something better: the next channel may not even be reached.
     let is_next = payment.status == PaymentStatus::Processing;
@@ -329,6 +332,7 @@ pub fn begin_attempt(
             channel,
             adapter,
             operation,
+            authenticate,
         },
     )?)
 }

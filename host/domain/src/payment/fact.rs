@@ -5,7 +5,7 @@ use super::conversion::LegState;
 use super::dispute::DisputeState;
 use crate::ids::{AttemptId, ChannelId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId};
 use crate::money::Money;
-use crate::operation::{Kind, Retry};
+use crate::operation::{AskedBy, Kind, Retry};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -167,6 +167,9 @@ pub enum Fact {
         adapter: String,
         /// Its authorization.
         operation: OperationId,
+        /// Who asks that the payer be authenticated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        authenticate: Option<AskedBy>,
     },
     /// The payer has to act.
     ActionRequired {

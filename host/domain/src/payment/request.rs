@@ -30,6 +30,8 @@ pub struct PaymentRequest {
     pub if_rate_lost: Option<String>,
     /// Basis points.
     pub max_slippage_bps: Option<i128>,
+    /// `automatic` or `required`.
+    pub authentication: Option<String>,
     /// Create and confirm in one call.
     pub confirm: bool,
     /// At most 1,000 characters.
@@ -65,6 +67,8 @@ pub struct ValidPayment {
     pub delivery: Option<Box<Delivery>>,
     /// Who is paid, where the money goes out.
     pub payout: Option<Box<Payout>>,
+    /// Whether the payer must be authenticated, whatever the issuer would let pass.
+    pub must_authenticate: bool,
     /// Create and confirm in one call.
     pub confirm: bool,
     /// The merchant's text.
@@ -157,6 +161,7 @@ pub fn validate(
         }
     });
     let instrument = check_instrument(&request, &mut errors);
+    let must_authenticate = check_authentication(&request, &mut errors);
     let quote = check_quote_use(&request, manual_capture, &mut errors);
     if request.confirm && request.payment_method.is_none() && request.payment_method_type.is_none() {
         errors.push(FieldError::new(
@@ -186,6 +191,7 @@ pub fn validate(
             quote,
             delivery: None,
             payout: None,
+            must_authenticate,
             confirm: request.confirm,
             description: request.description,
             statement_descriptor: request.statement_descriptor,
@@ -197,6 +203,17 @@ pub fn validate(
         }),
         Some(_) | None => Err(errors),
     }
+}
+
+fn check_authentication(request: &PaymentRequest, errors: &mut Vec<FieldError>) -> bool {
+    let mut wrong = |message: String| errors.push(FieldError::new("/authentication", "invalid_value", message));
+    match (request.authentication.as_deref(), &request.payment_method_type) {
+        (None | Some("automatic"), _) => {}
+        (Some("required"), None) => return true,
+        (Some("required"), Some(word)) => wrong(format!("{word} knows its payers by itself: it is for cards")),
+        (Some(other), _) => wrong(format!("{other:?} is neither automatic nor required")),
+    }
+    false
 }
 
 fn check_amount_of(
@@ -356,6 +373,7 @@ pub fn validate_payout(
     }
     match amount {
         Some(amount) if errors.is_empty() => Ok(ValidPayment {
+            must_authenticate: false,
             amount,
             manual_capture: false,
             method: None,

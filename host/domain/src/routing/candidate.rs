@@ -4,7 +4,7 @@ use super::decision::{Excluded, Score, Stage};
 use super::health::Standing;
 use super::learner::{Expecting, hash};
 use super::rule::Act;
-use super::{Market, RouteFacts, eligibility};
+use super::{Market, RouteFacts, asked_by, eligibility};
 use crate::channel::ChannelFacts;
 
 /// A channel that is not ruled out.
@@ -67,7 +67,8 @@ fn look_at(facts: &RouteFacts<'_>, channel: &ChannelFacts, market: &Market<'_>) 
         stage,
         why,
     };
-    if let Some(why) = eligibility::exclusion(facts, channel, market.now_ms) {
+    let must_authenticate = asked_by(facts, &market.rulings).is_some();
+    if let Some(why) = eligibility::exclusion(facts, channel, (must_authenticate, market.now_ms)) {
         return Err(out(Stage::Eligibility, why));
     }
     let excludes = |act: &Act| matches!(act, Act::Exclude(names) if names.contains(&channel.id));

@@ -5,7 +5,11 @@ use crate::channel::ChannelFacts;
 use crate::operation::Kind;
 
 /// Why the channel cannot take the payment; `None`: it can.
-pub(super) fn exclusion(facts: &RouteFacts<'_>, channel: &ChannelFacts, now_ms: u64) -> Option<String> {
+pub(super) fn exclusion(
+    facts: &RouteFacts<'_>,
+    channel: &ChannelFacts,
+    (must_authenticate, now_ms): (bool, u64),
+) -> Option<String> {
     let currency = facts.amount.asset().code();
     let step = channel
         .steps
@@ -28,6 +32,8 @@ pub(super) fn exclusion(facts: &RouteFacts<'_>, channel: &ChannelFacts, now_ms: 
         Some(format!("takes {currency} in steps of {step} minor units"))
     } else if facts.manual_capture && !channel.kinds.contains(&Kind::Capture) {
         Some("cannot capture later".into())
+    } else if must_authenticate && !channel.authenticates {
+        Some("cannot be told to authenticate the payer".into())
     } else if let Some(limit) = channel.limits.iter().find(|limit| limit.excludes(facts.amount)) {
         Some(format!("takes {} only", limit.in_words()))
     } else {

@@ -41,7 +41,7 @@ pub(super) fn first_by_rule(
             let kept = candidates.iter().max_by_key(place)?;
             (vec![kept.facts.id.clone()], "kept for this card by")
         }
-        Act::Exclude(_) | Act::Attempts(_) => return None,
+        Act::Exclude(_) | Act::Attempts(_) | Act::Authenticate => return None,
     };
     Some(First {
         rule: applied.rule.clone(),

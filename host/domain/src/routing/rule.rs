@@ -18,6 +18,8 @@ pub enum Act {
     Sticky,
     /// At most so many attempts.
     Attempts(usize),
+    /// Only with the payer authenticated, where it is a card.
+    Authenticate,
 }
 
 impl Act {
@@ -25,7 +27,7 @@ impl Act {
     pub fn is_about_order(&self) -> bool {
         match self {
             Self::Prefer(_) | Self::Split(_) | Self::Sticky => true,
-            Self::Exclude(_) | Self::Attempts(_) => false,
+            Self::Exclude(_) | Self::Attempts(_) | Self::Authenticate => false,
         }
     }
 }

@@ -55,6 +55,7 @@ fn market<'a>(learner: &'a Learner, state: &'a dyn Fn(&ChannelId) -> ChannelStat
 
 fn facts<'a>(merchant: &'a MerchantId, amount: &'a Money) -> RouteFacts<'a> {
     RouteFacts {
+        must_authenticate: false,
         merchant,
         mode: Mode::Test,
         method: "card",
@@ -170,6 +171,7 @@ fn a_split_keeps_its_weights_and_a_card_keeps_its_channel() {
     let cards: Vec<String> = (0..300).map(|n| format!("card-{n}")).collect();
     let of_cards = cards.iter().map(|card| {
         let facts = RouteFacts {
+            must_authenticate: false,
             card: Some(card),
             ..facts.clone()
         };
@@ -282,4 +284,41 @@ fn a_sick_channel_is_probed_and_the_last_one_is_tried() {
     }];
     let route = plan(&facts, &bounded, market(&learner, &full, &[]));
     assert_eq!(route.decision.excluded.first().unwrap().stage, Stage::Capacity);
+}
+
+#[test]
+fn a_payer_who_must_be_authenticated_goes_where_that_can_be_asked_for() {
+    let (merchant, amount, learner) = (id("shop"), eur(1_000), Learner::default());
+    let plain = facts(&merchant, &amount);
+    let able = |name: &str| ChannelFacts {
+        authenticates: true,
+        methods: vec!["card".into(), "wallet:w".into()],
+        ..good(name)
+    };
+    let channels = [good("a"), able("b")];
+    let route = |facts: &RouteFacts<'_>, acts: &[Act]| plan(facts, &channels, market(&learner, &well, acts));
+    let free = route(&plain, &[]);
+    assert_eq!((names(&free), free.authenticate), (vec!["a".into(), "b".into()], None));
+    let by_rule = route(&plain, &[Act::Sticky, Act::Authenticate]);
+    assert_eq!(names(&by_rule), ["b"]);
+    assert_eq!(by_rule.authenticate, Some(AskedBy::Rule("r".into())));
+    let why = by_rule.decision.excluded.iter().map(|it| (it.stage, it.why.as_str()));
+    let expected = (Stage::Eligibility, "cannot be told to authenticate the payer");
+    assert_eq!(why.collect::<Vec<_>>(), [expected]);
+    let by_merchant = RouteFacts {
+        must_authenticate: true,
+        ..plain.clone()
+    };
+    let route_of_merchant = route(&by_merchant, &[Act::Authenticate]);
+    assert_eq!(route_of_merchant.authenticate, Some(AskedBy::Merchant));
+    // Who pays by wallet is known to it.
+    let wallet = RouteFacts {
+        method: "wallet:w",
+        ..plain
+    };
+    let route_of_wallet = route(&wallet, &[Act::Authenticate]);
+    assert_eq!(
+        (names(&route_of_wallet), route_of_wallet.authenticate),
+        (vec!["b".into()], None)
+    );
 }

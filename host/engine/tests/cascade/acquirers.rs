@@ -36,12 +36,18 @@ pub enum Way {
     LostBefore,
     /// Declined so that another channel may be tried, and the answer is lost.
     LostSoft,
+    /// Declined until the payer is authenticated.
+    Wants,
+    /// The same, and the answer to the second try is lost.
+    WantsAndLost,
+    /// Declined until the payer is authenticated, and after it.
+    WantsAlways,
     /// The answer is lost, it is not found, and it is taken long after that.
     Late,
 }
 
 impl Way {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Approves,
         Self::Soft,
         Self::Later,
@@ -50,6 +56,9 @@ impl Way {
         Self::LostAfter,
         Self::LostBefore,
         Self::LostSoft,
+        Self::Wants,
+        Self::WantsAndLost,
+        Self::WantsAlways,
         Self::Late,
     ];
 
@@ -58,6 +67,7 @@ impl Way {
             Self::Soft | Self::LostSoft => Some(Retry::OtherChannel),
             Self::Later => Some(Retry::Later),
             Self::Never => Some(Retry::Never),
+            Self::Wants | Self::WantsAndLost | Self::WantsAlways => Some(Retry::AfterAuthentication),
             Self::Approves | Self::NotSent | Self::LostAfter | Self::LostBefore | Self::Late => None,
         }
     }
@@ -85,6 +95,8 @@ struct Record {
 pub struct Acquirers {
     /// Whether they number their payouts themselves.
     has_lane: bool,
+    /// Whether they can be told to authenticate a payer.
+    authenticates: bool,
     ways: Ways,
     record: Mutex<Record>,
     start: Instant,
@@ -104,6 +116,7 @@ impl Acquirers {
     pub fn new(ways: Ways) -> Self {
         Self {
             has_lane: false,
+            authenticates: true,
             ways,
             record: Mutex::new(Record::default()),
             start: Instant::now(),
@@ -166,6 +179,11 @@ impl Acquirers {
         Self { has_lane, ..self }
     }
 
+    /// The same, with payers authenticated on demand or not.
+    pub fn with_authentication(self, authenticates: bool) -> Self {
+        Self { authenticates, ..self }
+    }
+
     fn may_be_late(&self, channel: &ChannelId) -> bool {
         let at = NAMES.iter().position(|it| *it == channel.as_str());
         matches!((self.ways, at), (Ways::Fixed(ways), Some(at)) if ways[at] == Way::Late)
@@ -193,7 +211,8 @@ impl Acquirers {
             .entry((operation.channel.clone(), operation.payment))
             .or_default();
         *count += 1;
-        let is_first = *count == 1;
+        let count = *count;
+        let is_first = count == 1;
         let lost = Reply::Unknown("no answer in time".into());
         match way {
             Way::LostBefore if is_first => return lost,
@@ -203,8 +222,11 @@ impl Acquirers {
             }
             _ => {}
         }
-        let is_taken = *record.done.entry(place).or_insert(way.decline().is_none());
+        let is_enough = matches!(way, Way::Wants | Way::WantsAndLost) && operation.must_authenticate();
+        let takes = way.decline().is_none() || is_enough;
+        let is_taken = *record.done.entry(place).or_insert(takes);
         match way {
+            Way::WantsAndLost if count == 2 => lost,
             Way::LostAfter | Way::LostSoft if is_first => lost,
             _ => response(if is_taken { 200 } else { 402 }),
         }
@@ -241,6 +263,7 @@ impl Acquirers {
                 declined: None,
                 disputes: vec![],
                 watch_ms: None,
+                authentication: None,
             }),
         }
     }
@@ -262,6 +285,7 @@ impl Channels for Acquirers {
             adapter: "digest".into(),
             kinds: vec![Kind::Authorize, Kind::Pay],
             has_lane: self.has_lane,
+            authenticates: self.authenticates,
             ..ChannelFacts::empty(name(id), Mode::Live)
         };
         NAMES.map(channel).into()
@@ -322,6 +346,7 @@ impl Channels for Acquirers {
                 authorized: operation.amount.clone(),
                 captured: true,
                 network_reference: None,
+                authentication: None,
                 memo: None,
             },
             (Reply::Response(_), _) => self.declined(&operation.channel, operation.payment),

@@ -20,7 +20,7 @@ use portolan_domain::ids::{EventId, MerchantId, MethodId, Mode, Name, PaymentId}
 use portolan_domain::ledger::Entry;
 use portolan_domain::ledger::rules::Movement;
 use portolan_domain::money::{Asset, Money};
-use portolan_domain::operation::CardFacts;
+use portolan_domain::operation::{AskedBy, CardFacts};
 use portolan_domain::payment::request::ValidPayment;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use portolan_domain::payment::{Attempt, Payment, Payout};
@@ -76,6 +76,7 @@ fn command(key: &str, card: u128) -> CreatePayment {
         },
         valid: ValidPayment {
             method: Some(MethodId(Uuid::from_u128(card))),
+            return_url: Some("https://shop.example".into()),
             ..plain(euro(1_000))
         },
     }
@@ -188,11 +189,16 @@ fn check(store: &CrashStore, acquirers: &Acquirers, label: &str) {
         return;
     };
     let allows = |attempt: &Attempt| match acquirers.way(&attempt.channel, payment.id) {
-        Way::Soft => attempt.status == AttemptStatus::Declined,
+        Way::Soft | Way::Wants | Way::WantsAndLost | Way::WantsAlways => attempt.status == AttemptStatus::Declined,
         Way::NotSent => attempt.status == AttemptStatus::NoEffect,
         _ => false,
     };
     assert!(before.iter().all(allows), "{}", story());
+    let by_issuers = payment
+        .attempts
+        .iter()
+        .filter(|it| it.authenticate == Some(AskedBy::Issuer));
+    assert!(by_issuers.count() <= 1, "authenticated twice: {}", story());
     let reached: Vec<&str> = NAMES.into_iter().filter(|name| acquirers.asked(name) > 0).collect();
     assert!(
         reached
@@ -397,5 +403,58 @@ fn nothing_is_paid_beside_what_left_in_a_lane() {
         let (acquirers, made) = payout(false).await;
         assert_eq!((acquirers.asked("a"), acquirers.asked("b")), (1, 1), "{made:#?}");
         assert_eq!((made.status, acquirers.taken()), (PaymentStatus::Succeeded, 1));
+    });
+}
+
+/// The payment of one card, where the first acquirer's issuer wants to know the payer; `is_there`: the payer can be sent somewhere.
+async fn wanting(way: Way, is_there: bool, authenticates: bool) -> (Arc<Acquirers>, Payment) {
+    let ways = Ways::Fixed([way, Way::Approves, Way::Approves]);
+    let acquirers = Arc::new(Acquirers::new(ways).with_authentication(authenticates));
+    let store = Arc::new(CrashStore::new(0));
+    store.inner.put_method(card(7)).await.unwrap();
+    let mut ask = command("key", 7);
+    ask.valid.return_url = ask.valid.return_url.filter(|_| is_there);
+    engine(store.clone(), acquirers.clone())
+        .create_payment(ask)
+        .await
+        .unwrap();
+    (acquirers, payments(&store).remove(0))
+}
+
+fn asked_by(payment: &Payment) -> Vec<(&str, Option<&AskedBy>)> {
+    let attempts = payment.attempts.iter();
+    attempts
+        .map(|it| (it.channel.as_str(), it.authenticate.as_ref()))
+        .collect()
+}
+
+/// An issuer that wants to know the payer gets what it wants, on the same channel and once; nobody is asked where nobody is there.
+#[test]
+fn a_payer_whose_issuer_asks_is_authenticated_and_the_card_tried_again() {
+    simulate(async {
+        let (acquirers, made) = wanting(Way::Wants, true, true).await;
+        assert_eq!(
+            (made.status, acquirers.taken()),
+            (PaymentStatus::Succeeded, 1),
+            "{made:#?}"
+        );
+        assert_eq!(asked_by(&made), [("a", None), ("a", Some(&AskedBy::Issuer))]);
+        assert_eq!(made.last_error, None);
+        for (is_there, authenticates) in [(false, true), (true, false)] {
+            let (acquirers, made) = wanting(Way::Wants, is_there, authenticates).await;
+            assert_eq!(
+                (made.status, acquirers.taken()),
+                (PaymentStatus::Failed, 0),
+                "{made:#?}"
+            );
+            assert_eq!(asked_by(&made), [("a", None)]);
+            let advice = made.last_error.unwrap().advice;
+            assert_eq!(advice.as_deref(), Some("after_authentication"));
+        }
+        let (acquirers, made) = wanting(Way::WantsAlways, true, true).await;
+        assert_eq!(
+            (made.status, acquirers.asked("a"), acquirers.asked("b")),
+            (PaymentStatus::Failed, 2, 0)
+        );
     });
 }

@@ -218,6 +218,7 @@ impl Providers {
                 authorized: amount,
                 captured: authorization.capture,
                 network_reference: None,
+                authentication: None,
                 memo: None,
             },
             (_, true) => Outcome::Done {
@@ -251,6 +252,7 @@ impl Providers {
                     declined: None,
                     disputes: vec![],
                     watch_ms: None,
+                    authentication: None,
                 })
             }
         }

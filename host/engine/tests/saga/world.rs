@@ -342,6 +342,7 @@ pub fn engine<P: Channels + Clock + 'static>(store: Arc<CrashStore>, providers: 
 /// A payment of that amount, confirmed at once, with nothing else said.
 pub fn plain(amount: Money) -> ValidPayment {
     ValidPayment {
+        must_authenticate: false,
         amount,
         manual_capture: false,
         method: None,

@@ -18,6 +18,10 @@ pub(super) fn reason() -> Value {
     json!({ "type": "string", "maxLength": 500 })
 }
 
+fn authentication() -> Value {
+    json!({ "enum": ["automatic", "required"], "default": "automatic", "description": "Cards: required has the payer authenticated, whatever the issuer would let pass" })
+}
+
 pub(super) fn create_payment() -> Value {
     required(
         &["amount", "currency"],
@@ -27,6 +31,7 @@ pub(super) fn create_payment() -> Value {
             "capture_method": { "enum": ["automatic", "manual"], "default": "automatic" },
             "payment_method": { "type": "string", "pattern": "^pm_[0-9a-f]{32}$" },
             "payment_method_type": { "type": "string", "description": "wallet:NAME or token:CODE, where it is no stored card" },
+            "authentication": authentication(),
             "quote": { "type": "string", "pattern": "^qt_[0-9a-f]{32}$", "description": "What the merchant gets for it" },
             "if_rate_lost": { "enum": ["requote", "hold", "refund"], "default": "requote" },
             "deliver": deliver(),
@@ -53,6 +58,7 @@ pub(super) fn evaluate_route() -> Value {
             "capture_method": { "enum": ["automatic", "manual"], "default": "automatic" },
             "payment_method": { "type": "string", "pattern": "^pm_[0-9a-f]{32}$" },
             "payment_method_type": { "type": "string", "description": "wallet:NAME or token:CODE" },
+            "authentication": authentication(),
             "card": object(json!({
                 "network": { "type": "string", "description": "Where no card is stored: visa, mastercard, …" },
                 "bin": { "type": "string", "description": "Its first six digits" },
@@ -74,6 +80,7 @@ pub(super) fn rule_set() -> Value {
             "split": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } },
             "sticky": { "type": "boolean", "description": "The same channel for the same card" },
             "attempts": { "type": "integer", "minimum": 1 },
+            "authenticate": { "type": "boolean", "description": "Only with the payer authenticated, where it is a card" },
         }),
     );
     let test = required(

@@ -35,6 +35,7 @@ pub async fn create(
         quote: fields.text("quote"),
         if_rate_lost: fields.text("if_rate_lost"),
         max_slippage_bps: fields.integer("max_slippage_bps"),
+        authentication: fields.text("authentication"),
         confirm: fields.flag("confirm"),
         description: fields.text("description"),
         statement_descriptor: fields.text("statement_descriptor"),

@@ -38,6 +38,7 @@ pub async fn evaluate(
         capture_method: fields.text("capture_method"),
         payment_method: fields.text("payment_method"),
         payment_method_type: fields.text("payment_method_type"),
+        authentication: fields.text("authentication"),
         payer_country,
         ..PaymentRequest::default()
     };
@@ -56,6 +57,7 @@ pub async fn evaluate(
         .as_ref()
         .map_or_else(|| "card".to_owned(), Instrument::word);
     let facts = RouteFacts {
+        must_authenticate: valid.must_authenticate,
         merchant: &caller.merchant,
         mode: caller.mode,
         method: &word,

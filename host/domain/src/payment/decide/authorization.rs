@@ -41,11 +41,13 @@ pub fn conclude_authorization(
             authorized,
             captured,
             network_reference,
+            authentication,
             memo,
         }) => {
             note(payment, id, Some(reference), memo);
             if let Some(attempt) = payment.attempt_mut(id) {
                 attempt.network_reference = network_reference;
+                attempt.authentication = authentication.or_else(|| attempt.authentication.take());
             }
             settled(change, "succeeded");
             accept(payment, change, operation, authorized, captured, policy).map(|()| Next::Rest)
@@ -534,6 +536,9 @@ fn conclude_standing(
 ) -> Result<Next, IllegalEvent> {
     let id = operation.attempt;
     note(payment, id, Some(standing.reference), None);
+    if let Some(attempt) = payment.attempt_mut(id) {
+        attempt.authentication = standing.authentication.or_else(|| attempt.authentication.take());
+    }
     let status = payment.attempt(id).map(|attempt| attempt.status);
     let is_settled = matches!(status, Some(AttemptStatus::Captured | AttemptStatus::Authorized));
     let (disputes, watch_ms) = (standing.disputes, standing.watch_ms);

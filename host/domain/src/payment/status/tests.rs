@@ -146,6 +146,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
         (
             "attempt started",
             Fact::AttemptStarted {
+                authenticate: None,
                 attempt,
                 channel,
                 adapter: String::new(),
