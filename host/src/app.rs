@@ -12,8 +12,9 @@ use portolan_domain::ports::{Ambient, Channels, KeyRing, Library, Store};
 use portolan_egress::{Egress, Timeouts};
 use portolan_engine::{Engine, Ports};
 use portolan_rules::RuleBook;
-use portolan_storage::{SqliteConfig, SqliteStore};
+use portolan_storage::{SqliteConfig, SqliteStore, StoreLock};
 use portolan_vault::{KeyFile, LocalVault};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -72,20 +73,36 @@ impl App {
         Self::build_with(config, |registry| registry)
     }
 
+    /// The same as soon as no other router has the store: one that stands by.
+    pub fn build_when_free(config: Config) -> anyhow::Result<Self> {
+        let waiting = || tracing::info!("standing by: another router has the store");
+        let lock = StoreLock::wait(&store_of(&config)?, waiting)?;
+        tracing::info!("the store is this router's");
+        Self::assemble(config, lock, |registry| registry)
+    }
+
     /// Builds it all, with whatever `channels` makes of the registry.
     pub fn build_with(
         config: Config,
         channels: impl FnOnce(Arc<Registry>) -> Arc<dyn Channels>,
     ) -> anyhow::Result<Self> {
+        let lock = StoreLock::take(&store_of(&config)?)?;
+        Self::assemble(config, lock, channels)
+    }
+
+    fn assemble(
+        config: Config,
+        lock: StoreLock,
+        channels: impl FnOnce(Arc<Registry>) -> Arc<dyn Channels>,
+    ) -> anyhow::Result<Self> {
         let folder = config.folder.clone();
-        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         let vault = Arc::new(LocalVault::new(KeyFile::open_or_create(&folder.join("keys.json"))?)?);
         for (channel, name, place) in &config.secrets {
             let value =
                 read_secret(place).map_err(|problem| anyhow::anyhow!("channel {channel}: {name}: {problem}"))?;
             vault.put_secret(channel.clone(), name.clone(), value);
         }
-        let sqlite = Arc::new(open_store(&config, vault.clone())?);
+        let sqlite = Arc::new(open_store(&config, lock, vault.clone())?);
         let ambient: Arc<dyn Ambient> = Arc::new(System);
         let sandbox = Sandbox::start(SANDBOX_SLOTS)?;
         let steps = Arc::new(StopAt::from_env());
@@ -156,9 +173,16 @@ impl App {
     }
 }
 
-fn open_store(config: &Config, vault: Arc<LocalVault>) -> anyhow::Result<SqliteStore> {
+/// The store's file, in a folder that is there.
+fn store_of(config: &Config) -> anyhow::Result<PathBuf> {
+    let folder = &config.folder;
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder.join("portolan.db"))
+}
+
+fn open_store(config: &Config, lock: StoreLock, vault: Arc<LocalVault>) -> anyhow::Result<SqliteStore> {
     let sqlite = SqliteConfig {
-        file: config.folder.join("portolan.db"),
+        file: store_of(config)?,
         disk_floor_bytes: config.disk_floor_bytes,
         is_durable: config.is_durable,
     };
@@ -166,5 +190,5 @@ fn open_store(config: &Config, vault: Arc<LocalVault>) -> anyhow::Result<SqliteS
         tracing::error!(why, "stopping at once: what was promised may not be on disk");
         std::process::exit(74);
     };
-    Ok(SqliteStore::open(&sqlite, vault, Box::new(end))?)
+    Ok(SqliteStore::open(&sqlite, lock, vault, Box::new(end))?)
 }

@@ -37,7 +37,11 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Serve merchants until SIGTERM.
-    Serve,
+    Serve {
+        /// Where another router has the store: wait, and take over as soon as it ends, however it does.
+        #[arg(long)]
+        standby: bool,
+    },
     /// Read the configuration, load every adapter, and say what is wrong.
     CheckConfig,
     /// API keys.
@@ -243,10 +247,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let config = Config::read(&cli.config)?;
     match cli.verb {
-        Verb::Serve => {
+        Verb::Serve { standby } => {
             telemetry::start();
             let runtime = runtime()?;
-            let app = App::build(config)?;
+            let app = match standby {
+                true => App::build_when_free(config)?,
+                false => App::build(config)?,
+            };
             runtime.block_on(async {
                 app.plugins.start(false).await?;
                 server::serve(app).await
@@ -364,7 +371,7 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
             let to = std::path::absolute(&to)?;
             (client.post("/admin/backup", &json!({ "to": to }))?, None)
         }
-        Verb::Serve
+        Verb::Serve { .. }
         | Verb::CheckConfig
         | Verb::RotateKey
         | Verb::Restore { .. }

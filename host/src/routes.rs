@@ -1,7 +1,7 @@
 //! Merchants' rules about routes as use cases: read and check a set, put the next version in force, say what would be decided,
 //! and what a set would change of payments that were made. Shared by the merchants' API and the operators'.
 
-use portolan_domain::commit::Act;
+use portolan_domain::commit::{Act, Journaled};
 use portolan_domain::ids::{ChannelId, EventId, MerchantId, Mode, PaymentId};
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::{Ambient, Channels, CommitError, Library, Page, ReadError, RuleSets, Store};
@@ -106,9 +106,12 @@ impl Routes {
     /// Learns again of the last attempts how likely each channel approves. Returns how many payments it looked at.
     pub fn relearn(&self) -> Result<usize, ReadError> {
         let channels: Vec<ChannelId> = self.parts.channels.facts().iter().map(|it| it.id.clone()).collect();
-        let since_ms = self.parts.ambient.now_ms().saturating_sub(RELEARN_MS);
+        let now_ms = self.parts.ambient.now_ms();
+        let since_ms = now_ms.saturating_sub(RELEARN_MS);
         let operations = self.parts.library.recent_operations(&channels, since_ms, RELEARN_MAX)?;
-        let attempts = operations.iter().filter(|it| it.0.kind.is_attempt());
+        // What began since is learnt as it ends.
+        let is_earlier = |it: &&Journaled| it.0.kind.is_attempt() && it.0.started_ms < now_ms;
+        let attempts = operations.iter().filter(is_earlier);
         let mut ids: Vec<PaymentId> = attempts.map(|it| it.0.payment).collect();
         ids.sort_unstable();
         ids.dedup();

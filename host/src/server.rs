@@ -55,12 +55,11 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
         64,
         stopped.clone(),
     ));
-    // Before anything new is learnt. It is only for better guesses: without it the router starts all the same.
+    // It is only for better guesses: nobody waits for it, least of all the merchants of a router that was killed just now.
     let learning = app.clone();
-    let learnt = tokio::task::spawn_blocking(move || learning.routes.relearn()).await?;
-    let learnt = learnt.unwrap_or_else(|error| {
-        tracing::warn!(%error, "how often channels approve is not known from before");
-        0
+    let _learnt_beside = tokio::task::spawn_blocking(move || match learning.routes.relearn() {
+        Ok(payments) => tracing::info!(payments, "what channels approved before is learnt again"),
+        Err(error) => tracing::warn!(%error, "how often channels approve is not known from before"),
     });
     let unknown = app.engine.recover().await.context("taking up what the last run left")?;
     let timers = tokio::spawn(app.engine.clone().run_timers(stopped.clone()));
@@ -82,7 +81,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
         stopped,
     ));
     shared.is_ready.store(true, Ordering::SeqCst);
-    tracing::info!(listen = %app.config.listen, admin = %app.config.admin, unknown, learnt, "ready");
+    tracing::info!(listen = %app.config.listen, admin = %app.config.admin, unknown, "ready");
 
     first_of(&mut term, &mut interrupt).await;
     shared.is_ready.store(false, Ordering::SeqCst);

@@ -30,6 +30,7 @@ mod postgres;
 mod refusals;
 mod reports;
 mod routing;
+mod standby;
 mod statements;
 mod stripe;
 mod tokens;

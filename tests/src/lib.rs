@@ -7,4 +7,4 @@ pub mod peers;
 pub mod world;
 
 pub use http::{Reply, call};
-pub use world::{Options, World, binary, card_number, guest, use_profile, workspace};
+pub use world::{Options, World, await_until, binary, card_number, guest, use_profile, workspace};

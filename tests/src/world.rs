@@ -155,6 +155,8 @@ pub struct World {
     more_acquirers: Vec<(Child, SocketAddr)>,
     others: Vec<Child>,
     host: Option<Child>,
+    /// A second host on the same store.
+    standby: Option<Child>,
     /// Where the acquirer listens.
     pub acquirer_at: SocketAddr,
     /// Where the desks listen.
@@ -175,7 +177,7 @@ pub struct World {
 impl Drop for World {
     fn drop(&mut self) {
         let _ = self.kill_host();
-        let others = self.others.iter_mut();
+        let others = self.others.iter_mut().chain(&mut self.standby);
         let more = self.more_acquirers.iter_mut().map(|(child, _)| child);
         for child in self.acquirer.iter_mut().chain(more).chain(others) {
             let _ = child.kill();
@@ -205,12 +207,13 @@ fn is_gone(pid: rustix::process::Pid) -> bool {
     threads.flatten().all(is_dead)
 }
 
-fn await_until(is_so: impl Fn() -> bool) -> anyhow::Result<()> {
+/// Waits until it is so.
+pub fn await_until(is_so: impl Fn() -> bool) -> anyhow::Result<()> {
     let started = Instant::now();
     while !is_so() {
         anyhow::ensure!(
             started.elapsed() < Duration::from_secs(20),
-            "a killed process does not end"
+            "what was waited for did not come"
         );
         std::thread::park_timeout(Duration::from_millis(2));
     }
@@ -252,6 +255,7 @@ impl World {
             more_acquirers: vec![],
             others: vec![],
             host: None,
+            standby: None,
             acquirer_at: SocketAddr::from(([127, 0, 0, 1], 0)),
             desks_at: vec![],
             wallet_at: None,
@@ -644,6 +648,27 @@ keys.notify = "file:{folder}/notify.secret"
 
     /// Starts the host without waiting.
     pub fn spawn_host(&mut self) -> anyhow::Result<()> {
+        self.is_host_alone = self.options.wrapper.is_empty();
+        self.host = Some(self.spawn(&[])?);
+        Ok(())
+    }
+
+    /// Starts a second host on the same store, and waits until it stands by.
+    pub fn stand_by(&mut self) -> anyhow::Result<()> {
+        let log = self.folder.join("host.log");
+        let stood = || std::fs::read_to_string(&log).map_or(0, |text| text.matches("standing by").count());
+        let before = stood();
+        self.standby = Some(self.spawn(&["--standby"])?);
+        await_until(|| stood() > before).with_context(|| format!("it does not stand by: {}", self.log_tail()))
+    }
+
+    /// Waits until the host that stood by is ready.
+    pub fn await_takeover(&mut self) -> anyhow::Result<()> {
+        self.host = Some(self.standby.take().context("nobody stands by")?);
+        self.wait_ready()
+    }
+
+    fn spawn(&self, more: &[&str]) -> anyhow::Result<Child> {
         let program = binary(self.options.program);
         let mut words = self.options.wrapper.clone();
         words.extend([
@@ -652,6 +677,7 @@ keys.notify = "file:{folder}/notify.secret"
             self.config().display().to_string(),
             "serve".into(),
         ]);
+        words.extend(more.iter().map(|word| (*word).to_owned()));
         let (first, rest) = words.split_first().context("no command")?;
         let mut command = Command::new(first);
         command.args(rest).envs(self.options.env.clone());
@@ -662,13 +688,9 @@ keys.notify = "file:{folder}/notify.secret"
                 .open(self.folder.join("host.log"))?;
             command.stdout(log.try_clone()?).stderr(log);
         }
-        self.is_host_alone = self.options.wrapper.is_empty();
-        self.host = Some(
-            command
-                .spawn()
-                .with_context(|| format!("{}: run cargo xtask build", program.display()))?,
-        );
-        Ok(())
+        command
+            .spawn()
+            .with_context(|| format!("{}: run cargo xtask build", program.display()))
     }
 
     /// Waits until the host is ready, or says why it is not.

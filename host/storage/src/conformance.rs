@@ -7,7 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
-use crate::{MemoryStore, SqliteConfig, SqliteStore};
+use crate::{MemoryStore, SqliteConfig, SqliteStore, StoreLock};
 use portolan_domain::beneficiary::{Beneficiary, PartyKind, PayoutAccount, StoredBeneficiary};
 use portolan_domain::channel::Stop;
 use portolan_domain::commit::{
@@ -80,7 +80,8 @@ fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqliteStore {
         disk_floor_bytes,
         is_durable: true,
     };
-    SqliteStore::open(&config, Arc::new(Xor), Box::new(|why| panic!("{why}"))).unwrap()
+    let lock = StoreLock::take(&config.file).unwrap();
+    SqliteStore::open(&config, lock, Arc::new(Xor), Box::new(|why| panic!("{why}"))).unwrap()
 }
 
 /// Runs a check on every store.
@@ -1264,7 +1265,8 @@ fn a_newer_or_damaged_database_is_refused_and_two_routers_do_not_share_one() {
             disk_floor_bytes: 0,
             is_durable: true,
         };
-        SqliteStore::open(&config, Arc::new(Xor), Box::new(|_| {}))
+        StoreLock::take(&config.file)
+            .and_then(|lock| SqliteStore::open(&config, lock, Arc::new(Xor), Box::new(|_| {})))
             .map(drop)
             .map_err(|error| error.to_string())
     };
@@ -1305,4 +1307,33 @@ fn a_tampered_journal_is_found() {
     assert!(store.verify_chain().unwrap_err().0.contains("number 2"));
     raw.execute("DELETE FROM journal WHERE seq = 2", []).unwrap();
     assert!(store.verify_chain().is_err());
+}
+
+#[test]
+fn who_stands_by_looks_through_the_store_and_gets_it_when_it_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.db");
+    let held = sqlite(folder.path(), 0);
+    let (told, waits) = std::sync::mpsc::channel();
+    let (place, got) = (file.clone(), std::sync::mpsc::channel());
+    let waiting = std::thread::spawn(move || {
+        let lock = StoreLock::wait(&place, || told.send(()).unwrap());
+        got.0.send(()).unwrap();
+        lock.map(drop).map_err(|error| error.to_string())
+    });
+    waits.recv().unwrap();
+    assert!(got.1.try_recv().is_err(), "two have the store");
+    drop(held);
+    got.1.recv().unwrap();
+    assert_eq!(waiting.join().unwrap(), Ok(()));
+    // A store that is damaged is not waited for.
+    let held = StoreLock::take(&file).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    for byte in bytes.iter_mut().skip(4_096).take(4_096) {
+        *byte ^= 0xff;
+    }
+    std::fs::write(&file, bytes).unwrap();
+    let refused = StoreLock::wait(&file, || {}).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("damaged"), "{refused}");
+    drop(held);
 }

@@ -7,7 +7,7 @@ mod rows;
 mod sqlite;
 
 pub use memory::MemoryStore;
-pub use sqlite::{OpenError, SqliteConfig, SqliteStore};
+pub use sqlite::{OpenError, SqliteConfig, SqliteStore, StoreLock};
 
 #[cfg(test)]
 mod conformance;

@@ -4,6 +4,7 @@ mod backup;
 mod kept;
 mod key_ring;
 mod library;
+mod lock;
 mod reader;
 mod routing;
 mod statements;
@@ -11,12 +12,12 @@ mod store;
 mod versions;
 mod writer;
 
+pub use lock::StoreLock;
 use portolan_domain::ports::Sealer;
 use rusqlite::{Connection, OpenFlags};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 /// The migrations, in order. A released one never changes.
 const MIGRATIONS: &[&str] = &[
@@ -36,9 +37,6 @@ const MIGRATIONS: &[&str] = &[
 
 /// How much of the database file is read through a mapping instead of copies.
 const MAPPED_BYTES: i64 = 64 << 20;
-
-/// How long a start waits for the store's lock: a router that was killed just now holds it until its last thread is gone.
-const LOCK_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a restored database carries as its application id until the lost outcomes were asked for.
 const RESTORED: i64 = 0x5245_5354;
@@ -82,24 +80,26 @@ pub struct SqliteStore {
     readers: Mutex<Vec<Connection>>,
     kept: kept::Kept,
     /// Held as long as the store is open: one process writes one store.
-    _lock: std::fs::File,
+    _lock: StoreLock,
 }
 
 impl SqliteStore {
-    /// Opens or makes the store, migrates it, checks it, starts its writer. `on_fatal` is called when the disk no longer
-    /// takes what was promised; it must end the process.
+    /// Opens or makes the store whose lock is held, migrates it, checks it, starts its writer. `on_fatal` is called when the
+    /// disk no longer takes what was promised; it must end the process.
     pub fn open(
         config: &SqliteConfig,
+        lock: StoreLock,
         sealer: Arc<dyn Sealer>,
         on_fatal: Box<dyn Fn(&str) + Send>,
     ) -> Result<Self, OpenError> {
         let name = config.file.display().to_string();
         let failed = |error| OpenError::Sqlite(name.clone(), error);
-        let lock = lock(&config.file)?;
         create(&config.file)?;
         let mut connection = Connection::open(&config.file).map_err(failed)?;
         prepare(&connection, config.is_durable).map_err(failed)?;
-        check(&connection, &name)?;
+        if !lock.is_checked {
+            check(&connection, &name)?;
+        }
         migrate(&mut connection, &name)?;
         let writer = writer::Writer::start(connection, config.clone(), on_fatal).map_err(failed)?;
         Ok(Self {
@@ -128,23 +128,6 @@ fn create(file: &Path) -> Result<(), OpenError> {
     let mut options = std::fs::OpenOptions::new();
     options.append(true).create(true).mode(0o600);
     options.open(file).map(drop).map_err(failed)
-}
-
-fn lock(file: &Path) -> Result<std::fs::File, OpenError> {
-    let path = file.with_extension("lock");
-    let failed = |error| OpenError::File(path.display().to_string(), error);
-    let lock = std::fs::File::create(&path).map_err(failed)?;
-    let started = Instant::now();
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(std::fs::TryLockError::WouldBlock) if started.elapsed() < LOCK_WITHIN => {
-                std::thread::park_timeout(Duration::from_millis(20));
-            }
-            Err(std::fs::TryLockError::WouldBlock) => return Err(OpenError::InUse(file.display().to_string())),
-            Err(std::fs::TryLockError::Error(error)) => return Err(failed(error)),
-        }
-    }
 }
 
 fn prepare(connection: &Connection, is_durable: bool) -> rusqlite::Result<()> {
