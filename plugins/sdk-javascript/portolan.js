@@ -280,6 +280,12 @@ export function done(it) {
 export const notFound = { tag: "not-found" };
 /** What a payer's bank wants back of a payment, for `extra` of a standing; `state`: inquiry, needs_response, under_review, won, lost. */
 export const dispute = (it) => ["dispute", JSON.stringify(it)];
+/** For a manifest's `extra`: the adapter heeds `mustAuthenticate`, and only then is asked for it. */
+export const authenticatesOnDemand = ["authenticates", "on-demand"];
+/** Whether the payer must be authenticated, whatever the issuer would let pass. */
+export const mustAuthenticate = (request) => request.extra.some(([name, what]) => name === "authenticate" && what === "required");
+/** What came of it, for `extra` of an outcome or a standing; `result`: authenticated, attempted, exempted, not_authenticated. */
+export const authentication = ({ result, challenge, version, eci }) => ["authentication", JSON.stringify({ result, challenge, version, eci })];
 /** Minor units as a number, for providers that take one. */
 export function minor(money) {
   const units = Number(money.units);

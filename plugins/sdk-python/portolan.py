@@ -250,8 +250,8 @@ def unknown(why: str, reference=None):
     return types.PaymentOutcome_Unknown(types.Doubt(why, reference, []))
 
 
-def accepted(reference: str, authorized, captured: bool, network_reference=None, memo=None):
-    return types.PaymentOutcome_Accepted(types.Accepted(reference, authorized, captured, network_reference, memo, []))
+def accepted(reference: str, authorized, captured: bool, network_reference=None, memo=None, extra=()):
+    return types.PaymentOutcome_Accepted(types.Accepted(reference, authorized, captured, network_reference, memo, list(extra)))
 
 
 def waiting(reference=None, action=None, check_after_ms=1_000, progress=None, memo=None):
@@ -271,6 +271,22 @@ def done(reference: str, amount, fee=None, memo=None):
 def dispute(**it):
     """What a payer's bank wants back of a payment, for `extra` of a standing."""
     return ("dispute", json.dumps({name: value for name, value in it.items() if value is not None}, separators=(",", ":")))
+
+
+AUTHENTICATES_ON_DEMAND = ("authenticates", "on-demand")
+"""For a manifest's `extra`: the adapter heeds `must_authenticate`, and only then is asked for it."""
+
+
+def must_authenticate(request) -> bool:
+    """Whether the payer must be authenticated, whatever the issuer would let pass."""
+    return ("authenticate", "required") in [tuple(pair) for pair in request.extra]
+
+
+def authentication(result: str, challenge=None, version=None, eci=None):
+    """What came of it, for `extra` of an outcome or a standing: authenticated, attempted, exempted, not_authenticated."""
+    told = {"result": result, "challenge": challenge, "version": version, "eci": eci}
+    told = {name: value for name, value in told.items() if value is not None}
+    return ("authentication", json.dumps(told, separators=(",", ":")))
 
 
 def major(money) -> str:

@@ -1,7 +1,7 @@
 // The plain card acquirer of `examples/acquirer` in JavaScript: the same adapter as `plugins/sandbox`, held to the same vectors.
 import {
-  Fault, accepted, declined, dispute, done, get, invalid, manifest, minor, misconfigured, notFound, operations, post, protocol, sign,
-  staleSession, unknown, unsupported, waiting,
+  Fault, accepted, authenticatesOnDemand, authentication, declined, dispute, done, get, invalid, manifest, minor, misconfigured,
+  mustAuthenticate, notFound, operations, post, protocol, sign, staleSession, unknown, unsupported, waiting,
 } from "./portolan.js";
 
 const ACQUIRER = "acquirer";
@@ -55,7 +55,7 @@ export const adapter = manifest(() => ({
   keyFormat: "uuid",
   readsMemo: [],
   settingsSchema: '{"type":"object","properties":{"timeout_ms":{"type":"integer"}},"additionalProperties":false}',
-  extra: [],
+  extra: [authenticatesOnDemand],
 }));
 
 export const sessions = operations({
@@ -81,6 +81,7 @@ export const payments = operations({
       notify_url: ctx.notifyUrl,
     };
     if (card.securityCode != null) body.card.security_code = card.securityCode;
+    if (mustAuthenticate(request)) body.three_d_secure = "required";
     const told = yield* write(ctx, "/v1/charges", body);
     return told.unknown ? unknown(told.unknown) : chargeOutcome(told.body, request.amount);
   },
@@ -194,6 +195,7 @@ function chargeOutcome(charge, asked) {
         authorized: money(charge, "amount", asked),
         captured: status === "captured",
         networkReference: typeof charge.network_reference === "string" ? charge.network_reference : null,
+        extra: authenticated(charge),
       });
     case "declined":
       return refusal(charge);
@@ -227,8 +229,18 @@ function standing(charge, amount) {
     progress: status,
     checkAfterMs: 1000,
     memo: null,
-    extra: (charge.disputes ?? []).map(disputed),
+    extra: [...(charge.disputes ?? []).map(disputed), ...authenticated(charge)],
   };
+}
+
+const RESULTS = { Y: "authenticated", A: "attempted", I: "exempted" };
+
+/** What became of the payer's authentication. */
+function authenticated(charge) {
+  const told = charge.authentication;
+  if (told == null) return [];
+  const { challenge, version, eci } = told;
+  return [authentication({ result: RESULTS[told.result] ?? "not_authenticated", challenge, version, eci })];
 }
 
 /** What a payer's bank wants back of a charge. */

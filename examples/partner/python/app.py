@@ -1,8 +1,8 @@
 """The plain card acquirer of `examples/acquirer` in Python: the same adapter as `plugins/sandbox`, held to the same vectors."""
 
 from portolan import (
-    accepted, decline, dispute, done, fault, get, invalid, minor, misconfigured, operations, post, protocol, sign,
-    stale_session, unknown, unsupported, waiting,
+    AUTHENTICATES_ON_DEMAND, accepted, authentication, decline, dispute, done, fault, get, invalid, minor, misconfigured,
+    must_authenticate, operations, post, protocol, sign, stale_session, unknown, unsupported, waiting,
 )
 from wit_world import exports
 from wit_world.exports import adapter, payments, sessions
@@ -63,7 +63,7 @@ class Adapter(exports.Adapter):
             key_format="uuid",
             reads_memo=[],
             settings_schema='{"type":"object","properties":{"timeout_ms":{"type":"integer"}},"additionalProperties":false}',
-            extra=[],
+            extra=[AUTHENTICATES_ON_DEMAND],
         )
 
 
@@ -96,6 +96,8 @@ class Payments(exports.Payments):
         }
         if card.security_code is not None:
             body["card"]["security_code"] = card.security_code
+        if must_authenticate(request):
+            body["three_d_secure"] = "required"
         charge, doubt = await write(ctx, "/v1/charges", body)
         return unknown(doubt) if doubt else charge_outcome(charge, request.amount)
 
@@ -218,7 +220,7 @@ def charge_outcome(charge, asked):
     match status:
         case "authorized" | "captured":
             network = field(charge, "network_reference")
-            return accepted(identity, money(charge, "amount", asked), status == "captured", network)
+            return accepted(identity, money(charge, "amount", asked), status == "captured", network, extra=authenticated(charge))
         case "declined":
             return types.PaymentOutcome_Declined(refusal(charge))
         case "action_required":
@@ -257,8 +259,20 @@ def standing(charge, amount):
         progress=status,
         check_after_ms=1_000,
         memo=None,
-        extra=[disputed(it) for it in field(charge, "disputes") or []],
+        extra=[disputed(it) for it in field(charge, "disputes") or []] + authenticated(charge),
     )
+
+
+RESULTS = {"Y": "authenticated", "A": "attempted", "I": "exempted"}
+
+
+def authenticated(charge):
+    """What became of the payer's authentication."""
+    told = charge.get("authentication")
+    if told is None:
+        return []
+    result = RESULTS.get(told.get("result"), "not_authenticated")
+    return [authentication(result, told.get("challenge"), told.get("version"), told.get("eci"))]
 
 
 def disputed(it):

@@ -178,6 +178,9 @@ pub enum StepRefusal {
     /// There is no such version.
     #[error("the adapter {0} has no version {1}: `portolan plugin list` shows what is there")]
     Unknown(String, String),
+    /// There is no such adapter.
+    #[error("there is no adapter {0}: `portolan plugin list` shows what is there")]
+    NoAdapter(String),
     /// The beginning of the digest is that of several.
     #[error("{0} is the beginning of several digests: give more of it")]
     Ambiguous(String),
@@ -306,6 +309,9 @@ pub fn plan_rollback(
     adapter: &str,
     (reason, now_ms): (&str, u64),
 ) -> Result<Vec<Version>, StepRefusal> {
+    if !versions.iter().any(|it| it.adapter == adapter) {
+        return Err(StepRefusal::NoAdapter(adapter.to_owned()));
+    }
     let at = |stage: Stage| versions.iter().find(|it| it.adapter == adapter && it.stage == stage);
     if let Some(running) = at(Stage::Canary).or_else(|| at(Stage::Shadow)) {
         return plan(
@@ -455,6 +461,8 @@ mod tests {
             plan_rollback(&[version("aa", Stage::Active, Some(1))], "acme", now),
             Err(StepRefusal::NothingBefore("acme".into()))
         );
+        let unknown = Err(StepRefusal::NoAdapter("acne".into()));
+        assert_eq!(plan_rollback(&versions, "acne", now), unknown);
     }
 
     #[test]

@@ -24,7 +24,7 @@ const ACTS_MAX: usize = 100_000;
 
 fn answer(error: PluginError) -> Refusal {
     match error {
-        PluginError::Step(StepRefusal::Unknown(..)) => refuse(StatusCode::NOT_FOUND, error),
+        PluginError::Step(StepRefusal::Unknown(..) | StepRefusal::NoAdapter(_)) => refuse(StatusCode::NOT_FOUND, error),
         PluginError::Store(CommitError::VersionConflict) => refuse(StatusCode::CONFLICT, error),
         PluginError::Step(_) | PluginError::Refused { .. } => refuse(StatusCode::UNPROCESSABLE_ENTITY, error),
         PluginError::Store(_) | PluginError::Read(_) | PluginError::File(_) => failed(error),

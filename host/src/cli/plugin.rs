@@ -96,6 +96,9 @@ pub enum PluginVerb {
     History {
         /// The adapter's configured name.
         adapter: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Make a key pair to sign with: FILE (private, mode 0600) and FILE.pub.
     Keygen {
@@ -392,7 +395,13 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
                 false => return say(&tables::usage(&answer)),
             }
         }
-        PluginVerb::History { adapter } => client.get(&format!("/admin/plugins/{adapter}/history"))?,
+        PluginVerb::History { adapter, json } => {
+            let answer = client.get(&format!("/admin/plugins/{adapter}/history"))?;
+            match json {
+                true => answer,
+                false => return say(&tables::history(&answer)),
+            }
+        }
         PluginVerb::Keygen { .. }
         | PluginVerb::Sign { .. }
         | PluginVerb::Check { .. }

@@ -46,6 +46,7 @@ const VECTORS: &[(&str, &str)] = embedded!(
 
 const RUST_SDK: &[(&str, &str)] = embedded!(
     "amount.rs" => "plugins/sdk/src/amount.rs",
+    "authentication.rs" => "plugins/sdk/src/authentication.rs",
     "bindings.rs" => "plugins/sdk/src/bindings.rs",
     "capability.rs" => "plugins/sdk/src/capability.rs",
     "ctx.rs" => "plugins/sdk/src/ctx.rs",

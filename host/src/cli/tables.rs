@@ -2,6 +2,8 @@
 
 use crate::plugins::one_line;
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// A version's digest is shown this long: as much as a verb needs to find it.
 const DIGEST_SHOWN: usize = 12;
@@ -66,6 +68,29 @@ pub fn usage(answer: &Value) -> String {
     table(head, rows(answer).map(row))
 }
 
+/// Who did what with an adapter's versions.
+pub fn history(answer: &Value) -> String {
+    let head = ["WHEN", "BY", "WHAT", "ABOUT", "WHY"];
+    let acts = answer.get("history").and_then(Value::as_array).into_iter().flatten();
+    let row = |it: &Value| {
+        [
+            moment(count(it, "/at_ms")),
+            text(it, "/by"),
+            text(it, "/verb").trim_start_matches("plugin.").to_owned(),
+            text(it, "/about"),
+            text(it, "/note"),
+        ]
+    };
+    table(head, acts.map(row))
+}
+
+/// To the second, in UTC.
+fn moment(at_ms: u64) -> String {
+    let seconds = i64::try_from(at_ms / 1_000).ok();
+    let at = seconds.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    at.and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
 fn rows(answer: &Value) -> impl Iterator<Item = &Value> {
     answer.get("versions").and_then(Value::as_array).into_iter().flatten()
 }
@@ -110,6 +135,17 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    #[test]
+    fn a_history_has_its_times() {
+        let act = json!({ "at_ms": 1_795_841_088_250_u64, "by": "alice", "verb": "plugin.activate", "about": "acme 0123", "note": "better\nand more" });
+        let shown = super::history(&json!({ "history": [act] }));
+        let last = shown.lines().last().unwrap();
+        assert_eq!(
+            last,
+            "2026-11-28T04:44:48Z  alice  activate  acme 0123  better and more"
+        );
+    }
 
     #[test]
     fn versions_stand_in_columns() {

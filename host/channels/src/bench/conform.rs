@@ -2,7 +2,7 @@
 //! The router would survive whatever the adapter makes of it; here its partner learns of it first.
 
 use super::Subject;
-use super::vectors::{Answered, Gave, Stopped, Vector};
+use super::vectors::{Answered, Gave, Stopped, Vector, differs};
 use serde_json::{Value, json};
 
 /// One attack on one vector, and what is wrong with how the adapter took it.
@@ -138,12 +138,9 @@ impl Subject<'_> {
                 let Some(instead) = replaced else { continue };
                 let answers: Vec<Answered> = before.iter().cloned().chain([instead.clone()]).collect();
                 tried = tried.saturating_add(1);
-                let (gave, again) = (self.call(vector, &answers)?, self.call(vector, &answers)?);
-                let problem = if gave != again {
-                    Some("the same arguments gave another step".to_owned())
-                } else {
-                    judge(&gave, (attack, &instead), is_write, asked.as_ref())
-                };
+                let (gave, again) = self.call_twice(vector, &answers)?;
+                let judged = || judge(&gave, (attack, &instead), is_write, asked.as_ref());
+                let problem = differs(&gave, &again).or_else(judged);
                 found.extend(problem.map(|problem| Finding {
                     attack,
                     at: at.saturating_add(1),
