@@ -287,6 +287,12 @@ pub(crate) fn interface_of(kind: Kind) -> &'static str {
     }
 }
 
+/// Whether the adapter heeds the demand to authenticate a payer.
+pub(crate) fn authenticates(manifest: &wit::Manifest) -> bool {
+    let says = |(name, how): &(String, String)| name == "authenticates" && how == "on-demand";
+    manifest.extra.iter().any(says)
+}
+
 /// What the manifest says of the interface that does `kind`.
 pub(crate) fn capability(manifest: &wit::Manifest, kind: Kind) -> Option<Capability> {
     let ms = |seconds: Option<u32>| seconds.map(|seconds| u64::from(seconds).saturating_mul(1_000));

@@ -377,6 +377,11 @@ impl Channels for Registry {
         grants::capability(&self.line(channel).ok()?.adapter.manifest, kind)
     }
 
+    fn authenticates(&self, channel: &ChannelId, adapter: &str) -> bool {
+        let line = self.table().line(channel, adapter).cloned();
+        line.is_ok_and(|line| grants::authenticates(&line.adapter.manifest))
+    }
+
     async fn context(&self, request: ContextRequest<'_>) -> Result<Context, Fault> {
         let line = self.table().line(request.channel, request.adapter).cloned()?;
         let context = self.bare_context(&line, request);

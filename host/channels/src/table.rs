@@ -264,10 +264,7 @@ fn facts(row: &Row) -> Option<ChannelFacts> {
         adapter: line.adapter.digest.clone(),
         disabled: config.disabled || row.active.is_none(),
         has_lane: manifest.keys.iter().any(|key| key.lane),
-        authenticates: manifest
-            .extra
-            .iter()
-            .any(|(name, how)| name == "authenticates" && how == "on-demand"),
+        authenticates: crate::grants::authenticates(manifest),
         kinds: kinds
             .into_iter()
             .filter(|(_, can)| *can)

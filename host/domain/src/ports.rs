@@ -328,6 +328,8 @@ pub trait Channels: Send + Sync {
     fn concluded(&self, operation: &Operation, verdict: &Verdict);
     /// What the channel says of the interface that does `kind`.
     fn capability(&self, channel: &ChannelId, kind: crate::operation::Kind) -> Option<Capability>;
+    /// Whether that version of the channel's adapter can be told to authenticate a card's payer.
+    fn authenticates(&self, channel: &ChannelId, adapter: &str) -> bool;
     /// Makes an operation's context: keys, handles, sessions. Opens a session where none is open.
     async fn context(&self, request: ContextRequest<'_>) -> Result<Context, Fault>;
     /// Runs the adapter's function once. Pure: no effect but log lines.

@@ -48,7 +48,7 @@ impl Engine {
         };
         'route: for (channel, active) in route.channels {
             walk.channels_left = walk.channels_left.saturating_sub(1);
-            for version in self.versions_for(&walk.base.payment, &channel, active) {
+            for version in self.versions_for(&walk, &channel, active) {
                 walk.chosen = (channel.clone(), version);
                 match self.attempt_with_step_up(&mut walk).await {
                     Ok(Ok(Next::Rest)) => return self.go_on(walk).await,
@@ -70,8 +70,10 @@ impl Engine {
 
     /// The version that the payment gets on a channel; where that is a canary, the active one stands behind it, so that what
     /// certainly had no effect through the canary's fault is the canary's trouble, not the payment's.
-    fn versions_for(&self, payment: &Payment, channel: &ChannelId, active: String) -> Vec<String> {
-        match self.ports.channels.version(channel, Need::New(payment.id)) {
+    fn versions_for(&self, walk: &Walk, channel: &ChannelId, active: String) -> Vec<String> {
+        let fits = |version: &String| !walk.insists() || self.ports.channels.authenticates(channel, version);
+        let chosen = self.ports.channels.version(channel, Need::New(walk.base.payment.id));
+        match chosen.filter(fits) {
             Some(chosen) if chosen != active => vec![chosen, active],
             Some(_) | None => vec![active],
         }
@@ -109,6 +111,9 @@ impl Engine {
         };
         self.traffic
             .earn_cascade(walk.base.payment.mode, &walk.base.payment.merchant);
+        if walk.insists() && !self.ports.channels.authenticates(&walk.chosen.0, &walk.chosen.1) {
+            return Ok(Err(cannot_authenticate()));
+        }
         let input = self.input_of(walk).await?;
         let new = NewOperation {
             id: self.new_operation_id(&walk.base.payment),
@@ -181,7 +186,10 @@ impl Engine {
             walk.authenticate = Some(AskedBy::Issuer);
         }
         self.ports.steps.reached("after_outcome");
-        self.learn_from(before, &walk.base.payment, &operation);
+        // What an issuer wants to know first is no answer yet.
+        if !matches!(goes_on, Some((_, GoesOn::Authenticating))) {
+            self.learn_from(before, &walk.base.payment, &operation);
+        }
         if progress_of(&walk.base.payment, &operation) != Progress::Unknown && next == Next::Rest {
             walk.method
                 .iter()
@@ -266,6 +274,14 @@ fn busy() -> Fault {
     }
 }
 
+/// Since the plan was made another version took over, or an issuer asked for it.
+fn cannot_authenticate() -> Fault {
+    Fault {
+        kind: FaultKind::Unsupported,
+        text: "the channel cannot be told to authenticate the payer".into(),
+    }
+}
+
 /// Whether the last attempt was declined: another version of the same adapter would hear the same.
 fn was_declined(payment: &Payment) -> bool {
     let last = payment.attempts.last();
@@ -292,7 +308,6 @@ impl Engine {
         let facts = self.ports.channels.facts();
         let facts = facts.iter().find(|facts| facts.id == *channel);
         let can_capture = facts.is_some_and(|facts| facts.kinds.contains(&Kind::Capture));
-        let can_authenticate = facts.is_some_and(|facts| facts.authenticates);
         // Reserve first: what is exchanged is taken only once the price was looked at again.
         let reserves = payment.conversion.is_some() && can_capture;
         let now_ms = self.ports.ambient.now_ms();
@@ -309,7 +324,7 @@ impl Engine {
             payer_email: payment.payer_email.clone(),
             expires_ms: now_ms.saturating_add(self.policy.action_ms),
             index,
-            must_authenticate: can_authenticate && walk.authenticate.is_some(),
+            must_authenticate: walk.insists(),
         }))
     }
 }

@@ -5,10 +5,11 @@ use crate::Engine;
 use crate::run::Ran;
 use crate::traffic::{ChannelHealth, seed_of};
 use crate::walk::Walk;
-use portolan_domain::channel::ChannelFacts;
 use portolan_domain::exchange::Effect;
 use portolan_domain::ids::{ChannelId, PaymentId};
-use portolan_domain::operation::{CardFacts, Decline, Fault, Instrument, Kind, Operation, Outcome, Retry, Verdict};
+use portolan_domain::operation::{
+    AskedBy, CardFacts, Decline, Fault, Instrument, Kind, Operation, Outcome, Retry, Verdict,
+};
 use portolan_domain::payment::status::AttemptStatus;
 use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::ports::Method;
@@ -193,10 +194,12 @@ impl Engine {
     /// Whether the payer can be authenticated now, as the issuer asks: once in a walk, with a card, where the payer is there to be
     /// sent somewhere and the channel can be told to.
     fn may_step_up(&self, operation: &Operation, walk: &Walk) -> bool {
-        let facts = self.ports.channels.facts();
-        let can = |it: &ChannelFacts| it.id == operation.channel && it.authenticates;
+        let can = self
+            .ports
+            .channels
+            .authenticates(&operation.channel, &operation.adapter);
         let is_there = walk.base.payment.return_url.is_some();
-        walk.authenticate.is_none() && operation.card().is_some() && is_there && facts.iter().any(can)
+        walk.authenticate.is_none() && operation.card().is_some() && is_there && can
     }
 
     /// Takes in how an attempt ended, for what is expected of its channel; once, when it is known.
@@ -225,9 +228,12 @@ impl Engine {
 
     fn learn_attempt(&self, payment: &Payment, attempt: &Attempt) {
         use AttemptStatus as S;
-        // Whoever comes after a decline sees only what was declined before: that says little of the channel.
-        let before = payment.attempts.iter().take_while(|it| it.id != attempt.id);
-        if before.into_iter().any(|it| it.status == S::Declined) {
+        // Whoever comes after a decline sees only what was declined before: that says little of the channel. What its issuer
+        // wanted to know first is no decline.
+        let mut before = with_next(&payment.attempts).take_while(|(it, _)| it.id != attempt.id);
+        let mut at = with_next(&payment.attempts).skip_while(|(it, _)| it.id != attempt.id);
+        let is_open = at.next().is_some_and(|(it, next)| is_asked_for_by(it, next));
+        if is_open || before.any(|(it, next)| it.status == S::Declined && !is_asked_for_by(it, next)) {
             return;
         }
         let approved = match attempt.status {
@@ -241,4 +247,15 @@ impl Engine {
         let facts = facts_of(payment, &word, None);
         self.traffic.learn(&attempt.channel, &facts.segment(), approved);
     }
+}
+
+/// Each attempt with the one that came after it.
+fn with_next(attempts: &[Attempt]) -> impl Iterator<Item = (&Attempt, Option<&Attempt>)> {
+    let next = attempts.iter().skip(1).map(Some).chain([None]);
+    attempts.iter().zip(next)
+}
+
+/// Whether an attempt ended with its issuer's wish to know the payer, which the next one grants.
+fn is_asked_for_by(attempt: &Attempt, next: Option<&Attempt>) -> bool {
+    next.is_some_and(|next| next.authenticate == Some(AskedBy::Issuer) && next.channel == attempt.channel)
 }

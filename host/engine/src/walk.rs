@@ -144,6 +144,11 @@ impl Walk {
 }
 
 impl Walk {
+    /// Whether no attempt may be made any more without the payer's authentication.
+    pub fn insists(&self) -> bool {
+        self.authenticate.is_some()
+    }
+
     /// Who asks for the payer's authentication in this operation, which tells the channel so.
     fn asks_for_authentication(&self, operation: &Operation) -> Option<AskedBy> {
         self.authenticate.clone().filter(|_| operation.must_authenticate())

@@ -66,6 +66,10 @@ impl Channels for Native {
         self.0.concluded(operation, verdict);
     }
 
+    fn authenticates(&self, channel: &ChannelId, adapter: &str) -> bool {
+        self.0.authenticates(channel, adapter)
+    }
+
     fn capability(&self, channel: &ChannelId, kind: Kind) -> Option<Capability> {
         self.0.capability(channel, kind)
     }

@@ -42,6 +42,8 @@ pub enum Way {
     WantsAndLost,
     /// Declined until the payer is authenticated, and after it.
     WantsAlways,
+    /// Declined until the payer is authenticated; after it so that another channel may be tried.
+    WantsThenSoft,
     /// The answer is lost, it is not found, and it is taken long after that.
     Late,
 }
@@ -67,7 +69,9 @@ impl Way {
             Self::Soft | Self::LostSoft => Some(Retry::OtherChannel),
             Self::Later => Some(Retry::Later),
             Self::Never => Some(Retry::Never),
-            Self::Wants | Self::WantsAndLost | Self::WantsAlways => Some(Retry::AfterAuthentication),
+            Self::Wants | Self::WantsAndLost | Self::WantsAlways | Self::WantsThenSoft => {
+                Some(Retry::AfterAuthentication)
+            }
             Self::Approves | Self::NotSent | Self::LostAfter | Self::LostBefore | Self::Late => None,
         }
     }
@@ -95,8 +99,8 @@ struct Record {
 pub struct Acquirers {
     /// Whether they number their payouts themselves.
     has_lane: bool,
-    /// Whether they can be told to authenticate a payer.
-    authenticates: bool,
+    /// Who can be told to authenticate a payer.
+    authenticates: &'static [&'static str],
     ways: Ways,
     record: Mutex<Record>,
     start: Instant,
@@ -116,7 +120,7 @@ impl Acquirers {
     pub fn new(ways: Ways) -> Self {
         Self {
             has_lane: false,
-            authenticates: true,
+            authenticates: &NAMES,
             ways,
             record: Mutex::new(Record::default()),
             start: Instant::now(),
@@ -179,8 +183,8 @@ impl Acquirers {
         Self { has_lane, ..self }
     }
 
-    /// The same, with payers authenticated on demand or not.
-    pub fn with_authentication(self, authenticates: bool) -> Self {
+    /// The same, with payers authenticated on demand by these.
+    pub fn with_authentication(self, authenticates: &'static [&'static str]) -> Self {
         Self { authenticates, ..self }
     }
 
@@ -232,9 +236,23 @@ impl Acquirers {
         }
     }
 
+    fn retry(&self, channel: &ChannelId, payment: PaymentId) -> Retry {
+        let asked = self
+            .record
+            .lock()
+            .unwrap()
+            .asked
+            .get(&(channel.clone(), payment))
+            .copied();
+        match self.way(channel, payment) {
+            Way::WantsThenSoft if asked >= Some(2) => Retry::OtherChannel,
+            way => way.decline().unwrap_or(Retry::Never),
+        }
+    }
+
     fn declined(&self, channel: &ChannelId, payment: PaymentId) -> Outcome {
         Outcome::Declined(Decline {
-            retry: self.way(channel, payment).decline().unwrap_or(Retry::Never),
+            retry: self.retry(channel, payment),
             reason: if self.way(channel, payment) == Way::Never {
                 "stolen-card".into()
             } else {
@@ -285,7 +303,7 @@ impl Channels for Acquirers {
             adapter: "digest".into(),
             kinds: vec![Kind::Authorize, Kind::Pay],
             has_lane: self.has_lane,
-            authenticates: self.authenticates,
+            authenticates: self.authenticates.contains(&id),
             ..ChannelFacts::empty(name(id), Mode::Live)
         };
         NAMES.map(channel).into()
@@ -296,6 +314,10 @@ impl Channels for Acquirers {
     }
 
     fn concluded(&self, _: &Operation, _: &Verdict) {}
+
+    fn authenticates(&self, channel: &ChannelId, _: &str) -> bool {
+        self.authenticates.contains(&channel.as_str())
+    }
 
     /// Where a copy may not be sent, "not found" ends it.
     fn capability(&self, channel: &ChannelId, _: Kind) -> Option<Capability> {

@@ -189,7 +189,9 @@ fn check(store: &CrashStore, acquirers: &Acquirers, label: &str) {
         return;
     };
     let allows = |attempt: &Attempt| match acquirers.way(&attempt.channel, payment.id) {
-        Way::Soft | Way::Wants | Way::WantsAndLost | Way::WantsAlways => attempt.status == AttemptStatus::Declined,
+        Way::Soft | Way::Wants | Way::WantsAndLost | Way::WantsAlways | Way::WantsThenSoft => {
+            attempt.status == AttemptStatus::Declined
+        }
         Way::NotSent => attempt.status == AttemptStatus::NoEffect,
         _ => false,
     };
@@ -407,18 +409,20 @@ fn nothing_is_paid_beside_what_left_in_a_lane() {
 }
 
 /// The payment of one card, where the first acquirer's issuer wants to know the payer; `is_there`: the payer can be sent somewhere.
-async fn wanting(way: Way, is_there: bool, authenticates: bool) -> (Arc<Acquirers>, Payment) {
+async fn wanting(
+    way: Way,
+    is_there: bool,
+    authenticates: &'static [&'static str],
+) -> (Arc<Acquirers>, Engine, Payment) {
     let ways = Ways::Fixed([way, Way::Approves, Way::Approves]);
     let acquirers = Arc::new(Acquirers::new(ways).with_authentication(authenticates));
     let store = Arc::new(CrashStore::new(0));
     store.inner.put_method(card(7)).await.unwrap();
     let mut ask = command("key", 7);
     ask.valid.return_url = ask.valid.return_url.filter(|_| is_there);
-    engine(store.clone(), acquirers.clone())
-        .create_payment(ask)
-        .await
-        .unwrap();
-    (acquirers, payments(&store).remove(0))
+    let router = engine(store.clone(), acquirers.clone());
+    router.create_payment(ask).await.unwrap();
+    (acquirers, router, payments(&store).remove(0))
 }
 
 fn asked_by(payment: &Payment) -> Vec<(&str, Option<&AskedBy>)> {
@@ -428,11 +432,11 @@ fn asked_by(payment: &Payment) -> Vec<(&str, Option<&AskedBy>)> {
         .collect()
 }
 
-/// An issuer that wants to know the payer gets what it wants, on the same channel and once; nobody is asked where nobody is there.
+/// An issuer that wants to know the payer gets what it wants, on the same channel and once.
 #[test]
 fn a_payer_whose_issuer_asks_is_authenticated_and_the_card_tried_again() {
     simulate(async {
-        let (acquirers, made) = wanting(Way::Wants, true, true).await;
+        let (acquirers, router, made) = wanting(Way::Wants, true, &NAMES).await;
         assert_eq!(
             (made.status, acquirers.taken()),
             (PaymentStatus::Succeeded, 1),
@@ -440,8 +444,33 @@ fn a_payer_whose_issuer_asks_is_authenticated_and_the_card_tried_again() {
         );
         assert_eq!(asked_by(&made), [("a", None), ("a", Some(&AskedBy::Issuer))]);
         assert_eq!(made.last_error, None);
-        for (is_there, authenticates) in [(false, true), (true, false)] {
-            let (acquirers, made) = wanting(Way::Wants, is_there, authenticates).await;
+        // What is learnt of the channel is how it ended, live and after a restart.
+        let word = portolan_engine::word_of(&made);
+        let known = |router: &Engine| {
+            let plan = router
+                .evaluate(&portolan_engine::facts_of(&made, &word, None), None)
+                .plan;
+            let of_a = plan.into_iter().find(|it| it.channel.as_str() == "a").unwrap();
+            (of_a.score.estimate.attempts, of_a.score.estimate.ppm)
+        };
+        let live = known(&router);
+        let again = engine(Arc::new(CrashStore::new(0)), acquirers.clone());
+        let before = known(&again);
+        again.relearn(std::slice::from_ref(&made));
+        assert_eq!((live.0, known(&again)), (1, live));
+        assert!(live.1 > before.1, "{live:?} {before:?}");
+        let (acquirers, _, made) = wanting(Way::WantsAlways, true, &NAMES).await;
+        let asked = (acquirers.asked("a"), acquirers.asked("b"));
+        assert_eq!((made.status, asked), (PaymentStatus::Failed, (2, 0)));
+    });
+}
+
+/// Nobody is asked where nobody is there, or nothing can ask; and once an issuer has asked, no channel is tried without.
+#[test]
+fn what_an_issuer_asks_for_is_not_gone_around() {
+    simulate(async {
+        for (is_there, authenticates) in [(false, &NAMES[..]), (true, &[][..])] {
+            let (acquirers, _, made) = wanting(Way::Wants, is_there, authenticates).await;
             assert_eq!(
                 (made.status, acquirers.taken()),
                 (PaymentStatus::Failed, 0),
@@ -451,10 +480,9 @@ fn a_payer_whose_issuer_asks_is_authenticated_and_the_card_tried_again() {
             let advice = made.last_error.unwrap().advice;
             assert_eq!(advice.as_deref(), Some("after_authentication"));
         }
-        let (acquirers, made) = wanting(Way::WantsAlways, true, true).await;
-        assert_eq!(
-            (made.status, acquirers.asked("a"), acquirers.asked("b")),
-            (PaymentStatus::Failed, 2, 0)
-        );
+        let (acquirers, _, made) = wanting(Way::WantsThenSoft, true, &["a", "c"]).await;
+        let issuer = Some(&AskedBy::Issuer);
+        assert_eq!(asked_by(&made), [("a", None), ("a", issuer), ("c", issuer)]);
+        assert_eq!((made.status, acquirers.asked("b")), (PaymentStatus::Succeeded, 0));
     });
 }

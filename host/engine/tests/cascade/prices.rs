@@ -114,6 +114,10 @@ impl Channels for Chain {
 
     fn concluded(&self, _: &Operation, _: &Verdict) {}
 
+    fn authenticates(&self, _: &ChannelId, _: &str) -> bool {
+        false
+    }
+
     fn capability(&self, _: &ChannelId, _: Kind) -> Option<Capability> {
         Some(Capability {
             idempotent_for_ms: Some(86_400_000),
