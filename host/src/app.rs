@@ -73,11 +73,18 @@ impl App {
         Self::build_with(config, |registry| registry)
     }
 
-    /// The same as soon as no other router has the store: one that stands by.
-    pub fn build_when_free(config: Config) -> anyhow::Result<Self> {
+    /// The same as soon as no other router has the store: one that stands by. What is configured then counts: `read` is called
+    /// again once the store is free.
+    pub fn build_when_free(read: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<Self> {
+        let store = store_of(&read()?)?;
         let waiting = || tracing::info!("standing by: another router has the store");
-        let lock = StoreLock::wait(&store_of(&config)?, waiting)?;
+        let lock = StoreLock::wait(&store, waiting)?;
         tracing::info!("the store is this router's");
+        let config = read()?;
+        anyhow::ensure!(
+            store_of(&config)? == store,
+            "[store] folder is another one than when this router began to stand by: start it again"
+        );
         Self::assemble(config, lock, |registry| registry)
     }
 
@@ -186,7 +193,9 @@ fn open_store(config: &Config, lock: StoreLock, vault: Arc<LocalVault>) -> anyho
         disk_floor_bytes: config.disk_floor_bytes,
         is_durable: config.is_durable,
     };
-    let end = |why: &str| {
+    let store = sqlite.file.clone();
+    let end = move |why: &str| {
+        StoreLock::leave_in_doubt(&store);
         tracing::error!(why, "stopping at once: what was promised may not be on disk");
         std::process::exit(74);
     };

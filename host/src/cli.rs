@@ -251,7 +251,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             telemetry::start();
             let runtime = runtime()?;
             let app = match standby {
-                true => App::build_when_free(config)?,
+                true => App::build_when_free(|| Ok(Config::read(&cli.config)?))?,
                 false => App::build(config)?,
             };
             runtime.block_on(async {

@@ -55,7 +55,7 @@ pub struct Changed {
 pub struct Replayed {
     /// Payments that were looked at.
     pub payments: usize,
-    /// Those that would go elsewhere first, or may have more or fewer attempts.
+    /// Those that would go elsewhere first, may have more or fewer attempts, or would have their payers authenticated or not.
     pub changed: Vec<Changed>,
 }
 
@@ -199,7 +199,10 @@ impl Routes {
             let decide = |rulings| self.parts.engine.evaluate_as((&facts, payment.id), rulings);
             let (before, after) = (decide(None), decide(Some(rules.judge(&facts))));
             let first = |decision: &Decision| decision.plan.first().map(|it| it.channel.clone());
-            let is_same = first(&before) == first(&after) && before.attempts_max == after.attempts_max;
+            let asks = |decision: &Decision| decision.authenticate.is_some();
+            let is_same = first(&before) == first(&after)
+                && before.attempts_max == after.attempts_max
+                && asks(&before) == asks(&after);
             (!is_same).then(|| Changed {
                 payment: payment.id,
                 was: payment.attempts.first().map(|it| it.channel.clone()),

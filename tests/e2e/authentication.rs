@@ -117,6 +117,17 @@ fn a_word_that_nobody_knows_and_a_method_that_needs_none_are_refused() {
     );
 }
 
+/// A rule that allows one attempt allows none besides, whatever an issuer asks.
+#[test]
+fn a_rule_about_attempts_binds_this_too() {
+    let world = World::start(silent()).unwrap();
+    let set = json!({ "rules": [{ "name": "once", "attempts": 1 }] });
+    assert_eq!(world.post("/v1/routes/rules", &set).unwrap().status, 200);
+    let failed = pay(&world, WANTS, &with_return());
+    assert_eq!(failed.text_at("/status"), "failed", "{}", failed.text);
+    assert_eq!(failed.body["attempts"].as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn a_rule_asks_for_it() {
     let world = World::start(silent()).unwrap();

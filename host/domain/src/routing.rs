@@ -104,8 +104,6 @@ pub struct Route {
     pub decision: Decision,
     /// Whether no channel is well, so that they are tried all the same.
     pub all_sick: bool,
-    /// Who asks that the payer be authenticated; every channel of the route can be told to.
-    pub authenticate: Option<AskedBy>,
 }
 
 /// Who asks that the payer be authenticated: it is for cards, for others know their payers by themselves.
@@ -157,11 +155,11 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
                 .map(|(rank, it)| planned(facts, it, (rank, first.as_ref()), all_sick))
                 .collect(),
             attempts_max,
+            authenticate,
             seed: market.seed,
             is_exploring,
         },
         all_sick,
-        authenticate,
     }
 }
 

@@ -33,6 +33,13 @@ impl Engine {
         if route.channels.is_empty() && is_full {
             why = Some(GivenUp::Unusable(busy()));
         }
+        let attempts = (base.payment.attempts.len(), route.decision.attempts_max);
+        let asked_now = route.decision.authenticate.clone();
+        // What an issuer asked for in an earlier confirmation it would ask for again.
+        let earlier = base.payment.attempts.iter();
+        let asked_before = earlier
+            .filter_map(|it| it.authenticate.clone())
+            .find(|by| *by == AskedBy::Issuer);
         lead.decision = Some(Box::new(route.decision));
         let nowhere = (base.payment.merchant.clone(), String::new());
         let mut walk = Walk {
@@ -43,7 +50,8 @@ impl Engine {
             chosen: nowhere,
             channels_left: route.channels.len(),
             all_sick: route.all_sick,
-            authenticate: route.authenticate,
+            authenticate: asked_now.or(asked_before),
+            attempts,
             answer: None,
         };
         'route: for (channel, active) in route.channels {
@@ -105,15 +113,15 @@ impl Engine {
         let facts = self.ports.channels.facts();
         let channel = facts.iter().find(|it| it.id == walk.chosen.0);
         let card = card_of(&walk.base.payment, walk.method.as_ref());
+        if walk.insists() && !self.ports.channels.authenticates(&walk.chosen.0, &walk.chosen.1) {
+            return Ok(Err(cannot_authenticate()));
+        }
         let begun = channel.map(|it| self.traffic.begin((it, kind, card), walk.all_sick, now_ms));
         let Some(Some(_under_way)) = begun else {
             return Ok(Err(busy()));
         };
         self.traffic
             .earn_cascade(walk.base.payment.mode, &walk.base.payment.merchant);
-        if walk.insists() && !self.ports.channels.authenticates(&walk.chosen.0, &walk.chosen.1) {
-            return Ok(Err(cannot_authenticate()));
-        }
         let input = self.input_of(walk).await?;
         let new = NewOperation {
             id: self.new_operation_id(&walk.base.payment),
@@ -184,6 +192,8 @@ impl Engine {
         walk.lead = None;
         if let Some((_, GoesOn::Authenticating)) = goes_on {
             walk.authenticate = Some(AskedBy::Issuer);
+            let able = self.version_that_authenticates(&walk.chosen.0, &walk.chosen.1);
+            walk.chosen.1 = able.unwrap_or_else(|| operation.adapter.clone());
         }
         self.ports.steps.reached("after_outcome");
         // What an issuer wants to know first is no answer yet.

@@ -69,7 +69,8 @@ pub(crate) enum GoesOn {
 impl Engine {
     /// The payment's route.
     pub(crate) fn route(&self, payment: &Payment, method: Option<&Method>) -> Route {
-        let word = word_of(payment);
+        // What it is about to be paid with counts, whatever it was begun with.
+        let word = method.map_or_else(|| word_of(payment), |_| "card".to_owned());
         let facts = facts_of(payment, &word, method);
         let route = self.route_of(&facts, seed_of(payment.id), self.ports.rules.rulings(&facts));
         if route.decision.is_exploring {
@@ -181,8 +182,16 @@ impl Engine {
             self.is_in_a_lane(operation) && writes.any(|it| it.request.effect == Effect::Write)
         };
         let to = match decline.retry {
+            // What an issuer's wish added is one of the attempts that the plan had for other channels.
+            Retry::OtherChannel if walk.authenticate == Some(AskedBy::Issuer) && !walk.may_add_to(operation) => {
+                return None;
+            }
             Retry::OtherChannel if walk.channels_left > 0 && !left_in_a_lane() => GoesOn::Elsewhere,
-            Retry::AfterAuthentication if self.may_step_up(operation, walk) => GoesOn::Authenticating,
+            Retry::AfterAuthentication
+                if is_a_wish(decline) && walk.may_add_to(operation) && self.may_step_up(operation, walk) =>
+            {
+                GoesOn::Authenticating
+            }
             Retry::OtherChannel | Retry::AfterAuthentication | Retry::Never | Retry::Later | Retry::AfterCorrection => {
                 return None;
             }
@@ -194,12 +203,21 @@ impl Engine {
     /// Whether the payer can be authenticated now, as the issuer asks: once in a walk, with a card, where the payer is there to be
     /// sent somewhere and the channel can be told to.
     fn may_step_up(&self, operation: &Operation, walk: &Walk) -> bool {
-        let can = self
-            .ports
-            .channels
-            .authenticates(&operation.channel, &operation.adapter);
         let is_there = walk.base.payment.return_url.is_some();
-        walk.authenticate.is_none() && operation.card().is_some() && is_there && can
+        let can = self.version_that_authenticates(&operation.channel, &operation.adapter);
+        walk.authenticate.is_none() && operation.card().is_some() && is_there && can.is_some()
+    }
+
+    /// The version of a channel's adapter that can be told to authenticate a payer: that one, or the active one behind it.
+    pub(crate) fn version_that_authenticates(&self, channel: &ChannelId, chosen: &str) -> Option<String> {
+        let facts = self.ports.channels.facts();
+        let active = facts.iter().find(|it| it.id == *channel).map(|it| it.adapter.as_str());
+        let can = |version: &&str| self.ports.channels.authenticates(channel, version);
+        [Some(chosen), active]
+            .into_iter()
+            .flatten()
+            .find(can)
+            .map(str::to_owned)
     }
 
     /// Takes in how an attempt ended, for what is expected of its channel; once, when it is known.
@@ -247,6 +265,11 @@ impl Engine {
         let facts = facts_of(payment, &word, None);
         self.traffic.learn(&attempt.channel, &facts.segment(), approved);
     }
+}
+
+/// Whether it is an issuer's wish that can be granted now: not to wait, nor about a payer who has just failed to prove anything.
+fn is_a_wish(decline: &Decline) -> bool {
+    decline.wait_ms.is_none() && decline.reason != "authentication-failed"
 }
 
 /// Each attempt with the one that came after it.

@@ -50,6 +50,8 @@ pub(crate) struct Walk {
     pub all_sick: bool,
     /// Who asks that the payer be authenticated: since the route was made, or since an issuer did.
     pub authenticate: Option<AskedBy>,
+    /// How many attempts earlier confirmations made, and how many this one may make.
+    pub attempts: (usize, usize),
     /// The answer as it is stored, once it is final.
     pub answer: Option<StoredAnswer>,
 }
@@ -147,6 +149,14 @@ impl Walk {
     /// Whether no attempt may be made any more without the payer's authentication.
     pub fn insists(&self) -> bool {
         self.authenticate.is_some()
+    }
+
+    /// Whether one more attempt may be made besides those of the plan: as many as policy and rules allow, with this one.
+    pub fn may_add_to(&self, operation: &Operation) -> bool {
+        let (before, most) = self.attempts;
+        let attempts = &self.base.payment.attempts;
+        let others = attempts.iter().filter(|it| it.id != operation.attempt).count();
+        others.saturating_sub(before).saturating_add(1) < most
     }
 
     /// Who asks for the payer's authentication in this operation, which tells the channel so.

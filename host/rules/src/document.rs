@@ -120,7 +120,16 @@ impl Compiled {
                     act: rule.act.clone(),
                 }),
                 Ok(false) => {}
-                Err(why) => rulings.broken.push((rule.name.clone(), why)),
+                Err(why) => {
+                    rulings.broken.push((rule.name.clone(), why));
+                    // What protects is not dropped because its condition cannot be judged.
+                    if rule.act == Act::Authenticate {
+                        rulings.applied.push(Applied {
+                            rule: rule.name.clone(),
+                            act: rule.act.clone(),
+                        });
+                    }
+                }
             }
         }
         rulings

@@ -1,6 +1,7 @@
 //! How a payment's route came about, as its merchant sees it.
 
 use super::Minor;
+use super::authentication::asking;
 use super::seconds;
 use portolan_domain::ids::Mode;
 use portolan_domain::payment::{Attempt, Payment};
@@ -26,6 +27,8 @@ pub struct RoutingView<'a> {
     /// The others, with the reason.
     excluded: Vec<ExcludedView<'a>>,
     attempts_max: usize,
+    /// `merchant` or `rule`: every channel of the plan authenticates the payer.
+    authentication_asked_by: Option<&'static str>,
     /// Whether the first channel is one that more was to be learnt of.
     exploring: bool,
     /// From what the draws came: the same seed and counts give the same order.
@@ -136,6 +139,7 @@ impl<'a> RoutingView<'a> {
                 })
                 .collect(),
             attempts_max: decision.attempts_max,
+            authentication_asked_by: decision.authenticate.as_ref().map(asking),
             exploring: decision.is_exploring,
             seed: format!("{:016x}", decision.seed),
         }

@@ -1322,17 +1322,40 @@ fn who_stands_by_looks_through_the_store_and_gets_it_when_it_is_free() {
         lock.map(drop).map_err(|error| error.to_string())
     });
     waits.recv().unwrap();
-    assert!(got.1.try_recv().is_err(), "two have the store");
+    let early = got.1.recv_timeout(std::time::Duration::from_millis(300));
+    assert!(early.is_err(), "two have the store");
     drop(held);
     got.1.recv().unwrap();
     assert_eq!(waiting.join().unwrap(), Ok(()));
+    // What was damaged after it was looked through, or may have been, is looked through again.
+    let damage = || {
+        let mut bytes = std::fs::read(&file).unwrap();
+        for byte in bytes.iter_mut().skip(4_096).take(4_096) {
+            *byte ^= 0xff;
+        }
+        std::fs::write(&file, bytes).unwrap();
+    };
+    let open = |lock| {
+        let config = SqliteConfig {
+            file: file.clone(),
+            disk_floor_bytes: 0,
+            is_durable: true,
+        };
+        SqliteStore::open(&config, lock, Arc::new(Xor), Box::new(|_| {})).map(drop)
+    };
+    let held = StoreLock::take(&file).unwrap();
+    let (told, waits) = std::sync::mpsc::channel();
+    let place = file.clone();
+    let waiting = std::thread::spawn(move || StoreLock::wait(&place, || told.send(()).unwrap()));
+    waits.recv().unwrap();
+    StoreLock::leave_in_doubt(&file);
+    damage();
+    drop(held);
+    // Whether it had looked already or not.
+    let refused = waiting.join().unwrap().and_then(open).unwrap_err().to_string();
+    assert!(refused.contains("damaged"), "{refused}");
     // A store that is damaged is not waited for.
     let held = StoreLock::take(&file).unwrap();
-    let mut bytes = std::fs::read(&file).unwrap();
-    for byte in bytes.iter_mut().skip(4_096).take(4_096) {
-        *byte ^= 0xff;
-    }
-    std::fs::write(&file, bytes).unwrap();
     let refused = StoreLock::wait(&file, || {}).map(drop).unwrap_err().to_string();
     assert!(refused.contains("damaged"), "{refused}");
     drop(held);

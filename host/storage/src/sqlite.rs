@@ -99,6 +99,7 @@ impl SqliteStore {
         prepare(&connection, config.is_durable).map_err(failed)?;
         if !lock.is_checked {
             check(&connection, &name)?;
+            lock.is_sound();
         }
         migrate(&mut connection, &name)?;
         let writer = writer::Writer::start(connection, config.clone(), on_fatal).map_err(failed)?;
@@ -153,14 +154,20 @@ fn check(connection: &Connection, name: &str) -> Result<(), OpenError> {
     }
 }
 
-fn migrate(connection: &mut Connection, name: &str) -> Result<(), OpenError> {
-    let failed = |error| OpenError::Sqlite(name.to_owned(), error);
+/// The schema's version, if it is known.
+fn check_version(connection: &Connection, name: &str) -> Result<usize, OpenError> {
     let at: usize = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(failed)?;
+        .map_err(|error| OpenError::Sqlite(name.to_owned(), error))?;
     if at > MIGRATIONS.len() {
         return Err(OpenError::Newer(name.to_owned(), at, MIGRATIONS.len()));
     }
+    Ok(at)
+}
+
+fn migrate(connection: &mut Connection, name: &str) -> Result<(), OpenError> {
+    let failed = |error| OpenError::Sqlite(name.to_owned(), error);
+    let at = check_version(connection, name)?;
     for (number, migration) in MIGRATIONS.iter().enumerate().skip(at) {
         let transaction = connection.transaction().map_err(failed)?;
         transaction.execute_batch(migration).map_err(failed)?;

@@ -4,6 +4,7 @@
 use super::learner::Estimate;
 use super::rule::{Applied, SetName};
 use crate::ids::ChannelId;
+use crate::operation::AskedBy;
 use serde::{Deserialize, Serialize};
 
 /// Where in the pipeline something was decided.
@@ -85,6 +86,9 @@ pub struct Decision {
     pub plan: Vec<Planned>,
     /// At most so many are tried.
     pub attempts_max: usize,
+    /// Who asks that the payer be authenticated; every channel of the plan can be told to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authenticate: Option<AskedBy>,
     /// From what the draws come.
     pub seed: u64,
     /// Whether the first channel is one that was drawn to learn more of it.

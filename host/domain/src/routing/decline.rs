@@ -49,8 +49,9 @@ const CARD_IS_GONE: [&str; 2] = ["lost-card", "stolen-card"];
 fn strictness(retry: Retry) -> u8 {
     match retry {
         Retry::OtherChannel => 0,
-        Retry::Later => 1,
-        Retry::AfterAuthentication => 2,
+        // At once, with the payer authenticated: it forbids less than waiting.
+        Retry::AfterAuthentication => 1,
+        Retry::Later => 2,
         Retry::AfterCorrection => 3,
         Retry::Never => 4,
     }

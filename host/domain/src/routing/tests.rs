@@ -298,10 +298,13 @@ fn a_payer_who_must_be_authenticated_goes_where_that_can_be_asked_for() {
     let channels = [good("a"), able("b")];
     let route = |facts: &RouteFacts<'_>, acts: &[Act]| plan(facts, &channels, market(&learner, &well, acts));
     let free = route(&plain, &[]);
-    assert_eq!((names(&free), free.authenticate), (vec!["a".into(), "b".into()], None));
+    assert_eq!(
+        (names(&free), free.decision.authenticate),
+        (vec!["a".into(), "b".into()], None)
+    );
     let by_rule = route(&plain, &[Act::Sticky, Act::Authenticate]);
     assert_eq!(names(&by_rule), ["b"]);
-    assert_eq!(by_rule.authenticate, Some(AskedBy::Rule("r".into())));
+    assert_eq!(by_rule.decision.authenticate, Some(AskedBy::Rule("r".into())));
     let why = by_rule.decision.excluded.iter().map(|it| (it.stage, it.why.as_str()));
     let expected = (Stage::Eligibility, "cannot be told to authenticate the payer");
     assert_eq!(why.collect::<Vec<_>>(), [expected]);
@@ -310,7 +313,7 @@ fn a_payer_who_must_be_authenticated_goes_where_that_can_be_asked_for() {
         ..plain.clone()
     };
     let route_of_merchant = route(&by_merchant, &[Act::Authenticate]);
-    assert_eq!(route_of_merchant.authenticate, Some(AskedBy::Merchant));
+    assert_eq!(route_of_merchant.decision.authenticate, Some(AskedBy::Merchant));
     // Who pays by wallet is known to it.
     let wallet = RouteFacts {
         method: "wallet:w",
@@ -318,7 +321,7 @@ fn a_payer_who_must_be_authenticated_goes_where_that_can_be_asked_for() {
     };
     let route_of_wallet = route(&wallet, &[Act::Authenticate]);
     assert_eq!(
-        (names(&route_of_wallet), route_of_wallet.authenticate),
+        (names(&route_of_wallet), route_of_wallet.decision.authenticate),
         (vec!["b".into()], None)
     );
 }

@@ -49,7 +49,7 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Approves,
         Self::Soft,
         Self::Later,
@@ -61,6 +61,7 @@ impl Way {
         Self::Wants,
         Self::WantsAndLost,
         Self::WantsAlways,
+        Self::WantsThenSoft,
         Self::Late,
     ];
 

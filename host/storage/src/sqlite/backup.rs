@@ -1,7 +1,7 @@
 //! Backup and restore. A restored store has lost every outcome younger than the backup, so all that was open or young
 //! then is asked about before anything is written.
 
-use super::{OpenError, SqliteStore};
+use super::{OpenError, SqliteStore, StoreLock};
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
@@ -12,12 +12,29 @@ impl SqliteStore {
     }
 
     /// Puts a backup where the store was. Operations whose outcome the backup knows as open stay so; the engine asks
-    /// about each before anything else is written, because later outcomes are lost.
+    /// about each before anything else is written, because later outcomes are lost. No router has the store meanwhile, and none
+    /// finds half of it there.
     pub fn restore(from: &Path, to: &Path) -> Result<(), OpenError> {
-        backup_file(from, to)?;
-        let mark =
-            Connection::open(to).and_then(|restored| restored.pragma_update(None, "application_id", super::RESTORED));
-        mark.map_err(|error| OpenError::Sqlite(to.display().to_string(), error))
+        let _lock = StoreLock::take(to)?;
+        let failed = |error| OpenError::File(to.display().to_string(), error);
+        if to.exists() {
+            return Err(failed(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        let beside = to.with_extension("restoring");
+        std::fs::remove_file(&beside).or_else(not_there).map_err(failed)?;
+        backup_file(from, &beside)?;
+        let mark = Connection::open(&beside)
+            .and_then(|restored| restored.pragma_update(None, "application_id", super::RESTORED));
+        mark.map_err(|error| OpenError::Sqlite(beside.display().to_string(), error))?;
+        let synced = std::fs::File::open(&beside).and_then(|file| file.sync_all());
+        synced.and_then(|()| std::fs::rename(&beside, to)).map_err(failed)
+    }
+}
+
+fn not_there(error: std::io::Error) -> std::io::Result<()> {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
     }
 }
 

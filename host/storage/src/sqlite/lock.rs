@@ -1,19 +1,23 @@
 //! One process writes one store: the lock that says which, and waiting for it.
 
-use super::{OpenError, check};
+use super::{OpenError, check, check_version};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a start waits for the lock: a router that was killed just now holds it until its last thread is gone.
 const LOCK_WITHIN: Duration = Duration::from_secs(3);
 /// How often it is tried: what a router that stands by is late by.
 const TRIED_EVERY: Duration = Duration::from_millis(20);
+/// What stands in the lock's file after an end that leaves the store in doubt.
+const IN_DOUBT: &[u8] = b"look through the store before it is used\n";
 
 /// The store is this process's as long as this is kept. The system takes it from a process that ends, however it ends.
 pub struct StoreLock {
-    _file: File,
+    file: File,
     /// Whether the store was looked at while another process had it, and was sound.
     pub(super) is_checked: bool,
 }
@@ -21,62 +25,105 @@ pub struct StoreLock {
 impl StoreLock {
     /// Takes the lock of the store in that file; [`OpenError::InUse`] if another process goes on having it.
     pub fn take(store: &Path) -> Result<Self, OpenError> {
-        let (lock, path) = open(store)?;
         let started = Instant::now();
-        while !try_lock(&lock, &path)? {
+        loop {
+            if let Some(file) = try_lock(store)? {
+                return Ok(Self {
+                    file,
+                    is_checked: false,
+                });
+            }
             if started.elapsed() >= LOCK_WITHIN {
                 return Err(OpenError::InUse(store.display().to_string()));
             }
             std::thread::park_timeout(TRIED_EVERY);
         }
-        Ok(Self {
-            _file: lock,
-            is_checked: false,
-        })
     }
 
     /// Waits for it as long as it takes; `waiting` is called once, where another process has it. The store is looked through
     /// meanwhile, which takes long where it is large: who takes over has no time for it.
     pub fn wait(store: &Path, waiting: impl FnOnce()) -> Result<Self, OpenError> {
-        let (lock, path) = open(store)?;
-        let mut is_checked = false;
-        if !try_lock(&lock, &path)? {
-            waiting();
-            is_checked = look_through(store)?;
-            while !try_lock(&lock, &path)? {
-                std::thread::park_timeout(TRIED_EVERY);
-            }
+        let mut looked_at = None;
+        if let Some(file) = try_lock(store)? {
+            return Ok(Self {
+                file,
+                is_checked: false,
+            });
         }
-        Ok(Self {
-            _file: lock,
-            is_checked,
-        })
+        waiting();
+        if let Some(identity) = identity(store) {
+            look_through(store)?;
+            looked_at = Some(identity);
+        }
+        loop {
+            if let Some(file) = try_lock(store)? {
+                let is_same = looked_at.is_some() && looked_at == identity(store);
+                let is_checked = is_same && !is_in_doubt(&file);
+                return Ok(Self { file, is_checked });
+            }
+            std::thread::park_timeout(TRIED_EVERY);
+        }
+    }
+
+    /// Says to whoever has the store next that it is to be looked through first, as far as the disk still takes it.
+    pub fn leave_in_doubt(store: &Path) {
+        let open = std::fs::OpenOptions::new().write(true).open(path_of(store));
+        if let Ok(mut file) = open {
+            let _ = file.write_all(IN_DOUBT).and_then(|()| file.sync_all());
+        }
+    }
+
+    /// The store was found sound.
+    pub(super) fn is_sound(&self) {
+        // Where that is not kept, it is looked through once more than needed.
+        let _ = self.file.set_len(0);
     }
 }
 
-fn open(store: &Path) -> Result<(File, String), OpenError> {
-    let path = store.with_extension("lock");
-    let name = path.display().to_string();
-    let lock = File::create(&path).map_err(|error| OpenError::File(name.clone(), error))?;
-    Ok((lock, name))
+fn path_of(store: &Path) -> PathBuf {
+    store.with_extension("lock")
 }
 
-fn try_lock(lock: &File, path: &str) -> Result<bool, OpenError> {
-    match lock.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(OpenError::File(path.to_owned(), error)),
+/// Which file stands at a path; `None`: none.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
+}
+
+fn is_in_doubt(mut file: &File) -> bool {
+    let mut first = [0; 1];
+    // What cannot be read is in doubt.
+    file.rewind()
+        .and_then(|()| file.read(&mut first))
+        .map_or(true, |read| read > 0)
+}
+
+/// `None`: another process has it. Only the file that stands there now counts: the folder may have been put elsewhere since.
+fn try_lock(store: &Path) -> Result<Option<File>, OpenError> {
+    let path = path_of(store);
+    let failed = |error| OpenError::File(path.display().to_string(), error);
+    let mut options = std::fs::OpenOptions::new();
+    let file = options
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {
+            let held = file.metadata().map_err(failed)?;
+            Ok(Some(file).filter(|_| identity(&path) == Some((held.dev(), held.ino()))))
+        }
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
     }
 }
 
-/// Looks through a store that another process is writing; `false`: it is not there yet.
-fn look_through(store: &Path) -> Result<bool, OpenError> {
+/// Looks through a store that another process is writing.
+fn look_through(store: &Path) -> Result<(), OpenError> {
     let name = store.display().to_string();
-    if !store.exists() {
-        return Ok(false);
-    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(store, flags).map_err(|error| OpenError::Sqlite(name.clone(), error))?;
-    check(&connection, &name).map(|()| true)
+    check(&connection, &name)?;
+    check_version(&connection, &name).map(drop)
 }
