@@ -182,6 +182,15 @@ mod tests {
             5_000,
         );
         assert_eq!((advised.retry, advised.wait_ms), (Retry::Later, Some(3_600_000)));
+        // Who is told to wait does not try again with the payer authenticated: not of one code, nor of two sources.
+        let advised = table.judge(
+            Some("mastercard"),
+            &decline(Retry::OtherChannel, "65", Some("24")),
+            5_000,
+        );
+        assert_eq!((advised.retry, advised.wait_ms), (Retry::Later, Some(3_600_000)));
+        let on_65 = decline(Retry::AfterAuthentication, "65", None);
+        assert_eq!(retry(Some("visa"), &on_65, 5_000), Retry::Later);
         // Maestro is Mastercard's.
         let advised = table.judge(Some("maestro"), &decline(Retry::OtherChannel, "05", Some("24")), 5_000);
         assert_eq!(advised.retry, Retry::Later);
