@@ -258,8 +258,16 @@ fn proof(world: &World, payments: &[String], abroad: &borders::Abroad) -> anyhow
         sum("refunded") % 100
     ))?;
     for id in payments {
-        let charges = world.charges_of(id)?.len();
-        ensure!(charges == 1, "{id} has {charges} charges");
+        let shown = world.get(&format!("/v1/payments/{id}"))?;
+        let attempts = shown.body.get("attempts").and_then(Value::as_array).map_or(0, Vec::len);
+        let charges = world.charges_of(id)?;
+        ensure!(
+            charges.len() == attempts,
+            "{id} has {} charges and {attempts} attempts",
+            charges.len()
+        );
+        let is_taken = |charge: &&Value| charge.get("captured").and_then(Value::as_u64) > Some(0);
+        ensure!(charges.iter().filter(is_taken).count() <= 1, "{id} is charged twice");
     }
     let net = merchant_net(&books)? + abroad.euro_exchanged;
     ensure!(
