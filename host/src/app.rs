@@ -73,14 +73,17 @@ impl App {
         Self::build_with(config, |registry| registry)
     }
 
-    /// The same as soon as no other router has the store: one that stands by. What is configured then counts: `read` is called
-    /// again once the store is free.
-    pub fn build_when_free(read: impl Fn() -> anyhow::Result<Config>) -> anyhow::Result<Self> {
-        let store = store_of(&read()?)?;
+    /// The same as soon as no other router has the store: one that stands by. What is configured then counts, so it is read
+    /// again.
+    pub fn build_when_free(
+        config: &Config,
+        read_again: impl FnOnce() -> anyhow::Result<Config>,
+    ) -> anyhow::Result<Self> {
+        let store = store_of(config)?;
         let waiting = || tracing::info!("standing by: another router has the store");
         let lock = StoreLock::wait(&store, waiting)?;
         tracing::info!("the store is this router's");
-        let config = read()?;
+        let config = read_again()?;
         anyhow::ensure!(
             store_of(&config)? == store,
             "[store] folder is another one than when this router began to stand by: start it again"

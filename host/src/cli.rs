@@ -251,7 +251,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             telemetry::start();
             let runtime = runtime()?;
             let app = match standby {
-                true => App::build_when_free(|| Ok(Config::read(&cli.config)?))?,
+                true => App::build_when_free(&config, || Ok(Config::read(&cli.config)?))?,
                 false => App::build(config)?,
             };
             runtime.block_on(async {
@@ -395,11 +395,6 @@ fn switch(client: &client::Client, word: &str, args: &SwitchArgs) -> anyhow::Res
 fn restore(config: &Config, from: &std::path::Path) -> anyhow::Result<()> {
     let file = config.folder.join("portolan.db");
     std::fs::create_dir_all(&config.folder)?;
-    anyhow::ensure!(
-        !file.exists(),
-        "{} exists: move it away first, it may be the better copy",
-        file.display()
-    );
     SqliteStore::restore(from, &file).with_context(|| format!("restoring {}", from.display()))?;
     say("restored; the next start asks the providers about everything that was open or young in the backup")
 }

@@ -33,16 +33,14 @@ impl Engine {
         if route.channels.is_empty() && is_full {
             why = Some(GivenUp::Unusable(busy()));
         }
-        let attempts = (base.payment.attempts.len(), route.decision.attempts_max);
-        let asked_now = route.decision.authenticate.clone();
-        // What an issuer asked for in an earlier confirmation it would ask for again.
-        let earlier = base.payment.attempts.iter();
-        let asked_before = earlier
-            .filter_map(|it| it.authenticate.clone())
-            .find(|by| *by == AskedBy::Issuer);
-        lead.decision = Some(Box::new(route.decision));
         let nowhere = (base.payment.merchant.clone(), String::new());
+        let asked_now = route.decision.authenticate.clone();
+        let (attempts_before, attempts_max) = (base.payment.attempts.len(), route.decision.attempts_max);
+        lead.decision = Some(Box::new(route.decision));
         let mut walk = Walk {
+            authenticate: asked_now.or_else(|| asked_before(&base.payment)),
+            attempts_before,
+            attempts_max,
             base,
             lead: Some(lead),
             claim,
@@ -50,8 +48,6 @@ impl Engine {
             chosen: nowhere,
             channels_left: route.channels.len(),
             all_sick: route.all_sick,
-            authenticate: asked_now.or(asked_before),
-            attempts,
             answer: None,
         };
         'route: for (channel, active) in route.channels {
@@ -282,6 +278,12 @@ fn busy() -> Fault {
         kind: FaultKind::Other,
         text: "every channel that takes it has as much under way as it may now: try again".into(),
     }
+}
+
+/// What an issuer asked for in an earlier confirmation it would ask for again.
+fn asked_before(payment: &Payment) -> Option<AskedBy> {
+    let mut asked = payment.attempts.iter().filter_map(|it| it.authenticate.clone());
+    asked.find(|by| *by == AskedBy::Issuer)
 }
 
 /// Since the plan was made another version took over, or an issuer asked for it.

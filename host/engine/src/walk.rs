@@ -50,8 +50,10 @@ pub(crate) struct Walk {
     pub all_sick: bool,
     /// Who asks that the payer be authenticated: since the route was made, or since an issuer did.
     pub authenticate: Option<AskedBy>,
-    /// How many attempts earlier confirmations made, and how many this one may make.
-    pub attempts: (usize, usize),
+    /// How many attempts earlier confirmations made.
+    pub attempts_before: usize,
+    /// How many this one may make.
+    pub attempts_max: usize,
     /// The answer as it is stored, once it is final.
     pub answer: Option<StoredAnswer>,
 }
@@ -153,10 +155,9 @@ impl Walk {
 
     /// Whether one more attempt may be made besides those of the plan: as many as policy and rules allow, with this one.
     pub fn may_add_to(&self, operation: &Operation) -> bool {
-        let (before, most) = self.attempts;
         let attempts = &self.base.payment.attempts;
         let others = attempts.iter().filter(|it| it.id != operation.attempt).count();
-        others.saturating_sub(before).saturating_add(1) < most
+        others.saturating_sub(self.attempts_before).saturating_add(1) < self.attempts_max
     }
 
     /// Who asks for the payer's authentication in this operation, which tells the channel so.

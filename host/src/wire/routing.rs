@@ -20,7 +20,7 @@ pub struct RoutingView<'a> {
     rules_version: Option<u32>,
     /// The rules whose condition held, in order.
     applied: Vec<AppliedView<'a>>,
-    /// Rules that could not be judged: they asked for nothing.
+    /// Rules that could not be judged: they asked for nothing, but for `authenticate`, which applies then.
     broken: Vec<BrokenView<'a>>,
     /// The channels that could take it, in the order in which they are tried.
     plan: Vec<PlannedView<'a>>,

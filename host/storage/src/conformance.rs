@@ -1272,6 +1272,9 @@ fn a_newer_or_damaged_database_is_refused_and_two_routers_do_not_share_one() {
     };
     let held = sqlite(folder.path(), 0);
     assert!(open().unwrap_err().contains("in use"));
+    // Somebody takes the lock's file for a stale one.
+    std::fs::remove_file(file.with_extension("lock")).unwrap();
+    assert!(open().unwrap_err().contains("in use"));
     drop(held);
     let raw = rusqlite::Connection::open(&file).unwrap();
     raw.pragma_update(None, "user_version", 99).unwrap();
@@ -1351,12 +1354,54 @@ fn who_stands_by_looks_through_the_store_and_gets_it_when_it_is_free() {
     StoreLock::leave_in_doubt(&file);
     damage();
     drop(held);
-    // Whether it had looked already or not.
-    let refused = waiting.join().unwrap().and_then(open).unwrap_err().to_string();
+    let refused = open(waiting.join().unwrap().unwrap()).unwrap_err().to_string();
     assert!(refused.contains("damaged"), "{refused}");
     // A store that is damaged is not waited for.
     let held = StoreLock::take(&file).unwrap();
     let refused = StoreLock::wait(&file, || {}).map(drop).unwrap_err().to_string();
     assert!(refused.contains("damaged"), "{refused}");
     drop(held);
+}
+
+#[test]
+fn a_store_that_is_gone_is_not_begun_anew_by_who_stands_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("store.db");
+    drop(sqlite(folder.path(), 0));
+    let held = StoreLock::take(&file).unwrap();
+    let (told, waits) = std::sync::mpsc::channel();
+    let place = file.clone();
+    let waiting = std::thread::spawn(move || StoreLock::wait(&place, || told.send(()).unwrap()));
+    waits.recv().unwrap();
+    std::fs::rename(&file, folder.path().join("moved.db")).unwrap();
+    drop(held);
+    let refused = waiting.join().unwrap().map(drop).unwrap_err().to_string();
+    assert!(refused.contains("is gone"), "{refused}");
+    assert!(!file.exists());
+}
+
+/// What a killed router leaves beside its store is not read into the one that takes its place.
+#[test]
+fn a_backup_is_not_put_beside_what_another_store_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let (copy, file) = (folder.path().join("copy.db"), folder.path().join("store.db"));
+    let store = sqlite(folder.path(), 0);
+    store.backup(&copy).unwrap();
+    let refused = |what: &str| {
+        let error = SqliteStore::restore(&copy, &file).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    refused("in use");
+    drop(store);
+    refused("store.db exists: move the store away first");
+    std::fs::remove_file(&file).unwrap();
+    let log = folder.path().join("store.db-wal");
+    std::fs::write(&log, b"what was not in the backup").unwrap();
+    refused("store.db-wal exists: move the store away first");
+    assert!(!file.exists());
+    std::fs::remove_file(&log).unwrap();
+    refused("store.db-shm exists: move the store away first");
+    std::fs::remove_file(folder.path().join("store.db-shm")).unwrap();
+    SqliteStore::restore(&copy, &file).unwrap();
+    assert!(sqlite(folder.path(), 0).was_restored().unwrap());
 }

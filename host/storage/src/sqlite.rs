@@ -67,6 +67,14 @@ pub enum OpenError {
     /// Another process has it.
     #[error("{0} is in use by another router: one process writes one store")]
     InUse(String),
+    /// Something of another store stands where a backup is to be put.
+    #[error(
+        "{0} exists: move the store away first, its .db, .db-wal and .db-shm together; they may be the better copy"
+    )]
+    Occupied(String),
+    /// The store that another router had is not there any more.
+    #[error("{0} was there when this router began to stand by, and is gone: put it back, or start without --standby")]
+    Gone(String),
     /// The file system says no.
     #[error("{0}: {1}")]
     File(String, std::io::Error),
@@ -88,18 +96,19 @@ impl SqliteStore {
     /// disk no longer takes what was promised; it must end the process.
     pub fn open(
         config: &SqliteConfig,
-        lock: StoreLock,
+        mut lock: StoreLock,
         sealer: Arc<dyn Sealer>,
         on_fatal: Box<dyn Fn(&str) + Send>,
     ) -> Result<Self, OpenError> {
         let name = config.file.display().to_string();
         let failed = |error| OpenError::Sqlite(name.clone(), error);
         create(&config.file)?;
+        lock.keep(&config.file)?;
         let mut connection = Connection::open(&config.file).map_err(failed)?;
         prepare(&connection, config.is_durable).map_err(failed)?;
         if !lock.is_checked {
             check(&connection, &name)?;
-            lock.is_sound();
+            lock.note_sound();
         }
         migrate(&mut connection, &name)?;
         let writer = writer::Writer::start(connection, config.clone(), on_fatal).map_err(failed)?;

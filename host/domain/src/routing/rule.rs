@@ -57,7 +57,7 @@ pub struct Rulings {
     pub set: Option<SetName>,
     /// The rules whose condition held, in order.
     pub applied: Vec<Applied>,
-    /// Rules that could not be judged, with the reason: they ask for nothing.
+    /// Rules that could not be judged, with the reason. What they ask for stands in `applied` only where that is the safer way.
     pub broken: Vec<(String, String)>,
 }
 

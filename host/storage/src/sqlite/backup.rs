@@ -3,7 +3,7 @@
 
 use super::{OpenError, SqliteStore, StoreLock};
 use rusqlite::{Connection, OpenFlags};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl SqliteStore {
     /// Copies the running store into a new file, consistently.
@@ -17,8 +17,10 @@ impl SqliteStore {
     pub fn restore(from: &Path, to: &Path) -> Result<(), OpenError> {
         let _lock = StoreLock::take(to)?;
         let failed = |error| OpenError::File(to.display().to_string(), error);
-        if to.exists() {
-            return Err(failed(std::io::ErrorKind::AlreadyExists.into()));
+        // What the last store's log holds would be read into this one, over the mark and the books.
+        let parts = ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", to.display())));
+        if let Some(part) = parts.iter().find(|part| part.exists()) {
+            return Err(OpenError::Occupied(part.display().to_string()));
         }
         let beside = to.with_extension("restoring");
         std::fs::remove_file(&beside).or_else(not_there).map_err(failed)?;
@@ -27,8 +29,15 @@ impl SqliteStore {
             .and_then(|restored| restored.pragma_update(None, "application_id", super::RESTORED));
         mark.map_err(|error| OpenError::Sqlite(beside.display().to_string(), error))?;
         let synced = std::fs::File::open(&beside).and_then(|file| file.sync_all());
-        synced.and_then(|()| std::fs::rename(&beside, to)).map_err(failed)
+        let moved = synced.and_then(|()| std::fs::rename(&beside, to));
+        moved.and_then(|()| sync_folder(to)).map_err(failed)
     }
+}
+
+/// A name is on disk once its folder is.
+fn sync_folder(of: &Path) -> std::io::Result<()> {
+    let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn not_there(error: std::io::Error) -> std::io::Result<()> {

@@ -18,20 +18,27 @@ const IN_DOUBT: &[u8] = b"look through the store before it is used\n";
 /// The store is this process's as long as this is kept. The system takes it from a process that ends, however it ends.
 pub struct StoreLock {
     file: File,
+    /// The store's own file, once it is there.
+    store: Option<File>,
     /// Whether the store was looked at while another process had it, and was sound.
     pub(super) is_checked: bool,
 }
 
 impl StoreLock {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            store: None,
+            is_checked: false,
+        }
+    }
+
     /// Takes the lock of the store in that file; [`OpenError::InUse`] if another process goes on having it.
     pub fn take(store: &Path) -> Result<Self, OpenError> {
         let started = Instant::now();
         loop {
             if let Some(file) = try_lock(store)? {
-                return Ok(Self {
-                    file,
-                    is_checked: false,
-                });
+                return Ok(Self::new(file));
             }
             if started.elapsed() >= LOCK_WITHIN {
                 return Err(OpenError::InUse(store.display().to_string()));
@@ -40,29 +47,32 @@ impl StoreLock {
         }
     }
 
-    /// Waits for it as long as it takes; `waiting` is called once, where another process has it. The store is looked through
-    /// meanwhile, which takes long where it is large: who takes over has no time for it.
+    /// Waits for it as long as it takes, where another process has it. The store is looked through before, which takes long where
+    /// it is large: who takes over has no time for it. `waiting` is called once it was found sound.
     pub fn wait(store: &Path, waiting: impl FnOnce()) -> Result<Self, OpenError> {
-        let mut looked_at = None;
         if let Some(file) = try_lock(store)? {
-            return Ok(Self {
-                file,
-                is_checked: false,
-            });
+            return Ok(Self::new(file));
+        }
+        let looked_at = identity(store);
+        if looked_at.is_some() {
+            look_through(store)?;
         }
         waiting();
-        if let Some(identity) = identity(store) {
-            look_through(store)?;
-            looked_at = Some(identity);
-        }
-        loop {
-            if let Some(file) = try_lock(store)? {
-                let is_same = looked_at.is_some() && looked_at == identity(store);
-                let is_checked = is_same && !is_in_doubt(&file);
-                return Ok(Self { file, is_checked });
+        let file = loop {
+            match try_lock(store)? {
+                Some(file) => break file,
+                None => std::thread::park_timeout(TRIED_EVERY),
             }
-            std::thread::park_timeout(TRIED_EVERY);
+        };
+        let there = identity(store);
+        if looked_at.is_some() && there.is_none() {
+            // An empty one in its place would know nothing of what was promised.
+            return Err(OpenError::Gone(store.display().to_string()));
         }
+        Ok(Self {
+            is_checked: looked_at.is_some() && looked_at == there && !is_in_doubt(&file),
+            ..Self::new(file)
+        })
     }
 
     /// Says to whoever has the store next that it is to be looked through first, as far as the disk still takes it.
@@ -73,8 +83,21 @@ impl StoreLock {
         }
     }
 
+    /// Keeps the store's own file as well: whoever removes a lock's file as stale must not let in a second writer. Taken before
+    /// SQLite opens it, and let go with the lock, for closing a file ends SQLite's own locks on it.
+    pub(super) fn keep(&mut self, store: &Path) -> Result<(), OpenError> {
+        let failed = |error| OpenError::File(store.display().to_string(), error);
+        let file = File::open(store).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => self.store = Some(file),
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(store.display().to_string())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        Ok(())
+    }
+
     /// The store was found sound.
-    pub(super) fn is_sound(&self) {
+    pub(super) fn note_sound(&self) {
         // Where that is not kept, it is looked through once more than needed.
         let _ = self.file.set_len(0);
     }
