@@ -103,7 +103,9 @@ impl SqliteStore {
         let name = config.file.display().to_string();
         let failed = |error| OpenError::Sqlite(name.clone(), error);
         create(&config.file)?;
-        lock.keep(&config.file)?;
+        if !lock.take_file(&config.file)? {
+            return Err(OpenError::InUse(name));
+        }
         let mut connection = Connection::open(&config.file).map_err(failed)?;
         prepare(&connection, config.is_durable).map_err(failed)?;
         if !lock.is_checked {

@@ -25,20 +25,12 @@ pub struct StoreLock {
 }
 
 impl StoreLock {
-    fn new(file: File) -> Self {
-        Self {
-            file,
-            store: None,
-            is_checked: false,
-        }
-    }
-
     /// Takes the lock of the store in that file; [`OpenError::InUse`] if another process goes on having it.
     pub fn take(store: &Path) -> Result<Self, OpenError> {
         let started = Instant::now();
         loop {
-            if let Some(file) = try_lock(store)? {
-                return Ok(Self::new(file));
+            if let Some(lock) = Self::try_take(store)? {
+                return Ok(lock);
             }
             if started.elapsed() >= LOCK_WITHIN {
                 return Err(OpenError::InUse(store.display().to_string()));
@@ -50,17 +42,17 @@ impl StoreLock {
     /// Waits for it as long as it takes, where another process has it. The store is looked through before, which takes long where
     /// it is large: who takes over has no time for it. `waiting` is called once it was found sound.
     pub fn wait(store: &Path, waiting: impl FnOnce()) -> Result<Self, OpenError> {
-        if let Some(file) = try_lock(store)? {
-            return Ok(Self::new(file));
+        if let Some(lock) = Self::try_take(store)? {
+            return Ok(lock);
         }
         let looked_at = identity(store);
         if looked_at.is_some() {
             look_through(store)?;
         }
         waiting();
-        let file = loop {
-            match try_lock(store)? {
-                Some(file) => break file,
+        let mut lock = loop {
+            match Self::try_take(store)? {
+                Some(lock) => break lock,
                 None => std::thread::park_timeout(TRIED_EVERY),
             }
         };
@@ -69,10 +61,40 @@ impl StoreLock {
             // An empty one in its place would know nothing of what was promised.
             return Err(OpenError::Gone(store.display().to_string()));
         }
-        Ok(Self {
-            is_checked: looked_at.is_some() && looked_at == there && !is_in_doubt(&file),
-            ..Self::new(file)
-        })
+        lock.is_checked = looked_at.is_some() && looked_at == there && !is_in_doubt(&lock.file);
+        Ok(lock)
+    }
+
+    /// `None`: another process has it. Only the lock's file that stands there now counts, for the folder may have been put
+    /// elsewhere since; and the store's own file with it, for whoever removes a lock's file as stale must not let in a second
+    /// writer.
+    fn try_take(store: &Path) -> Result<Option<Self>, OpenError> {
+        let path = path_of(store);
+        let mut options = std::fs::OpenOptions::new();
+        let opened = options.read(true).append(true).create(true).open(&path);
+        let file = opened.map_err(|error| OpenError::File(path.display().to_string(), error))?;
+        if !try_lock(&file, &path)? || identity(&path) != identity_of(&file) {
+            return Ok(None);
+        }
+        let mut lock = Self {
+            file,
+            store: None,
+            is_checked: false,
+        };
+        let is_whole = !store.exists() || lock.take_file(store)?;
+        Ok(Some(lock).filter(|_| is_whole))
+    }
+
+    /// Keeps the store's own file too, where it was made since; `false`: another process has it. It is taken before SQLite opens it
+    /// and let go with the lock, for closing a file ends SQLite's own locks on it.
+    pub(super) fn take_file(&mut self, store: &Path) -> Result<bool, OpenError> {
+        if self.store.is_none() {
+            let opened = File::open(store);
+            let file = opened.map_err(|error| OpenError::File(store.display().to_string(), error))?;
+            let is_ours = try_lock(&file, store)?;
+            self.store = Some(file).filter(|_| is_ours);
+        }
+        Ok(self.store.is_some())
     }
 
     /// Says to whoever has the store next that it is to be looked through first, as far as the disk still takes it.
@@ -81,19 +103,6 @@ impl StoreLock {
         if let Ok(mut file) = open {
             let _ = file.write_all(IN_DOUBT).and_then(|()| file.sync_all());
         }
-    }
-
-    /// Keeps the store's own file as well: whoever removes a lock's file as stale must not let in a second writer. Taken before
-    /// SQLite opens it, and let go with the lock, for closing a file ends SQLite's own locks on it.
-    pub(super) fn keep(&mut self, store: &Path) -> Result<(), OpenError> {
-        let failed = |error| OpenError::File(store.display().to_string(), error);
-        let file = File::open(store).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => self.store = Some(file),
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(store.display().to_string())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        Ok(())
     }
 
     /// The store was found sound.
@@ -120,24 +129,16 @@ fn is_in_doubt(mut file: &File) -> bool {
         .map_or(true, |read| read > 0)
 }
 
-/// `None`: another process has it. Only the file that stands there now counts: the folder may have been put elsewhere since.
-fn try_lock(store: &Path) -> Result<Option<File>, OpenError> {
-    let path = path_of(store);
-    let failed = |error| OpenError::File(path.display().to_string(), error);
-    let mut options = std::fs::OpenOptions::new();
-    let file = options
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(&path)
-        .map_err(failed)?;
+fn identity_of(file: &File) -> Option<(u64, u64)> {
+    file.metadata().ok().map(|it| (it.dev(), it.ino()))
+}
+
+/// `false`: another process has it.
+fn try_lock(file: &File, path: &Path) -> Result<bool, OpenError> {
     match file.try_lock() {
-        Ok(()) => {
-            let held = file.metadata().map_err(failed)?;
-            Ok(Some(file).filter(|_| identity(&path) == Some((held.dev(), held.ino()))))
-        }
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(OpenError::File(path.display().to_string(), error)),
     }
 }
 
