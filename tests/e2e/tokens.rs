@@ -62,16 +62,182 @@ fn a_deposit_counts_once_it_is_deep_enough() {
     let paid = until(&world, &waiting, "succeeded");
     assert_eq!(paid.text_at("/amount_captured"), (25 * TOKEN).to_string());
     assert_eq!(available(&world), 25 * TOKEN);
-    // A chain gives nothing back by itself.
-    let body = json!({ "payment": waiting.text_at("/id"), "amount": TOKEN.to_string() });
-    let refused = world.post("/v1/refunds", &body).unwrap();
-    assert_eq!(
-        (refused.status, refused.text_at("/errors/0/code")),
-        (422, "no_refunds"),
-        "{}",
-        refused.text
-    );
     world.assert_books().unwrap();
+}
+
+const PAYER: &str = "0x0000000000000000000000000000000000000B0b";
+
+fn payer(network: &str, address: &str) -> Value {
+    json!({ "beneficiary": {
+        "type": "person", "name": "Pat Payer", "country": "DE", "account": { "network": network, "address": address },
+    } })
+}
+
+fn give_back(world: &World, payment: &str, units: u128) -> Reply {
+    let deliver = payer(&format!("eip155:{CHAIN}"), PAYER);
+    let body = json!({ "payment": payment, "amount": units.to_string(), "deliver": deliver });
+    world.post("/v1/refunds", &body).unwrap()
+}
+
+fn await_refund(world: &World, chain: &Chain, id: &str, status: &str) -> Reply {
+    let started = std::time::Instant::now();
+    loop {
+        let reply = world.get(&format!("/v1/refunds/{id}")).unwrap();
+        if reply.text_at("/status") == status {
+            return reply;
+        }
+        assert!(started.elapsed().as_secs() < 60, "never {status}: {}", reply.text);
+        chain.mine(1).unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+    }
+}
+
+/// A shop that got tokens, some of which lie at the payout address; the payment.
+fn with_paid(chain: &Chain, policy: &str) -> (World, String) {
+    let world = funded(chain, with_chain(chain, policy, ""), 10);
+    let paid = world.get("/v1/payments").unwrap().text_at("/data/0/id").to_owned();
+    (world, paid)
+}
+
+/// A chain gives nothing back by itself: the payer says where to.
+#[test]
+fn a_refund_of_tokens_is_paid_to_whom_the_payer_names() {
+    let chain = Chain::start().unwrap();
+    let (world, paid) = with_paid(&chain, "");
+    let sent = give_back(&world, &paid, 4 * TOKEN);
+    assert_eq!(
+        (sent.status, sent.text_at("/status")),
+        (200, "pending"),
+        "{}",
+        sent.text
+    );
+    assert_eq!(available(&world), 6 * TOKEN, "reserved as soon as it is asked for");
+    let done = await_refund(&world, &chain, sent.text_at("/id"), "succeeded");
+    assert_eq!(done.text_at("/beneficiary/name"), "Pat Payer", "{}", done.text);
+    assert_eq!(done.text_at("/reference").len(), 66, "the transaction: {}", done.text);
+    assert_eq!(chain.balance(PAYER).unwrap(), 4 * TOKEN);
+    assert_eq!(
+        (available(&world), prefund(&world)),
+        (6 * TOKEN, 6 * i128::try_from(TOKEN).unwrap())
+    );
+    let more = give_back(&world, &paid, 7 * TOKEN);
+    assert_eq!(more.status, 422, "{}", more.text);
+    let rest = json!({ "payment": paid, "deliver": payer(&format!("eip155:{CHAIN}"), PAYER) });
+    let rest = world.post("/v1/refunds", &rest).unwrap();
+    await_refund(&world, &chain, rest.text_at("/id"), "succeeded");
+    let shown = world.get(&format!("/v1/payments/{paid}")).unwrap();
+    assert_eq!(
+        shown.text_at("/amount_refunded"),
+        (10 * TOKEN).to_string(),
+        "{}",
+        shown.text
+    );
+    assert_eq!(chain.balance(PAYER).unwrap(), 10 * TOKEN);
+    assert_eq!((available(&world), prefund(&world)), (0, 0));
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn a_refund_of_tokens_says_to_whom_and_a_refund_of_a_card_does_not() {
+    let chain = Chain::start().unwrap();
+    let (world, paid) = with_paid(&chain, "");
+    let first = |body: &Value| {
+        let reply = world.post("/v1/refunds", body).unwrap();
+        let (pointer, code) = (reply.text_at("/errors/0/pointer"), reply.text_at("/errors/0/code"));
+        (reply.status, pointer.to_owned(), code.to_owned())
+    };
+    let told = |pointer: &str, code: &str| (422, pointer.to_owned(), code.to_owned());
+    let here = format!("eip155:{CHAIN}");
+    assert_eq!(first(&json!({ "payment": paid })), told("/deliver", "missing"));
+    let elsewhere = json!({ "payment": paid, "deliver": payer("eip155:1", PAYER) });
+    assert_eq!(
+        first(&elsewhere),
+        told("/deliver/beneficiary/account/network", "other_chain")
+    );
+    let short = json!({ "payment": paid, "deliver": payer(&here, "0x0B0b") });
+    assert_eq!(
+        first(&short),
+        told("/deliver/beneficiary/account/address", "invalid_address")
+    );
+    let mut nobody = json!({ "payment": paid, "deliver": payer(&here, PAYER) });
+    nobody["deliver"]["beneficiary"]["name"] = json!("");
+    assert_eq!(first(&nobody), told("/deliver/beneficiary/name", "missing"));
+    let other = "pay_0192e4a07c1b70008000000000000000";
+    let unknown = json!({ "payment": other, "deliver": payer(&here, PAYER) });
+    assert_eq!(world.post("/v1/refunds", &unknown).unwrap().status, 404);
+    let card = world.pay("4242424242424242", 1_000).unwrap();
+    let to_another = json!({ "payment": card.text_at("/id"), "deliver": payer(&here, PAYER) });
+    let refused = first(&to_another);
+    assert_eq!(
+        (refused.0, refused.1.starts_with("/deliver")),
+        (422, true),
+        "{refused:?}"
+    );
+    assert_eq!(chain.balance(PAYER).unwrap(), 0);
+    assert_eq!(available(&world), 10 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// What lies at the addresses of deposits pays nobody: the refund fails, and the merchant has the money.
+#[test]
+fn a_refund_that_the_payout_address_cannot_pay_fails_and_moves_nothing() {
+    let chain = Chain::start().unwrap();
+    let world = with_chain(&chain, "", "");
+    let waiting = pay(&world, 5 * TOKEN);
+    chain.pay(waiting.text_at("/next_action/value"), 5 * TOKEN).unwrap();
+    chain.mine(3).unwrap();
+    until(&world, &waiting, "succeeded");
+    chain.give_coins(HOT, 1_000).unwrap();
+    let failed = give_back(&world, waiting.text_at("/id"), TOKEN);
+    assert_eq!(failed.text_at("/status"), "failed", "{}", failed.text);
+    assert_eq!(failed.text_at("/failure_reason"), "insufficient-prefund");
+    assert_eq!(available(&world), 5 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// The same number for a dearer one, as for a payout: one of them is mined.
+#[test]
+fn a_refund_that_waits_for_too_low_a_price_is_made_dearer_and_paid_once() {
+    let chain = Chain::start().unwrap();
+    let (world, paid) = with_paid(&chain, "");
+    chain.rpc("evm_setAutomine", json!([false])).unwrap();
+    let sent = give_back(&world, &paid, 4 * TOKEN);
+    assert_eq!(sent.text_at("/status"), "pending", "{}", sent.text);
+    fees(&chain, "0x174876e800");
+    await_refund(&world, &chain, sent.text_at("/id"), "succeeded");
+    assert_eq!(transactions(&world, &paid).len(), 2);
+    assert_eq!(chain.balance(PAYER).unwrap(), 4 * TOKEN);
+    assert_eq!(available(&world), 6 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// Killed before and after the request left, and before its outcome was written: paid once each time.
+#[test]
+fn a_kill_in_the_middle_of_a_refund_of_tokens_pays_once() {
+    let chain = Chain::start().unwrap();
+    let (mut world, paid) = with_paid(&chain, "");
+    for (n, step) in ["after_intent:1", "after_answer:1", "after_outcome:1"]
+        .into_iter()
+        .enumerate()
+    {
+        world.stop_host().unwrap();
+        world.set_env(vec![("PORTOLAN_STOP_AT".into(), step.into())]);
+        world.start_host().unwrap();
+        let deliver = payer(&format!("eip155:{CHAIN}"), PAYER);
+        let body = json!({ "payment": paid, "amount": TOKEN.to_string(), "deliver": deliver });
+        let key = world.fresh_key();
+        let cut = world.post_with_key("/v1/refunds", &body, &key);
+        assert!(cut.is_err(), "the router was killed: {cut:?}");
+        world.await_host_end().unwrap();
+        world.set_env(vec![]);
+        world.start_host().unwrap();
+        let again = world.post_with_key("/v1/refunds", &body, &key).unwrap();
+        await_refund(&world, &chain, again.text_at("/id"), "succeeded");
+        let so_far = u128::try_from(n + 1).unwrap();
+        assert_eq!(chain.balance(PAYER).unwrap(), so_far * TOKEN, "{step}");
+        assert_eq!(available(&world), (10 - so_far) * TOKEN);
+        world.assert_books().unwrap();
+    }
 }
 
 #[test]

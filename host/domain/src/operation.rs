@@ -407,6 +407,15 @@ impl Operation {
         }
     }
 
+    /// By which of the channel's functions it is done. What a channel cannot give back by itself, a token on a chain, it pays
+    /// to the payer.
+    pub fn function(&self) -> Kind {
+        match (self.kind, &self.input) {
+            (Kind::Refund, Input::Pay(_)) => Kind::Pay,
+            (kind, _) => kind,
+        }
+    }
+
     /// This operation as the target of another one.
     pub fn as_target(
         &self,
@@ -416,7 +425,7 @@ impl Operation {
         sent: Vec<String>,
     ) -> Target {
         Target {
-            kind: self.kind,
+            kind: self.function(),
             operation: self.id,
             keys: self.context.keys.clone(),
             reference,

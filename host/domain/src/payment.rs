@@ -206,6 +206,12 @@ pub struct FollowUp {
     /// The share of what the merchant got that a refund counts for, whatever is given up.
     #[serde(default)]
     pub share: Option<Money>,
+    /// To whom a refund goes, where it is paid out: the channel gives nothing back by itself.
+    #[serde(default)]
+    pub delivered_to: Option<Box<PayoutTerms>>,
+    /// What the channel took for paying it out.
+    #[serde(default)]
+    pub fee: Option<Money>,
 }
 
 /// Why a payment failed, for the merchant.

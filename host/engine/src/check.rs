@@ -129,7 +129,7 @@ impl Engine {
         let capability = self
             .ports
             .channels
-            .capability(&operation.channel, operation.kind)
+            .capability(&operation.channel, operation.function())
             .unwrap_or_default();
         // Counted from when the request last went out: one on its way may still arrive.
         let last_sent_ms = writes(exchanges)
@@ -306,6 +306,7 @@ impl Engine {
                 is_final: true,
                 reason: None,
                 at_current: None,
+                deliver: None,
             };
             let (written, reversal) = match self.follow_up(written, ask, None).await {
                 Err(EngineError::Refused(refusal)) => {

@@ -6,12 +6,12 @@ use crate::progress::{LOOK_AFTER_MS, journaled, progress_of};
 use crate::run::{Intent, NewOperation, Ran};
 use crate::{Answered, Engine, EngineError};
 use async_trait::async_trait;
-use portolan_domain::channel::ChannelFacts;
+use portolan_domain::beneficiary::PayoutTerms;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::Exchange;
 use portolan_domain::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId, PaymentId};
 use portolan_domain::money::Money;
-use portolan_domain::operation::{Fixed, Input, Inquiry, KEYS, Kind, Memo, Operation, Target};
+use portolan_domain::operation::{Fixed, Input, Inquiry, KEYS, Kind, Memo, Operation, PayOrder, Target};
 use portolan_domain::payment::decide::{self, Begun, Refusal};
 use portolan_domain::payment::fact::Fact;
 use portolan_domain::payment::request::FieldError;
@@ -19,6 +19,14 @@ use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus};
 use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::ports::{CommitError, Need};
 use std::sync::Arc;
+
+/// Why a refund may not say to whom.
+const GOES_BACK: &str = "it goes back the way that it came: leave it out";
+/// Why one must. An exchange pays its customers from an address of its own.
+const SAY_TO_WHOM: &str = "what it was paid through gives nothing back by itself: ask the payer where to, and name it as for a \
+                           payout; the address that the money came from may be an exchange's, where it would be lost";
+/// Why there is none.
+const PAY_THE_PAYER: &str = "what it was paid through gives nothing back by itself; pay the payer: POST /v1/payouts";
 
 /// `POST /v1/payments/{id}/capture`.
 #[derive(Clone, Debug)]
@@ -69,6 +77,8 @@ pub struct RefundPayment {
     pub reason: Option<String>,
     /// Whether what was exchanged is given up at today's rate: the merchant bears the difference then, not the router.
     pub at_current_rate: bool,
+    /// To whom it goes, where the channel gives nothing back by itself.
+    pub deliver: Option<Box<PayoutTerms>>,
 }
 
 /// What is asked for, as far as the payment's last version allows it.
@@ -79,6 +89,7 @@ pub(crate) struct Ask {
     pub is_final: bool,
     pub reason: Option<String>,
     pub at_current: Option<Money>,
+    pub deliver: Option<Box<PayoutTerms>>,
 }
 
 impl Ask {
@@ -172,6 +183,7 @@ impl FollowUpIntent {
             is_final: self.ask.is_final,
             reason: self.ask.reason.clone(),
             at_current: self.ask.at_current.clone(),
+            deliver: self.ask.deliver.clone(),
         };
         decide::begin_follow_up(payment, change, operation, begun)?;
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
@@ -196,6 +208,7 @@ impl Engine {
             is_final: command.is_final,
             reason: None,
             at_current: None,
+            deliver: None,
         };
         let (done, _) = self.follow_up(base, ask, Some(command.claim)).await?;
         Ok(self.answered(&done.payment))
@@ -217,6 +230,7 @@ impl Engine {
             is_final: true,
             reason: command.reason,
             at_current: None,
+            deliver: None,
         };
         let (done, _) = self.follow_up(base, ask, Some(command.claim)).await?;
         Ok(self.answered(&done.payment))
@@ -229,7 +243,7 @@ impl Engine {
             Claimed::New(in_use) => in_use,
         };
         let base = self.owned(&command.merchant, command.mode, command.payment)?;
-        self.check_gives_back(&base.payment)?;
+        self.check_gives_back(&base.payment, command.deliver.as_deref())?;
         let (amount, at_current) = match command.at_current_rate {
             true => self.price_of_refund(&base.payment, command.amount).await?,
             false => (command.amount, None),
@@ -240,6 +254,7 @@ impl Engine {
             is_final: false,
             reason: command.reason,
             at_current,
+            deliver: command.deliver,
         };
         let (done, refund) = self.follow_up(base, ask, Some(command.claim)).await?;
         Ok(Answered {
@@ -248,8 +263,9 @@ impl Engine {
         })
     }
 
-    /// A channel that knows no refunds, a chain say, is not asked for one: the merchant pays the payer instead.
-    fn check_gives_back(&self, payment: &Payment) -> Result<(), EngineError> {
+    /// A channel that knows no refunds, a chain say, is not asked for one: it pays whom the merchant names. To others money
+    /// goes back the way that it came, and nobody names another.
+    fn check_gives_back(&self, payment: &Payment, deliver: Option<&PayoutTerms>) -> Result<(), EngineError> {
         let taken = payment
             .attempts
             .iter()
@@ -259,19 +275,18 @@ impl Engine {
         let facts = self.ports.channels.facts();
         // Of another version than the active one, which reads what this payment left, nothing is known here.
         let version = self.later_version(&attempt.channel, attempt.memo.as_ref(), &attempt.adapter);
-        let is_its = |it: &ChannelFacts| it.id == attempt.channel && it.adapter == version;
-        let cannot = |it: &ChannelFacts| is_its(it) && !it.kinds.contains(&Kind::Refund);
-        match facts.iter().any(cannot) {
-            false => Ok(()),
-            true => {
-                let how = "what it was paid through gives nothing back by itself; pay the payer: POST /v1/payouts";
-                Err(EngineError::Invalid(vec![FieldError::new(
-                    "/payment",
-                    "no_refunds",
-                    how,
-                )]))
-            }
-        }
+        let its = facts
+            .iter()
+            .find(|it| it.id == attempt.channel && it.adapter == version);
+        let can = |kind| its.is_none_or(|it| it.kinds.contains(&kind));
+        let pays_out = payment.is_settled_at_once() && can(Kind::Pay);
+        let (pointer, code, how) = match (can(Kind::Refund), pays_out, deliver) {
+            (true, _, None) | (false, true, Some(_)) => return Ok(()),
+            (true, _, Some(_)) => ("/deliver", "not_used", GOES_BACK),
+            (false, true, None) => ("/deliver", "missing", SAY_TO_WHOM),
+            (false, false, _) => ("/payment", "no_refunds", PAY_THE_PAYER),
+        };
+        Err(EngineError::Invalid(vec![FieldError::new(pointer, code, how)]))
     }
 
     /// What a refund costs the merchant at today's rate, and of how much it is.
@@ -291,6 +306,7 @@ impl Engine {
             is_final: false,
             reason: None,
             at_current: None,
+            deliver: None,
         };
         let (_, amount) = ask.allowed(payment, self.ports.ambient.now_ms())?;
         let inquiry = Inquiry {
@@ -366,7 +382,15 @@ impl Engine {
                 Input::Convert(terms.quotation.clone())
             }
             (Kind::Capture, _) => Input::Capture(target, ask.is_final),
-            (Kind::Refund, _) => Input::Refund(target, ask.reason.clone()),
+            (Kind::Refund, _) => match &ask.deliver {
+                Some(terms) => Input::Pay(PayOrder {
+                    replaces: vec![],
+                    uetr: self.ports.ambient.uuid_v4(),
+                    terms: (**terms).clone(),
+                    originator: payment.merchant.to_string(),
+                }),
+                None => Input::Refund(target, ask.reason.clone()),
+            },
             (Kind::Reverse, _) => Input::Reverse(target),
             (
                 Kind::Cancel | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Convert | Kind::Pay | Kind::Poll,

@@ -113,6 +113,7 @@ impl Engine {
             is_final: true,
             reason: reason.map(str::to_owned),
             at_current: None,
+            deliver: None,
         };
         Ok(self.follow_up(base, ask, None).await?.0)
     }

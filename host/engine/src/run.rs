@@ -197,7 +197,7 @@ impl Engine {
     pub(crate) fn is_in_a_lane(&self, operation: &Operation) -> bool {
         let facts = self.ports.channels.facts();
         let has_lane = |facts: &ChannelFacts| facts.id == operation.channel && facts.has_lane;
-        operation.kind == Kind::Pay && facts.iter().any(has_lane)
+        operation.function() == Kind::Pay && facts.iter().any(has_lane)
     }
 
     /// Where a channel numbers its payouts itself, they go one at a time: from the first read, which learns the number, to

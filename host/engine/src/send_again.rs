@@ -127,7 +127,7 @@ impl Engine {
         let capability = self
             .ports
             .channels
-            .capability(&operation.channel, operation.kind)
+            .capability(&operation.channel, operation.function())
             .unwrap_or_default();
         let is_young = capability
             .idempotent_for_ms

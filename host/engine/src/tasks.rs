@@ -174,7 +174,7 @@ impl Engine {
 }
 
 fn success(operation: &Operation, reference: String) -> Outcome {
-    match operation.kind {
+    match operation.function() {
         Kind::Authorize | Kind::Resume => Outcome::Accepted {
             reference,
             authorized: operation.amount.clone(),

@@ -96,6 +96,7 @@ impl Engine {
             is_final: true,
             reason: Some(reason.to_owned()),
             at_current: None,
+            deliver: None,
         };
         let (written, _) = self.follow_up(base, ask, None).await?;
         if waits(&written.payment, timer) {

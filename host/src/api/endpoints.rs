@@ -339,6 +339,7 @@ fn on_the_rest() -> Vec<Endpoint> {
                 json!({
                     "payment": { "type": "string", "pattern": "^pay_[0-9a-f]{32}$" },
                     "amount": minor("All that is left if absent"), "reason": reason(),
+                    "deliver": bodies::deliver("To whom a token that came on a chain is paid: a chain gives nothing back by itself"),
                     "rate": {
                         "enum": ["original", "current"], "default": "original",
                         "description": "Of what was exchanged; at the current rate the merchant bears the difference, at the original one the router",

@@ -57,7 +57,7 @@ pub struct PayoutView<'a> {
 /// Who is paid.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename = "Beneficiary")]
-struct BeneficiaryView<'a> {
+pub(super) struct BeneficiaryView<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     name: &'a str,
@@ -141,7 +141,8 @@ impl<'a> StoredBeneficiaryView<'a> {
 }
 
 impl<'a> BeneficiaryView<'a> {
-    fn of(beneficiary: &'a Beneficiary, currency: &str) -> Self {
+    /// Whoever is paid in that currency.
+    pub fn of(beneficiary: &'a Beneficiary, currency: &str) -> Self {
         Self {
             kind: match beneficiary.kind {
                 PartyKind::Person => "person",

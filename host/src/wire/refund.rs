@@ -1,5 +1,6 @@
 //! Refunds and captures for merchants, with what a refund of an exchanged payment costs them.
 
+use super::payout::BeneficiaryView;
 use super::{Minor, seconds, text};
 use portolan_domain::ids::{CaptureId, RefundId};
 use portolan_domain::operation::Kind;
@@ -28,6 +29,12 @@ pub struct RefundView<'a> {
     /// What it costs the merchant in the currency that the payment was exchanged into.
     #[serde(skip_serializing_if = "Option::is_none")]
     gives_up: Option<GivesUpView<'a>>,
+    /// To whom it is paid, where the channel gives nothing back by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beneficiary: Option<BeneficiaryView<'a>>,
+    /// The provider's reference of what was paid: a transaction's hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a str>,
     created: u64,
 }
 
@@ -75,17 +82,20 @@ impl<'a> RefundView<'a> {
                 (follow_up.status.as_str(), None)
             }
         };
+        let (currency, deliver) = (follow_up.amount.asset().code(), follow_up.delivered_to.as_deref());
         Self {
             id,
             object,
             payment: payment.id,
             amount: Minor(follow_up.amount.minor()),
-            currency: follow_up.amount.asset().code(),
+            currency,
             status,
             outcome,
             reason: follow_up.reason.as_deref(),
             failure_reason: follow_up.failure.as_deref(),
             gives_up: GivesUpView::of(follow_up),
+            beneficiary: deliver.map(|terms| BeneficiaryView::of(&terms.beneficiary, currency)),
+            reference: follow_up.reference.as_deref().filter(|_| deliver.is_some()),
             created: seconds(follow_up.created_ms),
         }
     }

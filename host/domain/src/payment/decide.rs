@@ -15,6 +15,7 @@ use super::fact::Fact;
 use super::request::ValidPayment;
 use super::status::{AttemptStatus, IllegalEvent, PaymentStatus};
 use super::{Attempt, FollowUp, Payment};
+use crate::beneficiary::PayoutTerms;
 use crate::commit::Change;
 use crate::ids::{AttemptId, ChannelId, MerchantId, Mode, OperationId, PaymentId};
 use crate::money::Money;
@@ -433,6 +434,8 @@ pub struct Begun {
     pub reason: Option<String>,
     /// What the merchant gives up for a refund at the current rate.
     pub at_current: Option<Money>,
+    /// To whom a refund is paid out.
+    pub deliver: Option<Box<PayoutTerms>>,
 }
 
 /// Writes the intent of a capture, cancel, refund or reversal.
@@ -460,6 +463,8 @@ pub fn begin_follow_up(
         hold: None,
         at_current: begun.at_current,
         share: None,
+        delivered_to: begun.deliver,
+        fee: None,
     });
     Ok(payment.record(
         change,

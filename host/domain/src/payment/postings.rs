@@ -463,6 +463,10 @@ impl Payment {
             lines.extend(movement.post(&hold.amount));
             lines.extend(Movement::refund_from_position(&channel, self.is_settled_at_once()).post(amount));
         }
+        let fee = self.follow_up(id).and_then(|it| it.fee.as_ref());
+        if let Some(fee) = fee.filter(|fee| !fee.is_zero()) {
+            lines.extend(Movement::fee(&channel).post(fee));
+        }
         self.entry(change, event, Some(hold.entry), lines);
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn create_payment() -> Value {
             "authentication": authentication(),
             "quote": { "type": "string", "pattern": "^qt_[0-9a-f]{32}$", "description": "What the merchant gets for it" },
             "if_rate_lost": { "enum": ["requote", "hold", "refund"], "default": "requote" },
-            "deliver": deliver(),
+            "deliver": deliver("What the quote brings goes on to this beneficiary, as a payout"),
             "max_slippage_bps": { "type": "integer", "minimum": 0, "maximum": 1000, "default": 0 },
             "confirm": { "type": "boolean", "default": false },
             "description": { "type": "string", "maxLength": 1000 },
@@ -156,7 +156,8 @@ pub(super) fn beneficiary_or_id() -> Value {
     json!({ "anyOf": [beneficiary(), stored] })
 }
 
-pub(super) fn deliver() -> Value {
+/// To whom what a payment or a refund brings goes.
+pub(super) fn deliver(what: &str) -> Value {
     let mut body = required(
         &["beneficiary"],
         json!({
@@ -167,7 +168,7 @@ pub(super) fn deliver() -> Value {
         }),
     );
     if let Some(fields) = body.as_object_mut() {
-        let what = "What the quote brings goes on to this beneficiary, as a payout; the key needs payouts:write";
+        let what = format!("{what}; the key needs payouts:write");
         fields.insert("description".into(), what.into());
     }
     body

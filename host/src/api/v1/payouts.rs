@@ -12,6 +12,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use portolan_domain::beneficiary::{Bearer, PayoutTerms};
 use portolan_domain::ids::{PaymentId, PayoutId, QuoteId};
+use portolan_domain::money::Money;
 use portolan_domain::payment::delivery::Delivery;
 use portolan_domain::payment::request::{FieldError, ValidPayment, validate_payout};
 use portolan_engine::CreatePayment;
@@ -114,6 +115,27 @@ pub fn read_delivery(
     fields: &mut Fields,
     quote: Option<&str>,
 ) -> Result<Result<Option<Box<Delivery>>, Vec<FieldError>>, Problem> {
+    let owed = || {
+        let id: Option<QuoteId> = quote.and_then(|text| text.parse().ok());
+        let found = id.map(|id| api.app.engine.quote(&caller.merchant, caller.mode, id));
+        let how =
+            "what is got by a quote can go on at once: name the quote, or make a payout once the money is available";
+        let owed = found
+            .and_then(Result::ok)
+            .and_then(|quote| Some(quote.best()?.owed.clone()));
+        owed.ok_or_else(|| FieldError::new("/deliver", "without_quote", how))
+    };
+    let terms = read_deliver(api, caller, fields, owed)?;
+    Ok(terms.map(|terms| terms.map(|terms| Box::new(Delivery::planned(terms)))))
+}
+
+/// `deliver`, where it is given: to whom an amount goes, checked as a payout of it would be.
+pub fn read_deliver(
+    api: &Api,
+    caller: &Caller,
+    fields: &mut Fields,
+    amount: impl FnOnce() -> Result<Money, FieldError>,
+) -> Result<Result<Option<PayoutTerms>, Vec<FieldError>>, Problem> {
     if !fields.is_given("deliver") {
         fields.inside("deliver");
         return Ok(Ok(None));
@@ -122,25 +144,19 @@ pub fn read_delivery(
     let mut errors = vec![];
     let terms = read_terms(api, caller, &mut inner, &mut errors)?;
     fields.close(inner);
-    let quote: Option<QuoteId> = quote.and_then(|text| text.parse().ok());
-    let found = quote.map(|id| api.app.engine.quote(&caller.merchant, caller.mode, id));
-    let owed = found
-        .and_then(Result::ok)
-        .and_then(|quote| Some(quote.best()?.owed.clone()));
-    let checked = match (terms, owed) {
-        (None, _) => Err(errors),
-        (Some(_), _) if !caller.may_pay_out => {
+    let checked = match terms {
+        None => Err(errors),
+        Some(_) if !caller.may_pay_out => {
             let how = "what goes out needs a key with the scope payouts:write";
             Err(vec![FieldError::new("", "missing_scope", how)])
         }
-        (Some(_), None) => {
-            let how = "what is got by a quote can go on at once: name the quote, or make a payout once the money is available";
-            Err(vec![FieldError::new("", "without_quote", how)])
-        }
-        (Some(terms), Some(owed)) => {
-            let amount = (Some(owed.minor()), Some(owed.asset().code()));
-            check(api, amount, terms.clone(), (None, vec![]), errors).map(|_| Some(Box::new(Delivery::planned(terms))))
-        }
+        Some(terms) => match amount() {
+            Err(error) => return Ok(Err(vec![error])),
+            Ok(amount) => {
+                let amount = (Some(amount.minor()), Some(amount.asset().code()));
+                check(api, amount, terms.clone(), (None, vec![]), errors).map(|_| Some(terms))
+            }
+        },
     };
     let within = |error: FieldError| FieldError {
         pointer: format!("/deliver{}", error.pointer),

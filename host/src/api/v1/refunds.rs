@@ -1,13 +1,15 @@
 //! Refunds.
 
+use crate::api::Api;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
-use crate::api::{Api, v1::payments};
+use crate::api::v1::{payments, payouts};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use portolan_domain::ids::PaymentId;
+use portolan_domain::money::Money;
 use portolan_domain::payment::request::{FieldError, holds_card_number};
 use portolan_engine::RefundPayment;
 
@@ -22,24 +24,18 @@ pub async fn create(
     let (payment, amount, reason) = (fields.text("payment"), fields.integer("amount"), fields.text("reason"));
     let rate = parse_rate(fields.text("rate"));
     let payment = parse_payment(payment);
-    let reason = check_reason(reason);
-    let reason = match (rate, reason) {
-        (Ok(rate), Ok(reason)) => Ok((rate, reason)),
-        (Err(mut errors), Err(more)) => {
-            errors.extend(more);
-            Err(errors)
+    let deliver = match &payment {
+        Ok(id) if fields.is_given("deliver") => {
+            let amount = amount_of(&api, &caller, (*id, amount))?;
+            payouts::read_deliver(&api, &caller, &mut fields, || Ok(amount))?
         }
-        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
-    };
-    let checked = match (payment, reason) {
-        (Ok(payment), Ok(reason)) => Ok((payment, reason)),
-        (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => Err(errors),
-        (Err(mut errors), Err(more)) => {
-            errors.extend(more);
-            Err(errors)
+        Ok(_) | Err(_) => {
+            fields.inside("deliver");
+            Ok(None)
         }
     };
-    let (payment, (at_current_rate, reason)) = fields.finish(checked)?;
+    let checked = all_of((payment, deliver), (rate, check_reason(reason)));
+    let ((payment, deliver), (at_current_rate, reason)) = fields.finish(checked)?;
     let command = RefundPayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -48,6 +44,7 @@ pub async fn create(
         amount,
         reason,
         at_current_rate,
+        deliver: deliver.map(Box::new),
     };
     payments::run(
         &api,
@@ -55,6 +52,33 @@ pub async fn create(
         |engine| async move { engine.refund_payment(command).await },
     )
     .await
+}
+
+type Checked<T> = Result<T, Vec<FieldError>>;
+
+/// All that is wrong, or nothing.
+fn all_of<A, B, C, D>(one: (Checked<A>, Checked<B>), other: (Checked<C>, Checked<D>)) -> Checked<((A, B), (C, D))> {
+    both(both(one.0, one.1), both(other.0, other.1))
+}
+
+fn both<A, B>(one: Checked<A>, other: Checked<B>) -> Checked<(A, B)> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(mut errors), Err(more)) => {
+            errors.extend(more);
+            Err(errors)
+        }
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+    }
+}
+
+/// How much a refund is of: what is asked, or at most what was taken.
+fn amount_of(api: &Api, caller: &Caller, (id, asked): (PaymentId, Option<i128>)) -> Result<Money, Problem> {
+    let found = api.app.store.payment(id)?.map(|found| found.payment);
+    let theirs = found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
+    let all = theirs.ok_or_else(|| Problem::not_found("payment"))?.captured;
+    let asked = asked.and_then(|minor| Money::new(minor, all.asset().clone()));
+    Ok(asked.unwrap_or(all))
 }
 
 /// Whether what was exchanged is given up at today's rate.

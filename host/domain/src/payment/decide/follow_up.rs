@@ -2,6 +2,7 @@
 
 use super::Policy;
 use super::authorization::{await_check, note, release, settle};
+use super::payout::ask_human;
 use crate::commit::{Change, TimerKind};
 use crate::ids::OperationId;
 use crate::money::Money;
@@ -60,15 +61,34 @@ pub fn conclude_follow_up(
             settle(change, id, task, "converted");
             converted(payment, change, operation, sold, bought)
         }
+        Verdict::Proven(Outcome::Sent {
+            reference,
+            is_final,
+            check_after_ms,
+            fee,
+            may_replace,
+            ..
+        }) if operation.function() == Kind::Pay => {
+            if let Some(follow_up) = payment.follow_up_mut(id) {
+                follow_up.reference = Some(reference);
+                follow_up.fee = fee;
+            }
+            settle(change, id, task.clone(), if is_final { "paid" } else { "on its way" });
+            if is_final {
+                return done(payment, change, operation, operation.amount.clone());
+            }
+            if may_replace && operation.checks >= policy.checks_before_human {
+                ask_human(payment, change, operation, task);
+            }
+            look_again(payment, change, operation, (check_after_ms, policy));
+            Ok(())
+        }
         Verdict::Proven(Outcome::Expired) => {
             settle(change, id, task, "expired");
             follow_up_failed(payment, change, id, "quote_expired".into())
         }
         Verdict::Proven(Outcome::Waiting { check_after_ms, .. }) => {
-            let due = change
-                .now_ms
-                .saturating_add(super::asked_for(check_after_ms).max(policy.backoff_ms(operation.checks)));
-            change.timers_set.push(payment.timer(TimerKind::Check, id, due));
+            look_again(payment, change, operation, (check_after_ms, policy));
             Ok(())
         }
         Verdict::Proven(Outcome::Declined(decline)) => {
@@ -106,6 +126,20 @@ pub fn conclude_follow_up(
             Ok(())
         }
     }
+}
+
+/// The provider is at it: it is asked again when it said so, or later.
+fn look_again(
+    payment: &mut Payment,
+    change: &mut Change,
+    operation: &Operation,
+    (check_after_ms, policy): (u32, &Policy),
+) {
+    let after_ms = super::asked_for(check_after_ms).max(policy.backoff_ms(operation.checks));
+    let due = change.now_ms.saturating_add(after_ms);
+    change
+        .timers_set
+        .push(payment.timer(TimerKind::Check, operation.id, due));
 }
 
 /// The request did not get there, or was not made: that says nothing of the price or of the money. The leg is begun again, a few

@@ -40,7 +40,7 @@ pub(super) fn sent(
 }
 
 /// A payout that waits for too low a price, which nothing could better: a human is told, who may change what the channel pays.
-fn ask_human(payment: &Payment, change: &mut Change, operation: &Operation, task: Option<Task>) {
+pub(super) fn ask_human(payment: &Payment, change: &mut Change, operation: &Operation, task: Option<Task>) {
     // What says that it is on its way closes the task of what was unknown: this one stays.
     change.tasks.retain(|it| it.operation != operation.id);
     match task {
