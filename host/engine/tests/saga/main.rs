@@ -1,5 +1,5 @@
-//! The saga, simulated: every leg fails in every way, under every policy, and the router is killed after every commit. It
-//! ends done, wholly taken back, or waiting for a human; what the providers did is what the books say; nothing is left
+//! The saga, simulated: every leg fails in every way, under every policy, with what is got going on to a beneficiary and
+//! without, and the router is killed after every commit. It ends done, wholly taken back, or waiting for a human; what the providers did is what the books say; nothing is left
 //! held. Time is simulated, the store is the one in memory, the providers are a second implementation of the ports.
 #![allow(
     clippy::unwrap_used,
@@ -11,13 +11,15 @@
 mod providers;
 mod world;
 
+use portolan_domain::beneficiary::{Bearer, Beneficiary, PartyKind, PayoutAccount, PayoutTerms};
 use portolan_domain::commit::Seen;
-use portolan_domain::ids::{ChannelId, MerchantId, Mode, Name, PaymentId};
+use portolan_domain::ids::{ChannelId, MerchantId, Mode, Name};
 use portolan_domain::ledger::Account;
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Fixed, Inquiry, Instrument, Kind};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::conversion::{IfLost, LegState};
+use portolan_domain::payment::delivery::Delivery;
 use portolan_domain::payment::request::{QuoteUse, ValidPayment};
 use portolan_domain::payment::status::PaymentStatus;
 use portolan_domain::ports::{Library, Notification, Store};
@@ -38,7 +40,25 @@ fn euro(minor: i128) -> Money {
 
 const CENTS: i128 = 10_000;
 
-async fn command(engine: &Engine, if_lost: IfLost) -> CreatePayment {
+/// To whom what is got goes on.
+fn supplier() -> PayoutTerms {
+    PayoutTerms {
+        beneficiary: Beneficiary {
+            kind: PartyKind::Company,
+            name: "Supplier".into(),
+            country: "FR".into(),
+            lines: vec![],
+            city: None,
+            postcode: None,
+            account: PayoutAccount::Iban("FR1420041010050500013M02606".into()),
+        },
+        bearer: Bearer::Shared,
+        purpose: None,
+        remittance: String::new(),
+    }
+}
+
+async fn command(engine: &Engine, if_lost: IfLost, delivers: bool) -> CreatePayment {
     let inquiry = Inquiry {
         sell: euro(0).asset().clone(),
         buy: Asset::currency("HKD").unwrap(),
@@ -69,6 +89,7 @@ async fn command(engine: &Engine, if_lost: IfLost) -> CreatePayment {
                 if_lost,
                 slippage_bps: 50,
             }),
+            delivery: delivers.then(|| Box::new(Delivery::planned(supplier()))),
             ..plain(euro(CENTS))
         },
     }
@@ -81,10 +102,14 @@ fn rests(store: &CrashStore, payment: &Payment) -> bool {
 }
 
 fn the_payment(store: &CrashStore) -> Option<Payment> {
-    let mut found = None;
+    payments(store).into_iter().find(|it| it.payout.is_none())
+}
+
+fn payments(store: &CrashStore) -> Vec<Payment> {
+    let mut found = vec![];
     store
         .inner
-        .each_payment(&mut |versioned| found = Some(versioned.payment))
+        .each_payment(&mut |versioned| found.push(versioned.payment))
         .unwrap();
     found
 }
@@ -118,7 +143,7 @@ async fn store_after(script: Script, if_lost: IfLost, kill_after: usize) -> Arc<
     let providers = Arc::new(Providers::new(script));
     let store = Arc::new(CrashStore::new(kill_after));
     let first = Arc::new(engine(store.clone(), providers.clone()));
-    let command = command(&first, if_lost).await;
+    let command = command(&first, if_lost, script.delivers).await;
     let asked = first.clone();
     let call = tokio::spawn(async move { asked.create_payment(command).await });
     let died = store.died();
@@ -155,8 +180,10 @@ fn check(store: &CrashStore, providers: &Providers, label: &str) {
     };
     assert!(rests(store, &payment), "{} never came to rest", story());
     let balances = store.inner.balances(Mode::Test, None).unwrap();
-    for entry in store.inner.entries(payment.id).unwrap() {
-        entry.check_balanced().unwrap();
+    for id in payments(store).iter().map(|it| it.id) {
+        for entry in store.inner.entries(id).unwrap() {
+            entry.check_balanced().unwrap();
+        }
     }
     let is_known = store.inner.tasks(false).unwrap().is_empty() || state == LegState::Manual;
     if !is_known {
@@ -182,6 +209,7 @@ fn check(store: &CrashStore, providers: &Providers, label: &str) {
         }
         other => panic!("{other:?}: {}", story()),
     }
+    check_delivery(store, providers, (&payment, &story()));
     for ((account, asset), balance) in &balances {
         assert_eq!(
             (balance.pending_debit, balance.pending_credit),
@@ -193,7 +221,27 @@ fn check(store: &CrashStore, providers: &Providers, label: &str) {
             assert_eq!(balance.debit, balance.credit, "{asset:?}: {}", story());
         }
     }
-    let _: PaymentId = payment.id;
+}
+
+/// What was got went on once, or is the merchant's.
+fn check_delivery(store: &CrashStore, providers: &Providers, (payment, story): (&Payment, &str)) {
+    let given = payment.conversion.as_ref().and_then(|it| it.given.clone());
+    let given = given.map_or(0, |it| it.minor());
+    let delivery = payment.delivery.as_ref().map(|it| it.state);
+    let goes_on = delivery == Some(LegState::Succeeded);
+    assert_eq!(
+        providers.paid(),
+        if goes_on { given } else { 0 },
+        "{delivery:?}: {story}"
+    );
+    let is_planned = delivery == Some(LegState::Planned);
+    assert!(!is_planned || given == 0, "what is got stays where it is: {story}");
+    let balances = store.inner.balances(Mode::Test, None).unwrap();
+    let hkd = Asset::currency("HKD").unwrap();
+    let available = balances.get(&(Account::MerchantAvailable(shop()), hkd));
+    let available = available.map_or(0, |it| it.credit - it.debit);
+    assert_eq!(available, given - providers.paid(), "{story}");
+    assert!(payments(store).len() <= 2, "one payout at most: {story}");
 }
 
 fn simulate(test: impl Future<Output = ()>) {
@@ -218,23 +266,62 @@ fn every_failure_of_every_leg_ends_well_wherever_the_router_is_killed() {
         Kind::Refund,
         Kind::Cancel,
     ] {
-        for fault in Fault::ALL {
-            for is_lost in [false, true] {
-                let script = Script { kind, fault, is_lost };
-                for policy in POLICIES {
-                    simulate(async {
-                        let commits = run(script, policy, 0).await;
-                        runs += 1;
-                        for kill_after in 1..=commits {
-                            run(script, policy, kill_after).await;
-                            runs += 1;
-                        }
-                    });
-                }
-            }
+        for (fault, delivers) in Fault::OF_ALL.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+            runs += everywhere((kind, fault), delivers);
         }
     }
-    assert!(runs > 1_000, "{runs} runs");
+    for fault in Fault::OF_ALL.into_iter().chain([Fault::Returned]) {
+        runs += everywhere((Kind::Pay, fault), true);
+    }
+    assert!(runs > 2_500, "{runs} runs");
+}
+
+/// One failure, with and without its price lost, under every policy, killed after every commit. Returns how many runs.
+fn everywhere((kind, fault): (Kind, Fault), delivers: bool) -> usize {
+    let mut runs = 0;
+    for (policy, is_lost) in POLICIES.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let script = Script {
+            kind,
+            fault,
+            is_lost,
+            delivers,
+        };
+        simulate(async {
+            let commits = run(script, policy, 0).await;
+            for kill_after in 1..=commits {
+                run(script, policy, kill_after).await;
+            }
+            runs += commits + 1;
+        });
+    }
+    runs
+}
+
+/// How each way of the payout leaves the leg; what went wrong with it does nothing to the payment.
+#[test]
+fn what_becomes_of_the_payout_is_what_becomes_of_the_leg() {
+    for (fault, ends) in [
+        (Fault::None, LegState::Succeeded),
+        (Fault::LostAfter, LegState::Succeeded),
+        (Fault::LostBefore, LegState::Succeeded),
+        (Fault::ErrorAfter, LegState::Succeeded),
+        (Fault::Declined, LegState::Failed),
+        (Fault::NotSent, LegState::Failed),
+        (Fault::Returned, LegState::Failed),
+    ] {
+        simulate(async {
+            let script = Script {
+                kind: Kind::Pay,
+                fault,
+                is_lost: false,
+                delivers: true,
+            };
+            let store = store_after(script, IfLost::Requote, 0).await;
+            let payment = the_payment(&store).unwrap();
+            assert_eq!(payment.delivery.as_ref().unwrap().state, ends, "{fault:?}");
+            assert_eq!(payment.status, PaymentStatus::Succeeded);
+        });
+    }
 }
 
 /// A request that did not get to its channel says nothing of the price or of the money: the leg goes on by itself a little later,
@@ -247,7 +334,13 @@ fn a_leg_whose_channel_was_out_of_reach_is_begun_again() {
     let gives_back = (Kind::Refund, true, IfLost::Refund, LegState::Compensated);
     for (kind, is_lost, policy, ends) in exchanges.into_iter().chain([gives_back]) {
         simulate(async {
-            let store = store_after(Script { kind, fault, is_lost }, policy, 0).await;
+            let script = Script {
+                kind,
+                fault,
+                is_lost,
+                delivers: false,
+            };
+            let store = store_after(script, policy, 0).await;
             let payment = the_payment(&store).unwrap();
             let conversion = payment.conversion.clone().unwrap();
             assert_eq!(conversion.state, ends, "{kind:?} {policy:?}");
@@ -270,6 +363,7 @@ fn a_payment_that_is_exchanged_costs_two_commits_a_leg() {
             kind: Kind::Authorize,
             fault: Fault::None,
             is_lost: false,
+            delivers: false,
         };
         assert_eq!(run(script, IfLost::Requote, 0).await, 6);
     });
@@ -283,6 +377,7 @@ fn news_that_match_nothing_yet_are_kept_until_they_do() {
         kind: Kind::Authorize,
         fault: Fault::None,
         is_lost: false,
+        delivers: false,
     };
     let tell = |reference: &str| Notification {
         method: "POST".into(),
@@ -300,7 +395,7 @@ fn news_that_match_nothing_yet_are_kept_until_they_do() {
             engine(later.clone(), providers.clone()),
             engine(sooner.clone(), providers),
         );
-        let command = command(&knows, IfLost::Requote).await;
+        let command = command(&knows, IfLost::Requote, false).await;
         knows.create_payment(command).await.unwrap();
         let payment = the_payment(&later).unwrap();
         let reference = payment.attempts.first().unwrap().reference.clone().unwrap();

@@ -1,5 +1,5 @@
-//! The providers: a wallet that authorizes, captures, voids and refunds, and a desk that quotes and exchanges. They keep
-//! what they did, each operation once, and fail as the script says, the first time that they are asked.
+//! The providers: a wallet that authorizes, captures, voids and refunds, a desk that quotes and exchanges, and a bank that pays
+//! on. They keep what they did, each operation once, and fail as the script says, the first time that they are asked.
 
 use crate::world::{Clock, context};
 use async_trait::async_trait;
@@ -32,10 +32,13 @@ pub enum Fault {
     NotSent,
     /// Done, and a 500.
     ErrorAfter,
+    /// Done, and the bank sends it back.
+    Returned,
 }
 
 impl Fault {
-    pub const ALL: [Self; 6] = [
+    /// Of every leg; only what went out comes back.
+    pub const OF_ALL: [Self; 6] = [
         Self::None,
         Self::Declined,
         Self::LostAfter,
@@ -52,6 +55,8 @@ pub struct Script {
     pub kind: Kind,
     pub fault: Fault,
     pub is_lost: bool,
+    /// Whether what is got goes on to a beneficiary.
+    pub delivers: bool,
 }
 
 #[derive(Default)]
@@ -61,6 +66,8 @@ struct Record {
     voided: bool,
     refunded: i128,
     exchanged: usize,
+    paid: i128,
+    returned: i128,
     /// What each operation came to: a request that comes again has no second effect.
     done: HashMap<OperationId, bool>,
 }
@@ -113,6 +120,12 @@ impl Providers {
 
     pub fn refunded(&self) -> i128 {
         self.record.lock().unwrap().refunded
+    }
+
+    /// What went out and did not come back, as the beneficiary has it.
+    pub fn paid(&self) -> i128 {
+        let record = self.record.lock().unwrap();
+        record.paid - record.returned
     }
 
     pub fn exchanged(&self) -> usize {
@@ -176,6 +189,10 @@ impl Providers {
                 record.exchanged += 1;
                 true
             }
+            Kind::Pay => {
+                record.paid += amount;
+                true
+            }
             _ => false,
         };
         record.done.insert(operation.id, is_taken);
@@ -213,6 +230,7 @@ impl Providers {
                 memo: None,
             },
             (Input::Convert(_), false) => Outcome::Expired,
+            (Input::Pay(_), true) => sent(reference, false),
             (Input::Authorize(authorization), true) => Outcome::Accepted {
                 reference,
                 authorized: amount,
@@ -271,6 +289,16 @@ impl Providers {
                 memo: None,
             },
             (Some(false), Kind::Convert) => Outcome::Expired,
+            (Some(true), Kind::Pay) if self.script.fault == Fault::Returned => {
+                let mut record = self.record.lock().unwrap();
+                record.returned = record.paid;
+                Outcome::Returned {
+                    reference: "ref".into(),
+                    amount: target.amount.clone(),
+                    reason: "AC04".into(),
+                }
+            }
+            (Some(true), Kind::Pay) => sent("ref".into(), true),
             (Some(true), _) => Outcome::Done {
                 reference: "ref".into(),
                 amount: target.amount.clone(),
@@ -278,6 +306,18 @@ impl Providers {
             },
             (Some(false), _) => decline("refused"),
         }
+    }
+}
+
+fn sent(reference: String, is_final: bool) -> Outcome {
+    Outcome::Sent {
+        reference,
+        is_final,
+        check_after_ms: 100,
+        iso_status: None,
+        fee: None,
+        memo: None,
+        may_replace: false,
     }
 }
 
@@ -329,6 +369,7 @@ impl Channels for Providers {
                 &[Kind::Authorize, Kind::Capture, Kind::Cancel, Kind::Refund],
             ),
             channel("desk", &[], &[Kind::Quote, Kind::Convert]),
+            channel("bank", &["bank:iban"], &[Kind::Pay]),
         ])
     }
 
@@ -389,13 +430,15 @@ impl Channels for Providers {
         let taken = match fault {
             Fault::NotSent | Fault::LostBefore => false,
             Fault::Declined => moves && self.act(operation, true),
-            Fault::None | Fault::LostAfter | Fault::ErrorAfter => !moves || self.act(operation, false),
+            Fault::None | Fault::LostAfter | Fault::ErrorAfter | Fault::Returned => {
+                !moves || self.act(operation, false)
+            }
         };
         let reply = match fault {
             Fault::NotSent => Reply::NotSent("refused".into()),
             Fault::LostBefore | Fault::LostAfter => Reply::Unknown("no answer in time".into()),
             Fault::ErrorAfter => response(500, ""),
-            Fault::None | Fault::Declined => response(if taken { 200 } else { 402 }, ""),
+            Fault::None | Fault::Declined | Fault::Returned => response(if taken { 200 } else { 402 }, ""),
         };
         Ok(Answer {
             at_ms: self.now_ms(),
