@@ -20,6 +20,7 @@ use axum::{Json, Router};
 use portolan_domain::commit::{Act, TimerKind, Versioned};
 use portolan_domain::exchange::{Exchange, Reply};
 use portolan_domain::ids::{EventId, Mode, Name, OperationId, PaymentId, PayoutId, TaskId};
+use portolan_domain::operation::Kind;
 use portolan_domain::ports::{ApiKey, Page};
 use portolan_domain::task::{Resolution, Task};
 use portolan_engine::Decided;
@@ -85,6 +86,7 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
     let guarded = Router::new()
         .route("/admin/payments/{id}", get(payment))
         .route("/admin/payments/{id}/vectors", get(plugins::vectors))
+        .route("/admin/payments/{id}/sweep", post(sweep))
         .route("/admin/unknowns", get(unknowns))
         .route("/admin/tasks", get(tasks))
         .route("/admin/tasks/{id}/resolve", post(resolve))
@@ -316,6 +318,34 @@ async fn resolve(State(shared): App, Path(id): Path<String>, body: Bytes) -> Res
     };
     note(&shared.app, &ask.by, (verb, &id.to_string()), &how).await?;
     Ok(Json(answer))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sweep {
+    by: String,
+    reason: String,
+}
+
+/// Brings what came to a payment's own address to where payouts are made from.
+async fn sweep(State(shared): App, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Refusal> {
+    let bad = |error: &dyn std::fmt::Display| refuse(StatusCode::UNPROCESSABLE_ENTITY, error);
+    let ask: Sweep = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    if ask.reason.trim().is_empty() || ask.by.trim().is_empty() {
+        return Err(bad(&"by and reason must say who decided and why"));
+    }
+    let not_found = || refuse(StatusCode::NOT_FOUND, format!("there is no payment {id}"));
+    let payment: PaymentId = id.parse().map_err(|_| not_found())?;
+    if shared.app.store.payment(payment).map_err(failed)?.is_none() {
+        return Err(not_found());
+    }
+    note(&shared.app, &ask.by, ("payment.sweep", &id), &ask.reason).await?;
+    let swept = shared.app.engine.sweep(payment).await.map_err(|error| bad(&error))?;
+    let last = swept.payment.follow_ups.iter().rev().find(|it| it.kind == Kind::Sweep);
+    Ok(Json(json!({
+        "payment": id, "status": last.map(|it| it.status.as_str()), "reference": last.and_then(|it| it.reference.as_deref()),
+        "failure": last.and_then(|it| it.failure.as_deref()),
+    })))
 }
 
 #[derive(Deserialize)]

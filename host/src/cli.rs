@@ -52,6 +52,17 @@ enum Verb {
         /// pay_… or po_…
         id: String,
     },
+    /// Bring what came to a payment's own address, tokens on a chain, to where payouts are made from.
+    Sweep {
+        /// pay_…
+        id: String,
+        /// Who decided.
+        #[arg(long)]
+        by: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
     /// Stop a channel or one of its endpoints, at once, and let it go on.
     #[command(subcommand)]
     Channel(ChannelVerb),
@@ -321,6 +332,13 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         Verb::Key(KeyVerb::List) => (client.get("/admin/keys")?, None),
         Verb::Key(KeyVerb::Revoke { id }) => (client.post(&format!("/admin/keys/{id}/revoke"), &json!({}))?, None),
         Verb::Payment { id } => (client.get(&format!("/admin/payments/{id}"))?, None),
+        Verb::Sweep { id, by, reason } => (
+            client.post(
+                &format!("/admin/payments/{id}/sweep"),
+                &json!({ "by": by, "reason": reason }),
+            )?,
+            None,
+        ),
         Verb::Channel(ChannelVerb::Stop(args)) => (switch(&client, "stop", &args)?, None),
         Verb::Channel(ChannelVerb::Start(args)) => (switch(&client, "start", &args)?, None),
         Verb::Channel(ChannelVerb::Stopped) => (client.get("/admin/channels/stopped")?, None),

@@ -33,6 +33,7 @@ mod routing;
 mod standby;
 mod statements;
 mod stripe;
+mod sweeps;
 mod tokens;
 mod wallets;
 mod walls;

@@ -7,9 +7,9 @@ use portolan_tests::{Options, Reply, World};
 use serde_json::{Value, json};
 
 /// One token, in its smallest units.
-const TOKEN: u128 = 10_u128.pow(18);
+pub(crate) const TOKEN: u128 = 10_u128.pow(18);
 /// A router with a channel for the chain's token.
-fn with_chain(chain: &Chain, policy: &str, more: &str) -> World {
+pub(crate) fn with_chain(chain: &Chain, policy: &str, more: &str) -> World {
     let options = Options {
         more: chain.channel(3, more),
         policy: format!("check_first_ms = 200\ncheck_max_ms = 1000\n{policy}"),
@@ -19,7 +19,7 @@ fn with_chain(chain: &Chain, policy: &str, more: &str) -> World {
     World::start(options).unwrap()
 }
 
-fn pay(world: &World, units: u128) -> Reply {
+pub(crate) fn pay(world: &World, units: u128) -> Reply {
     let body = json!({
         "amount": units.to_string(), "currency": CODE, "payment_method_type": format!("token:{CODE}"), "confirm": true,
     });
@@ -28,14 +28,14 @@ fn pay(world: &World, units: u128) -> Reply {
     reply
 }
 
-fn until(world: &World, payment: &Reply, status: &str) -> Reply {
+pub(crate) fn until(world: &World, payment: &Reply, status: &str) -> Reply {
     let id = payment.text_at("/id").to_owned();
     world
         .await_payment(&id, |reply| reply.text_at("/status") == status)
         .unwrap()
 }
 
-fn available(world: &World) -> u128 {
+pub(crate) fn available(world: &World) -> u128 {
     let reply = world.get("/v1/balances").unwrap();
     let all = reply.body["balances"].as_array().cloned().unwrap();
     let found = all.into_iter().find(|it| it["currency"] == CODE).unwrap_or_default();
@@ -450,7 +450,7 @@ fn funded(chain: &Chain, world: World, tokens: u128) -> World {
     world
 }
 
-fn to(address: &str, units: u128) -> Value {
+pub(crate) fn to(address: &str, units: u128) -> Value {
     json!({
         "amount": units.to_string(), "currency": CODE, "reference": "invoice 7",
         "beneficiary": {
@@ -460,7 +460,7 @@ fn to(address: &str, units: u128) -> Value {
     })
 }
 
-fn await_payout(world: &World, chain: &Chain, id: &str, status: &str) -> Reply {
+pub(crate) fn await_payout(world: &World, chain: &Chain, id: &str, status: &str) -> Reply {
     let started = std::time::Instant::now();
     loop {
         let reply = world.get(&format!("/v1/payouts/{id}")).unwrap();
@@ -473,7 +473,7 @@ fn await_payout(world: &World, chain: &Chain, id: &str, status: &str) -> Reply {
     }
 }
 
-const SUPPLIER: &str = "0x00000000000000000000000000000000000A11cE";
+pub(crate) const SUPPLIER: &str = "0x00000000000000000000000000000000000A11cE";
 
 #[test]
 fn a_supplier_is_paid_in_tokens() {
@@ -537,7 +537,7 @@ fn stuck_payout(chain: &Chain, world: &World, units: u128) -> Reply {
 }
 
 /// What a block takes from now on, in wei.
-fn fees(chain: &Chain, base: &str) {
+pub(crate) fn fees(chain: &Chain, base: &str) {
     chain.rpc("anvil_setNextBlockBaseFeePerGas", json!([base])).unwrap();
     chain.mine(1).unwrap();
 }

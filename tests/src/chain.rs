@@ -167,6 +167,13 @@ keys.wallet = "file:{folder}/seed.secret"
         Ok(u128::from_str_radix(digits, 16)?)
     }
 
+    /// What an address holds of the chain's own coin, in wei.
+    pub fn coins(&self, of: &str) -> anyhow::Result<u128> {
+        let balance = self.rpc("eth_getBalance", json!([of, "latest"]))?;
+        let digits = balance.as_str().context("no balance")?.trim_start_matches("0x");
+        Ok(u128::from_str_radix(digits, 16)?)
+    }
+
     /// Gives an address coins for gas: so many thousandths of one.
     pub fn give_coins(&self, to: &str, thousandths: u128) -> anyhow::Result<()> {
         let wei = format!("{:#x}", thousandths * 10_u128.pow(15));

@@ -23,7 +23,10 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     let chain = chain()?;
     let mut world = World::start(Options {
         acquirers: vec![routes::SECOND.into()],
-        more: chain.as_ref().map(|chain| chain.channel(2, "")).unwrap_or_default(),
+        more: chain
+            .as_ref()
+            .map(|chain| chain.channel(2, tokens::SETTINGS))
+            .unwrap_or_default(),
         timeout_ms: 1_500,
         desks: vec![vec![], vec!["--spread-bps".into(), "90".into()]],
         wallet: Some(vec![]),

@@ -138,6 +138,7 @@ pub(crate) fn asked(operation: &Operation, input: &Input, answers: &[Answer]) ->
         Input::Quote(inquiry) => Ask::Quote(ctx, trade::inquiry(inquiry), answers),
         Input::Convert(quotation) => Ask::Convert(ctx, trade::conversion(operation, quotation), answers),
         Input::Pay(order) => Ask::Pay(ctx, trade::payout(operation, order), answers),
+        Input::Sweep(of) => Ask::Pay(ctx, trade::sweep(operation, of), answers),
         Input::Poll(cursor) => Ask::Poll(ctx, cursor.clone(), answers),
         Input::Status(target) => return asked_status(target, ctx, answers),
     })
@@ -151,7 +152,7 @@ fn asked_status(target: &Target, ctx: wit::Context, answers: Vec<wit::Answer>) -
         Kind::Refund => Ask::RefundStatus(ctx, of, answers),
         Kind::Reverse => Ask::ReverseStatus(ctx, of, answers),
         Kind::Convert | Kind::Quote => Ask::ConvertStatus(ctx, of, answers),
-        Kind::Pay => Ask::PayoutStatus(ctx, of, answers),
+        Kind::Pay | Kind::Sweep => Ask::PayoutStatus(ctx, of, answers),
         Kind::Poll => return Err(unsupported("a status of its feed")),
     })
 }

@@ -279,7 +279,7 @@ pub(crate) fn interface_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Authorize | Kind::Resume => "payments",
         Kind::Quote | Kind::Convert => "exchange",
-        Kind::Pay => "payouts",
+        Kind::Pay | Kind::Sweep => "payouts",
         Kind::Poll => "feeds",
         Kind::Capture | Kind::Cancel => "captures",
         Kind::Refund => "refunds",

@@ -29,6 +29,8 @@ pub enum TimerKind {
     Advance,
     /// Somebody told of news about the operation, and it could not be asked about then.
     Hint,
+    /// What it brought is to be swept.
+    Sweep,
 }
 
 impl TimerKind {
@@ -40,6 +42,7 @@ impl TimerKind {
             Self::AuthorizationExpiry => "authorization_expiry",
             Self::Advance => "advance",
             Self::Hint => "hint",
+            Self::Sweep => "sweep",
         }
     }
 
@@ -51,6 +54,7 @@ impl TimerKind {
             Self::AuthorizationExpiry,
             Self::Advance,
             Self::Hint,
+            Self::Sweep,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == word)

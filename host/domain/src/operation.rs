@@ -37,6 +37,8 @@ pub enum Kind {
     Convert,
     /// Pays a beneficiary.
     Pay,
+    /// Brings what came to an address of its own to where payouts are made from.
+    Sweep,
     /// Reads on in a provider's feed.
     Poll,
 }
@@ -54,6 +56,7 @@ impl Kind {
             Self::Quote => "quote",
             Self::Convert => "convert",
             Self::Pay => "pay",
+            Self::Sweep => "sweep",
             Self::Poll => "poll",
         }
     }
@@ -67,9 +70,14 @@ impl Kind {
     pub fn is_attempt(self) -> bool {
         match self {
             Self::Authorize | Self::Resume | Self::Pay => true,
-            Self::Capture | Self::Cancel | Self::Refund | Self::Reverse | Self::Quote | Self::Convert | Self::Poll => {
-                false
-            }
+            Self::Capture
+            | Self::Cancel
+            | Self::Refund
+            | Self::Reverse
+            | Self::Quote
+            | Self::Convert
+            | Self::Sweep
+            | Self::Poll => false,
         }
     }
 }
@@ -291,10 +299,38 @@ pub enum Input {
     Convert(Quotation),
     /// Pay.
     Pay(PayOrder),
+    /// Sweep what the target brought; what left for it already and waits is in the target's `sent`.
+    Sweep(Target),
     /// Read on from this place.
     Poll(Vec<u8>),
     /// What became of the target?
     Status(Target),
+}
+
+impl Input {
+    /// The same, for another write beside these, which left and wait; `None`: nothing takes the place of such a write.
+    pub fn in_place_of(&self, left: Vec<String>) -> Option<Self> {
+        match self {
+            Self::Pay(order) => Some(Self::Pay(PayOrder {
+                replaces: left,
+                ..order.clone()
+            })),
+            Self::Sweep(target) => Some(Self::Sweep(Target {
+                sent: left,
+                ..target.clone()
+            })),
+            _ => None,
+        }
+    }
+
+    /// Whether it asks for such a write.
+    pub fn is_in_place(&self) -> bool {
+        match self {
+            Self::Pay(order) => !order.replaces.is_empty(),
+            Self::Sweep(target) => !target.sent.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// What the operation may know, fixed and journaled: the same arguments give the same step.
@@ -408,10 +444,10 @@ impl Operation {
     }
 
     /// By which of the channel's functions it is done. What a channel cannot give back by itself, a token on a chain, it pays
-    /// to the payer.
+    /// to the payer; and what it sweeps it pays to itself.
     pub fn function(&self) -> Kind {
         match (self.kind, &self.input) {
-            (Kind::Refund, Input::Pay(_)) => Kind::Pay,
+            (Kind::Refund, Input::Pay(_)) | (Kind::Sweep, _) => Kind::Pay,
             (kind, _) => kind,
         }
     }
@@ -425,7 +461,11 @@ impl Operation {
         sent: Vec<String>,
     ) -> Target {
         Target {
-            kind: self.function(),
+            kind: if self.kind == Kind::Sweep {
+                self.kind
+            } else {
+                self.function()
+            },
             operation: self.id,
             keys: self.context.keys.clone(),
             reference,
@@ -637,6 +677,9 @@ pub struct Standing {
     /// After how many milliseconds to look again although it is taken: it may be undone yet.
     #[serde(default)]
     pub watch_ms: Option<u32>,
+    /// After how many milliseconds what came is to be brought to where payouts are made from.
+    #[serde(default)]
+    pub sweep_ms: Option<u32>,
     /// What came of the payer's authentication.
     #[serde(default)]
     pub authentication: Option<Authentication>,

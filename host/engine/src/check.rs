@@ -197,6 +197,7 @@ impl Engine {
                 | Kind::Reverse
                 | Kind::Convert
                 | Kind::Quote
+                | Kind::Sweep
                 | Kind::Poll => {
                     decide::conclude_follow_up(payment, change, &operation, verdict, (&self.policy, task.clone()))?;
                 }
@@ -348,11 +349,16 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
                 )
                 || attempt.status == AttemptStatus::Released && payment.status != PaymentStatus::Processing
         }),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
-            payment
-                .follow_up(operation.id)
-                .is_none_or(|follow_up| matches!(follow_up.status, FollowUpStatus::Succeeded | FollowUpStatus::Failed))
-        }
+        Kind::Capture
+        | Kind::Cancel
+        | Kind::Refund
+        | Kind::Reverse
+        | Kind::Convert
+        | Kind::Quote
+        | Kind::Sweep
+        | Kind::Poll => payment
+            .follow_up(operation.id)
+            .is_none_or(|follow_up| matches!(follow_up.status, FollowUpStatus::Succeeded | FollowUpStatus::Failed)),
     }
 }
 
@@ -365,11 +371,16 @@ pub(crate) fn is_open(payment: &Payment, operation: &Operation) -> bool {
                 AttemptStatus::Started | AttemptStatus::Unknown | AttemptStatus::ActionRequired
             )
         }),
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
-            payment
-                .follow_up(operation.id)
-                .is_some_and(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown))
-        }
+        Kind::Capture
+        | Kind::Cancel
+        | Kind::Refund
+        | Kind::Reverse
+        | Kind::Convert
+        | Kind::Quote
+        | Kind::Sweep
+        | Kind::Poll => payment
+            .follow_up(operation.id)
+            .is_some_and(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown)),
     }
 }
 

@@ -105,6 +105,7 @@ impl Ask {
             Kind::Capture => decide::may_capture(payment, asked.as_ref()),
             Kind::Refund => decide::may_refund(payment, asked.as_ref()),
             Kind::Convert => decide::may_convert(payment, now_ms),
+            Kind::Sweep => decide::may_sweep(payment),
             Kind::Cancel | Kind::Reverse | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Pay | Kind::Poll => {
                 let attempt = payment
                     .open_attempt()
@@ -263,6 +264,20 @@ impl Engine {
         })
     }
 
+    /// Brings what came to a payment's own address to where payouts are made from.
+    pub async fn sweep(&self, id: PaymentId) -> Result<Versioned, EngineError> {
+        let base = self.load(id)?;
+        let ask = Ask {
+            kind: Kind::Sweep,
+            amount: None,
+            is_final: true,
+            reason: None,
+            at_current: None,
+            deliver: None,
+        };
+        Ok(self.follow_up(base, ask, None).await?.0)
+    }
+
     /// A channel that knows no refunds, a chain say, is not asked for one: it pays whom the merchant names. To others money
     /// goes back the way that it came, and nobody names another.
     fn check_gives_back(&self, payment: &Payment, deliver: Option<&PayoutTerms>) -> Result<(), EngineError> {
@@ -392,6 +407,7 @@ impl Engine {
                 None => Input::Refund(target, ask.reason.clone()),
             },
             (Kind::Reverse, _) => Input::Reverse(target),
+            (Kind::Sweep, _) => Input::Sweep(target),
             (
                 Kind::Cancel | Kind::Authorize | Kind::Resume | Kind::Quote | Kind::Convert | Kind::Pay | Kind::Poll,
                 _,

@@ -32,12 +32,17 @@ pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress 
             Some(A::Started | A::ActionRequired) => Progress::Waiting,
             Some(A::Authorized | A::Captured | A::Declined | A::NoEffect | A::Released) | None => Progress::Concluded,
         },
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
-            match payment.follow_up(operation.id).map(|follow_up| follow_up.status) {
-                Some(F::Unknown) => Progress::Unknown,
-                Some(F::Pending) => Progress::Waiting,
-                Some(F::Succeeded | F::Failed) | None => Progress::Concluded,
-            }
-        }
+        Kind::Capture
+        | Kind::Cancel
+        | Kind::Refund
+        | Kind::Reverse
+        | Kind::Convert
+        | Kind::Quote
+        | Kind::Sweep
+        | Kind::Poll => match payment.follow_up(operation.id).map(|follow_up| follow_up.status) {
+            Some(F::Unknown) => Progress::Unknown,
+            Some(F::Pending) => Progress::Waiting,
+            Some(F::Succeeded | F::Failed) | None => Progress::Concluded,
+        },
     }
 }

@@ -183,7 +183,7 @@ impl Engine {
         let heard = answers.iter().any(|answer| matches!(answer.reply, Reply::Response(_)));
         let verdict = self.by_network(operation, judge(operation, (ceiling(&exchanges), heard), claim));
         // One that takes another's place says nothing of how the channel does with new ones.
-        if !matches!(&operation.input, Input::Pay(order) if !order.replaces.is_empty()) {
+        if !operation.input.is_in_place() {
             self.note_health(operation, &verdict, begun_ms);
             self.ports.channels.concluded(operation, &verdict);
         }
@@ -259,11 +259,16 @@ impl Engine {
         let memo = attempt.and_then(|attempt| attempt.memo.clone());
         let reference = match of.kind {
             Kind::Authorize | Kind::Resume | Kind::Pay => parent.clone(),
-            Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Convert | Kind::Quote | Kind::Poll => {
-                payment
-                    .follow_up(of.id)
-                    .and_then(|follow_up| follow_up.reference.clone())
-            }
+            Kind::Capture
+            | Kind::Cancel
+            | Kind::Refund
+            | Kind::Reverse
+            | Kind::Convert
+            | Kind::Quote
+            | Kind::Sweep
+            | Kind::Poll => payment
+                .follow_up(of.id)
+                .and_then(|follow_up| follow_up.reference.clone()),
         };
         // What another channel left on the payment says nothing to this one.
         let is_attempts = attempt.is_some_and(|attempt| attempt.channel == of.channel);

@@ -10,7 +10,7 @@ use portolan_domain::certainty::was_known;
 use portolan_domain::commit::{Change, Commit, TimerKind, Versioned};
 use portolan_domain::exchange::{Effect, Exchange, RUN_OF_CHECKS};
 use portolan_domain::ids::OperationId;
-use portolan_domain::operation::{Fault, FaultKind, Input, Operation, Outcome, PayOrder, Progress, Verdict};
+use portolan_domain::operation::{Fault, FaultKind, Input, Operation, Outcome, Progress, Verdict};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::decide::Refusal;
 use portolan_domain::payment::fact::Fact;
@@ -190,22 +190,17 @@ impl Engine {
             return Ok(());
         };
         let base = self.load(operation.payment)?;
-        let Input::Pay(order) = &operation.input else {
-            return Ok(());
-        };
         // Whoever walks it is about to write what came of it.
         let may =
             is_open(&base.payment, &operation) && self.is_in_a_lane(&operation) && !self.walking.contains_key(&id);
         let left = sent(&exchanges);
-        if !may || left.len() >= WRITES_MAX {
+        let count = left.len();
+        let Some(input) = operation.input.in_place_of(left).filter(|_| may && count < WRITES_MAX) else {
             return Ok(());
-        }
-        tracing::info!(operation = %id, left = left.len(), "it waits for too low a price: another write takes its place");
+        };
+        tracing::info!(operation = %id, left = count, "it waits: another write goes out in its place, or after it");
         let dearer = Operation {
-            input: Input::Pay(PayOrder {
-                replaces: left,
-                ..order.clone()
-            }),
+            input,
             adapter: version,
             ..operation.clone()
         };

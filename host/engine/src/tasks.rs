@@ -192,21 +192,26 @@ fn success(operation: &Operation, reference: String) -> Outcome {
             memo: None,
             may_replace: false,
         },
-        Kind::Capture | Kind::Cancel | Kind::Refund | Kind::Reverse | Kind::Quote | Kind::Convert | Kind::Poll => {
-            match &operation.input {
-                Input::Convert(quotation) => Outcome::Converted {
-                    reference,
-                    sold: quotation.sell.clone(),
-                    bought: quotation.buy.clone(),
-                    memo: None,
-                },
-                _ => Outcome::Done {
-                    reference,
-                    amount: operation.amount.clone(),
-                    memo: None,
-                },
-            }
-        }
+        Kind::Capture
+        | Kind::Cancel
+        | Kind::Refund
+        | Kind::Reverse
+        | Kind::Quote
+        | Kind::Convert
+        | Kind::Sweep
+        | Kind::Poll => match &operation.input {
+            Input::Convert(quotation) => Outcome::Converted {
+                reference,
+                sold: quotation.sell.clone(),
+                bought: quotation.buy.clone(),
+                memo: None,
+            },
+            _ => Outcome::Done {
+                reference,
+                amount: operation.amount.clone(),
+                memo: None,
+            },
+        },
     }
 }
 
@@ -220,6 +225,7 @@ fn captures_at_once(operation: &Operation) -> bool {
         | Input::Quote(_)
         | Input::Convert(_)
         | Input::Pay(_)
+        | Input::Sweep(_)
         | Input::Poll(_)
         | Input::Status(_) => false,
     }

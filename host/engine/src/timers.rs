@@ -23,6 +23,8 @@ const AGAIN_MS: u64 = 2_000;
 const HINT_PART: u64 = 16;
 /// And after so long at most: a bank's question has its date.
 const HINT_AGAIN_MAX_MS: u64 = 600_000;
+/// What could not be swept now is swept after this.
+const SWEEP_AGAIN_MS: u64 = 60_000;
 /// An expiry whose void did not go through is tried again after this.
 const EXPIRE_AGAIN_MS: u64 = 60_000;
 
@@ -60,6 +62,7 @@ impl Engine {
             TimerKind::Check => self.check(timer.operation).await,
             TimerKind::Advance => self.advance_later(timer).await,
             TimerKind::Hint => self.ask_hinted(timer).await,
+            TimerKind::Sweep => self.sweep_later(timer).await,
             TimerKind::ActionExpiry => self.expire(timer, "action_expired").await,
             TimerKind::AuthorizationExpiry => self.expire(timer, "authorization_expired").await,
         };
@@ -67,6 +70,7 @@ impl Engine {
             tracing::warn!(%error, operation = %timer.operation, kind = timer.kind.as_str(), "a timer is tried again");
             let after_ms = match timer.kind {
                 TimerKind::Hint => HINT_AGAIN_MS,
+                TimerKind::Sweep => SWEEP_AGAIN_MS,
                 TimerKind::Check | TimerKind::Advance | TimerKind::ActionExpiry | TimerKind::AuthorizationExpiry => {
                     AGAIN_MS
                 }
@@ -142,6 +146,21 @@ impl Engine {
         }
     }
 
+    /// What came is there for so long that it stays. While somebody wants it back it stays where it is.
+    async fn sweep_later(&self, timer: Timer) -> Result<(), EngineError> {
+        let payment = self.load(timer.operation.payment())?.payment;
+        if decide::may_sweep(&payment).is_err() {
+            return self.clear(timer).await;
+        }
+        if payment.disputes.iter().any(|it| it.is_taken()) {
+            return self.postpone(timer, SWEEP_AGAIN_MS).await;
+        }
+        match self.sweep(payment.id).await {
+            Ok(_) | Err(EngineError::Refused(_)) => self.clear(timer).await,
+            Err(error) => Err(error),
+        }
+    }
+
     /// An attempt had no effect, and whoever was to try the next channel is gone.
     async fn give_up_between(&self, base: Versioned) -> Result<(), EngineError> {
         let fail = |payment: &mut Payment, change: &mut Change| {
@@ -195,6 +214,6 @@ fn waits(payment: &Payment, timer: Timer) -> bool {
         TimerKind::AuthorizationExpiry => {
             status == Some(AttemptStatus::Authorized) && payment.status == PaymentStatus::RequiresCapture
         }
-        TimerKind::Check | TimerKind::Advance | TimerKind::Hint => false,
+        TimerKind::Check | TimerKind::Advance | TimerKind::Hint | TimerKind::Sweep => false,
     }
 }

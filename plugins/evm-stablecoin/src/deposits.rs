@@ -1,8 +1,10 @@
 //! Deposits: an address per payment, what arrived there and how deep it lies. What becomes of one that counts is in `watched.rs`.
 
 use crate::node::{ask, hex, hex64, number};
+use crate::sweep::wanted;
 use crate::watched::{told, watch, watched};
 use crate::{Settings, Token, address_at, transfer_topic};
+use alloy_primitives::hex::decode as unhex;
 use alloy_primitives::{Address, U256};
 use portolan_adapter::captures::{Done, Outcome as Undone};
 use portolan_adapter::payments::{Authorization, Finding, Instrument, Outcome, Standing, State, Waiting};
@@ -17,7 +19,7 @@ const DEPOSIT: u16 = 1;
 
 /// What later operations need to know.
 #[derive(Serialize, Deserialize)]
-struct Deposit {
+pub struct Deposit {
     index: u64,
     /// The chain's head when the address was made: nothing came before.
     block: u64,
@@ -25,14 +27,32 @@ struct Deposit {
 }
 
 impl Deposit {
-    fn of(target: &Target) -> Result<Self, Fault> {
+    /// Of a payment, as its memo says.
+    pub fn of(target: &Target) -> Result<Self, Fault> {
         let memo = target.memo.as_ref().filter(|memo| memo.format == DEPOSIT);
         let parsed = memo.and_then(|memo| from_slice(&memo.bytes).ok());
-        parsed.ok_or_else(|| Fault::Unsupported("the payment has no deposit address".into()))
+        parsed.ok_or_else(no_deposit)
     }
 
-    fn address(&self) -> Result<Address, Fault> {
-        address_at(&format!("m/44'/60'/1'/0/{}", self.index))
+    /// Of what is to be swept: the memo in the words beside it.
+    pub fn told(extra: &[(String, String)]) -> Result<Self, Fault> {
+        let word = |name: &str| {
+            let found = extra.iter().find(|(it, _)| it == name);
+            found.map(|(_, text)| text.as_str())
+        };
+        let is_its = word("memo-format") == Some(DEPOSIT.to_string().as_str());
+        let bytes = word("memo").filter(|_| is_its).and_then(|it| unhex(it).ok());
+        bytes.and_then(|bytes| from_slice(&bytes).ok()).ok_or_else(no_deposit)
+    }
+
+    /// Where its key is.
+    pub fn path(&self) -> String {
+        format!("m/44'/60'/1'/0/{}", self.index)
+    }
+
+    /// Where the payer sends the tokens.
+    pub fn address(&self) -> Result<Address, Fault> {
+        address_at(&self.path())
     }
 
     fn memo(&self) -> Memo {
@@ -41,6 +61,10 @@ impl Deposit {
             bytes: json!(self).to_string().into_bytes(),
         }
     }
+}
+
+fn no_deposit() -> Fault {
+    Fault::Unsupported("the payment has no deposit address".into())
 }
 
 impl Payments for Token {
@@ -170,7 +194,12 @@ fn standing(ctx: &Ctx, settings: &Settings, (deposit, asked): (&Deposit, U256), 
         progress: Some(arrived.progress.clone()),
         check_after_ms: LOOK_AGAIN_MS,
         memo: None,
-        extra: is_captured.then(|| watch(0)).into_iter().collect(),
+        extra: match is_captured {
+            true => std::iter::once(watch(0))
+                .chain(wanted(settings, arrived.confirmed, 0))
+                .collect(),
+            false => vec![],
+        },
     }
 }
 

@@ -6,6 +6,8 @@ mod describe;
 mod feed;
 mod node;
 mod payouts;
+mod sweep;
+mod transactions;
 mod watched;
 
 use alloy_primitives::{Address, U256, keccak256};
@@ -36,6 +38,10 @@ struct Settings {
     watch_ms: u64,
     max_fee_wei: u128,
     gas_reserve_wei: U256,
+    /// From this amount on, deposits are swept.
+    sweep_from: Option<U256>,
+    /// So long after they counted.
+    sweep_after_ms: u64,
 }
 
 impl Settings {
@@ -51,6 +57,7 @@ impl Settings {
         };
         let units = |name: &str| text(name).and_then(|digits| digits.parse::<U256>().ok());
         let confirmations = number("confirmations").unwrap_or(12);
+        let watch_s = number("watch_s").unwrap_or(3_600);
         let gwei = number("max_fee_gwei").unwrap_or(200);
         Ok(Self {
             chain: number("chain_id").ok_or_else(|| bad("chain_id"))?,
@@ -64,9 +71,11 @@ impl Settings {
             confirmations,
             large: units("large_amount").unwrap_or(U256::MAX),
             large_confirmations: number("large_confirmations").unwrap_or(confirmations),
-            watch_ms: number("watch_s").unwrap_or(3_600).saturating_mul(1_000),
+            watch_ms: watch_s.saturating_mul(1_000),
             max_fee_wei: u128::from(gwei).saturating_mul(1_000_000_000),
             gas_reserve_wei: units("gas_reserve_wei").unwrap_or(U256::ZERO),
+            sweep_from: units("sweep_from"),
+            sweep_after_ms: number("sweep_after_s").unwrap_or(watch_s).saturating_mul(1_000),
         })
     }
 

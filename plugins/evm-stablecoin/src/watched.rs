@@ -3,6 +3,7 @@
 
 use crate::Settings;
 use crate::deposits::{Arrived, LOOK_AGAIN_MS};
+use crate::sweep::wanted;
 use alloy_primitives::U256;
 use portolan_adapter::payments::{Standing, State};
 use portolan_adapter::types::Target;
@@ -60,6 +61,7 @@ pub fn watched(ctx: &Ctx, settings: &Settings, of: &Target, (taken, arrived): (U
     if is_open || age_ms < settings.watch_ms {
         extra.push(watch(age_ms));
     }
+    extra.extend(wanted(settings, taken, age_ms).filter(|_| is_there));
     Standing {
         reference: String::new(),
         state: State::Captured,

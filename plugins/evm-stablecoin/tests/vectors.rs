@@ -8,7 +8,7 @@ use portolan_evm_stablecoin_adapter::Token;
 use std::path::Path;
 
 /// The channel's settings in every vector.
-const SETTINGS: &str = r#"{"chain_id":1,"token":"0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48","asset":"USDC:eip155:1","exponent":6,"confirmations":12}"#;
+const SETTINGS: &str = r#"{"chain_id":1,"token":"0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48","asset":"USDC:eip155:1","exponent":6,"confirmations":12,"sweep_from":"25000000"}"#;
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")

@@ -285,7 +285,8 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
         payments::Finding::Standing(standing) => {
             let captured = standing.captured.map(read_money).transpose()?;
             let authorized = standing.authorized.map(read_money).transpose()?;
-            let watch_ms = extra::watch(&standing.extra)?;
+            let watch_ms = extra::after_ms(&standing.extra, "watch")?;
+            let sweep_ms = extra::after_ms(&standing.extra, "sweep")?;
             let authentication = extra::authentication(&standing.extra);
             let disputes = extra::disputes(standing.extra, captured.as_ref().or(authorized.as_ref()))?;
             Outcome::Standing(Standing {
@@ -307,6 +308,7 @@ pub(crate) fn status_step(step: payments::StatusStep) -> Result<Step, Fault> {
                 declined: standing.declined.map(decline),
                 disputes,
                 watch_ms,
+                sweep_ms,
                 authentication,
             })
         }

@@ -3,7 +3,7 @@
 use super::convert::{MINOR_MAX, money, protocol};
 use super::trade::code;
 use portolan_domain::money::Money;
-use portolan_domain::operation::{Authentication, AuthenticationResult, Authorization, Fault, Target};
+use portolan_domain::operation::{Authentication, AuthenticationResult, Authorization, Fault, Memo, Target};
 use portolan_domain::payment::dispute::{DISPUTES_MAX, DisputeNews, DisputeState};
 
 /// The longest reference of a dispute.
@@ -12,11 +12,28 @@ const REFERENCE_MAX: usize = 128;
 /// What the contract's README says of a target's `extra`.
 pub(super) fn of_target(target: &Target) -> Vec<(String, String)> {
     let named = |name: &str, value: &String| (name.to_owned(), value.clone());
-    let sent = target.sent.iter().map(|body| named("sent", body));
+    let sent = of_sent(&target.sent);
     let captured = target.captured.as_ref().map(|it| named("captured", &money(it).units));
     let disputed = target.disputed.iter().map(|it| named("disputed", it));
     let captured_ms = target.captured_ms.map(|at| named("captured-ms", &at.to_string()));
     sent.chain(captured).chain(captured_ms).chain(disputed).collect()
+}
+
+/// The bodies of the writes that left.
+pub(super) fn of_sent(sent: &[String]) -> impl Iterator<Item = (String, String)> {
+    sent.iter().map(|body| ("sent".to_owned(), body.clone()))
+}
+
+/// What `authorize` left, where the contract has no place for it: its format, and its bytes in hexadecimal.
+pub(super) fn of_memo(memo: Option<&Memo>) -> impl Iterator<Item = (String, String)> + use<> {
+    let pairs = memo.map(|memo| {
+        let hex = hex::encode(&memo.bytes);
+        [
+            ("memo-format".to_owned(), memo.format.to_string()),
+            ("memo".to_owned(), hex),
+        ]
+    });
+    pairs.into_iter().flatten()
 }
 
 /// What the contract's README says of an authorization's `extra`.
@@ -42,12 +59,12 @@ struct Disputed {
     due_ms: Option<u64>,
 }
 
-/// When a standing's `extra` wants it looked at again.
-pub(super) fn watch(extra: &[(String, String)]) -> Result<Option<u32>, Fault> {
-    let told = extra.iter().find(|(name, _)| name == "watch");
+/// In how many milliseconds a standing's `extra` wants something: `watch` or `sweep`.
+pub(super) fn after_ms(extra: &[(String, String)], what: &str) -> Result<Option<u32>, Fault> {
+    let told = extra.iter().find(|(name, _)| name == what);
     let parsed = told.map(|(_, text)| {
         text.parse()
-            .map_err(|_| protocol(format!("{text:?} is no time to watch")))
+            .map_err(|_| protocol(format!("{text:?} is no time to {what}")))
     });
     parsed.transpose()
 }

@@ -3,9 +3,10 @@
 
 use super::convert::{decline, memo, money, protocol, read_memo, read_money, request};
 use super::exported::{exchange, payouts};
+use super::extra;
 use super::portolan::channel::types as wit;
 use portolan_domain::beneficiary::{Bearer, Beneficiary, PartyKind, PayoutAccount};
-use portolan_domain::operation::{Fault, Fixed, Inquiry, Operation, Outcome, PayOrder, Quotation};
+use portolan_domain::operation::{Fault, Fixed, Inquiry, Kind, Operation, Outcome, PayOrder, Quotation, Target};
 use portolan_domain::ports::Step;
 use rust_decimal::Decimal;
 
@@ -43,21 +44,17 @@ pub(super) fn conversion(operation: &Operation, quotation: &Quotation) -> exchan
 pub(super) fn payout(operation: &Operation, order: &PayOrder) -> payouts::Payout {
     let terms = &order.terms;
     payouts::Payout {
-        payout: operation.payment.to_string(),
+        // A payment may have many refunds.
+        payout: match operation.kind {
+            Kind::Refund => operation.id.to_string(),
+            _ => operation.payment.to_string(),
+        },
         uetr: order.uetr.to_string(),
         amount: money(&operation.amount),
         debtor: None,
         account: account(&terms.beneficiary.account),
         beneficiary: party(&terms.beneficiary),
-        originator: wit::Party {
-            kind: wit::PartyKind::Legal,
-            name: Some(order.originator.clone()),
-            address: None,
-            email: None,
-            phone: None,
-            birth_date: None,
-            identifiers: vec![],
-        },
+        originator: company(Some(order.originator.clone())),
         bearer: match terms.bearer {
             Bearer::Originator => payouts::Bearer::Originator,
             Bearer::Shared => payouts::Bearer::Shared,
@@ -65,11 +62,39 @@ pub(super) fn payout(operation: &Operation, order: &PayOrder) -> payouts::Payout
         },
         purpose: terms.purpose.clone(),
         remittance: terms.remittance.clone(),
-        extra: order
-            .replaces
-            .iter()
-            .map(|body| ("sent".into(), body.clone()))
+        extra: extra::of_sent(&order.replaces).collect(),
+    }
+}
+
+/// What the contract's README says of sweeping: a payout to a deposit, for whoever does not know it an account that is none.
+pub(super) fn sweep(operation: &Operation, of: &Target) -> payouts::Payout {
+    let deposit = of.reference.clone().unwrap_or_default();
+    payouts::Payout {
+        payout: operation.id.to_string(),
+        uetr: operation.id.0.to_string(),
+        amount: money(&operation.amount),
+        debtor: None,
+        account: payouts::Account::Other(("deposit".into(), deposit)),
+        beneficiary: company(None),
+        originator: company(None),
+        bearer: payouts::Bearer::Originator,
+        purpose: None,
+        remittance: String::new(),
+        extra: extra::of_memo(of.memo.as_ref())
+            .chain(extra::of_sent(&of.sent))
             .collect(),
+    }
+}
+
+fn company(name: Option<String>) -> wit::Party {
+    wit::Party {
+        kind: wit::PartyKind::Legal,
+        name,
+        address: None,
+        email: None,
+        phone: None,
+        birth_date: None,
+        identifiers: vec![],
     }
 }
 

@@ -5,7 +5,7 @@
 pub const GENERIC: &str = "generic-decline";
 
 /// Each reason and what it means, in alphabetical order; `wit/DECLINES.md` shows them to partners and merchants.
-pub const REASONS: [(&str, &str); 45] = [
+pub const REASONS: [(&str, &str); 46] = [
     ("account-blocked", "The receiving account takes no money now."),
     ("account-closed", "The receiving account is closed."),
     ("amount-too-small", "Less than the provider carries."),
@@ -64,6 +64,7 @@ pub const REASONS: [(&str, &str); 45] = [
     ("money-arrived", "Money is there already: it cannot be canceled."),
     ("name-mismatch", "The account belongs to somebody of another name."),
     ("not-permitted", "The issuer does not let this card be used for that."),
+    ("nothing-there", "Nothing lies where it was to be swept from."),
     ("number-taken", "Another transaction took the account's number first."),
     ("one-refund-only", "The provider refunds a payment once."),
     ("order-closed", "The order was closed before it was paid."),

@@ -154,6 +154,7 @@ fn what_cannot_be_this_operations_is_a_contradiction() {
             declined: None,
             disputes: vec![],
             watch_ms: None,
+            sweep_ms: None,
             authentication: None,
         })
     };

@@ -292,6 +292,11 @@ pub enum Fact {
         /// How much.
         amount: Money,
     },
+    /// What came is where payouts are made from.
+    Swept {
+        /// The operation.
+        operation: OperationId,
+    },
     /// An attempt that was closed brought money after all.
     LateSuccess {
         /// The attempt.
@@ -359,10 +364,12 @@ impl Fact {
             Self::FollowUpStarted {
                 kind: Kind::Convert, ..
             } => "conversion.created",
+            Self::FollowUpStarted { kind: Kind::Sweep, .. } => "sweep.created",
             Self::FollowUpStarted { .. } => "operation.started",
             Self::FollowUpUnknown { .. } => "operation.outcome_unknown",
             Self::FollowUpFailed { .. } => "operation.failed",
             Self::Refunded { .. } => "refund.succeeded",
+            Self::Swept { .. } => "sweep.succeeded",
             Self::LateSuccess { .. } => "payment.late_success",
             Self::LateSettled { .. } => "payment.late_settled",
         }
@@ -404,7 +411,8 @@ impl Fact {
             | Self::FollowUpStarted { .. }
             | Self::FollowUpUnknown { .. }
             | Self::FollowUpFailed { .. }
-            | Self::Refunded { .. } => None,
+            | Self::Refunded { .. }
+            | Self::Swept { .. } => None,
         }
     }
 
@@ -425,7 +433,8 @@ impl Fact {
             | Self::FollowUpUnknown { operation }
             | Self::FollowUpFailed { operation, .. }
             | Self::Converted { operation, .. }
-            | Self::Refunded { operation, .. } => Some(*operation),
+            | Self::Refunded { operation, .. }
+            | Self::Swept { operation } => Some(*operation),
             Self::Captured { operation, .. } | Self::AttemptReleased { operation, .. } => *operation,
             Self::Created { .. }
             | Self::MethodSet

@@ -163,6 +163,7 @@ impl Payment {
             | Fact::Failed { .. }
             | Fact::Canceled { .. }
             | Fact::RestReleased
+            | Fact::Swept { .. }
             | Fact::FollowUpStarted { .. }
             | Fact::FollowUpUnknown { .. } => {}
         }

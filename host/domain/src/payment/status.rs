@@ -148,6 +148,7 @@ impl PaymentStatus {
                 S::RequiresAction | S::Processing | S::RequiresCapture | S::Succeeded | S::Canceled | S::Failed,
             ) => Some(self),
             (Fact::Refunded { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
+            (Fact::Swept { .. }, S::Succeeded) => Some(self),
             (
                 Fact::LateSuccess { .. } | Fact::LateSettled { .. },
                 S::RequiresPaymentMethod | S::Processing | S::Succeeded | S::Canceled | S::Failed | S::RequiresCapture,
@@ -208,7 +209,11 @@ impl FollowUpStatus {
             (Fact::FollowUpUnknown { .. }, S::Pending | S::Unknown) => Some(S::Unknown),
             (Fact::FollowUpFailed { .. }, S::Pending | S::Unknown) => Some(S::Failed),
             (
-                Fact::Captured { .. } | Fact::AttemptReleased { .. } | Fact::Refunded { .. } | Fact::Converted { .. },
+                Fact::Captured { .. }
+                | Fact::AttemptReleased { .. }
+                | Fact::Refunded { .. }
+                | Fact::Swept { .. }
+                | Fact::Converted { .. },
                 S::Pending | S::Unknown,
             ) => Some(S::Succeeded),
             _ => None,

@@ -282,6 +282,7 @@ impl Acquirers {
                 declined: None,
                 disputes: vec![],
                 watch_ms: None,
+                sweep_ms: None,
                 authentication: None,
             }),
         }

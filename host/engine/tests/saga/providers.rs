@@ -270,6 +270,7 @@ impl Providers {
                     declined: None,
                     disputes: vec![],
                     watch_ms: None,
+                    sweep_ms: None,
                     authentication: None,
                 })
             }

@@ -2,7 +2,7 @@
 //! more certain than the verdict.
 
 use super::{Next, Policy, payout};
-use crate::commit::{Change, TimerKind};
+use crate::commit::{Change, Timer, TimerKind};
 use crate::ids::{AttemptId, OperationId};
 use crate::money::Money;
 use crate::operation::{Decline, Fault, Kind, Operation, Outcome, Standing, State, Verdict};
@@ -541,7 +541,7 @@ fn conclude_standing(
     }
     let status = payment.attempt(id).map(|attempt| attempt.status);
     let is_settled = matches!(status, Some(AttemptStatus::Captured | AttemptStatus::Authorized));
-    let (disputes, watch_ms) = (standing.disputes, standing.watch_ms);
+    let (disputes, watch_ms, sweep_ms) = (standing.disputes, standing.watch_ms, standing.sweep_ms);
     match standing.state {
         State::Captured
             if status == Some(AttemptStatus::Authorized) && payment.in_flight(Kind::Capture).next().is_none() =>
@@ -648,7 +648,22 @@ fn conclude_standing(
             .timers_set
             .push(payment.timer(TimerKind::Hint, operation.id, due));
     }
+    if let Some(sweep_ms) = sweep_ms.filter(|_| is_to_be_swept(payment, operation)) {
+        let due = change.now_ms.saturating_add(u64::from(sweep_ms));
+        change
+            .timers_set
+            .push(payment.timer(TimerKind::Sweep, operation.id, due));
+    }
     Ok(Next::Rest)
+}
+
+/// Whether what an attempt brought still lies where it came, as far as anybody began to sweep it.
+fn is_to_be_swept(payment: &Payment, operation: &Operation) -> bool {
+    let is_timer = |it: &Timer| it.kind == TimerKind::Sweep && it.operation == operation.id;
+    let is_begun = payment.follow_ups.iter().any(|it| it.kind == Kind::Sweep);
+    let attempt = payment.attempt(operation.attempt);
+    let is_taken = attempt.is_some_and(|it| it.status == AttemptStatus::Captured);
+    is_taken && payment.is_settled_at_once() && !is_begun && !payment.timers.iter().any(is_timer)
 }
 
 /// The attempt is voided, lapsed or undone, and the payment ends: with what was captured before, or canceled.

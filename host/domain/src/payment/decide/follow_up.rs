@@ -1,4 +1,4 @@
-//! What the verdict of a capture, cancel, refund, reversal or exchange leads to.
+//! What the verdict of a capture, cancel, refund, reversal, exchange or sweep leads to.
 
 use super::Policy;
 use super::authorization::{await_check, note, release, settle};
@@ -6,15 +6,20 @@ use super::payout::ask_human;
 use crate::commit::{Change, TimerKind};
 use crate::ids::OperationId;
 use crate::money::Money;
-use crate::operation::{FaultKind, Kind, Operation, Outcome, Verdict};
-use crate::payment::Payment;
+use crate::operation::{FaultKind, Kind, Operation, Outcome, Retry, Verdict};
 use crate::payment::conversion::{LegState, VAIN_MAX};
 use crate::payment::decide::fault_error;
 use crate::payment::fact::Fact;
 use crate::payment::status::IllegalEvent;
+use crate::payment::{FollowUp, Payment};
 use crate::task::Task;
 
-/// Applies the verdict of a capture, cancel, refund, reversal or exchange.
+/// What was not swept is swept so much later.
+const SWEEP_AGAIN_MS: u64 = 3_600_000;
+/// So many times in all.
+const SWEEPS_MAX: usize = 24;
+
+/// Applies the verdict of a capture, cancel, refund, reversal, exchange or sweep.
 pub fn conclude_follow_up(
     payment: &mut Payment,
     change: &mut Change,
@@ -93,7 +98,11 @@ pub fn conclude_follow_up(
         }
         Verdict::Proven(Outcome::Declined(decline)) => {
             settle(change, id, task, "declined");
-            follow_up_failed(payment, change, id, decline.reason)
+            follow_up_failed(payment, change, id, decline.reason)?;
+            if decline.retry != Retry::Never {
+                sweep_again(payment, change, id);
+            }
+            Ok(())
         }
         Verdict::Proven(Outcome::NotFound) => {
             settle(change, id, task, "not found, finally");
@@ -107,6 +116,7 @@ pub fn conclude_follow_up(
             let is_final = matches!(fault.kind, FaultKind::Unsupported | FaultKind::NotGranted);
             if !fault.kind.is_providers_word() && !is_final {
                 again_later(payment, change, (operation.kind, was), policy);
+                sweep_again(payment, change, id);
             }
             Ok(())
         }
@@ -154,7 +164,14 @@ fn again_later(payment: &mut Payment, change: &mut Change, (kind, was): (Kind, O
         Kind::Refund if was == Some(LegState::Compensating) => {
             (conversion.state, conversion.is_stuck) = (LegState::Compensating, false);
         }
-        Kind::Refund | Kind::Authorize | Kind::Resume | Kind::Reverse | Kind::Quote | Kind::Pay | Kind::Poll => return,
+        Kind::Refund
+        | Kind::Authorize
+        | Kind::Resume
+        | Kind::Reverse
+        | Kind::Quote
+        | Kind::Pay
+        | Kind::Sweep
+        | Kind::Poll => return,
     }
     conversion.not_before_ms = change.now_ms.saturating_add(policy.backoff_ms(conversion.vain));
     conversion.vain = conversion.vain.saturating_add(1);
@@ -204,6 +221,20 @@ fn follow_up_failed(
     payment.record(change, Fact::FollowUpFailed { operation, reason })
 }
 
+/// Fees fall, and what pays them is filled up: what was not swept is swept later, a few times.
+fn sweep_again(payment: &Payment, change: &mut Change, failed: OperationId) {
+    let is_sweep = |it: &&FollowUp| it.kind == Kind::Sweep;
+    let Some(attempt) = payment.follow_up(failed).filter(is_sweep).map(|it| it.attempt) else {
+        return;
+    };
+    let tries = payment.follow_ups.iter().filter(is_sweep).count();
+    let operation = payment.attempt(attempt).map(|attempt| attempt.operation);
+    if let Some(operation) = operation.filter(|_| tries < SWEEPS_MAX) {
+        let due = change.now_ms.saturating_add(SWEEP_AGAIN_MS);
+        change.timers_set.push(payment.timer(TimerKind::Sweep, operation, due));
+    }
+}
+
 fn done(payment: &mut Payment, change: &mut Change, operation: &Operation, amount: Money) -> Result<(), IllegalEvent> {
     let attempt = operation.attempt;
     let authorization = payment.attempt(attempt).map(|attempt| attempt.operation);
@@ -238,6 +269,12 @@ fn done(payment: &mut Payment, change: &mut Change, operation: &Operation, amoun
             Fact::Refunded {
                 operation: operation.id,
                 amount,
+            },
+        ),
+        Kind::Sweep => payment.record(
+            change,
+            Fact::Swept {
+                operation: operation.id,
             },
         ),
         Kind::Cancel | Kind::Reverse => {

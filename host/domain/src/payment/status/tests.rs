@@ -213,6 +213,7 @@ fn facts() -> Vec<(&'static str, Fact)> {
                 amount: amount.clone(),
             },
         ),
+        ("swept", Fact::Swept { operation }),
         (
             "late success",
             Fact::LateSuccess {
