@@ -63,6 +63,8 @@ ids! {
     DisputeId = "dp";
     /// Somebody whom a merchant pays again and again.
     BeneficiaryId = "ben";
+    /// Where a merchant is told of events.
+    WebhookId = "we";
 }
 
 /// How many of an operation's last bytes are its own; the others are its payment's.

@@ -19,4 +19,5 @@ pub mod routing;
 pub mod settlement;
 pub mod statement;
 pub mod task;
+pub mod webhook;
 pub mod wire;

@@ -5,7 +5,9 @@ use crate::beneficiary::StoredBeneficiary;
 use crate::channel::{Capability, ChannelFacts, Stop};
 use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use crate::exchange::{Answer, Request, Word};
-use crate::ids::{BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId};
+use crate::ids::{
+    BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId, WebhookId,
+};
 use crate::ledger::{Balances, Entry};
 use crate::lifecycle::Version;
 use crate::money::Asset;
@@ -18,6 +20,7 @@ use crate::routing::rule::{RuleSet, Rulings};
 use crate::routing::tries::{CardKey, TryRefusal};
 use crate::settlement::{BatchLine, OpenBreak, ReportLine};
 use crate::task::Task;
+use crate::webhook::WebhookEndpoint;
 use crate::wire::WireRequest;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -562,6 +565,17 @@ pub trait Stops: Send + Sync {
     fn stops(&self) -> Result<Vec<Stop>, ReadError>;
     /// Writes one down, or takes it away, together with who did it.
     async fn put_stop(&self, stop: Stop, is_on: bool, act: Act) -> Result<(), CommitError>;
+}
+
+/// Where merchants are told of events.
+#[async_trait]
+pub trait Webhooks: Send + Sync {
+    /// Every endpoint.
+    fn webhook_endpoints(&self) -> Result<Vec<WebhookEndpoint>, ReadError>;
+    /// Adds an endpoint, or writes it again.
+    async fn put_webhook_endpoint(&self, endpoint: WebhookEndpoint) -> Result<(), CommitError>;
+    /// Takes it away; whether it was there.
+    async fn remove_webhook_endpoint(&self, id: WebhookId) -> Result<bool, CommitError>;
 }
 
 /// The API keys.

@@ -13,6 +13,7 @@ use portolan_domain::channel::Stop;
 use portolan_domain::commit::{
     Act, Change, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, TimerKind,
 };
+use portolan_domain::ids::WebhookId;
 use portolan_domain::ids::{
     AttemptId, BeneficiaryId, EventId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId, RefundId,
 };
@@ -29,12 +30,13 @@ use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{
-    Ambient, CommitError, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store, Versions,
+    Ambient, CommitError, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store, Versions, Webhooks,
 };
 use portolan_domain::quote::{self, Quote};
 use portolan_domain::routing::rule::RuleSet;
 use portolan_domain::routing::tries::{CardKey, RetryLimit, TryGuard, TryRefusal};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
+use portolan_domain::webhook::{Delivery, Disabled, Message, Parked, WebhookEndpoint, WebhookSecret};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
@@ -71,8 +73,8 @@ impl Sealer for Xor {
     }
 }
 
-trait Whole: Store + Library + KeyRing + Versions + Stops + RuleSets {}
-impl<T: Store + Library + KeyRing + Versions + Stops + RuleSets> Whole for T {}
+trait Whole: Store + Library + KeyRing + Versions + Stops + RuleSets + Webhooks {}
+impl<T: Store + Library + KeyRing + Versions + Stops + RuleSets + Webhooks> Whole for T {}
 
 fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqliteStore {
     let config = SqliteConfig {
@@ -418,6 +420,53 @@ fn a_batch_lies_at_the_bank_once() {
 }
 
 #[test]
+fn webhook_endpoints_are_written_again_and_again_until_they_are_removed() {
+    each_store(|store| async move {
+        let endpoint = |n: u128, delivered| WebhookEndpoint {
+            id: WebhookId(Uuid::from_u128(n)),
+            merchant: shop(),
+            mode: Mode::Test,
+            created_ms: 10,
+            url: "https://shop.example/hooks?a=b".into(),
+            events: vec!["refund.*".into()],
+            description: Some("the shop".into()),
+            secrets: vec![WebhookSecret {
+                bytes: vec![7; 32],
+                until_ms: Some(9),
+            }],
+            cursor: Some(EventId(Uuid::from_u128(5))),
+            parked: vec![Parked {
+                message: Message {
+                    event: EventId(Uuid::from_u128(4)),
+                    body: "{}".into(),
+                },
+                tries: 2,
+                next_ms: 77,
+            }],
+            failed_in_a_row: 1,
+            disabled: Some(Disabled::Gone),
+            last: Some(Delivery {
+                at_ms: 8,
+                status: Some(410),
+                why: Some("gone".into()),
+            }),
+            delivered,
+            given_up: 3,
+        };
+        for (n, delivered) in [(1, 0), (2, 0), (1, 9)] {
+            store.put_webhook_endpoint(endpoint(n, delivered)).await.unwrap();
+        }
+        let mut all = store.webhook_endpoints().unwrap();
+        all.sort_by_key(|it| it.id);
+        assert_eq!(all, [endpoint(1, 9), endpoint(2, 0)]);
+        let second = WebhookId(Uuid::from_u128(2));
+        assert!(store.remove_webhook_endpoint(second).await.unwrap());
+        assert!(!store.remove_webhook_endpoint(second).await.unwrap());
+        assert_eq!(store.webhook_endpoints().unwrap(), [endpoint(1, 9)]);
+    });
+}
+
+#[test]
 fn beneficiaries_are_kept_until_they_are_removed() {
     each_store(|store| async move {
         let stored = |n: u128, merchant: &str| StoredBeneficiary {
@@ -716,6 +765,13 @@ fn events_come_in_the_order_of_their_writing_and_a_poller_misses_none() {
             let last = store.events(&Page { limit: 1, ..before }, None).unwrap();
             assert_eq!(last, all[at.saturating_sub(1)..at], "the one next to {at}");
         }
+        // Whoever has seen none yet begins with the oldest.
+        let from_none = Page {
+            before: Some(EventId(Uuid::nil())),
+            limit: 2,
+            ..page()
+        };
+        assert_eq!(store.events(&from_none, None).unwrap(), all[4..]);
     });
 }
 

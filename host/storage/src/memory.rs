@@ -8,7 +8,7 @@ use portolan_domain::channel::Stop;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, Timer, Versioned, in_flight};
 use portolan_domain::ids::{
     BeneficiaryId, ChannelId, DisputeId, EventId, MerchantId, MethodId, Mode, OperationId, PaymentId, QuoteId,
-    RefundId, TaskId,
+    RefundId, TaskId, WebhookId,
 };
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::lifecycle::Version;
@@ -18,7 +18,7 @@ use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{
     ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, RuleSets, Stops, Store,
-    Versions,
+    Versions, Webhooks,
 };
 use portolan_domain::quote::Quote;
 use portolan_domain::routing::decision::Decision;
@@ -26,6 +26,7 @@ use portolan_domain::routing::rule::RuleSet;
 use portolan_domain::routing::tries::{self, CardKey, Try, TryChange, TryGuard};
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
+use portolan_domain::webhook::WebhookEndpoint;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
@@ -50,6 +51,7 @@ struct State {
     last_news: u64,
     disputes: Vec<(DisputeId, u64)>,
     beneficiaries: Vec<StoredBeneficiary>,
+    webhooks: Vec<WebhookEndpoint>,
     batch_lines: Vec<BatchLine>,
     breaks: Vec<(u64, OpenBreak)>,
     last_break: u64,
@@ -555,7 +557,7 @@ impl Library for MemoryStore {
             .filter(|event| event.at_ms >= since_ms)
             .map(|event| (*event).clone())
             .collect();
-        if start.is_some() && end.is_none() {
+        if wanted.before.is_some() && wanted.after.is_none() {
             shown.truncate(wanted.limit);
         }
         shown.reverse();
@@ -801,6 +803,25 @@ impl Versions for MemoryStore {
             .sort_by(|a, b| (&a.adapter, &a.digest).cmp(&(&b.adapter, &b.digest)));
         state.acts.push(act);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Webhooks for MemoryStore {
+    fn webhook_endpoints(&self) -> Result<Vec<WebhookEndpoint>, ReadError> {
+        Ok(self.state().webhooks.clone())
+    }
+
+    async fn put_webhook_endpoint(&self, endpoint: WebhookEndpoint) -> Result<(), CommitError> {
+        let mut state = self.state();
+        state.webhooks.retain(|known| known.id != endpoint.id);
+        state.webhooks.push(endpoint);
+        Ok(())
+    }
+
+    async fn remove_webhook_endpoint(&self, id: WebhookId) -> Result<bool, CommitError> {
+        let removed = self.state().webhooks.extract_if(.., |it| it.id == id).count();
+        Ok(removed > 0)
     }
 }
 

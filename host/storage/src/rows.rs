@@ -4,7 +4,7 @@
 use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, ClaimName, Commit, Journaled, Seen, StoredAnswer, Timer, in_flight};
 use portolan_domain::ids::{
-    BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId,
+    BeneficiaryId, ChannelId, DisputeId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId, WebhookId,
 };
 use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::money::Money;
@@ -17,6 +17,7 @@ use portolan_domain::quote::Quote;
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::tries::{self, TryChange, TryGuard};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak};
+use portolan_domain::webhook::WebhookEndpoint;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -532,4 +533,32 @@ pub(crate) fn read_beneficiary(
     (key, sealed): (&[u8], &[u8]),
 ) -> Result<StoredBeneficiary, RowError> {
     open(sealer, key, &beneficiary_place(id), sealed)
+}
+
+fn webhook_place(id: WebhookId) -> Vec<u8> {
+    [b"webhook".as_slice(), id.0.as_bytes()].concat()
+}
+
+/// A webhook endpoint as it is stored.
+pub(crate) struct WebhookRow {
+    pub id: WebhookId,
+    pub data_key: Vec<u8>,
+    pub sealed: Vec<u8>,
+}
+
+pub(crate) fn webhook_row(it: &WebhookEndpoint, sealer: &dyn Sealer) -> Result<WebhookRow, RowError> {
+    let data_key = sealer.new_data_key()?;
+    Ok(WebhookRow {
+        id: it.id,
+        sealed: seal(sealer, &data_key, &webhook_place(it.id), it)?,
+        data_key,
+    })
+}
+
+pub(crate) fn read_webhook(
+    sealer: &dyn Sealer,
+    id: WebhookId,
+    (key, sealed): (&[u8], &[u8]),
+) -> Result<WebhookEndpoint, RowError> {
+    open(sealer, key, &webhook_place(id), sealed)
 }

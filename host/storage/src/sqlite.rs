@@ -10,6 +10,7 @@ mod routing;
 mod statements;
 mod store;
 mod versions;
+mod webhooks;
 mod writer;
 
 pub use lock::StoreLock;
@@ -33,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0010_versions.sql"),
     include_str!("../migrations/sqlite/0011_stops.sql"),
     include_str!("../migrations/sqlite/0012_routing.sql"),
+    include_str!("../migrations/sqlite/0013_webhooks.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

@@ -6,9 +6,10 @@ use super::SqliteConfig;
 use super::routing::{self, RuleSetRow};
 use super::statements::{self, Books, UnitError};
 use super::versions::{self, VersionRows};
-use crate::rows::{BeneficiaryRow, BreakRow, JournalRow, QuoteRow, Rows};
+use super::webhooks;
+use crate::rows::{BeneficiaryRow, BreakRow, JournalRow, QuoteRow, Rows, WebhookRow};
 use portolan_domain::commit::News;
-use portolan_domain::ids::BeneficiaryId;
+use portolan_domain::ids::{BeneficiaryId, WebhookId};
 use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
 use rusqlite::{Connection, ErrorCode};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -33,6 +34,8 @@ pub(crate) enum Unit {
     Quote(Box<QuoteRow>),
     Beneficiary(Box<BeneficiaryRow>),
     RemoveBeneficiary(BeneficiaryId),
+    Webhook(Box<WebhookRow>),
+    RemoveWebhook(WebhookId),
     Count(String),
     Cursor(String, Vec<u8>),
     News(Box<News>),
@@ -222,6 +225,8 @@ impl Disk {
             Unit::Quote(row) => Ok(statements::quote(connection, row)?),
             Unit::Beneficiary(row) => Ok(statements::beneficiary(connection, row)?),
             Unit::RemoveBeneficiary(id) => Ok(statements::remove_beneficiary(connection, *id)?),
+            Unit::Webhook(row) => Ok(webhooks::put(connection, row)?),
+            Unit::RemoveWebhook(id) => Ok(webhooks::remove(connection, *id)?),
             Unit::Act(row) => Ok(statements::append(connection, &mut self.books, row)?).map(|()| 1),
             Unit::Versions(rows) if !versions::are_unchanged(connection, rows)? => {
                 Err(UnitError::Refused(CommitError::VersionConflict))
