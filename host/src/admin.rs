@@ -88,6 +88,7 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .route("/admin/payments/{id}/vectors", get(plugins::vectors))
         .route("/admin/payments/{id}/sweep", post(sweep))
         .route("/admin/unknowns", get(unknowns))
+        .route("/admin/webhooks", get(books::webhooks))
         .route("/admin/tasks", get(tasks))
         .route("/admin/tasks/{id}/resolve", post(resolve))
         .route("/admin/keys", post(create_key).get(list_keys))

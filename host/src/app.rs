@@ -5,6 +5,7 @@ use crate::corridors::Corridors;
 use crate::plugins::{Parts, Plugins};
 use crate::routes::{RouteParts, Routes};
 use crate::steps::StopAt;
+use crate::webhooks::Webhooks;
 use crate::wire::Json;
 use anyhow::Context;
 use portolan_channels::{Artifacts, Registry, Sandbox};
@@ -44,6 +45,8 @@ pub struct App {
     pub plugins: Arc<Plugins>,
     /// Merchants' rules about routes.
     pub routes: Routes,
+    /// Who tells merchants of events.
+    pub webhooks: Arc<Webhooks>,
     /// What payouts need.
     pub corridors: Corridors,
     /// Time and ids.
@@ -166,8 +169,11 @@ impl App {
             ambient: ambient.clone(),
         });
         routes.start()?;
+        let told_of = (sqlite.clone() as _, sqlite.clone() as _, ambient.clone());
+        let webhooks = Webhooks::load(told_of, config.webhooks_allow_private)?;
         Ok(Self {
             routes,
+            webhooks: Arc::new(webhooks),
             config,
             engine,
             vault,

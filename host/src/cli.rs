@@ -68,6 +68,8 @@ enum Verb {
     Channel(ChannelVerb),
     /// Operations whose outcome is not known.
     Unknowns,
+    /// Where merchants are told of events, and how far that is.
+    Webhooks,
     /// What needs a human.
     #[command(subcommand)]
     Tasks(TasksVerb),
@@ -343,6 +345,7 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         Verb::Channel(ChannelVerb::Start(args)) => (switch(&client, "start", &args)?, None),
         Verb::Channel(ChannelVerb::Stopped) => (client.get("/admin/channels/stopped")?, None),
         Verb::Unknowns => (client.get("/admin/unknowns")?, None),
+        Verb::Webhooks => (client.get("/admin/webhooks")?, None),
         Verb::Tasks(TasksVerb::List { closed }) => (
             client.get(if closed {
                 "/admin/tasks?closed=true"

@@ -48,6 +48,8 @@ struct Raw {
     #[serde(default)]
     plugins: RawPlugins,
     #[serde(default)]
+    webhooks: RawWebhooks,
+    #[serde(default)]
     signer: Vec<RawSigner>,
     #[serde(default)]
     adapter: Vec<RawAdapter>,
@@ -81,6 +83,12 @@ impl Default for RawServer {
             requests_per_second: NonZeroU32::MIN.saturating_add(999),
         }
     }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawWebhooks {
+    allow_private: bool,
 }
 
 #[derive(Deserialize)]
@@ -292,6 +300,8 @@ pub struct Config {
     pub routing: RoutingPolicy,
     /// The tokens that amounts may be in, besides ISO 4217.
     pub tokens: Vec<Asset>,
+    /// Whether merchants may be told of events at addresses that are not public, and without TLS.
+    pub webhooks_allow_private: bool,
     /// A folder whose components are staged.
     pub inbox: Option<PathBuf>,
     /// Whether a component that is staged must bring its vectors.
@@ -416,6 +426,7 @@ impl Config {
             },
             routing: routing::policy(raw.routing, &known)?,
             tokens,
+            webhooks_allow_private: raw.webhooks.allow_private,
             inbox: raw.plugins.inbox.map(|folder| base.join(folder)),
             requires_vectors: raw.plugins.require_vectors,
             signers: signers(raw.signer, base)?,

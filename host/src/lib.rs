@@ -13,4 +13,5 @@ pub mod server;
 mod simulate;
 mod steps;
 pub mod telemetry;
+mod webhooks;
 mod wire;

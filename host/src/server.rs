@@ -65,6 +65,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     let timers = tokio::spawn(app.engine.clone().run_timers(stopped.clone()));
     let feeds = tokio::spawn(app.engine.clone().run_feeds(stopped.clone()));
     let inbox = tokio::spawn(app.engine.clone().run_inbox(stopped.clone()));
+    let telling = tokio::spawn(app.webhooks.clone().run(stopped.clone()));
     let watching = tokio::spawn(app.plugins.clone().watch(stopped.clone()));
     let shadows = tokio::spawn(app.plugins.clone().watch_shadows(stopped.clone()));
     let inbox_of = app.config.inbox.clone();
@@ -88,7 +89,9 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
     tracing::info!("stopping: draining");
     stop.send(true)?;
     let drained = async {
-        let _ = tokio::join!(api_task, timers, feeds, inbox, pruning, watching, shadows, components);
+        let _ = tokio::join!(
+            api_task, timers, feeds, inbox, pruning, telling, watching, shadows, components
+        );
     };
     tokio::select! {
         () = drained => tracing::info!("drained"),

@@ -11,6 +11,7 @@ mod quote;
 mod refund;
 mod routing;
 mod statement;
+mod webhook;
 
 use authentication::AuthenticationView;
 pub use balance::BalancesView;
@@ -22,6 +23,7 @@ pub use quote::QuoteView;
 pub use refund::RefundView;
 pub use routing::{RoutingView, RuleSetView};
 pub use statement::{Holder, PostingView, StatementView, camt_053, csv};
+pub use webhook::{WebhookBody, WebhookEndpointView, WebhookTestView, status_of};
 
 use portolan_domain::commit::StoredAnswer;
 use portolan_domain::ids::{Mode, OperationId, QuoteId};

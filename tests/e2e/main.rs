@@ -37,4 +37,5 @@ mod sweeps;
 mod tokens;
 mod wallets;
 mod walls;
+mod webhooks;
 mod wechat;

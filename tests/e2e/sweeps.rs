@@ -28,7 +28,7 @@ fn sweeps(world: &World, payment: &Reply) -> Vec<(String, Option<String>)> {
     let created: Vec<&Value> = all.clone().filter(|it| of(it) == "sweep.created").collect();
     let ended = |operation: &Value| {
         let mut ends = all.clone().filter(|it| it["data"]["operation"] == *operation);
-        let end = ends.find(|it| ["sweep.succeeded", "operation.failed"].contains(&of(it).as_str()));
+        let end = ends.find(|it| ["sweep.succeeded", "sweep.failed"].contains(&of(it).as_str()));
         match end {
             Some(end) if of(end) == "sweep.succeeded" => ("succeeded".to_owned(), None),
             Some(end) => {

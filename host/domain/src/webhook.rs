@@ -1,7 +1,7 @@
 //! Where merchants are told of events: an endpoint, what it was told, what it did not take, and when that is tried again
 //! (Standard Webhooks 1.0.0 and its schedule). It owns the rules; rendering, signing and sending are the host's.
 //!
-//! Events go out in the order in which they were written. One that is not taken is parked and tried again by itself while the
+//! Events go out as they are written, those of one payment one after the other. One that is not taken is parked and tried again by itself while the
 //! others go on; an endpoint that takes none of several is failing, and the others wait where they are. So what is parked is
 //! little, nothing is lost while an endpoint is away, and one event that it never takes holds up no other.
 

@@ -2,6 +2,7 @@
 
 use super::{Refusal, failed};
 use crate::server::Shared;
+use crate::wire::status_of;
 use axum::Json;
 use axum::extract::State;
 use portolan_channels::Usage;
@@ -157,6 +158,22 @@ pub async fn acts(State(shared): App) -> Result<Json<Value>, Refusal> {
     Ok(Json(json!({ "acts": acts })))
 }
 
+/// `GET /admin/webhooks`: where merchants are told of events, and how far that is.
+pub async fn webhooks(State(shared): App) -> Json<Value> {
+    let now_ms = shared.app.ambient.now_ms();
+    let all = shared.app.webhooks.all();
+    let shown = all.iter().map(|it| {
+        let next_ms = it.parked.iter().map(|parked| parked.next_ms).min();
+        json!({
+            "id": it.id.to_string(), "merchant": it.merchant.as_str(), "mode": it.mode.as_str(), "url": it.url,
+            "status": status_of(it), "waiting": it.parked.len(), "delivered": it.delivered, "given_up": it.given_up,
+            "next_in_s": next_ms.map(|at| at.saturating_sub(now_ms).div_ceil(1_000)),
+            "last": it.last.as_ref().map(|last| json!({ "at_ms": last.at_ms, "status": last.status, "error": last.why })),
+        })
+    });
+    Json(json!({ "endpoints": shown.collect::<Vec<_>>() }))
+}
+
 /// `GET /metrics`, in Prometheus' text format.
 pub async fn metrics(State(shared): App) -> Result<String, Refusal> {
     let counters = &shared.counters;
@@ -221,6 +238,33 @@ pub async fn metrics(State(shared): App) -> Result<String, Refusal> {
         ),
     ];
     metric("portolan_tasks_open", "gauge", "Open tasks by owner.", &rows);
+    let [taken, not_taken] = &shared.app.webhooks.told;
+    let rows = [
+        ("{result=\"taken\"}", taken.load(Ordering::Relaxed)),
+        ("{result=\"not_taken\"}", not_taken.load(Ordering::Relaxed)),
+    ];
+    metric(
+        "portolan_webhook_messages_total",
+        "counter",
+        "Messages to merchants.",
+        &rows,
+    );
+    let endpoints = shared.app.webhooks.all();
+    let count = |status: &str| {
+        let of = endpoints.iter().filter(|it| status_of(it) == status);
+        u64::try_from(of.count()).unwrap_or(u64::MAX)
+    };
+    let rows = [
+        ("{status=\"enabled\"}", count("enabled")),
+        ("{status=\"failing\"}", count("failing")),
+        ("{status=\"disabled\"}", count("disabled")),
+    ];
+    metric(
+        "portolan_webhook_endpoints",
+        "gauge",
+        "Merchants' endpoints by how they are.",
+        &rows,
+    );
     versions(&shared.app.plugins.usage(), &mut text);
     channels(&shared.app.engine.health(), &mut text);
     Ok(text)

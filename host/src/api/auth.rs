@@ -15,7 +15,7 @@ use portolan_engine::ClaimRequest;
 use portolan_vault::LocalVault;
 
 /// Every scope.
-pub const SCOPES: [&str; 11] = [
+pub const SCOPES: [&str; 12] = [
     "payments:read",
     "payments:write",
     "refunds:write",
@@ -27,6 +27,7 @@ pub const SCOPES: [&str; 11] = [
     "payouts:write",
     "routes:read",
     "routes:write",
+    "webhooks:write",
 ];
 
 /// The longest Idempotency-Key.

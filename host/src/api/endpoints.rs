@@ -4,10 +4,13 @@
 mod bodies;
 
 use super::Api;
-use super::v1::{beneficiaries, books, lists, methods, payments, payouts, quotes, recommend, refunds, routes};
+use super::v1::{
+    beneficiaries, books, lists, methods, payments, payouts, quotes, recommend, refunds, routes, webhooks,
+};
 use crate::wire::{
     BalancesView, DisputeView, EventView, ListView, MethodView, OffersView, PaymentView, PayoutView, PostingView,
-    QuoteView, RefundView, RoutingView, RuleSetView, StatementView, StoredBeneficiaryView,
+    QuoteView, RefundView, RoutingView, RuleSetView, StatementView, StoredBeneficiaryView, WebhookEndpointView,
+    WebhookTestView,
 };
 use axum::routing::{MethodRouter, get, post};
 use bodies::{
@@ -100,6 +103,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(across_borders());
     all.extend(on_routes());
     all.extend(on_the_rest());
+    all.extend(on_webhooks());
     all
 }
 
@@ -322,6 +326,81 @@ fn on_routes() -> Vec<Endpoint> {
             &["limit"],
             shows::<ListView<RuleSetView<'_>>>,
             get(routes::list),
+        ),
+    ]
+}
+
+fn on_webhooks() -> Vec<Endpoint> {
+    let does = |(path, summary): (&'static str, &'static str), handler| Endpoint {
+        method: "post",
+        ..reads(
+            (path, "webhooks:write", summary),
+            &[],
+            shows::<WebhookEndpointView<'_>>,
+            handler,
+        )
+    };
+    vec![
+        Endpoint {
+            is_idempotent: false,
+            ..writes(
+                (
+                    "/v1/webhook_endpoints",
+                    "webhooks:write",
+                    "Say where to be told of events; the secret is shown once",
+                ),
+                bodies::create_webhook(),
+                shows::<WebhookEndpointView<'_>>,
+                post(webhooks::create),
+            )
+        },
+        reads(
+            (
+                "/v1/webhook_endpoints",
+                "events:read",
+                "List webhook endpoints, the newest first",
+            ),
+            &[],
+            shows::<ListView<WebhookEndpointView<'_>>>,
+            get(webhooks::list),
+        ),
+        reads(
+            (
+                "/v1/webhook_endpoints/{id}",
+                "events:read",
+                "Show a webhook endpoint, and what came of its last message",
+            ),
+            &[],
+            shows::<WebhookEndpointView<'_>>,
+            get(webhooks::show),
+        ),
+        does(
+            (
+                "/v1/webhook_endpoints/{id}/rotate_secret",
+                "Make a new secret; the one before signs beside it for a day",
+            ),
+            post(webhooks::rotate),
+        ),
+        does(
+            (
+                "/v1/webhook_endpoints/{id}/enable",
+                "Send again what waits, and then what came meanwhile",
+            ),
+            post(webhooks::enable),
+        ),
+        Endpoint {
+            gives: shows::<WebhookTestView>,
+            ..does(
+                (
+                    "/v1/webhook_endpoints/{id}/test",
+                    "Send a message that tells nothing, and say what came of it",
+                ),
+                post(webhooks::test),
+            )
+        },
+        does(
+            ("/v1/webhook_endpoints/{id}/remove", "Tell this endpoint no more"),
+            post(webhooks::remove),
         ),
     ]
 }

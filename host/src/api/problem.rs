@@ -1,6 +1,7 @@
 //! The one place where an error becomes an HTTP answer (RFC 9457). For each status, what its reader will do: 400 and 422
 //! mend the request, 404 look for the right id, 409 wait or look at the payment, 503 come back later.
 
+use crate::webhooks::WebhookError;
 use crate::wire::QuoteView;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -126,6 +127,15 @@ impl From<Refusal> for Problem {
                 tracing::error!(%illegal, "a fact did not fit");
                 Self::new(409, "wrong_status", "the payment changed meanwhile")
             }
+        }
+    }
+}
+
+impl From<WebhookError> for Problem {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::Read(error) => error.into(),
+            WebhookError::Commit(error) => error.into(),
         }
     }
 }

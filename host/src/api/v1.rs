@@ -12,3 +12,4 @@ pub mod quotes;
 pub mod recommend;
 pub mod refunds;
 pub mod routes;
+pub mod webhooks;

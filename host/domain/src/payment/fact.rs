@@ -9,6 +9,87 @@ use crate::operation::{AskedBy, Kind, Retry};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
+/// What an event's name begins with.
+pub const EVENT_FAMILIES: [&str; 9] = [
+    "attempt",
+    "capture",
+    "conversion",
+    "dispute",
+    "operation",
+    "payment",
+    "payout",
+    "refund",
+    "sweep",
+];
+
+/// The names of events, in alphabetical order; what happens to a payout is called `payout.…` in the place of `payment.…`.
+const NAMES: [&str; 55] = [
+    "attempt.declined",
+    "attempt.no_effect",
+    "attempt.pending",
+    "attempt.released",
+    "attempt.resumed",
+    "attempt.started",
+    "capture.created",
+    "capture.failed",
+    "capture.outcome_unknown",
+    "conversion.created",
+    "conversion.failed",
+    "conversion.outcome_unknown",
+    "dispute.inquiry",
+    "dispute.lost",
+    "dispute.needs_response",
+    "dispute.opened",
+    "dispute.settled",
+    "dispute.under_review",
+    "dispute.won",
+    "operation.failed",
+    "operation.outcome_unknown",
+    "operation.started",
+    "payment.authorized",
+    "payment.banked",
+    "payment.booked",
+    "payment.canceled",
+    "payment.captured",
+    "payment.conversion_held",
+    "payment.converted",
+    "payment.created",
+    "payment.delivered",
+    "payment.delivery_failed",
+    "payment.delivery_started",
+    "payment.failed",
+    "payment.late_settled",
+    "payment.late_success",
+    "payment.method_set",
+    "payment.outcome_unknown",
+    "payment.rate_locked",
+    "payment.requires_action",
+    "payment.requoted",
+    "payment.rest_released",
+    "payment.return_booked",
+    "payment.returned",
+    "payment.security_code_required",
+    "payment.settled",
+    "refund.created",
+    "refund.failed",
+    "refund.outcome_unknown",
+    "refund.settled",
+    "refund.succeeded",
+    "sweep.created",
+    "sweep.failed",
+    "sweep.outcome_unknown",
+    "sweep.succeeded",
+];
+
+/// Whether an event can be called so.
+pub fn is_event_name(name: &str) -> bool {
+    let known = |name: &str| NAMES.binary_search(&name).is_ok();
+    match name.strip_prefix("payout.") {
+        Some(what) => what == "paid" || known(&format!("payment.{what}")),
+        None => known(name),
+    }
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Fact {
@@ -277,11 +358,17 @@ pub enum Fact {
     FollowUpUnknown {
         /// The operation.
         operation: OperationId,
+        /// What it does; what was written before this was does not say.
+        #[serde(default)]
+        kind: Option<Kind>,
     },
     /// Certainly not done.
     FollowUpFailed {
         /// The operation.
         operation: OperationId,
+        /// What it does; what was written before this was does not say.
+        #[serde(default)]
+        kind: Option<Kind>,
         /// Why.
         reason: String,
     },
@@ -366,8 +453,20 @@ impl Fact {
             } => "conversion.created",
             Self::FollowUpStarted { kind: Kind::Sweep, .. } => "sweep.created",
             Self::FollowUpStarted { .. } => "operation.started",
-            Self::FollowUpUnknown { .. } => "operation.outcome_unknown",
-            Self::FollowUpFailed { .. } => "operation.failed",
+            Self::FollowUpUnknown { kind, .. } => match kind {
+                Some(Kind::Refund) => "refund.outcome_unknown",
+                Some(Kind::Capture) => "capture.outcome_unknown",
+                Some(Kind::Convert) => "conversion.outcome_unknown",
+                Some(Kind::Sweep) => "sweep.outcome_unknown",
+                _ => "operation.outcome_unknown",
+            },
+            Self::FollowUpFailed { kind, .. } => match kind {
+                Some(Kind::Refund) => "refund.failed",
+                Some(Kind::Capture) => "capture.failed",
+                Some(Kind::Convert) => "conversion.failed",
+                Some(Kind::Sweep) => "sweep.failed",
+                _ => "operation.failed",
+            },
             Self::Refunded { .. } => "refund.succeeded",
             Self::Swept { .. } => "sweep.succeeded",
             Self::LateSuccess { .. } => "payment.late_success",
@@ -430,7 +529,7 @@ impl Fact {
     pub fn follow_up(&self) -> Option<OperationId> {
         match self {
             Self::FollowUpStarted { operation, .. }
-            | Self::FollowUpUnknown { operation }
+            | Self::FollowUpUnknown { operation, .. }
             | Self::FollowUpFailed { operation, .. }
             | Self::Converted { operation, .. }
             | Self::Refunded { operation, .. }

@@ -174,6 +174,20 @@ pub(super) fn deliver(what: &str) -> Value {
     body
 }
 
+pub(super) fn create_webhook() -> Value {
+    required(
+        &["url"],
+        json!({
+            "url": { "type": "string", "format": "uri", "maxLength": 2048, "description": "https, on a public address" },
+            "events": {
+                "type": "array", "maxItems": 64, "items": { "type": "string", "pattern": "^[a-z]+\\.([a-z_]+|\\*)$" },
+                "description": "Names, or families as refund.*; all, if absent",
+            },
+            "description": { "type": "string", "maxLength": 200 },
+        }),
+    )
+}
+
 pub(super) fn create_payout() -> Value {
     let beneficiary = beneficiary_or_id();
     required(

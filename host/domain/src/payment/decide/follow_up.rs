@@ -131,7 +131,13 @@ pub fn conclude_follow_up(
             | Outcome::Sent { .. }
             | Outcome::Returned { .. },
         ) => {
-            payment.record(change, Fact::FollowUpUnknown { operation: id })?;
+            payment.record(
+                change,
+                Fact::FollowUpUnknown {
+                    operation: id,
+                    kind: Some(operation.kind),
+                },
+            )?;
             await_check(payment, change, operation, (policy, task.is_some()));
             Ok(())
         }
@@ -215,10 +221,18 @@ fn follow_up_failed(
     operation: OperationId,
     reason: String,
 ) -> Result<(), IllegalEvent> {
-    if let Some(follow_up) = payment.follow_up_mut(operation) {
+    let kind = payment.follow_up_mut(operation).map(|follow_up| {
         follow_up.failure = Some(reason.clone());
-    }
-    payment.record(change, Fact::FollowUpFailed { operation, reason })
+        follow_up.kind
+    });
+    payment.record(
+        change,
+        Fact::FollowUpFailed {
+            operation,
+            kind,
+            reason,
+        },
+    )
 }
 
 /// Fees fall, and what pays them is filled up: what was not swept is swept later, a few times.

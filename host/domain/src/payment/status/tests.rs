@@ -198,11 +198,12 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ("rest released", Fact::RestReleased),
         ("capture started", started(Kind::Capture)),
         ("refund started", started(Kind::Refund)),
-        ("follow-up unknown", Fact::FollowUpUnknown { operation }),
+        ("follow-up unknown", Fact::FollowUpUnknown { operation, kind: None }),
         (
             "follow-up failed",
             Fact::FollowUpFailed {
                 operation,
+                kind: Some(Kind::Refund),
                 reason: String::new(),
             },
         ),
@@ -275,5 +276,19 @@ fn what_is_final_stays_final() {
                 assert_eq!(next, *status, "{name} opens an attempt that is {}", status.as_str());
             }
         }
+    }
+}
+
+#[test]
+fn every_event_has_a_name_that_is_known() {
+    use crate::payment::fact::{EVENT_FAMILIES, is_event_name};
+    for (_, fact) in facts() {
+        assert!(is_event_name(fact.name()), "{}", fact.name());
+        let family = fact.name().split('.').next().unwrap();
+        assert!(EVENT_FAMILIES.contains(&family), "{family}");
+    }
+    assert!(is_event_name("payout.paid") && is_event_name("payout.failed"));
+    for name in ["payment.paid", "payment.", "payment", "payout.", "refund.*", ""] {
+        assert!(!is_event_name(name), "{name}");
     }
 }

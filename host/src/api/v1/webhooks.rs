@@ -1,0 +1,179 @@
+//! Webhook endpoints: where a merchant is told of events.
+
+use crate::api::auth::Caller;
+use crate::api::problem::Problem;
+use crate::api::strict::Fields;
+use crate::api::{Api, open_body};
+use crate::webhooks::Target;
+use crate::wire::{ListView, WebhookEndpointView, WebhookTestView};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use portolan_domain::ids::WebhookId;
+use portolan_domain::payment::fact::{EVENT_FAMILIES, is_event_name};
+use portolan_domain::payment::request::FieldError;
+use portolan_domain::webhook::{ENDPOINTS_MAX, WebhookEndpoint};
+use portolan_vault::{new_webhook_secret, webhook_secret_text};
+use std::sync::Arc;
+
+/// Names of events that an endpoint may choose.
+const EVENTS_MAX: usize = 64;
+/// The longest description.
+const DESCRIPTION_MAX: usize = 200;
+
+/// `POST /v1/webhook_endpoints`. The secret is shown once.
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = open_body(&headers, body).await?;
+    let checked = read(&api, &mut fields);
+    let (url, events, description) = fields.finish(checked)?;
+    let webhooks = &api.app.webhooks;
+    if webhooks.of(&caller.merchant, caller.mode).len() >= ENDPOINTS_MAX {
+        let what = format!("there are {ENDPOINTS_MAX} endpoints already: remove one");
+        return Err(Problem::new(409, "too_many_endpoints", what));
+    }
+    let secret = new_secret()?;
+    let now_ms = api.app.ambient.now_ms();
+    let mut endpoint = WebhookEndpoint {
+        id: WebhookId(api.app.ambient.uuid_v7()),
+        merchant: caller.merchant,
+        mode: caller.mode,
+        created_ms: now_ms,
+        url,
+        events,
+        description,
+        secrets: vec![],
+        cursor: None,
+        parked: vec![],
+        failed_in_a_row: 0,
+        disabled: None,
+        last: None,
+        delivered: 0,
+        given_up: 0,
+    };
+    endpoint.rotate(secret.clone(), now_ms);
+    let kept = webhooks.add(endpoint).await?;
+    let view = WebhookEndpointView::of(&kept, Some(webhook_secret_text(&secret)));
+    Ok(Json(view).into_response())
+}
+
+type Read = (String, Vec<String>, Option<String>);
+
+fn read(api: &Api, fields: &mut Fields) -> Result<Read, Vec<FieldError>> {
+    let (url, description) = (fields.text("url"), fields.text("description"));
+    let events = fields.json("events");
+    let mut errors = vec![];
+    let target = url
+        .as_deref()
+        .map(|url| Target::parse(url, api.app.webhooks.allows_private()));
+    match target {
+        None => errors.push(FieldError::new("/url", "missing", "where messages go: https://…")),
+        Some(Err(how)) => errors.push(FieldError::new("/url", "invalid_url", how)),
+        Some(Ok(_)) => {}
+    }
+    let is_long = |text: &String| text.chars().count() > DESCRIPTION_MAX || text.chars().any(char::is_control);
+    if description.as_ref().is_some_and(is_long) {
+        let how = format!("at most {DESCRIPTION_MAX} characters, no control characters");
+        errors.push(FieldError::new("/description", "too_long", how));
+    }
+    let events: Vec<String> = match events.map(|text| serde_json::from_str(&text)) {
+        None => vec![],
+        Some(Ok(events)) => events,
+        Some(Err(_)) => {
+            errors.push(FieldError::new("/events", "wrong_type", "a list of names of events"));
+            vec![]
+        }
+    };
+    for (at, name) in events.iter().enumerate().take(EVENTS_MAX) {
+        let is_family = name.strip_suffix(".*").is_some_and(|it| EVENT_FAMILIES.contains(&it));
+        if !is_family && !is_event_name(name) {
+            let how = format!(
+                "no event is called so; a name as payment.captured, or a family: {}, each with .*",
+                EVENT_FAMILIES.join(", ")
+            );
+            errors.push(FieldError::new(format!("/events/{at}"), "unknown_event", how));
+        }
+    }
+    if events.len() > EVENTS_MAX {
+        errors.push(FieldError::new("/events", "too_many", format!("at most {EVENTS_MAX}")));
+    }
+    match url {
+        Some(url) if errors.is_empty() => Ok((url, events, description)),
+        _ => Err(errors),
+    }
+}
+
+fn new_secret() -> Result<Vec<u8>, Problem> {
+    new_webhook_secret().map_err(|error| {
+        tracing::error!(%error, "no secret could be made");
+        Problem::new(500, "internal", "the router failed; ask again")
+    })
+}
+
+fn find(api: &Api, caller: &Caller, id: &str) -> Result<Arc<WebhookEndpoint>, Problem> {
+    let none = || Problem::not_found("webhook endpoint");
+    let id: WebhookId = id.parse().map_err(|_| none())?;
+    let theirs = api.app.webhooks.of(&caller.merchant, caller.mode);
+    theirs.into_iter().find(|it| it.id == id).ok_or_else(none)
+}
+
+async fn changed(
+    api: &Api,
+    id: WebhookId,
+    change: impl FnOnce(&mut WebhookEndpoint),
+) -> Result<Arc<WebhookEndpoint>, Problem> {
+    let changed = api.app.webhooks.change(id, change).await?;
+    changed.ok_or_else(|| Problem::not_found("webhook endpoint"))
+}
+
+/// `GET /v1/webhook_endpoints`: all of them, the newest first.
+pub async fn list(State(api): State<Api>, caller: Caller) -> Response {
+    let mut all = api.app.webhooks.of(&caller.merchant, caller.mode);
+    all.reverse();
+    let views = all.iter().map(|it| WebhookEndpointView::of(it, None)).collect();
+    Json(ListView::of(ENDPOINTS_MAX + 1, false, views)).into_response()
+}
+
+/// `GET /v1/webhook_endpoints/{id}`.
+pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = find(&api, &caller, &id)?;
+    Ok(Json(WebhookEndpointView::of(&found, None)).into_response())
+}
+
+/// `POST /v1/webhook_endpoints/{id}/rotate_secret`: the one before signs beside the new one for a day.
+pub async fn rotate(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = find(&api, &caller, &id)?;
+    let secret = new_secret()?;
+    let now_ms = api.app.ambient.now_ms();
+    let rotated = changed(&api, found.id, |it| it.rotate(secret.clone(), now_ms)).await?;
+    let view = WebhookEndpointView::of(&rotated, Some(webhook_secret_text(&secret)));
+    Ok(Json(view).into_response())
+}
+
+/// `POST /v1/webhook_endpoints/{id}/enable`: what waits goes out, and what came meanwhile.
+pub async fn enable(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = find(&api, &caller, &id)?;
+    let now_ms = api.app.ambient.now_ms();
+    let enabled = changed(&api, found.id, |it| it.enable(now_ms)).await?;
+    Ok(Json(WebhookEndpointView::of(&enabled, None)).into_response())
+}
+
+/// `POST /v1/webhook_endpoints/{id}/test`: a message that tells nothing, now.
+pub async fn test(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = find(&api, &caller, &id)?;
+    let answer = api.app.webhooks.try_out(&found).await;
+    Ok(Json(WebhookTestView::of(answer)).into_response())
+}
+
+/// `POST /v1/webhook_endpoints/{id}/remove`.
+pub async fn remove(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
+    let found = find(&api, &caller, &id)?;
+    api.app.webhooks.remove(found.id).await?;
+    Ok(Json(WebhookEndpointView::removed(&found)).into_response())
+}

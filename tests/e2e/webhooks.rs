@@ -1,0 +1,379 @@
+//! Merchants are told of events: signed as the standard says (verified by its own library), in order, again where they were not
+//! taken, and nothing is lost while a receiver or the router is away.
+
+use portolan_tests::{Options, Reply, World, call, peers, workspace};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const CARD: &str = "4242424242424242";
+
+/// A merchant's server.
+struct Receiver {
+    child: Child,
+    at: SocketAddr,
+}
+
+impl Receiver {
+    fn start() -> Self {
+        let mut child = Command::new(peers::python())
+            .arg(workspace().join("tests/e2e/webhook_receiver.py"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut port)
+            .unwrap();
+        let at = format!("127.0.0.1:{}", port.trim()).parse().unwrap();
+        Self { child, at }
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("http://{}/hooks/{name}", self.at)
+    }
+
+    fn script(&self, name: &str, script: &Value) {
+        let reply = call(
+            self.at,
+            "POST",
+            &format!("/script/{name}"),
+            &[],
+            Some(&script.to_string()),
+        )
+        .unwrap();
+        assert_eq!(reply.status, 204);
+    }
+
+    fn seen(&self, name: &str) -> Vec<Value> {
+        let reply = call(self.at, "GET", &format!("/seen/{name}"), &[], None).unwrap();
+        reply.body.as_array().cloned().unwrap()
+    }
+
+    /// What it saw, once that is so.
+    fn await_seen(&self, name: &str, is_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let started = Instant::now();
+        loop {
+            let seen = self.seen(name);
+            if is_so(&seen) {
+                return seen;
+            }
+            assert!(started.elapsed().as_secs() < 60, "{seen:#?}");
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn world() -> World {
+    World::start(Options {
+        more: "[webhooks]\nallow_private = true\n".into(),
+        ..Options::default()
+    })
+    .unwrap()
+}
+
+/// An endpoint at the receiver, which knows its secret.
+fn endpoint(world: &World, receiver: &Receiver, name: &str, events: &[&str]) -> Reply {
+    let body = json!({ "url": receiver.url(name), "events": events });
+    let made = world.post("/v1/webhook_endpoints", &body).unwrap();
+    assert_eq!(made.status, 200, "{}", made.text);
+    assert!(made.text_at("/secret").starts_with("whsec_"), "{}", made.text);
+    receiver.script(name, &json!({ "secret": made.text_at("/secret") }));
+    made
+}
+
+fn does(world: &World, endpoint: &Reply, what: &str) -> Reply {
+    let path = format!("/v1/webhook_endpoints/{}/{what}", endpoint.text_at("/id"));
+    let reply = world.post(&path, &json!({})).unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply
+}
+
+fn shown(world: &World, endpoint: &Reply) -> Reply {
+    let path = format!("/v1/webhook_endpoints/{}", endpoint.text_at("/id"));
+    world.get(&path).unwrap()
+}
+
+fn await_endpoint(world: &World, endpoint: &Reply, is_so: impl FnMut(&Reply) -> bool) -> Reply {
+    let path = format!("/v1/webhook_endpoints/{}", endpoint.text_at("/id"));
+    world.await_at(&path, is_so).unwrap()
+}
+
+/// Every event of the merchant, the oldest first.
+fn events(world: &World) -> Vec<Value> {
+    let mut all: Vec<Value> = vec![];
+    loop {
+        let after = all
+            .last()
+            .map(|it| format!("&starting_after={}", it["id"].as_str().unwrap()));
+        let path = format!("/v1/events?limit=100{}", after.unwrap_or_default());
+        let page = world.get(&path).unwrap();
+        all.extend(page.body["data"].as_array().cloned().unwrap());
+        if page.body["has_more"] == false {
+            all.reverse();
+            return all;
+        }
+    }
+}
+
+fn ids(all: &[Value]) -> Vec<String> {
+    all.iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+}
+
+fn told(seen: &[Value], what: &str) -> usize {
+    seen.iter().filter(|it| it["told"]["type"] == what).count()
+}
+
+#[test]
+fn a_merchant_is_told_of_everything_in_order_and_signed() {
+    let (world, receiver) = (world(), Receiver::start());
+    world.pay(CARD, 500).unwrap();
+    let made = endpoint(&world, &receiver, "all?shop=1", &[]);
+    receiver.script("all", &json!({ "secret": made.text_at("/secret") }));
+    let refunds = endpoint(&world, &receiver, "refunds", &["refund.*"]);
+    let before = events(&world).len();
+    let paid = world.pay(CARD, 1_000).unwrap();
+    let refund = json!({ "payment": paid.text_at("/id"), "amount": 300 });
+    assert_eq!(world.post("/v1/refunds", &refund).unwrap().status, 200);
+    let seen = receiver.await_seen("all", |seen| told(seen, "refund.succeeded") == 1);
+    assert!(seen.iter().all(|it| it["verified"] == true), "{seen:#?}");
+    assert_eq!(seen[0]["path"], "/hooks/all?shop=1");
+    assert!(seen[0]["agent"].as_str().unwrap().starts_with("Portolan/"));
+    // What is told is what the list of events shows, with a time; nothing of before, and nothing twice.
+    let all = events(&world);
+    assert_eq!(ids(&seen), ids(&all[before..]));
+    for (it, event) in seen.iter().zip(&all[before..]) {
+        let mut body = it["told"].clone();
+        let timestamp = body.as_object_mut().unwrap().remove("timestamp").unwrap();
+        assert!(timestamp.as_str().unwrap().ends_with('Z'), "{timestamp}");
+        assert_eq!(body, *event);
+    }
+    let seen = receiver.await_seen("refunds", |seen| seen.len() == 2);
+    assert_eq!((told(&seen, "refund.created"), told(&seen, "refund.succeeded")), (1, 1));
+    let after = await_endpoint(&world, &refunds, |it| it.body["delivered"] == 2);
+    assert_eq!(
+        (
+            after.text_at("/status"),
+            &after.body["waiting"],
+            after.body.get("secret")
+        ),
+        ("enabled", &json!(0), None),
+        "{}",
+        after.text
+    );
+    let listed = world.get("/v1/webhook_endpoints").unwrap();
+    let listed = ids(listed.body["data"].as_array().unwrap());
+    assert_eq!(listed, [refunds.text_at("/id"), made.text_at("/id")]);
+    does(&world, &refunds, "remove");
+    assert_eq!(shown(&world, &refunds).status, 404);
+}
+
+#[test]
+fn what_is_not_taken_is_sent_again_and_holds_up_nothing() {
+    let (world, receiver) = (world(), Receiver::start());
+    let made = endpoint(&world, &receiver, "shop", &[]);
+    let answers = json!({ "answers": [
+        { "status": 500, "type": "payment.created" }, { "status": 302, "type": "payment.captured" },
+    ] });
+    receiver.script("shop", &answers);
+    world.pay(CARD, 1_000).unwrap();
+    let seen = receiver.await_seen("shop", |seen| {
+        told(seen, "payment.created") == 2 && told(seen, "payment.captured") == 2
+    });
+    let of = |what: &str| -> Vec<&Value> { seen.iter().filter(|it| it["told"]["type"] == what).collect() };
+    for what in ["payment.created", "payment.captured"] {
+        let both = of(what);
+        assert_eq!((&both[0]["id"], &both[0]["told"]), (&both[1]["id"], &both[1]["told"]));
+        assert_eq!(
+            (&both[1]["verified"], &both[1]["answered"]),
+            (&json!(true), &json!(204))
+        );
+    }
+    let first = |what: &str| seen.iter().position(|it| it["told"]["type"] == what).unwrap();
+    assert!(first("payment.captured") < 6, "the others went on: {seen:#?}");
+    let after = await_endpoint(&world, &made, |it| it.body["waiting"] == 0);
+    assert_eq!(after.body["delivered"], events(&world).len(), "{}", after.text);
+    assert_eq!(after.body["given_up"], 0);
+}
+
+/// Away for a while, and the router killed meanwhile: everything comes, once the merchant says that the receiver is back.
+#[test]
+fn nothing_is_lost_while_a_receiver_is_away_and_the_router_is_killed() {
+    let (mut world, receiver) = (world(), Receiver::start());
+    let made = endpoint(&world, &receiver, "shop", &[]);
+    receiver.script("shop", &json!({ "always": { "status": 503, "retry_after": 3_600 } }));
+    for n in 0..10 {
+        world.pay(&portolan_tests::card_number(n), 1_000).unwrap();
+    }
+    let away = await_endpoint(&world, &made, |it| it.text_at("/status") == "failing");
+    let waiting = away.body["waiting"].as_u64().unwrap();
+    assert!(
+        (5..=64).contains(&waiting),
+        "the others wait where they are: {}",
+        away.text
+    );
+    assert_eq!(away.body["last_delivery"]["status"], 503, "{}", away.text);
+    let mut told_before = receiver.seen("shop").len();
+    world.kill_host().unwrap();
+    world.start_host().unwrap();
+    for n in 10..15 {
+        world.pay(&portolan_tests::card_number(n), 1_000).unwrap();
+    }
+    let still = shown(&world, &made);
+    assert_eq!(
+        (still.text_at("/status"), &still.body["waiting"]),
+        ("failing", &json!(waiting))
+    );
+    // A kill between an answer and its being written down has it sent again.
+    told_before = told_before.max(receiver.seen("shop").len());
+    receiver.script("shop", &json!({ "always": { "status": 200 } }));
+    does(&world, &made, "enable");
+    let all = ids(&events(&world));
+    let taken = |seen: &[Value]| -> HashSet<String> {
+        let taken = seen.iter().filter(|it| it["answered"] == 200);
+        taken.map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let seen = receiver.await_seen("shop", |seen| taken(seen).len() == all.len());
+    assert_eq!(taken(&seen), all.iter().cloned().collect());
+    assert!(seen.iter().all(|it| it["verified"] == true));
+    assert_eq!(
+        seen.len() - told_before,
+        all.len(),
+        "each once, now that they are taken"
+    );
+    let metrics = world.admin_call("GET", "/metrics", None).unwrap();
+    assert!(
+        metrics
+            .text
+            .contains("portolan_webhook_endpoints{status=\"enabled\"} 1"),
+        "{}",
+        metrics.text
+    );
+}
+
+#[test]
+fn one_that_is_gone_is_told_no_more_until_it_is_enabled() {
+    let (world, receiver) = (world(), Receiver::start());
+    let made = endpoint(&world, &receiver, "shop", &["payment.captured"]);
+    receiver.script("shop", &json!({ "answers": [{ "status": 410 }] }));
+    world.pay(CARD, 1_000).unwrap();
+    let gone = await_endpoint(&world, &made, |it| it.text_at("/status") == "disabled");
+    assert_eq!(gone.text_at("/reason"), "gone", "{}", gone.text);
+    world.pay(CARD, 1_000).unwrap();
+    assert_eq!(receiver.seen("shop").len(), 1);
+    does(&world, &made, "enable");
+    let seen = receiver.await_seen("shop", |seen| seen.len() == 3);
+    let again = seen[1..].iter().filter(|it| it["id"] == seen[0]["id"]);
+    assert_eq!(again.count(), 1, "what it refused, and what came meanwhile: {seen:#?}");
+    let operators = world.admin_call("GET", "/admin/webhooks", None).unwrap();
+    assert_eq!(
+        operators.text_at("/endpoints/0/status"),
+        "enabled",
+        "{}",
+        operators.text
+    );
+}
+
+/// While a secret is changed both sign: a receiver that knows either takes the message.
+#[test]
+fn a_secret_is_rotated_without_a_gap() {
+    let (world, receiver) = (world(), Receiver::start());
+    let made = endpoint(&world, &receiver, "shop", &["payment.captured"]);
+    let rotated = does(&world, &made, "rotate_secret");
+    assert_ne!(rotated.text_at("/secret"), made.text_at("/secret"));
+    world.pay(CARD, 1_000).unwrap();
+    receiver.await_seen("shop", |seen| seen.len() == 1);
+    receiver.script("shop", &json!({ "secret": rotated.text_at("/secret") }));
+    world.pay(CARD, 1_000).unwrap();
+    let seen = receiver.await_seen("shop", |seen| seen.len() == 2);
+    let how: Vec<_> = seen.iter().map(|it| (&it["verified"], &it["signatures"])).collect();
+    assert_eq!(how, [(&json!(true), &json!(2)); 2], "the old one, then the new one");
+    // A stranger's secret proves nothing.
+    receiver.script("shop", &json!({ "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }));
+    let tried = does(&world, &made, "test");
+    assert_eq!(
+        (&tried.body["delivered"], &tried.body["status"]),
+        (&json!(true), &json!(204))
+    );
+    let seen = receiver.seen("shop");
+    assert_eq!(
+        (&seen[2]["told"]["type"], &seen[2]["verified"]),
+        (&json!("webhook.test"), &json!(false))
+    );
+}
+
+#[test]
+fn what_is_no_endpoint_is_refused_with_the_reason() {
+    let world = World::start(Options::default()).unwrap();
+    let first = |body: &Value| {
+        let reply = world.post("/v1/webhook_endpoints", body).unwrap();
+        let (pointer, code) = (reply.text_at("/errors/0/pointer"), reply.text_at("/errors/0/code"));
+        (reply.status, pointer.to_owned(), code.to_owned())
+    };
+    let refused = |pointer: &str, code: &str| (422, pointer.to_owned(), code.to_owned());
+    let url = "https://127.0.0.1:9/hooks";
+    assert_eq!(first(&json!({})), refused("/url", "missing"));
+    assert_eq!(
+        first(&json!({ "url": "http://shop.example/" })),
+        refused("/url", "invalid_url")
+    );
+    assert_eq!(
+        first(&json!({ "url": url, "events": "all" })),
+        refused("/events", "wrong_type")
+    );
+    assert_eq!(
+        first(&json!({ "url": url, "events": ["payment.captured", "payment.paid"] })),
+        refused("/events/1", "unknown_event")
+    );
+    assert_eq!(
+        first(&json!({ "url": url, "enabled": true })),
+        refused("/enabled", "unknown_field")
+    );
+    let long = "x".repeat(201);
+    assert_eq!(
+        first(&json!({ "url": url, "description": long })),
+        refused("/description", "too_long")
+    );
+    // It may be made; that the address is nobody's but the router's own is found out when it is sent to.
+    let made = world.post("/v1/webhook_endpoints", &json!({ "url": url })).unwrap();
+    assert_eq!(made.status, 200, "{}", made.text);
+    let tried = does(&world, &made, "test");
+    assert_eq!(tried.body["delivered"], false);
+    assert!(
+        tried.text_at("/error").contains("not a public address"),
+        "{}",
+        tried.text
+    );
+    for n in 1..16 {
+        let more = world
+            .post("/v1/webhook_endpoints", &json!({ "url": format!("{url}/{n}") }))
+            .unwrap();
+        assert_eq!(more.status, 200, "{}", more.text);
+    }
+    let one_more = world.post("/v1/webhook_endpoints", &json!({ "url": url })).unwrap();
+    assert_eq!(
+        (one_more.status, one_more.text_at("/code")),
+        (409, "too_many_endpoints")
+    );
+    // Another merchant's is not there.
+    let other = world.new_key("other").unwrap();
+    let path = format!("/v1/webhook_endpoints/{}/remove", made.text_at("/id"));
+    assert_eq!(
+        world
+            .post_as(&other, &path, &json!({}), &world.fresh_key())
+            .unwrap()
+            .status,
+        404
+    );
+    assert_eq!(shown(&world, &made).status, 200);
+}
