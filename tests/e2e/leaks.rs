@@ -98,9 +98,14 @@ fn nothing_secret_is_written_anywhere() {
     let env = vec![("PORTOLAN_LOG".to_owned(), "trace".to_owned())];
     let mut world = World::start(Options {
         env,
+        more: "[webhooks]\nallow_private = true\n".into(),
         ..Options::default()
     })
     .unwrap();
+    // A merchant is told, in vain: what signs is used, and what is not taken is kept.
+    let hook = json!({ "url": format!("http://{}/hooks", world.admin) });
+    let hook = world.post("/v1/webhook_endpoints", &hook).unwrap();
+    let webhook_secret = hook.text_at("/secret").trim_start_matches("whsec_").to_owned();
     let pay = |amount: u64| {
         let card =
             json!({ "number": CARD, "expiry_month": 12, "expiry_year": 2031, "security_code": "739", "holder": NAME });
@@ -135,12 +140,15 @@ fn nothing_secret_is_written_anywhere() {
         "{}",
         refused.text
     );
+    let told = format!("/v1/webhook_endpoints/{}", hook.text_at("/id"));
+    world.await_at(&told, |it| it.text_at("/status") == "failing").unwrap();
     world.kill_host().unwrap();
     world.start_host().unwrap();
     world.stop_host().unwrap();
 
     let values = [
         CARD,
+        &webhook_secret,
         NAME,
         MAIL,
         "acquirer-client-secret",
