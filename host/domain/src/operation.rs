@@ -414,6 +414,9 @@ pub struct Operation {
     pub progress: Progress,
     /// How often its status was asked in vain.
     pub checks: u32,
+    /// Whether it was under way in a backup that was restored: what left after the backup is not known.
+    #[serde(default)]
+    pub is_restored: bool,
 }
 
 impl Operation {

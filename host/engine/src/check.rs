@@ -152,6 +152,12 @@ impl Engine {
                 Some(after_ms) if age_ms >= after_ms => Finding::NotThere,
                 Some(_) | None => Finding::NotThereYet,
             },
+            Outcome::Declined(decline) if operation.is_restored && self.is_in_a_lane(operation) => {
+                Finding::Unknown(format!(
+                    "{}, perhaps by what left after the backup: look at the channel",
+                    decline.reason
+                ))
+            }
             Outcome::Unknown(doubt) => Finding::Unknown(doubt.why),
             Outcome::Waiting { .. } => Finding::Unknown("the provider is at it".into()),
             Outcome::Standing(standing) if standing.state == State::Waiting && !operation.kind.is_attempt() => {

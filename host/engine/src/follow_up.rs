@@ -281,6 +281,13 @@ impl Engine {
     /// A channel that knows no refunds, a chain say, is not asked for one: it pays whom the merchant names. To others money
     /// goes back the way that it came, and nobody names another.
     fn check_gives_back(&self, payment: &Payment, deliver: Option<&PayoutTerms>) -> Result<(), EngineError> {
+        let is_token = payment.is_settled_at_once();
+        let refuse = |(pointer, code, how): (&str, &'static str, &str)| {
+            Err(EngineError::Invalid(vec![FieldError::new(pointer, code, how)]))
+        };
+        if !is_token && deliver.is_some() {
+            return refuse(("/deliver", "not_used", GOES_BACK));
+        }
         let taken = payment
             .attempts
             .iter()
@@ -288,20 +295,20 @@ impl Engine {
             .find(|it| it.status == AttemptStatus::Captured);
         let Some(attempt) = taken else { return Ok(()) };
         let facts = self.ports.channels.facts();
-        // Of another version than the active one, which reads what this payment left, nothing is known here.
+        // Of another version than the active one, which reads what this payment left, nothing is known here: then a token is
+        // paid out, and anything else goes back.
         let version = self.later_version(&attempt.channel, attempt.memo.as_ref(), &attempt.adapter);
         let its = facts
             .iter()
             .find(|it| it.id == attempt.channel && it.adapter == version);
-        let can = |kind| its.is_none_or(|it| it.kinds.contains(&kind));
-        let pays_out = payment.is_settled_at_once() && can(Kind::Pay);
-        let (pointer, code, how) = match (can(Kind::Refund), pays_out, deliver) {
-            (true, _, None) | (false, true, Some(_)) => return Ok(()),
-            (true, _, Some(_)) => ("/deliver", "not_used", GOES_BACK),
-            (false, true, None) => ("/deliver", "missing", SAY_TO_WHOM),
-            (false, false, _) => ("/payment", "no_refunds", PAY_THE_PAYER),
-        };
-        Err(EngineError::Invalid(vec![FieldError::new(pointer, code, how)]))
+        let refunds = its.map_or(!is_token, |it| it.kinds.contains(&Kind::Refund));
+        let pays_out = is_token && its.is_none_or(|it| it.kinds.contains(&Kind::Pay));
+        match (refunds, pays_out, deliver) {
+            (true, _, None) | (false, true, Some(_)) => Ok(()),
+            (true, _, Some(_)) => refuse(("/deliver", "not_used", GOES_BACK)),
+            (false, true, None) => refuse(("/deliver", "missing", SAY_TO_WHOM)),
+            (false, false, _) => refuse(("/payment", "no_refunds", PAY_THE_PAYER)),
+        }
     }
 
     /// What a refund costs the merchant at today's rate, and of how much it is.

@@ -84,6 +84,8 @@ pub struct Engine {
     pub(crate) walking: DashMap<OperationId, ()>,
     pub(crate) asking: DashMap<OperationId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) lanes: DashMap<ChannelId, Arc<tokio::sync::Mutex<()>>>,
+    /// The channels where a sweep is under way that a timer began.
+    pub(crate) sweeping: DashMap<ChannelId, ()>,
 }
 
 /// An answer for the merchant.
@@ -152,6 +154,7 @@ impl Engine {
             walking: DashMap::new(),
             asking: DashMap::new(),
             lanes: DashMap::new(),
+            sweeping: DashMap::new(),
         }
     }
 }

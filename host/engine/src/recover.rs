@@ -3,11 +3,14 @@
 
 use crate::run::{Ran, owned};
 use crate::{Engine, EngineError};
+use portolan_domain::commit::{Change, Commit, Journaled};
 use portolan_domain::exchange::{Answer, Exchange, RUN_OF_CHECKS, Reply};
 use portolan_domain::ids::{OperationId, PaymentId};
 use portolan_domain::operation::{Doubt, Operation, Outcome, Progress, Verdict};
+use portolan_domain::payment::Payment;
 use portolan_domain::ports::Step;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// After every timer; stores count in signed milliseconds.
 const END_OF_TIME_MS: u64 = i64::MAX as u64;
@@ -42,8 +45,30 @@ impl Engine {
         let payments: BTreeSet<PaymentId> = timers.iter().map(|timer| timer.operation.payment()).collect();
         for payment in payments {
             self.hold_restored(payment).await?;
+            self.mark_restored(payment).await?;
         }
         Ok(())
+    }
+
+    /// What is under way in a lane may have been written again since the backup: that its number is taken says no longer that
+    /// nothing was done.
+    async fn mark_restored(&self, id: PaymentId) -> Result<(), EngineError> {
+        let base = self.load(id)?;
+        let is_unmarked = |it: &&Journaled| self.is_in_a_lane(&it.0) && !it.0.is_restored;
+        let in_lanes: Vec<Journaled> = base.in_flight.iter().filter(is_unmarked).cloned().collect();
+        if in_lanes.is_empty() {
+            return Ok(());
+        }
+        let mark = |it: &Journaled| {
+            let operation = Operation {
+                is_restored: true,
+                ..it.0.clone()
+            };
+            Arc::new((operation, it.1.clone()))
+        };
+        let nothing = |_: &mut Payment, _: &mut Change| Ok(());
+        let marked = |commit: &mut Commit, _: &Payment, (): &()| commit.operations.extend(in_lanes.iter().map(mark));
+        self.update(&base, nothing, marked).await.map(drop)
     }
 
     /// A restored backup lost every later outcome. Whatever it knows as not final is asked about before anything else is

@@ -93,6 +93,7 @@ impl Engine {
             context,
             progress: Progress::Open,
             checks: 0,
+            is_restored: false,
         })
     }
 
@@ -242,6 +243,7 @@ impl Engine {
             context,
             progress: Progress::Open,
             checks: 0,
+            is_restored: false,
         };
         let allowed = |effect| matches!(effect, Effect::Read | Effect::Prepare);
         self.converse(&operation, allowed).await.map(|(outcome, _)| outcome)
@@ -284,7 +286,11 @@ impl Engine {
                 .filter(|it| it.attempt == attempt.id && it.is_taken());
             target.disputed = kept.map(|it| it.reference.clone()).collect();
         }
-        let adapter = self.later_version(&of.channel, memo.as_ref(), &of.adapter);
+        // A version that knows no sweeps takes one for a payout of two prices.
+        let adapter = match of.kind {
+            Kind::Sweep => of.adapter.clone(),
+            _ => self.later_version(&of.channel, memo.as_ref(), &of.adapter),
+        };
         let new = NewOperation {
             id: self.new_operation_id(payment),
             payment,

@@ -183,7 +183,8 @@ impl Engine {
     }
 
     /// A payout waits for too low a price, and `version` of its adapter says that another write may take its place: either of
-    /// them concludes it, for they share a number and the provider executes one. That version makes it: an older one may
+    /// them concludes it, for they share a number and the provider executes one. Or what left is one of several writes, and the
+    /// next is due: all of a sweep's go to the same wallet. That version makes it: an older one may
     /// not know what it is asked for. What became of the second says nothing of the first.
     pub(crate) async fn replace(&self, id: OperationId, version: String) -> Result<(), EngineError> {
         let Some((operation, exchanges)) = self.ports.store.operation(id)?.map(owned) else {

@@ -3,11 +3,14 @@
 use crate::follow_up::Ask;
 use crate::notify::HINT_AGAIN_MS;
 use crate::{Engine, EngineError};
+use dashmap::DashMap;
 use portolan_domain::commit::{Change, Commit, Timer, TimerKind, Versioned};
+use portolan_domain::ids::ChannelId;
 use portolan_domain::operation::Kind;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::conversion::{Step, next_step};
 use portolan_domain::payment::decide;
+use portolan_domain::payment::dispute::{Dispute, DisputeState};
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +26,23 @@ const AGAIN_MS: u64 = 2_000;
 const HINT_PART: u64 = 16;
 /// And after so long at most: a bank's question has its date.
 const HINT_AGAIN_MAX_MS: u64 = 600_000;
-/// What could not be swept now is swept after this.
-const SWEEP_AGAIN_MS: u64 = 60_000;
+/// What could not be swept now is swept after this; where another is swept at this moment, after that.
+const SWEEP_AGAIN_MS: u64 = 600_000;
+const SWEEP_SOON_MS: u64 = 10_000;
 /// An expiry whose void did not go through is tried again after this.
 const EXPIRE_AGAIN_MS: u64 = 60_000;
+
+/// Whoever sweeps a channel, until dropped.
+struct Alone<'a> {
+    sweeping: &'a DashMap<ChannelId, ()>,
+    channel: ChannelId,
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.sweeping.remove(&self.channel);
+    }
+}
 
 impl Engine {
     /// Handles due timers until `stop` says so.
@@ -38,7 +54,11 @@ impl Engine {
                 _ = stop.changed() => break,
             }
             let due = self.ports.store.due_timers(self.ports.ambient.now_ms(), AT_ONCE * 2);
-            for timer in due.unwrap_or_default() {
+            let due = due.unwrap_or_else(|error| {
+                tracing::error!(%error, "what is due cannot be read");
+                vec![]
+            });
+            for timer in due {
                 let Ok(slot) = slots.clone().try_acquire_owned() else {
                     break;
                 };
@@ -152,13 +172,31 @@ impl Engine {
         if decide::may_sweep(&payment).is_err() {
             return self.clear(timer).await;
         }
-        if payment.disputes.iter().any(|it| it.is_taken()) {
+        let may_come = |it: &Dispute| it.is_taken() && it.state != DisputeState::Lost;
+        if payment.disputes.iter().any(may_come) {
             return self.postpone(timer, SWEEP_AGAIN_MS).await;
         }
+        // One at a time: a lane that hangs must not hold up the timers of other channels, nor a merchant's payout for long.
+        let channel = payment.attempts.last().map(|it| it.channel.clone());
+        let Some(_alone) = channel.and_then(|channel| self.sweep_alone(channel)) else {
+            return self.postpone(timer, SWEEP_SOON_MS).await;
+        };
         match self.sweep(payment.id).await {
             Ok(_) | Err(EngineError::Refused(_)) => self.clear(timer).await,
             Err(error) => Err(error),
         }
+    }
+
+    /// `None`: something is swept there at this moment, or paid.
+    fn sweep_alone(&self, channel: ChannelId) -> Option<Alone<'_>> {
+        let is_busy = self.lanes.get(&channel).is_some_and(|lane| lane.try_lock().is_err());
+        if is_busy || self.sweeping.insert(channel.clone(), ()).is_some() {
+            return None;
+        }
+        Some(Alone {
+            sweeping: &self.sweeping,
+            channel,
+        })
     }
 
     /// An attempt had no effect, and whoever was to try the next channel is gone.

@@ -3,7 +3,7 @@
 use super::authentication::asking;
 use super::{Minor, seconds, text, text_or_null};
 use portolan_domain::ids::{AttemptId, DisputeId, EventId, Mode, OperationId, PaymentId, PayoutId};
-use portolan_domain::operation::Retry;
+use portolan_domain::operation::{Kind, Retry};
 use portolan_domain::payment::fact::{Event, Fact};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -84,7 +84,6 @@ impl<'a> EventView<'a> {
             Fact::Created { amount, .. }
             | Fact::Authorized { amount, .. }
             | Fact::Captured { amount, .. }
-            | Fact::FollowUpStarted { amount, .. }
             | Fact::Refunded { amount, .. }
             | Fact::Returned { amount, .. }
             | Fact::Settled { gross: amount, .. }
@@ -98,6 +97,8 @@ impl<'a> EventView<'a> {
             | Fact::Converted { owed: amount, .. }
             | Fact::LateSuccess { amount, .. }
             | Fact::LateSettled { amount, .. } => Some(amount),
+            // What lies at the address is swept, whatever that is.
+            Fact::FollowUpStarted { kind, amount, .. } if *kind != Kind::Sweep => Some(amount),
             _ => None,
         };
         Self {

@@ -57,7 +57,7 @@ pub struct PayoutView<'a> {
 /// Who is paid.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename = "Beneficiary")]
-pub(super) struct BeneficiaryView<'a> {
+struct BeneficiaryView<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     name: &'a str,
@@ -141,8 +141,7 @@ impl<'a> StoredBeneficiaryView<'a> {
 }
 
 impl<'a> BeneficiaryView<'a> {
-    /// Whoever is paid in that currency.
-    pub fn of(beneficiary: &'a Beneficiary, currency: &str) -> Self {
+    fn of(beneficiary: &'a Beneficiary, currency: &str) -> Self {
         Self {
             kind: match beneficiary.kind {
                 PartyKind::Person => "person",

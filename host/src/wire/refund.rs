@@ -1,6 +1,5 @@
 //! Refunds and captures for merchants, with what a refund of an exchanged payment costs them.
 
-use super::payout::BeneficiaryView;
 use super::{Minor, seconds, text};
 use portolan_domain::ids::{CaptureId, RefundId};
 use portolan_domain::operation::Kind;
@@ -29,9 +28,9 @@ pub struct RefundView<'a> {
     /// What it costs the merchant in the currency that the payment was exchanged into.
     #[serde(skip_serializing_if = "Option::is_none")]
     gives_up: Option<GivesUpView<'a>>,
-    /// To whom it is paid, where the channel gives nothing back by itself.
+    /// Where it is paid to, where the channel gives nothing back by itself: the rail's network, and the end of the account.
     #[serde(skip_serializing_if = "Option::is_none")]
-    beneficiary: Option<BeneficiaryView<'a>>,
+    account: Option<String>,
     /// The provider's reference of what was paid: a transaction's hash.
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<&'a str>,
@@ -94,7 +93,7 @@ impl<'a> RefundView<'a> {
             reason: follow_up.reason.as_deref(),
             failure_reason: follow_up.failure.as_deref(),
             gives_up: GivesUpView::of(follow_up),
-            beneficiary: deliver.map(|terms| BeneficiaryView::of(&terms.beneficiary, currency)),
+            account: deliver.map(|terms| terms.beneficiary.account.masked()),
             reference: follow_up.reference.as_deref().filter(|_| deliver.is_some()),
             created: seconds(follow_up.created_ms),
         }

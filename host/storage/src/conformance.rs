@@ -866,6 +866,7 @@ fn operation(payment: &Payment, attempt: AttemptId, part: u32, progress: Progres
         context,
         progress,
         checks: 0,
+        is_restored: false,
     };
     Arc::new((operation, vec![]))
 }

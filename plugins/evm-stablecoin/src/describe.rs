@@ -55,7 +55,7 @@ impl Adapter for Token {
             sessions: vec![],
             key_format: "uuid".into(),
             reads_memo: vec![1],
-            settings_schema: r#"{"type":"object","properties":{"chain_id":{"type":"integer"},"token":{"type":"string"},"asset":{"type":"string"},"exponent":{"type":"integer"},"confirmations":{"type":"integer"},"large_amount":{"type":"string"},"large_confirmations":{"type":"integer"},"watch_s":{"type":"integer"},"max_fee_gwei":{"type":"integer"},"gas_reserve_wei":{"type":"string"},"sweep_from":{"type":"string"},"sweep_after_s":{"type":"integer"},"timeout_ms":{"type":"integer"}},"required":["chain_id","token","asset","exponent"],"additionalProperties":false}"#.into(),
+            settings_schema: r#"{"type":"object","properties":{"chain_id":{"type":"integer"},"token":{"type":"string"},"asset":{"type":"string"},"exponent":{"type":"integer"},"confirmations":{"type":"integer"},"large_amount":{"type":"string"},"large_confirmations":{"type":"integer"},"watch_s":{"type":"integer"},"max_fee_gwei":{"type":"integer"},"gas_reserve_wei":{"type":"string"},"sweep_from":{"type":"string"},"sweep_after_s":{"type":"integer"},"sweep_gas":{"type":"integer"},"timeout_ms":{"type":"integer"}},"required":["chain_id","token","asset","exponent"],"additionalProperties":false}"#.into(),
             extra: vec![],
         }
     }

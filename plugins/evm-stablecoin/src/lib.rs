@@ -42,6 +42,8 @@ struct Settings {
     sweep_from: Option<U256>,
     /// So long after they counted.
     sweep_after_ms: u64,
+    /// For at most so much gas: what is not used stays at the deposit's address.
+    sweep_gas: u64,
 }
 
 impl Settings {
@@ -75,6 +77,7 @@ impl Settings {
             max_fee_wei: u128::from(gwei).saturating_mul(1_000_000_000),
             gas_reserve_wei: units("gas_reserve_wei").unwrap_or(U256::ZERO),
             sweep_from: units("sweep_from"),
+            sweep_gas: number("sweep_gas").unwrap_or(80_000),
             sweep_after_ms: number("sweep_after_s").unwrap_or(watch_s).saturating_mul(1_000),
         })
     }

@@ -3,17 +3,17 @@
 //! addresses of the same wallet.
 
 use crate::deposits::Deposit;
-use crate::node::number;
+use crate::node::{ask, number};
 use crate::transactions::{
-    GAS_LIMIT, Offer, PRICES_MAX, Sender, Signed, balance_of, base_fee, declined, found, goes_on, next_number, offer,
-    offered_enough, price, send, signed, silent, too_dear, transfer,
+    Offer, PRICES_MAX, Sender, Signed, balance_of, base_fee, declined, found, goes_on, next_number, offer,
+    offered_enough, price, raised, send, signed, silent, too_dear, transfer,
 };
 use crate::{HOT, Settings, address_at};
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{Address, Bytes, TxKind, U256};
 use portolan_adapter::payouts::{OnItsWay, Outcome, Payout};
 use portolan_adapter::types::{Fault, Retry, Target};
-use portolan_adapter::{Ctx, json};
+use portolan_adapter::{Ctx, Value, json};
 
 /// The account of a payout that is a sweep.
 pub const DEPOSIT: &str = "deposit";
@@ -46,30 +46,72 @@ pub async fn sweep(ctx: &Ctx, settings: &Settings, request: &Payout) -> Result<O
             "nothing lies at the deposit's address".into(),
         ));
     }
-    if moves.len() >= PRICES_MAX {
-        return Ok(offered_enough());
-    }
     let offer = match priced(ctx, settings, moves.last()).await? {
         Ok(offer) => offer,
         Err(refusal) => return Ok(refusal),
     };
+    let waiting = moves.last().map(|it| &it.transaction);
+    if let Some(same) = waiting.filter(|it| it.max_fee_per_gas == offer.most) {
+        return send(ctx, same.clone(), &deposit.path()).await;
+    }
+    if moves.len() >= PRICES_MAX {
+        return Ok(offered_enough());
+    }
     let lookup = json!([from, "latest"]);
     let coin = number(ctx, "eth_getBalance", lookup).await?.map_err(silent)?;
-    let gas = U256::from(offer.most).saturating_mul(U256::from(GAS_LIMIT));
-    if let Some(missing) = gas.checked_sub(coin).filter(|missing| !missing.is_zero()) {
-        return give_coins(ctx, settings, (from, missing), &coins, offer).await;
+    let gas_limit = waiting.map_or(settings.sweep_gas, |it| it.gas_limit);
+    let gas = |wei: u128| U256::from(wei).saturating_mul(U256::from(gas_limit));
+    // What a block takes, and more than what waits: with coins for that much, nothing more is given.
+    let least = waiting.map_or(0, |it| raised(it.max_fee_per_gas));
+    let least = least.max(offer.base.saturating_add(offer.tip)).min(offer.most);
+    if coin < gas(least) {
+        return give_coins(
+            ctx,
+            settings,
+            (from, gas(offer.most).saturating_sub(coin)),
+            (&coins, offer),
+        )
+        .await;
     }
-    let nonce = next_number(ctx, from, "latest").await?;
-    let input = transfer(address_at(HOT)?, held, &ctx.next_key()?);
-    let to_wallet = (TxKind::Call(settings.token), U256::ZERO, Bytes::from(input));
-    let transaction = made(settings, (nonce, GAS_LIMIT), offer, to_wallet);
+    let affordable = u128::try_from(coin / U256::from(gas_limit.max(1))).unwrap_or(u128::MAX);
+    let most = offer.most.min(affordable);
+    let offer = Offer {
+        most,
+        tip: offer.tip.min(most),
+        ..offer
+    };
+    let transaction = match waiting {
+        Some(waiting) => again(waiting, offer),
+        None => {
+            let nonce = next_number(ctx, from, "latest").await?;
+            let input = transfer(address_at(HOT)?, held, &ctx.next_key()?);
+            let to_wallet = (TxKind::Call(settings.token), U256::ZERO, Bytes::from(input));
+            made(settings, (nonce, gas_limit), offer, to_wallet)
+        }
+    };
     send(ctx, transaction, &deposit.path()).await
 }
 
-/// What the tokens' transaction offers; more than the one that waits.
+/// The same transaction, dearer.
+fn again(waiting: &TxEip1559, offer: Offer) -> TxEip1559 {
+    TxEip1559 {
+        max_fee_per_gas: offer.most,
+        max_priority_fee_per_gas: offer.tip,
+        ..waiting.clone()
+    }
+}
+
+/// What the tokens' transaction offers: a little above what a block takes now, for a dearer one may follow; or more than the one
+/// that waits.
 async fn priced(ctx: &Ctx, settings: &Settings, waiting: Option<&Signed>) -> Result<Result<Offer, Outcome>, Fault> {
     let Some(waiting) = waiting else {
-        return offer(ctx, settings).await;
+        return Ok(offer(ctx, settings).await?.map(|offer| {
+            let lean = offer.base.saturating_add(offer.base / 4).saturating_add(offer.tip);
+            Offer {
+                most: lean.min(offer.most),
+                ..offer
+            }
+        }));
     };
     let base = base_fee(ctx).await?.map_err(silent)?;
     let dearer = price(settings, &waiting.transaction, base);
@@ -77,44 +119,60 @@ async fn priced(ctx: &Ctx, settings: &Settings, waiting: Option<&Signed>) -> Res
     Ok(offer.ok_or_else(|| too_dear(settings, base)))
 }
 
-/// Coins for the gas of the deposit's address, from the payout address.
+/// Coins for the gas of the deposit's address, from the payout address: an eighth more than is missing, for chains that take
+/// something besides.
 async fn give_coins(
     ctx: &Ctx,
     settings: &Settings,
     (to, missing): (Address, U256),
-    earlier: &[Signed],
-    offer: Offer,
+    (earlier, offer): (&[Signed], Offer),
 ) -> Result<Outcome, Fault> {
+    let waiting = still_waiting(ctx, earlier.last()).await?;
+    let same = waiting.filter(|it| it.max_fee_per_gas >= offer.base);
+    if let Some(same) = same {
+        return send(ctx, same.clone(), HOT).await;
+    }
     if earlier.len() >= PRICES_MAX {
         return Ok(offered_enough());
     }
     let own = address_at(HOT)?;
     let lookup = json!([own, "latest"]);
     let coin = number(ctx, "eth_getBalance", lookup).await?.map_err(silent)?;
+    let value = missing.saturating_add(missing / U256::from(8));
     let gas = U256::from(offer.most).saturating_mul(U256::from(COIN_GAS));
-    if coin < missing.saturating_add(gas).saturating_add(settings.gas_reserve_wei) {
+    if coin < value.saturating_add(gas).saturating_add(settings.gas_reserve_wei) {
         let why = format!("the payout address has {coin} wei for gas");
         return Ok(declined("insufficient-gas", Retry::OtherChannel, why));
     }
-    // One that waits keeps its number: the chain takes one of the two.
-    let waiting = match earlier.last() {
-        Some(last) => {
-            let next = next_number(ctx, own, "latest").await?;
-            Some(&last.transaction).filter(|it| it.nonce >= next)
-        }
-        None => None,
-    };
-    let (nonce, offer) = match waiting {
+    let transaction = match waiting {
         Some(waiting) => match price(settings, waiting, offer.base) {
-            Some((tip, most)) => (waiting.nonce, Offer { tip, most, ..offer }),
+            Some((tip, most)) => TxEip1559 {
+                value: waiting.value.max(value),
+                ..again(waiting, Offer { tip, most, ..offer })
+            },
             None => return Ok(too_dear(settings, offer.base)),
         },
-        None => (next_number(ctx, own, "pending").await?, offer),
+        None => {
+            let nonce = next_number(ctx, own, "pending").await?;
+            made(
+                settings,
+                (nonce, COIN_GAS),
+                offer,
+                (TxKind::Call(to), value, Bytes::new()),
+            )
+        }
     };
-    let value = waiting.map_or(missing, |it| it.value.max(missing));
-    let to_deposit = (TxKind::Call(to), value, Bytes::new());
-    let transaction = made(settings, (nonce, COIN_GAS), offer, to_deposit);
     send(ctx, transaction, HOT).await
+}
+
+/// The last coins, if they wait in a pool: only then their number is theirs, and another price may take their place.
+async fn still_waiting<'a>(ctx: &Ctx, last: Option<&'a Signed>) -> Result<Option<&'a TxEip1559>, Fault> {
+    let Some(last) = last else { return Ok(None) };
+    let found = ask(ctx, "eth_getTransactionByHash", json!([last.hash]))
+        .await?
+        .map_err(silent)?;
+    let is_mined = found.get("blockNumber").is_some_and(Value::is_string);
+    Ok(Some(&last.transaction).filter(|_| !found.is_null() && !is_mined))
 }
 
 fn made(

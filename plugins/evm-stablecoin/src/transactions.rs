@@ -119,7 +119,8 @@ pub struct Sender {
     pub confirmations: u64,
 }
 
-/// What became of transactions of which the chain takes one; `all`: in order, at least one.
+/// What became of transactions of one number, of which the chain takes one (or of several numbers one after the other, of which the
+/// last counts); `all`: in order, at least one.
 pub async fn found(ctx: &Ctx, sender: &Sender, all: &[Signed], head: u64) -> Result<Outcome, Fault> {
     let Some(newest) = all.last() else {
         // Nothing was ever signed.
@@ -221,13 +222,17 @@ pub async fn base_fee(ctx: &Ctx) -> Result<Result<u128, String>, Fault> {
     Ok(Ok(u128::from(hex64(base)?)))
 }
 
+/// Enough more for nodes to take another transaction in the place of one (they want a tenth more, some an eighth).
+pub fn raised(wei: u128) -> u128 {
+    wei.saturating_add(wei / 8).saturating_add(1)
+}
+
 /// What the next transaction pays, as tip and as most: what the last one does, if a block takes that; else enough more for nodes
 /// to take it instead (they want a tenth more of both, some an eighth). `None`: that is more than the channel pays.
 pub fn price(settings: &Settings, waiting: &TxEip1559, base: u128) -> Option<(u128, u128)> {
     if waiting.max_fee_per_gas >= base {
         return Some((waiting.max_priority_fee_per_gas, waiting.max_fee_per_gas));
     }
-    let raised = |wei: u128| wei.saturating_add(wei / 8).saturating_add(1);
     let tip = raised(waiting.max_priority_fee_per_gas);
     let max_fee = base.saturating_mul(2).saturating_add(tip).min(settings.max_fee_wei);
     let is_enough = max_fee >= raised(waiting.max_fee_per_gas) && max_fee >= base.saturating_add(tip);

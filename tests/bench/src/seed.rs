@@ -179,6 +179,7 @@ fn operation(payment: &Payment, attempt: AttemptId, ambient: &dyn Ambient, progr
         started_ms: now_ms,
         progress,
         checks: 0,
+        is_restored: false,
     };
     Arc::new((operation, vec![]))
 }

@@ -61,6 +61,7 @@ fn operation(kind: Kind, minor: i128) -> Operation {
         started_ms: 0,
         progress: Progress::Open,
         checks: 0,
+        is_restored: false,
     }
 }
 

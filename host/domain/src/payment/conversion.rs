@@ -228,10 +228,9 @@ pub fn next_step(payment: &Payment, now_ms: u64) -> Step {
     let Some(conversion) = &payment.conversion else {
         return Step::Rest;
     };
-    let is_blocked = payment
-        .follow_ups
-        .iter()
-        .any(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown));
+    // What is swept is the merchant's before and after.
+    let mut legs = payment.follow_ups.iter().filter(|it| it.kind != Kind::Sweep);
+    let is_blocked = legs.any(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown));
     if is_blocked {
         return Step::Rest;
     }

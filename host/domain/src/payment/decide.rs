@@ -400,13 +400,14 @@ pub fn may_refund(payment: &Payment, asked: Option<&Money>) -> Result<(AttemptId
 /// Whether what came to the payment's own address may be swept: the attempt, and how much the books have of it. A second time
 /// too: more may have come since.
 pub fn may_sweep(payment: &Payment) -> Result<(AttemptId, Money), Refusal> {
-    let is_its = |attempt: &&Attempt| attempt.status == AttemptStatus::Captured;
-    let taken = payment.attempts.iter().find(is_its);
-    let attempt = taken.filter(|_| payment.is_settled_at_once() && payment.payout.is_none());
     refuse_in_flight(payment, Kind::Sweep)?;
-    attempt
-        .map(|it| (it.id, payment.captured.clone()))
-        .ok_or_else(|| wrong_status(payment))
+    let its = payment.attempts.iter().filter(|_| payment.is_settled_at_once());
+    let amount = |it: &Attempt| match it.status {
+        AttemptStatus::Captured => Some(payment.captured.clone()),
+        _ => it.late.clone(),
+    };
+    let mut brought = its.filter_map(|it| Some((it.id, amount(it)?)));
+    brought.next().ok_or_else(|| wrong_status(payment))
 }
 
 fn within(asked: &Money, limit: Money) -> Result<Money, Refusal> {

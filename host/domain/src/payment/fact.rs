@@ -23,7 +23,7 @@ pub const EVENT_FAMILIES: [&str; 9] = [
 ];
 
 /// The names of events, in alphabetical order; what happens to a payout is called `payout.…` in the place of `payment.…`.
-const NAMES: [&str; 55] = [
+const NAMES: [&str; 60] = [
     "attempt.declined",
     "attempt.no_effect",
     "attempt.pending",
@@ -33,9 +33,11 @@ const NAMES: [&str; 55] = [
     "capture.created",
     "capture.failed",
     "capture.outcome_unknown",
+    "capture.pending",
     "conversion.created",
     "conversion.failed",
     "conversion.outcome_unknown",
+    "conversion.pending",
     "dispute.inquiry",
     "dispute.lost",
     "dispute.needs_response",
@@ -45,6 +47,7 @@ const NAMES: [&str; 55] = [
     "dispute.won",
     "operation.failed",
     "operation.outcome_unknown",
+    "operation.pending",
     "operation.started",
     "payment.authorized",
     "payment.banked",
@@ -73,11 +76,13 @@ const NAMES: [&str; 55] = [
     "refund.created",
     "refund.failed",
     "refund.outcome_unknown",
+    "refund.pending",
     "refund.settled",
     "refund.succeeded",
     "sweep.created",
     "sweep.failed",
     "sweep.outcome_unknown",
+    "sweep.pending",
     "sweep.succeeded",
 ];
 
@@ -362,6 +367,13 @@ pub enum Fact {
         #[serde(default)]
         kind: Option<Kind>,
     },
+    /// The provider is at it: that was not known for a while.
+    FollowUpPending {
+        /// The operation.
+        operation: OperationId,
+        /// What it does.
+        kind: Kind,
+    },
     /// Certainly not done.
     FollowUpFailed {
         /// The operation.
@@ -460,6 +472,13 @@ impl Fact {
                 Some(Kind::Sweep) => "sweep.outcome_unknown",
                 _ => "operation.outcome_unknown",
             },
+            Self::FollowUpPending { kind, .. } => match kind {
+                Kind::Refund => "refund.pending",
+                Kind::Capture => "capture.pending",
+                Kind::Convert => "conversion.pending",
+                Kind::Sweep => "sweep.pending",
+                _ => "operation.pending",
+            },
             Self::FollowUpFailed { kind, .. } => match kind {
                 Some(Kind::Refund) => "refund.failed",
                 Some(Kind::Capture) => "capture.failed",
@@ -509,6 +528,7 @@ impl Fact {
             | Self::RestReleased
             | Self::FollowUpStarted { .. }
             | Self::FollowUpUnknown { .. }
+            | Self::FollowUpPending { .. }
             | Self::FollowUpFailed { .. }
             | Self::Refunded { .. }
             | Self::Swept { .. } => None,
@@ -530,6 +550,7 @@ impl Fact {
         match self {
             Self::FollowUpStarted { operation, .. }
             | Self::FollowUpUnknown { operation, .. }
+            | Self::FollowUpPending { operation, .. }
             | Self::FollowUpFailed { operation, .. }
             | Self::Converted { operation, .. }
             | Self::Refunded { operation, .. }

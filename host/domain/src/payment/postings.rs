@@ -165,6 +165,7 @@ impl Payment {
             | Fact::RestReleased
             | Fact::Swept { .. }
             | Fact::FollowUpStarted { .. }
+            | Fact::FollowUpPending { .. }
             | Fact::FollowUpUnknown { .. } => {}
         }
     }

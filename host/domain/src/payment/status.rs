@@ -2,6 +2,7 @@
 //! from status and fact to status; nothing else sets a status.
 
 use super::fact::Fact;
+use crate::operation::Kind;
 use serde::{Deserialize, Serialize};
 
 /// A fact that does not fit the status.
@@ -144,11 +145,13 @@ impl PaymentStatus {
             }
             // The outcome of a cancel may come after the authorization itself was closed.
             (
-                Fact::FollowUpUnknown { .. } | Fact::FollowUpFailed { .. },
+                Fact::FollowUpUnknown { .. } | Fact::FollowUpPending { .. } | Fact::FollowUpFailed { .. },
                 S::RequiresAction | S::Processing | S::RequiresCapture | S::Succeeded | S::Canceled | S::Failed,
             ) => Some(self),
             (Fact::Refunded { .. }, S::RequiresCapture | S::Succeeded) => Some(self),
-            (Fact::Swept { .. }, S::Succeeded) => Some(self),
+            // What lies at the address of a payment that ended may have come too late.
+            (Fact::FollowUpStarted { kind: Kind::Sweep, .. }, S::Canceled | S::Failed) => Some(self),
+            (Fact::Swept { .. }, S::Succeeded | S::Canceled | S::Failed) => Some(self),
             (
                 Fact::LateSuccess { .. } | Fact::LateSettled { .. },
                 S::RequiresPaymentMethod | S::Processing | S::Succeeded | S::Canceled | S::Failed | S::RequiresCapture,
@@ -207,6 +210,7 @@ impl FollowUpStatus {
         let next = match (fact, self) {
             (Fact::FollowUpStarted { .. }, S::Pending) => Some(S::Pending),
             (Fact::FollowUpUnknown { .. }, S::Pending | S::Unknown) => Some(S::Unknown),
+            (Fact::FollowUpPending { .. }, S::Unknown) => Some(S::Pending),
             (Fact::FollowUpFailed { .. }, S::Pending | S::Unknown) => Some(S::Failed),
             (
                 Fact::Captured { .. }

@@ -6,18 +6,20 @@ use super::payout::ask_human;
 use crate::commit::{Change, TimerKind};
 use crate::ids::OperationId;
 use crate::money::Money;
-use crate::operation::{FaultKind, Kind, Operation, Outcome, Retry, Verdict};
+use crate::operation::{FaultKind, Kind, Operation, Outcome, Verdict};
 use crate::payment::conversion::{LegState, VAIN_MAX};
 use crate::payment::decide::fault_error;
 use crate::payment::fact::Fact;
-use crate::payment::status::IllegalEvent;
+use crate::payment::status::{FollowUpStatus, IllegalEvent};
 use crate::payment::{FollowUp, Payment};
 use crate::task::Task;
 
-/// What was not swept is swept so much later.
+/// What was not swept is swept so much later; after so many times more seldom.
 const SWEEP_AGAIN_MS: u64 = 3_600_000;
-/// So many times in all.
-const SWEEPS_MAX: usize = 24;
+const SWEEPS_OFTEN: usize = 24;
+const SWEEP_SELDOM_MS: u64 = 86_400_000;
+/// The decline of a sweep after which there is nothing to be swept.
+const NOTHING_THERE: &str = "nothing-there";
 
 /// Applies the verdict of a capture, cancel, refund, reversal, exchange or sweep.
 pub fn conclude_follow_up(
@@ -76,7 +78,7 @@ pub fn conclude_follow_up(
         }) if operation.function() == Kind::Pay => {
             if let Some(follow_up) = payment.follow_up_mut(id) {
                 follow_up.reference = Some(reference);
-                follow_up.fee = fee;
+                follow_up.fee = fee.or_else(|| follow_up.fee.take());
             }
             settle(change, id, task.clone(), if is_final { "paid" } else { "on its way" });
             if is_final {
@@ -85,23 +87,19 @@ pub fn conclude_follow_up(
             if may_replace && operation.checks >= policy.checks_before_human {
                 ask_human(payment, change, operation, task);
             }
-            look_again(payment, change, operation, (check_after_ms, policy));
-            Ok(())
+            look_again(payment, change, operation, (check_after_ms, policy))
         }
         Verdict::Proven(Outcome::Expired) => {
             settle(change, id, task, "expired");
             follow_up_failed(payment, change, id, "quote_expired".into())
         }
         Verdict::Proven(Outcome::Waiting { check_after_ms, .. }) => {
-            look_again(payment, change, operation, (check_after_ms, policy));
-            Ok(())
+            look_again(payment, change, operation, (check_after_ms, policy))
         }
         Verdict::Proven(Outcome::Declined(decline)) => {
             settle(change, id, task, "declined");
             follow_up_failed(payment, change, id, decline.reason)?;
-            if decline.retry != Retry::Never {
-                sweep_again(payment, change, id);
-            }
+            sweep_again(payment, change, id);
             Ok(())
         }
         Verdict::Proven(Outcome::NotFound) => {
@@ -150,12 +148,18 @@ fn look_again(
     change: &mut Change,
     operation: &Operation,
     (check_after_ms, policy): (u32, &Policy),
-) {
+) -> Result<(), IllegalEvent> {
+    let follow_up = payment.follow_up(operation.id);
+    if follow_up.is_some_and(|it| it.status == FollowUpStatus::Unknown) {
+        let (operation, kind) = (operation.id, operation.kind);
+        payment.record(change, Fact::FollowUpPending { operation, kind })?;
+    }
     let after_ms = super::asked_for(check_after_ms).max(policy.backoff_ms(operation.checks));
     let due = change.now_ms.saturating_add(after_ms);
     change
         .timers_set
         .push(payment.timer(TimerKind::Check, operation.id, due));
+    Ok(())
 }
 
 /// The request did not get there, or was not made: that says nothing of the price or of the money. The leg is begun again, a few
@@ -235,16 +239,22 @@ fn follow_up_failed(
     )
 }
 
-/// Fees fall, and what pays them is filled up: what was not swept is swept later, a few times.
+/// Fees fall, what pays them is filled up, and what a chain took back comes again: what was not swept is swept later.
 fn sweep_again(payment: &Payment, change: &mut Change, failed: OperationId) {
     let is_sweep = |it: &&FollowUp| it.kind == Kind::Sweep;
     let Some(attempt) = payment.follow_up(failed).filter(is_sweep).map(|it| it.attempt) else {
         return;
     };
     let tries = payment.follow_ups.iter().filter(is_sweep).count();
+    let is_empty = payment.follow_up(failed).and_then(|it| it.failure.as_deref()) == Some(NOTHING_THERE);
     let operation = payment.attempt(attempt).map(|attempt| attempt.operation);
-    if let Some(operation) = operation.filter(|_| tries < SWEEPS_MAX) {
-        let due = change.now_ms.saturating_add(SWEEP_AGAIN_MS);
+    if let Some(operation) = operation.filter(|_| !is_empty) {
+        let after_ms = if tries < SWEEPS_OFTEN {
+            SWEEP_AGAIN_MS
+        } else {
+            SWEEP_SELDOM_MS
+        };
+        let due = change.now_ms.saturating_add(after_ms);
         change.timers_set.push(payment.timer(TimerKind::Sweep, operation, due));
     }
 }

@@ -198,7 +198,15 @@ fn facts() -> Vec<(&'static str, Fact)> {
         ("rest released", Fact::RestReleased),
         ("capture started", started(Kind::Capture)),
         ("refund started", started(Kind::Refund)),
+        ("sweep started", started(Kind::Sweep)),
         ("follow-up unknown", Fact::FollowUpUnknown { operation, kind: None }),
+        (
+            "follow-up pending",
+            Fact::FollowUpPending {
+                operation,
+                kind: Kind::Refund,
+            },
+        ),
         (
             "follow-up failed",
             Fact::FollowUpFailed {
