@@ -195,8 +195,16 @@ async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Valu
             "exchanges": exchanges.iter().map(exchange_json).collect::<Vec<_>>(),
         })
     });
+    let now_ms = app.ambient.now_ms();
+    let timers = found.payment.timers.iter().map(|it| {
+        json!({
+            "kind": it.kind.as_str(), "operation": it.operation.to_string(),
+            "in_s": it.due_ms.saturating_sub(now_ms).div_ceil(1_000),
+        })
+    });
     Ok(Json(json!({
         "payment": PaymentView::of(&found.payment),
+        "timers": timers.collect::<Vec<_>>(),
         "payout": PayoutView::of(&found.payment),
         "version": found.version,
         "operations": operations.collect::<Vec<_>>(),

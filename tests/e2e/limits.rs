@@ -100,7 +100,7 @@ fn health_readiness_and_metrics() {
     assert!(metrics.contains("portolan_operations_open 0"), "{metrics}");
 }
 
-fn back_up(world: &World) -> std::path::PathBuf {
+pub(crate) fn back_up(world: &World) -> std::path::PathBuf {
     let copy = world.folder.join("copy.db");
     let backup = world
         .admin_call("POST", "/admin/backup", Some(&json!({ "to": copy })))
@@ -110,7 +110,7 @@ fn back_up(world: &World) -> std::path::PathBuf {
 }
 
 /// The disk is gone, and the backup takes its place.
-fn lose_the_disk(world: &mut World, copy: &std::path::Path) {
+pub(crate) fn lose_the_disk(world: &mut World, copy: &std::path::Path) {
     world.stop_host().unwrap();
     for name in ["portolan.db", "portolan.db-wal", "portolan.db-shm"] {
         let _ = std::fs::remove_file(world.folder.join("data").join(name));

@@ -153,10 +153,45 @@ fn without_coins_for_gas_nothing_is_swept_until_there_are_some() {
         [("failed".to_owned(), Some("insufficient-gas".to_owned()))]
     );
     assert_eq!(chain.balance(&address).unwrap(), 5 * TOKEN);
+    // By itself it is tried again in an hour.
+    let path = format!("/admin/payments/{}", payment.text_at("/id"));
+    let shown = world.admin_call("GET", &path, None).unwrap();
+    let timer = shown.body["timers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["kind"] == "sweep");
+    let in_s = timer.and_then(|it| it["in_s"].as_u64());
+    assert!(
+        in_s.is_some_and(|it| (3_500..=3_600).contains(&it)),
+        "{}",
+        shown.body["timers"]
+    );
     chain.give_coins(HOT, 10).unwrap();
     sweep(&world, &payment);
     await_sweep(&world, &chain, &payment, "succeeded");
     assert_eq!(chain.balance(HOT).unwrap(), 5 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// Too little, and too late: nobody's yet, and an operator brings it in all the same.
+#[test]
+fn what_came_too_late_is_swept_when_an_operator_says_so() {
+    let chain = Chain::start().unwrap();
+    let world = with_chain(&chain, "action_ms = 2000", "");
+    chain.give_coins(HOT, 10).unwrap();
+    let waiting = pay(&world, 3 * TOKEN);
+    let address = waiting.text_at("/next_action/value").to_owned();
+    until(&world, &waiting, "canceled");
+    assert_eq!(sweep(&world, &waiting).status, 422, "nothing came");
+    chain.pay(&address, 2 * TOKEN).unwrap();
+    chain.mine(3).unwrap();
+    let tasks = |reply: &Reply| !reply.body["tasks"].as_array().unwrap().is_empty();
+    portolan_tests::await_until(|| tasks(&world.admin_call("GET", "/admin/tasks", None).unwrap())).unwrap();
+    assert_eq!(sweep(&world, &waiting).status, 200);
+    await_sweep(&world, &chain, &waiting, "succeeded");
+    assert_eq!(chain.balance(HOT).unwrap(), 2 * TOKEN);
+    assert_eq!(available(&world), 0, "it is still nobody's");
     world.assert_books().unwrap();
 }
 

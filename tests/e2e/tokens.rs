@@ -2,6 +2,7 @@
 //! gas that is too dear.
 
 use crate::cross_border::{account, balance, with_desks};
+use crate::limits::{back_up, lose_the_disk};
 use portolan_tests::chain::{CHAIN, CODE, Chain, HOT};
 use portolan_tests::{Options, Reply, World};
 use serde_json::{Value, json};
@@ -207,6 +208,40 @@ fn a_refund_that_waits_for_too_low_a_price_is_made_dearer_and_paid_once() {
     await_refund(&world, &chain, sent.text_at("/id"), "succeeded");
     assert_eq!(transactions(&world, &paid).len(), 2);
     assert_eq!(chain.balance(PAYER).unwrap(), 4 * TOKEN);
+    assert_eq!(available(&world), 6 * TOKEN);
+    world.assert_books().unwrap();
+}
+
+/// A backup knows the first price, and the dearer one was mined: that its number is taken proves nothing. A human decides.
+#[test]
+fn a_restored_backup_does_not_give_back_twice_what_was_made_dearer_since() {
+    let chain = Chain::start().unwrap();
+    let (mut world, paid) = with_paid(&chain, "checks_before_human = 3");
+    chain.rpc("evm_setAutomine", json!([false])).unwrap();
+    let sent = give_back(&world, &paid, 4 * TOKEN);
+    assert_eq!(sent.text_at("/status"), "pending", "{}", sent.text);
+    let copy = back_up(&world);
+    fees(&chain, "0x174876e800");
+    await_refund(&world, &chain, sent.text_at("/id"), "succeeded");
+    assert_eq!(transactions(&world, &paid).len(), 2);
+    lose_the_disk(&mut world, &copy);
+    chain.mine(3).unwrap();
+    let for_humans = |world: &World| {
+        let tasks = world.admin_call("GET", "/admin/tasks", None).unwrap();
+        (tasks.text_at("/tasks/0/owner") == "operator").then(|| tasks.text_at("/tasks/0/id").to_owned())
+    };
+    portolan_tests::await_until(|| for_humans(&world).is_some()).unwrap();
+    let shown = world.get(&format!("/v1/refunds/{}", sent.text_at("/id"))).unwrap();
+    assert_eq!(shown.text_at("/status"), "pending", "{}", shown.text);
+    assert_eq!(
+        (available(&world), chain.balance(PAYER).unwrap()),
+        (6 * TOKEN, 4 * TOKEN)
+    );
+    let path = format!("/admin/tasks/{}/resolve", for_humans(&world).unwrap());
+    let word = json!({ "resolution": "succeeded", "by": "ann", "reason": "the chain shows it", "reference": "0x22" });
+    assert_eq!(world.admin_call("POST", &path, Some(&word)).unwrap().status, 200);
+    let shown = world.get(&format!("/v1/refunds/{}", sent.text_at("/id"))).unwrap();
+    assert_eq!(shown.text_at("/status"), "succeeded", "{}", shown.text);
     assert_eq!(available(&world), 6 * TOKEN);
     world.assert_books().unwrap();
 }
