@@ -22,12 +22,15 @@ use uuid::Uuid;
 
 /// How often endpoints are looked at.
 const TICK: Duration = Duration::from_millis(200);
-/// Endpoints that are served at once.
-const ENDPOINTS_AT_ONCE: usize = 32;
+/// Endpoints that are served at once, and of one merchant.
+const ENDPOINTS_AT_ONCE: usize = 128;
+const PER_MERCHANT: usize = 4;
 /// Events that are looked at in one go.
 const EVENTS_AT_ONCE: usize = 64;
 /// Payments whose events go to one endpoint at once; those of one payment go one after the other.
 const PAYMENTS_AT_ONCE: usize = 8;
+/// How long an endpoint rests that cannot be read for, or written down.
+const AGAIN: Duration = Duration::from_secs(2);
 /// How long a stopping router waits for receivers: what was not heard of is sent again by the next one.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -50,7 +53,10 @@ pub struct Webhooks {
     egress: Egress,
     allow_private: bool,
     endpoints: DashMap<WebhookId, Arc<WebhookEndpoint>>,
-    at_work: DashMap<WebhookId, ()>,
+    /// Which may have events after their cursor.
+    behind: DashMap<WebhookId, ()>,
+    /// Which are being told, and whose they are.
+    at_work: DashMap<WebhookId, MerchantId>,
     /// One change of an endpoint after the other: a merchant's, and what came of a message.
     changing: Mutex<()>,
     /// Messages that were taken, and that were not.
@@ -78,6 +84,7 @@ impl Webhooks {
             egress: Egress::new(Timeouts::default()),
             allow_private,
             endpoints: all.into_iter().map(|it| (it.id, Arc::new(it))).collect(),
+            behind: DashMap::new(),
             at_work: DashMap::new(),
             changing: Mutex::new(()),
             told: Default::default(),
@@ -119,7 +126,9 @@ impl Webhooks {
             cursor: last.first().map(|event| event.id),
             ..endpoint
         };
-        self.keep(endpoint).await
+        let added = self.keep(endpoint).await?;
+        self.behind.insert(added.id, ());
+        Ok(added)
     }
 
     async fn keep(&self, endpoint: WebhookEndpoint) -> Result<Arc<WebhookEndpoint>, WebhookError> {
@@ -144,11 +153,20 @@ impl Webhooks {
         self.keep(changed).await.map(Some)
     }
 
+    /// The same, for one that was away and is to be told at once.
+    pub async fn enable(&self, id: WebhookId) -> Result<Option<Arc<WebhookEndpoint>>, WebhookError> {
+        let now_ms = self.ambient.now_ms();
+        let enabled = self.change(id, |it| it.enable(now_ms)).await?;
+        self.behind.insert(id, ());
+        Ok(enabled)
+    }
+
     /// Takes one away.
     pub async fn remove(&self, id: WebhookId) -> Result<(), WebhookError> {
         let _one = self.changing.lock().await;
         self.store.remove_webhook_endpoint(id).await?;
         self.endpoints.remove(&id);
+        self.behind.remove(&id);
         Ok(())
     }
 
@@ -166,41 +184,81 @@ impl Webhooks {
     /// Tells merchants until `stop` says so.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let slots = Arc::new(Semaphore::new(ENDPOINTS_AT_ONCE));
+        let mut place = None;
         while !*stop.borrow() {
             tokio::select! {
                 _ = tokio::time::sleep(TICK) => {}
                 _ = stop.changed() => break,
             }
-            for id in self.endpoints.iter().map(|it| *it.key()).collect::<Vec<_>>() {
-                let Ok(slot) = slots.clone().try_acquire_owned() else {
-                    break;
-                };
-                if self.at_work.insert(id, ()).is_some() {
-                    continue;
-                }
-                let (webhooks, stop) = (self.clone(), stop.clone());
-                tokio::spawn(async move {
-                    webhooks.serve(id, &stop).await;
-                    webhooks.at_work.remove(&id);
-                    drop(slot);
-                });
+            if self.endpoints.is_empty() {
+                place = None;
+                continue;
             }
+            match self.store.wrote_since(place) {
+                Ok((now, owners)) => {
+                    self.have_news(place.is_some().then_some(owners));
+                    place = Some(now);
+                }
+                Err(error) => tracing::warn!(%error, "merchants are told later"),
+            }
+            self.serve_all(&slots, &stop);
         }
         let all = u32::try_from(ENDPOINTS_AT_ONCE).unwrap_or(1);
         let _ = tokio::time::timeout(STOP_WITHIN, slots.acquire_many(all)).await;
     }
 
+    /// Whose endpoints are behind; `None`: it is not known, so all are looked at.
+    fn have_news(&self, owners: Option<Vec<(Mode, MerchantId)>>) {
+        for it in &self.endpoints {
+            let is_theirs = |(mode, merchant): &(Mode, MerchantId)| *mode == it.mode && *merchant == it.merchant;
+            if owners.as_ref().is_none_or(|owners| owners.iter().any(is_theirs)) {
+                self.behind.insert(it.id, ());
+            }
+        }
+    }
+
+    /// Begins with every endpoint that is behind, or has something due, as far as there is room: nobody's slow receivers take it
+    /// all.
+    fn serve_all(self: &Arc<Self>, slots: &Arc<Semaphore>, stop: &watch::Receiver<bool>) {
+        let now_ms = self.ambient.now_ms();
+        let is_to_do = |it: &WebhookEndpoint| {
+            let is_news = self.behind.contains_key(&it.id) && it.goes_on();
+            (is_news || it.has_due(now_ms)) && !self.at_work.contains_key(&it.id)
+        };
+        for endpoint in self.all().into_iter().filter(|it| is_to_do(it)) {
+            let of_theirs = self.at_work.iter().filter(|it| *it.value() == endpoint.merchant);
+            if of_theirs.count() >= PER_MERCHANT {
+                continue;
+            }
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
+                return;
+            };
+            let id = endpoint.id;
+            self.at_work.insert(id, endpoint.merchant.clone());
+            let (webhooks, stop) = (self.clone(), stop.clone());
+            tokio::spawn(async move {
+                webhooks.serve(id, &stop).await;
+                webhooks.at_work.remove(&id);
+                drop(slot);
+            });
+        }
+    }
+
     async fn serve(&self, id: WebhookId, stop: &watch::Receiver<bool>) {
+        // Before it is looked at: what is written from now on makes it behind again.
+        self.behind.remove(&id);
         while !*stop.borrow() {
             match self.tell(id).await {
                 Ok(Told::MoreToTell) => {}
                 Ok(Told::All) => return,
                 Err(error) => {
                     tracing::warn!(%error, endpoint = %id, "a merchant is told later");
-                    return;
+                    tokio::time::sleep(AGAIN).await;
+                    break;
                 }
             }
         }
+        self.behind.insert(id, ());
     }
 
     /// Sends what is due again, and what is new.
@@ -237,6 +295,10 @@ impl Webhooks {
                 it.cursor = cursor.or(it.cursor);
             })
             .await?;
+            // One that was failing, or had too much parked, may go on now.
+            if !endpoint.goes_on() {
+                self.behind.insert(id, ());
+            }
         }
         Ok(if is_full { Told::MoreToTell } else { Told::All })
     }

@@ -174,6 +174,20 @@ fn a_merchant_is_told_of_everything_in_order_and_signed() {
     let listed = world.get("/v1/webhook_endpoints").unwrap();
     let listed = ids(listed.body["data"].as_array().unwrap());
     assert_eq!(listed, [refunds.text_at("/id"), made.text_at("/id")]);
+    // Another choice counts from the next event on.
+    let path = format!("/v1/webhook_endpoints/{}/update", refunds.text_at("/id"));
+    let other = json!({ "events": ["payment.captured"], "url": receiver.url("captured") });
+    let updated = world.post(&path, &other).unwrap();
+    assert_eq!(
+        (updated.status, &updated.body["events"]),
+        (200, &json!(["payment.captured"])),
+        "{}",
+        updated.text
+    );
+    assert_eq!(world.post(&path, &json!({ "url": "nowhere" })).unwrap().status, 422);
+    world.pay(CARD, 700).unwrap();
+    let seen = receiver.await_seen("captured", |seen| seen.len() == 1);
+    assert_eq!(told(&seen, "payment.captured"), 1);
     does(&world, &refunds, "remove");
     assert_eq!(shown(&world, &refunds).status, 404);
 }

@@ -576,6 +576,8 @@ pub trait Webhooks: Send + Sync {
     async fn put_webhook_endpoint(&self, endpoint: WebhookEndpoint) -> Result<(), CommitError>;
     /// Takes it away; whether it was there.
     async fn remove_webhook_endpoint(&self, id: WebhookId) -> Result<bool, CommitError>;
+    /// How far the journal is, and of whom it has something new since that place; without one, nobody's.
+    fn wrote_since(&self, place: Option<u64>) -> Result<(u64, Vec<(Mode, MerchantId)>), ReadError>;
 }
 
 /// The API keys.

@@ -161,6 +161,11 @@ impl WebhookEndpoint {
         self.disabled.is_none() && !self.is_failing() && self.parked.len() < PARKED_MAX
     }
 
+    /// Whether something is to be sent again now.
+    pub fn has_due(&self, now_ms: u64) -> bool {
+        self.disabled.is_none() && self.parked.iter().any(|it| it.next_ms <= now_ms)
+    }
+
     /// What is sent again now; of an endpoint that is failing one, to see whether it is back.
     pub fn due(&self, now_ms: u64) -> Vec<Message> {
         let is_open = self.disabled.is_none();

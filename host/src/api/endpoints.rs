@@ -374,6 +374,16 @@ fn on_webhooks() -> Vec<Endpoint> {
             shows::<WebhookEndpointView<'_>>,
             get(webhooks::show),
         ),
+        Endpoint {
+            body: Some(bodies::update_webhook()),
+            ..does(
+                (
+                    "/v1/webhook_endpoints/{id}/update",
+                    "Change where, of what, or the description; what is not named stays",
+                ),
+                post(webhooks::update),
+            )
+        },
         does(
             (
                 "/v1/webhook_endpoints/{id}/rotate_secret",

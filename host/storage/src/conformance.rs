@@ -467,6 +467,23 @@ fn webhook_endpoints_are_written_again_and_again_until_they_are_removed() {
 }
 
 #[test]
+fn who_wrote_something_new_is_known() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(1));
+        assert_eq!(store.wrote_since(None).unwrap(), (0, vec![]));
+        for amount in [1, 2] {
+            store.commit(&new_payment(&ambient, amount).1).await.unwrap();
+        }
+        let (place, owners) = store.wrote_since(Some(0)).unwrap();
+        assert_eq!(owners, [(Mode::Test, shop())]);
+        assert_eq!(store.wrote_since(None).unwrap(), (place, vec![]));
+        assert_eq!(store.wrote_since(Some(place)).unwrap(), (place, vec![]));
+        store.commit(&new_payment(&ambient, 3).1).await.unwrap();
+        assert_eq!(store.wrote_since(Some(place)).unwrap().1, [(Mode::Test, shop())]);
+    });
+}
+
+#[test]
 fn beneficiaries_are_kept_until_they_are_removed() {
     each_store(|store| async move {
         let stored = |n: u128, merchant: &str| StoredBeneficiary {

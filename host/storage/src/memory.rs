@@ -823,6 +823,20 @@ impl Webhooks for MemoryStore {
         let removed = self.state().webhooks.extract_if(.., |it| it.id == id).count();
         Ok(removed > 0)
     }
+
+    fn wrote_since(&self, place: Option<u64>) -> Result<(u64, Vec<(Mode, MerchantId)>), ReadError> {
+        let state = self.state();
+        let now = state.events.len();
+        let from = place.map_or(now, |place| usize::try_from(place).unwrap_or(now));
+        let mut owners: Vec<(Mode, MerchantId)> = vec![];
+        for event in state.events.iter().skip(from) {
+            let owner = (event.mode, event.merchant.clone());
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        }
+        Ok((u64::try_from(now).unwrap_or(u64::MAX), owners))
+    }
 }
 
 #[async_trait]

@@ -149,6 +149,13 @@ pub(crate) fn owner(mode: Mode, merchant: &MerchantId) -> String {
     format!("{}:{merchant}", mode.as_str())
 }
 
+/// Whose such a row is; `None`: nobody's who could be told.
+pub(crate) fn owner_from(text: &str) -> Option<(Mode, MerchantId)> {
+    let (mode, merchant) = text.split_once(':')?;
+    let mode = [Mode::Test, Mode::Live].into_iter().find(|it| it.as_str() == mode)?;
+    Some((mode, Name::parse(merchant)?))
+}
+
 /// The list that a payment stands in: payouts have one of their own.
 fn list_of(payment: &Payment) -> String {
     let owner = owner(payment.mode, &payment.merchant);

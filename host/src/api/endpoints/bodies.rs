@@ -175,17 +175,22 @@ pub(super) fn deliver(what: &str) -> Value {
 }
 
 pub(super) fn create_webhook() -> Value {
-    required(
-        &["url"],
-        json!({
-            "url": { "type": "string", "format": "uri", "maxLength": 2048, "description": "https, on a public address" },
-            "events": {
-                "type": "array", "maxItems": 64, "items": { "type": "string", "pattern": "^[a-z]+\\.([a-z_]+|\\*)$" },
-                "description": "Names, or families as refund.*; all, if absent",
-            },
-            "description": { "type": "string", "maxLength": 200 },
-        }),
-    )
+    required(&["url"], webhook())
+}
+
+pub(super) fn update_webhook() -> Value {
+    object(webhook())
+}
+
+fn webhook() -> Value {
+    json!({
+        "url": { "type": "string", "format": "uri", "maxLength": 2048, "description": "https, on a public address" },
+        "events": {
+            "type": "array", "maxItems": 64, "items": { "type": "string", "pattern": "^[a-z]+\\.([a-z_]+|\\*)$" },
+            "description": "Names, or families as refund.*; all, if absent or empty",
+        },
+        "description": { "type": "string", "maxLength": 200 },
+    })
 }
 
 pub(super) fn create_payout() -> Value {

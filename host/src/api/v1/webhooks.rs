@@ -31,8 +31,16 @@ pub async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = open_body(&headers, body).await?;
-    let checked = read(&api, &mut fields);
-    let (url, events, description) = fields.finish(checked)?;
+    let checked = read(&api, &mut fields).and_then(|asked| {
+        let missing = || vec![FieldError::new("/url", "missing", "where messages go: https://…")];
+        Ok((asked.url.clone().ok_or_else(missing)?, asked))
+    });
+    let (
+        url,
+        Asked {
+            events, description, ..
+        },
+    ) = fields.finish(checked)?;
     let webhooks = &api.app.webhooks;
     if webhooks.of(&caller.merchant, caller.mode).len() >= ENDPOINTS_MAX {
         let what = format!("there are {ENDPOINTS_MAX} endpoints already: remove one");
@@ -46,7 +54,7 @@ pub async fn create(
         mode: caller.mode,
         created_ms: now_ms,
         url,
-        events,
+        events: events.unwrap_or_default(),
         description,
         secrets: vec![],
         cursor: None,
@@ -63,32 +71,43 @@ pub async fn create(
     Ok(Json(view).into_response())
 }
 
-type Read = (String, Vec<String>, Option<String>);
+/// What of an endpoint a merchant says; `None`: nothing.
+struct Asked {
+    url: Option<String>,
+    events: Option<Vec<String>>,
+    description: Option<String>,
+}
 
-fn read(api: &Api, fields: &mut Fields) -> Result<Read, Vec<FieldError>> {
+fn read(api: &Api, fields: &mut Fields) -> Result<Asked, Vec<FieldError>> {
     let (url, description) = (fields.text("url"), fields.text("description"));
     let events = fields.json("events");
     let mut errors = vec![];
     let target = url
         .as_deref()
         .map(|url| Target::parse(url, api.app.webhooks.allows_private()));
-    match target {
-        None => errors.push(FieldError::new("/url", "missing", "where messages go: https://…")),
-        Some(Err(how)) => errors.push(FieldError::new("/url", "invalid_url", how)),
-        Some(Ok(_)) => {}
+    if let Some(Err(how)) = target {
+        errors.push(FieldError::new("/url", "invalid_url", how));
     }
     let is_long = |text: &String| text.chars().count() > DESCRIPTION_MAX || text.chars().any(char::is_control);
     if description.as_ref().is_some_and(is_long) {
         let how = format!("at most {DESCRIPTION_MAX} characters, no control characters");
         errors.push(FieldError::new("/description", "too_long", how));
     }
-    let events: Vec<String> = match events.map(|text| serde_json::from_str(&text)) {
-        None => vec![],
-        Some(Ok(events)) => events,
-        Some(Err(_)) => {
-            errors.push(FieldError::new("/events", "wrong_type", "a list of names of events"));
-            vec![]
-        }
+    let events = events.and_then(|text| read_events(&text, &mut errors));
+    match errors.is_empty() {
+        true => Ok(Asked {
+            url,
+            events,
+            description,
+        }),
+        false => Err(errors),
+    }
+}
+
+fn read_events(text: &str, errors: &mut Vec<FieldError>) -> Option<Vec<String>> {
+    let Ok(events) = serde_json::from_str::<Vec<String>>(text) else {
+        errors.push(FieldError::new("/events", "wrong_type", "a list of names of events"));
+        return None;
     };
     for (at, name) in events.iter().enumerate().take(EVENTS_MAX) {
         let is_family = name.strip_suffix(".*").is_some_and(|it| EVENT_FAMILIES.contains(&it));
@@ -103,10 +122,28 @@ fn read(api: &Api, fields: &mut Fields) -> Result<Read, Vec<FieldError>> {
     if events.len() > EVENTS_MAX {
         errors.push(FieldError::new("/events", "too_many", format!("at most {EVENTS_MAX}")));
     }
-    match url {
-        Some(url) if errors.is_empty() => Ok((url, events, description)),
-        _ => Err(errors),
-    }
+    Some(events)
+}
+
+/// `POST /v1/webhook_endpoints/{id}/update`: what is not named stays.
+pub async fn update(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let found = find(&api, &caller, &id)?;
+    let mut fields = open_body(&headers, body).await?;
+    let checked = read(&api, &mut fields);
+    let asked = fields.finish(checked)?;
+    let updated = changed(&api, found.id, |it| {
+        it.url = asked.url.unwrap_or_else(|| it.url.clone());
+        it.events = asked.events.unwrap_or_else(|| it.events.clone());
+        it.description = asked.description.or_else(|| it.description.take());
+    });
+    let updated = updated.await?;
+    Ok(Json(WebhookEndpointView::of(&updated, None)).into_response())
 }
 
 fn new_secret() -> Result<Vec<u8>, Problem> {
@@ -159,8 +196,8 @@ pub async fn rotate(State(api): State<Api>, caller: Caller, Path(id): Path<Strin
 /// `POST /v1/webhook_endpoints/{id}/enable`: what waits goes out, and what came meanwhile.
 pub async fn enable(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = find(&api, &caller, &id)?;
-    let now_ms = api.app.ambient.now_ms();
-    let enabled = changed(&api, found.id, |it| it.enable(now_ms)).await?;
+    let enabled = api.app.webhooks.enable(found.id).await?;
+    let enabled = enabled.ok_or_else(|| Problem::not_found("webhook endpoint"))?;
     Ok(Json(WebhookEndpointView::of(&enabled, None)).into_response())
 }
 

@@ -4,7 +4,7 @@ use super::SqliteStore;
 use super::writer::Unit;
 use crate::rows::{self, RowError, WebhookRow};
 use async_trait::async_trait;
-use portolan_domain::ids::WebhookId;
+use portolan_domain::ids::{MerchantId, Mode, WebhookId};
 use portolan_domain::ports::{CommitError, ReadError, Webhooks};
 use portolan_domain::webhook::WebhookEndpoint;
 use rusqlite::{Connection, params};
@@ -44,5 +44,20 @@ impl Webhooks for SqliteStore {
 
     async fn remove_webhook_endpoint(&self, id: WebhookId) -> Result<bool, CommitError> {
         Ok(self.writer.write(Unit::RemoveWebhook(id)).await? > 0)
+    }
+
+    fn wrote_since(&self, place: Option<u64>) -> Result<(u64, Vec<(Mode, MerchantId)>), ReadError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached("SELECT MAX(seq) FROM journal")?;
+            let now: u64 = select.query_row([], |row| row.get::<_, Option<u64>>(0))?.unwrap_or(0);
+            let Some(place) = place.filter(|place| *place < now) else {
+                return Ok((now, vec![]));
+            };
+            let mut select =
+                connection.prepare_cached("SELECT DISTINCT owner FROM journal WHERE seq > ? AND seq <= ?")?;
+            let owners = select.query_map([place, now], |row| row.get::<_, String>(0))?;
+            let owners: Vec<String> = owners.collect::<rusqlite::Result<_>>()?;
+            Ok((now, owners.iter().filter_map(|it| rows::owner_from(it)).collect()))
+        })
     }
 }
