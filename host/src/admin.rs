@@ -89,6 +89,7 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .route("/admin/payments/{id}/sweep", post(sweep))
         .route("/admin/unknowns", get(unknowns))
         .route("/admin/webhooks", get(books::webhooks))
+        .route("/admin/webhooks/{id}/remove", post(books::remove_webhook))
         .route("/admin/tasks", get(tasks))
         .route("/admin/tasks/{id}/resolve", post(resolve))
         .route("/admin/keys", post(create_key).get(list_keys))
@@ -329,20 +330,31 @@ async fn resolve(State(shared): App, Path(id): Path<String>, body: Bytes) -> Res
     Ok(Json(answer))
 }
 
+/// Who decided something, and why.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Sweep {
+struct Word {
     by: String,
     reason: String,
+}
+
+impl Word {
+    fn check(&self) -> Result<(), Refusal> {
+        match self.by.trim().is_empty() || self.reason.trim().is_empty() {
+            true => Err(refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "by and reason must say who decided and why",
+            )),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Brings what came to a payment's own address to where payouts are made from.
 async fn sweep(State(shared): App, Path(id): Path<String>, body: Bytes) -> Result<Json<Value>, Refusal> {
     let bad = |error: &dyn std::fmt::Display| refuse(StatusCode::UNPROCESSABLE_ENTITY, error);
-    let ask: Sweep = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
-    if ask.reason.trim().is_empty() || ask.by.trim().is_empty() {
-        return Err(bad(&"by and reason must say who decided and why"));
-    }
+    let ask: Word = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    ask.check()?;
     let not_found = || refuse(StatusCode::NOT_FOUND, format!("there is no payment {id}"));
     let payment: PaymentId = id.parse().map_err(|_| not_found())?;
     if shared.app.store.payment(payment).map_err(failed)?.is_none() {

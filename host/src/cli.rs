@@ -69,7 +69,8 @@ enum Verb {
     /// Operations whose outcome is not known.
     Unknowns,
     /// Where merchants are told of events, and how far that is.
-    Webhooks,
+    #[command(subcommand)]
+    Webhooks(WebhooksVerb),
     /// What needs a human.
     #[command(subcommand)]
     Tasks(TasksVerb),
@@ -111,6 +112,23 @@ enum Verb {
     },
     /// Add a new key to the key file (stopped); it seals from the next start on, the old ones still open.
     RotateKey,
+}
+
+#[derive(Subcommand)]
+enum WebhooksVerb {
+    /// Every merchant's endpoints.
+    List,
+    /// Tell an endpoint no more, whoever made it.
+    Remove {
+        /// we_…
+        id: String,
+        /// Who decided.
+        #[arg(long)]
+        by: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 #[derive(Subcommand)]
@@ -345,7 +363,14 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         Verb::Channel(ChannelVerb::Start(args)) => (switch(&client, "start", &args)?, None),
         Verb::Channel(ChannelVerb::Stopped) => (client.get("/admin/channels/stopped")?, None),
         Verb::Unknowns => (client.get("/admin/unknowns")?, None),
-        Verb::Webhooks => (client.get("/admin/webhooks")?, None),
+        Verb::Webhooks(WebhooksVerb::List) => (client.get("/admin/webhooks")?, None),
+        Verb::Webhooks(WebhooksVerb::Remove { id, by, reason }) => (
+            client.post(
+                &format!("/admin/webhooks/{id}/remove"),
+                &json!({ "by": by, "reason": reason }),
+            )?,
+            None,
+        ),
         Verb::Tasks(TasksVerb::List { closed }) => (
             client.get(if closed {
                 "/admin/tasks?closed=true"

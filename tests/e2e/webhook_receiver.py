@@ -1,14 +1,15 @@
 """A merchant's own server: takes what the router tells, verifies it with the standard's own library, and answers as it is told to.
 
 POST /hooks/NAME           a message; answered with 204, or as scripted
-POST /script/NAME          {"secret": …, "answers": [{"status": …, "retry_after": …, "type": …}]}: each is used once, in order, by the
-                           first message it fits ("type", if it has one); "always": {"status": …} for all others
+POST /script/NAME          {"secret": …, "answers": [{"status": …, "retry_after": …, "size": …, "delay": …, "type": …}]}: each is used
+                           once, in order, by the first message it fits ("type", if it has one); "always": {"status": …} for all others
 GET  /seen/NAME            what came, in order
 """
 
 import json
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -68,12 +69,14 @@ class Receiver(BaseHTTPRequestHandler):
                     "signatures": len(self.headers["webhook-signature"].split(" ")),
                     "verified": verified(script.get("secret"), body, self.headers),
                     "answered": answer["status"],
+                    "timestamp": int(self.headers["webhook-timestamp"]),
                     "path": self.path,
                     "told": told,
                 }
             )
+        time.sleep(answer.get("delay", 0))
         extra = [("retry-after", str(answer["retry_after"]))] if "retry_after" in answer else []
-        self.reply(answer["status"], headers=extra)
+        self.reply(answer["status"], "x" * answer["size"] if "size" in answer else None, extra)
 
     def log_message(self, *_):
         pass

@@ -21,6 +21,9 @@ use tokio_rustls::TlsConnector;
 
 /// The largest reply body, in bytes. Providers answer with a few KiB; reports have their own way.
 const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+/// How much of a body is read that nobody wants, and for how long, to keep its connection.
+const REST_BYTES_MAX: usize = 16 * 1024;
+const REST_WITHIN: Duration = Duration::from_millis(500);
 /// The largest head of a reply, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The most headers in a reply.
@@ -139,6 +142,13 @@ pub struct Egress {
     idle: DashMap<Endpoint, Vec<Connection>>,
 }
 
+/// What of a reply counts.
+#[derive(Clone, Copy)]
+enum Wants {
+    Body,
+    Status,
+}
+
 enum Failure {
     Before(String),
     After(String),
@@ -173,6 +183,23 @@ impl Egress {
 
     /// Sends one request and reads the whole reply.
     pub async fn send(&self, endpoint: &Endpoint, request: WireRequest, longest: Duration) -> Sent {
+        self.send_for(endpoint, request, (longest, Wants::Body)).await
+    }
+
+    /// The same where only status and headers count: whatever comes after them is dropped, with its connection if it is long.
+    pub async fn send_for_status(&self, endpoint: &Endpoint, request: WireRequest, longest: Duration) -> Sent {
+        self.send_for(endpoint, request, (longest, Wants::Status)).await
+    }
+
+    /// Closes what nobody used for a while, and forgets where it led.
+    pub fn close_idle(&self) {
+        self.idle.retain(|_, connections| {
+            connections.retain(|it| it.sender.is_ready() && it.idle_since.elapsed() < IDLE_FOR);
+            !connections.is_empty()
+        });
+    }
+
+    async fn send_for(&self, endpoint: &Endpoint, request: WireRequest, (longest, wants): (Duration, Wants)) -> Sent {
         let started = Instant::now();
         let total = longest.min(self.timeouts.total_max);
         let request = match build(endpoint, request) {
@@ -180,7 +207,10 @@ impl Egress {
             Err(error) => return Sent::NotSent(error),
         };
         if let Some(connection) = self.take_idle(endpoint) {
-            match self.exchange(endpoint, connection, request.clone(), total).await {
+            match self
+                .exchange(endpoint, connection, request.clone(), (total, wants))
+                .await
+            {
                 Err(Failure::Before(_)) => {}
                 Err(Failure::After(error)) => return Sent::Unknown(error),
                 Ok(sent) => return sent,
@@ -192,7 +222,7 @@ impl Egress {
             Err(_) => return Sent::NotSent("no connection in time".into()),
         };
         let rest = total.saturating_sub(started.elapsed());
-        match self.exchange(endpoint, connection, request, rest).await {
+        match self.exchange(endpoint, connection, request, (rest, wants)).await {
             Ok(sent) => sent,
             Err(Failure::Before(error)) => Sent::NotSent(error),
             Err(Failure::After(error)) => Sent::Unknown(error),
@@ -248,7 +278,7 @@ impl Egress {
         endpoint: &Endpoint,
         mut connection: Connection,
         request: hyper::Request<Full<Bytes>>,
-        rest: Duration,
+        (rest, wants): (Duration, Wants),
     ) -> Result<Sent, Failure> {
         if rest.is_zero() {
             return Err(Failure::Before("no time is left".into()));
@@ -260,12 +290,18 @@ impl Egress {
                 .send_request(request)
                 .await
                 .map_err(|error| error.to_string())?;
-            read(response).await
+            match wants {
+                Wants::Body => read(response).await.map(|sent| (sent, true)),
+                Wants::Status => Ok(status_of(response).await),
+            }
         });
         let result = result.await.unwrap_or_else(|_| Err("no whole reply in time".into()));
         match result {
-            Ok(sent) => {
-                self.keep(endpoint, connection);
+            Ok((sent, is_done)) => {
+                match is_done {
+                    true => self.keep(endpoint, connection),
+                    false => connection.task.abort(),
+                }
                 Ok(sent)
             }
             Err(error) => {
@@ -355,20 +391,34 @@ fn build(endpoint: &Endpoint, request: WireRequest) -> Result<hyper::Request<Ful
         .map_err(|error| error.to_string())
 }
 
+/// Status and headers; and whether the rest came in a moment, so that the connection can be used again.
+async fn status_of(response: hyper::Response<hyper::body::Incoming>) -> (Sent, bool) {
+    let (parts, body) = response.into_parts();
+    let rest = timeout(REST_WITHIN, Limited::new(body, REST_BYTES_MAX).collect()).await;
+    let sent = Sent::Response {
+        status: parts.status.as_u16(),
+        headers: headers_of(&parts),
+        body: vec![],
+    };
+    (sent, matches!(rest, Ok(Ok(_))))
+}
+
+fn headers_of(parts: &hyper::http::response::Parts) -> Vec<(String, Vec<u8>)> {
+    let pairs = parts.headers.iter();
+    pairs
+        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+        .collect()
+}
+
 async fn read(response: hyper::Response<hyper::body::Incoming>) -> Result<Sent, String> {
     let (parts, body) = response.into_parts();
     let body = Limited::new(body, RESPONSE_BYTES_MAX)
         .collect()
         .await
         .map_err(|error| format!("half a body: {error}"))?;
-    let headers = parts
-        .headers
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
-        .collect();
     Ok(Sent::Response {
         status: parts.status.as_u16(),
-        headers,
+        headers: headers_of(&parts),
         body: body.to_bytes().to_vec(),
     })
 }

@@ -1,13 +1,14 @@
 //! Proofs and counts: the ledger against its invariants, the log against its chain, and the metrics page.
 
-use super::{Refusal, failed};
+use super::{Refusal, failed, refuse};
 use crate::server::Shared;
 use crate::wire::status_of;
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use portolan_channels::Usage;
 use portolan_domain::commit::{TimerKind, Versioned};
-use portolan_domain::ids::{Mode, OperationId, PaymentId};
+use portolan_domain::ids::{Mode, OperationId, PaymentId, WebhookId};
 use portolan_domain::ledger::{Balances, Entry, Layer};
 use portolan_domain::lifecycle::{self, Version};
 use portolan_domain::payment::Payment;
@@ -163,15 +164,31 @@ pub async fn webhooks(State(shared): App) -> Json<Value> {
     let now_ms = shared.app.ambient.now_ms();
     let all = shared.app.webhooks.all();
     let shown = all.iter().map(|it| {
-        let next_ms = it.parked.iter().map(|parked| parked.next_ms).min();
         json!({
             "id": it.id.to_string(), "merchant": it.merchant.as_str(), "mode": it.mode.as_str(), "url": it.url,
             "status": status_of(it), "waiting": it.parked.len(), "delivered": it.delivered, "given_up": it.given_up,
-            "next_in_s": next_ms.map(|at| at.saturating_sub(now_ms).div_ceil(1_000)),
+            "next_in_s": it.next_ms().map(|at| at.saturating_sub(now_ms).div_ceil(1_000)),
             "last": it.last.as_ref().map(|last| json!({ "at_ms": last.at_ms, "status": last.status, "error": last.why })),
         })
     });
     Json(json!({ "endpoints": shown.collect::<Vec<_>>() }))
+}
+
+/// `POST /admin/webhooks/{id}/remove`: an operator's word, whoever made it.
+pub async fn remove_webhook(
+    State(shared): App,
+    Path(id): Path<String>,
+    Json(word): Json<super::Word>,
+) -> Result<Json<Value>, Refusal> {
+    let not_found = || refuse(StatusCode::NOT_FOUND, format!("there is no webhook endpoint {id}"));
+    let endpoint: WebhookId = id.parse().map_err(|_| not_found())?;
+    word.check()?;
+    if !shared.app.webhooks.all().iter().any(|it| it.id == endpoint) {
+        return Err(not_found());
+    }
+    super::note(&shared.app, &word.by, ("webhook.remove", &id), &word.reason).await?;
+    shared.app.webhooks.remove(endpoint).await.map_err(failed)?;
+    Ok(Json(json!({ "removed": id })))
 }
 
 /// `GET /metrics`, in Prometheus' text format.

@@ -136,6 +136,11 @@ impl From<WebhookError> for Problem {
         match error {
             WebhookError::Read(error) => error.into(),
             WebhookError::Commit(error) => error.into(),
+            WebhookError::TooMany => Self::new(409, "too_many_endpoints", error.to_string()),
+            WebhookError::Busy => Self {
+                retry_after_s: Some(5),
+                ..Self::new(429, "too_many_tests", error.to_string())
+            },
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One message to one endpoint: signed by each secret that is valid, sent once, and what came of it.
 
+use axum::http::Uri;
+use portolan_domain::ids::Mode;
 use portolan_domain::webhook::{Answer, Message, WebhookEndpoint};
 use portolan_domain::wire::{WireBytes, WireRequest};
 use portolan_egress::{Egress, Endpoint, Sent};
@@ -18,26 +20,27 @@ pub struct Target {
 }
 
 impl Target {
-    /// Takes an address apart. `allow_private`: plain http too, and addresses that are not public.
-    pub fn parse(url: &str, allow_private: bool) -> Result<Self, &'static str> {
-        let is_text = url.len() <= URL_MAX && url.bytes().all(|byte| byte.is_ascii_graphic());
-        if !is_text || url.contains(['#', '@']) {
-            return Err("an absolute https URL of at most 2048 characters, without user and fragment");
+    /// Takes an address apart. `may_be_private`: addresses that are not public, and in test mode plain http.
+    pub fn parse(url: &str, (may_be_private, mode): (bool, Mode)) -> Result<Self, &'static str> {
+        let uri: Uri = url.parse().map_err(|_| "an absolute URL: https://…")?;
+        if url.len() > URL_MAX || url.contains('#') {
+            return Err("at most 2048 characters, without fragment");
         }
-        let (scheme, rest) = url.split_once("://").ok_or("an absolute URL: https://…")?;
-        if scheme != "https" && !(scheme == "http" && allow_private) {
+        let is_plain = uri.scheme_str() == Some("http") && may_be_private && mode == Mode::Test;
+        if uri.scheme_str() != Some("https") && !is_plain {
             return Err("https: what merchants are told is nobody else's business");
         }
-        let at = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        let endpoint = Endpoint::parse(&format!("{scheme}://{authority}"), allow_private);
-        let path = match path.starts_with('/') {
-            true => path.to_owned(),
-            false => format!("/{path}"),
-        };
+        let authority = uri.authority().map_or("", |it| it.as_str());
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let endpoint = Endpoint::parse(&format!("{scheme}://{authority}"), may_be_private);
+        let path = uri.path_and_query().map_or("/", |it| it.as_str());
         Ok(Self {
-            endpoint: endpoint.map_err(|_| "a host, and a port if need be")?,
-            path,
+            endpoint: endpoint.map_err(|_| "a host, and a port if need be; no user")?,
+            path: if path.starts_with('/') {
+                path.to_owned()
+            } else {
+                format!("/{path}")
+            },
         })
     }
 }
@@ -45,18 +48,18 @@ impl Target {
 /// Sends a message once.
 pub async fn send(
     egress: &Egress,
-    (to, allow_private): (&WebhookEndpoint, bool),
+    (to, may_be_private): (&WebhookEndpoint, bool),
     message: &Message,
     now_ms: u64,
 ) -> Answer {
     let not_taken = |status, why: String, wait_s| Answer::NotTaken { status, why, wait_s };
-    let target = match Target::parse(&to.url, allow_private) {
+    let target = match Target::parse(&to.url, (may_be_private, to.mode)) {
         Ok(target) => target,
         // What the operator allowed once, and no more.
         Err(why) => return not_taken(None, why.to_owned(), None),
     };
     let request = signed(to, (target.path, message), now_ms);
-    match egress.send(&target.endpoint, request, WITHIN).await {
+    match egress.send_for_status(&target.endpoint, request, WITHIN).await {
         Sent::Response { status, .. } if (200..300).contains(&status) => Answer::Taken(status),
         Sent::Response { status: 410, .. } => Answer::Gone,
         Sent::Response { status, headers, .. } => {
@@ -64,8 +67,25 @@ pub async fn send(
             let wait_s = asked.and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok());
             not_taken(Some(status), format!("status {status}"), wait_s)
         }
-        Sent::NotSent(why) | Sent::Unknown(why) => not_taken(None, why, None),
+        Sent::NotSent(why) | Sent::Unknown(why) => {
+            tracing::info!(endpoint = %to.id, why, "a message did not get there");
+            not_taken(None, told(&why).to_owned(), None)
+        }
     }
+}
+
+/// What a merchant hears of what went wrong: nothing of names and addresses that only the router can see.
+fn told(why: &str) -> &'static str {
+    let known = [
+        ("look-up", "the host was not found"),
+        ("not a public address", "the host has no public address"),
+        ("TLS", "no TLS connection: is the certificate good?"),
+        ("connect", "no connection"),
+        ("took too long", "no connection in time"),
+        ("in time", "no answer in time"),
+    ];
+    let found = known.iter().find(|(part, _)| why.contains(part));
+    found.map_or("no whole answer", |(_, told)| told)
 }
 
 fn signed(to: &WebhookEndpoint, (path, message): (String, &Message), now_ms: u64) -> WireRequest {
@@ -95,10 +115,15 @@ mod tests {
 
     #[test]
     fn an_address_is_public_and_encrypted_unless_the_operator_says_otherwise() {
-        let target = Target::parse("https://shop.example:8443/hooks?a=b", false).unwrap();
-        assert_eq!(target.path, "/hooks?a=b");
-        assert_eq!(Target::parse("https://shop.example?a=b", false).unwrap().path, "/?a=b");
-        assert!(Target::parse("http://127.0.0.1:9000/", true).is_ok());
+        let parse = |url: &str| Target::parse(url, (false, Mode::Test));
+        assert_eq!(
+            parse("https://shop.example:8443/hooks/@a?a=b").unwrap().path,
+            "/hooks/@a?a=b"
+        );
+        assert_eq!(parse("https://shop.example?a=b").unwrap().path, "/?a=b");
+        let plain = "http://127.0.0.1:9000/";
+        assert!(Target::parse(plain, (true, Mode::Test)).is_ok());
+        assert!(Target::parse(plain, (true, Mode::Live)).is_err(), "never in live mode");
         for url in [
             "http://shop.example/",
             "https://",
@@ -106,11 +131,13 @@ mod tests {
             "https://user:secret@shop.example/",
             "https://shop.example/#here",
             "https://shop.example/a b",
+            "https://shop.example/<a>",
             "ftp://shop.example/",
             "shop.example",
+            "/hooks",
             "https://[::1]/",
         ] {
-            assert!(Target::parse(url, false).is_err(), "{url}");
+            assert!(parse(url).is_err(), "{url}");
         }
     }
 }

@@ -79,7 +79,7 @@ pub struct WebhookEndpointView<'a> {
     /// Names, or families as `refund.*`; all, if empty.
     events: &'a [String],
     description: Option<&'a str>,
-    /// `enabled`; `failing`: it took none of several, one is tried again and again; `disabled`: nothing is sent.
+    /// `enabled`; `failing`: it took none of several, and is probed until it does; `disabled`: nothing is sent.
     status: &'static str,
     /// Why it is disabled: `gone`, `failing`.
     reason: Option<&'static str>,
@@ -91,6 +91,12 @@ pub struct WebhookEndpointView<'a> {
     delivered: u64,
     /// Messages that were sent for three days while others were taken.
     given_up: u64,
+    /// The last of these: `GET /v1/events` still has them.
+    #[schemars(with = "Vec<String>")]
+    given_up_events: Vec<String>,
+    failing_since: Option<u64>,
+    /// When something is sent again.
+    next_try_at: Option<u64>,
     last_delivery: Option<DeliveryReport<'a>>,
     livemode: bool,
     created: u64,
@@ -133,6 +139,9 @@ impl<'a> WebhookEndpointView<'a> {
             waiting: endpoint.parked.len(),
             delivered: endpoint.delivered,
             given_up: endpoint.given_up,
+            given_up_events: endpoint.lost.iter().map(ToString::to_string).collect(),
+            failing_since: endpoint.failing.map(|it| seconds(it.since_ms)),
+            next_try_at: endpoint.next_ms().map(seconds),
             last_delivery: endpoint.last.as_ref().map(DeliveryReport::of),
             livemode: endpoint.mode == Mode::Live,
             created: seconds(endpoint.created_ms),
@@ -153,7 +162,7 @@ impl<'a> WebhookEndpointView<'a> {
 pub fn status_of(endpoint: &WebhookEndpoint) -> &'static str {
     match endpoint.disabled {
         Some(_) => "disabled",
-        None if endpoint.is_failing() => "failing",
+        None if endpoint.failing.is_some() => "failing",
         None => "enabled",
     }
 }

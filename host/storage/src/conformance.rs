@@ -36,7 +36,7 @@ use portolan_domain::quote::{self, Quote};
 use portolan_domain::routing::rule::RuleSet;
 use portolan_domain::routing::tries::{CardKey, RetryLimit, TryGuard, TryRefusal};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
-use portolan_domain::webhook::{Delivery, Disabled, Message, Parked, WebhookEndpoint, WebhookSecret};
+use portolan_domain::webhook::{Delivery, Disabled, Failing, Message, Parked, WebhookEndpoint, WebhookSecret};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
@@ -444,6 +444,11 @@ fn webhook_endpoints_are_written_again_and_again_until_they_are_removed() {
                 next_ms: 77,
             }],
             failed_in_a_row: 1,
+            failing: Some(Failing {
+                since_ms: 1,
+                next_ms: 2,
+                wait_ms: 3,
+            }),
             disabled: Some(Disabled::Gone),
             last: Some(Delivery {
                 at_ms: 8,
@@ -452,6 +457,7 @@ fn webhook_endpoints_are_written_again_and_again_until_they_are_removed() {
             }),
             delivered,
             given_up: 3,
+            lost: vec![EventId(Uuid::from_u128(3))],
         };
         for (n, delivered) in [(1, 0), (2, 0), (1, 9)] {
             store.put_webhook_endpoint(endpoint(n, delivered)).await.unwrap();

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use portolan_domain::ids::WebhookId;
 use portolan_domain::payment::fact::{EVENT_FAMILIES, is_event_name};
 use portolan_domain::payment::request::FieldError;
-use portolan_domain::webhook::{ENDPOINTS_MAX, WebhookEndpoint};
+use portolan_domain::webhook::{ENDPOINTS_MAX, SECRETS_MAX, WebhookEndpoint};
 use portolan_vault::{new_webhook_secret, webhook_secret_text};
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut fields = open_body(&headers, body).await?;
-    let checked = read(&api, &mut fields).and_then(|asked| {
+    let checked = read(&api, &caller, &mut fields).and_then(|asked| {
         let missing = || vec![FieldError::new("/url", "missing", "where messages go: https://…")];
         Ok((asked.url.clone().ok_or_else(missing)?, asked))
     });
@@ -41,11 +41,6 @@ pub async fn create(
             events, description, ..
         },
     ) = fields.finish(checked)?;
-    let webhooks = &api.app.webhooks;
-    if webhooks.of(&caller.merchant, caller.mode).len() >= ENDPOINTS_MAX {
-        let what = format!("there are {ENDPOINTS_MAX} endpoints already: remove one");
-        return Err(Problem::new(409, "too_many_endpoints", what));
-    }
     let secret = new_secret()?;
     let now_ms = api.app.ambient.now_ms();
     let mut endpoint = WebhookEndpoint {
@@ -60,13 +55,15 @@ pub async fn create(
         cursor: None,
         parked: vec![],
         failed_in_a_row: 0,
+        failing: None,
         disabled: None,
         last: None,
         delivered: 0,
         given_up: 0,
+        lost: vec![],
     };
     endpoint.rotate(secret.clone(), now_ms);
-    let kept = webhooks.add(endpoint).await?;
+    let kept = api.app.webhooks.add(endpoint).await?;
     let view = WebhookEndpointView::of(&kept, Some(webhook_secret_text(&secret)));
     Ok(Json(view).into_response())
 }
@@ -78,13 +75,12 @@ struct Asked {
     description: Option<String>,
 }
 
-fn read(api: &Api, fields: &mut Fields) -> Result<Asked, Vec<FieldError>> {
+fn read(api: &Api, caller: &Caller, fields: &mut Fields) -> Result<Asked, Vec<FieldError>> {
     let (url, description) = (fields.text("url"), fields.text("description"));
     let events = fields.json("events");
     let mut errors = vec![];
-    let target = url
-        .as_deref()
-        .map(|url| Target::parse(url, api.app.webhooks.allows_private()));
+    let how = (api.app.webhooks.allows_private(), caller.mode);
+    let target = url.as_deref().map(|url| Target::parse(url, how));
     if let Some(Err(how)) = target {
         errors.push(FieldError::new("/url", "invalid_url", how));
     }
@@ -133,10 +129,10 @@ pub async fn update(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let found = find(&api, &caller, &id)?;
     let mut fields = open_body(&headers, body).await?;
-    let checked = read(&api, &mut fields);
+    let checked = read(&api, &caller, &mut fields);
     let asked = fields.finish(checked)?;
+    let found = find(&api, &caller, &id)?;
     let updated = changed(&api, found.id, |it| {
         it.url = asked.url.unwrap_or_else(|| it.url.clone());
         it.events = asked.events.unwrap_or_else(|| it.events.clone());
@@ -183,11 +179,15 @@ pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>
     Ok(Json(WebhookEndpointView::of(&found, None)).into_response())
 }
 
-/// `POST /v1/webhook_endpoints/{id}/rotate_secret`: the one before signs beside the new one for a day.
+/// `POST /v1/webhook_endpoints/{id}/rotate_secret`: those before sign beside the new one for a day.
 pub async fn rotate(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = find(&api, &caller, &id)?;
-    let secret = new_secret()?;
     let now_ms = api.app.ambient.now_ms();
+    if found.signing(now_ms).count() >= SECRETS_MAX {
+        let how = format!("{SECRETS_MAX} secrets sign already: the oldest ends a day after it was followed");
+        return Err(Problem::new(409, "too_many_secrets", how));
+    }
+    let secret = new_secret()?;
     let rotated = changed(&api, found.id, |it| it.rotate(secret.clone(), now_ms)).await?;
     let view = WebhookEndpointView::of(&rotated, Some(webhook_secret_text(&secret)));
     Ok(Json(view).into_response())
@@ -204,7 +204,7 @@ pub async fn enable(State(api): State<Api>, caller: Caller, Path(id): Path<Strin
 /// `POST /v1/webhook_endpoints/{id}/test`: a message that tells nothing, now.
 pub async fn test(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = find(&api, &caller, &id)?;
-    let answer = api.app.webhooks.try_out(&found).await;
+    let answer = api.app.webhooks.try_out(&found).await?;
     Ok(Json(WebhookTestView::of(answer)).into_response())
 }
 
