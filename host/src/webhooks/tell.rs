@@ -23,9 +23,9 @@ const CLOSE_EVERY: u32 = 50;
 const ENDPOINTS_AT_ONCE: usize = 128;
 const PER_MERCHANT: usize = 4;
 /// Events that are looked at in one go.
-const EVENTS_AT_ONCE: usize = 32;
+const EVENTS_AT_ONCE: usize = 128;
 /// Payments whose events go to one endpoint at once; those of one payment go one after the other.
-const PAYMENTS_AT_ONCE: usize = 8;
+const PAYMENTS_AT_ONCE: usize = 32;
 /// A cursor that only passed what is not wanted is written down so seldom: a restart looks at some again.
 const PASSED_EVERY_MS: u64 = 60_000;
 /// How long an endpoint rests that cannot be read for, or written down.
@@ -115,25 +115,33 @@ impl Webhooks {
             };
             self.at_work.insert(endpoint.id, endpoint.merchant.clone());
             let busy = Busy(self.clone(), endpoint.id);
-            let stop = stop.clone();
+            let (stop, slots) = (stop.clone(), slots.clone());
             tokio::spawn(async move {
-                busy.0.serve(busy.1, &stop).await;
+                busy.0.serve(busy.1, &slots, &stop).await;
                 drop(busy);
                 drop(slot);
             });
         }
     }
 
-    async fn serve(&self, id: WebhookId, stop: &watch::Receiver<bool>) {
+    async fn serve(&self, id: WebhookId, slots: &Semaphore, stop: &watch::Receiver<bool>) {
         // Before it is looked at: what is written from now on makes it behind again.
         self.behind.remove(&id);
-        match self.tell(id, stop).await {
-            Ok(Told::All) => return,
-            // Others have their turn first.
-            Ok(Told::MoreToTell) => {}
-            Err(error) => {
-                tracing::warn!(%error, endpoint = %id, "a merchant is told later");
-                tokio::time::sleep(AGAIN).await;
+        loop {
+            match self.tell(id, stop).await {
+                Ok(Told::All) => return,
+                // While there is room for others; else they have their turn first.
+                Ok(Told::MoreToTell) if slots.available_permits() > 0 && !*stop.borrow() => {
+                    if !self.get(id).is_some_and(|it| it.goes_on()) {
+                        break;
+                    }
+                }
+                Ok(Told::MoreToTell) => break,
+                Err(error) => {
+                    tracing::warn!(%error, endpoint = %id, "a merchant is told later");
+                    tokio::time::sleep(AGAIN).await;
+                    break;
+                }
             }
         }
         self.behind.insert(id, ());
