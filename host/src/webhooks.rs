@@ -12,8 +12,8 @@ use portolan_domain::ids::{EventId, MerchantId, Mode, WebhookId};
 use portolan_domain::ports::{Ambient, CommitError, Library, Page, ReadError, Webhooks as Endpoints};
 use portolan_domain::webhook::{Answer, ENDPOINTS_MAX, Message, WebhookEndpoint};
 use portolan_egress::{Egress, Timeouts};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, Semaphore};
 
 /// Test messages that are under way at once, of all merchants.
@@ -36,6 +36,60 @@ pub enum WebhookError {
     Busy,
 }
 
+/// An endpoint, and how far telling it is.
+struct Line {
+    endpoint: RwLock<Arc<WebhookEndpoint>>,
+    /// Whether there may be events after its cursor.
+    is_behind: AtomicBool,
+    /// Whether it is being told.
+    is_at_work: AtomicBool,
+    /// Whether it is tried out.
+    is_tried: AtomicBool,
+    /// When it was written down last by what came of messages.
+    written_ms: AtomicU64,
+    /// One change after the other: a merchant's, and what came of messages.
+    changing: Mutex<()>,
+}
+
+impl Line {
+    fn new(endpoint: WebhookEndpoint) -> Arc<Self> {
+        Arc::new(Self {
+            endpoint: RwLock::new(Arc::new(endpoint)),
+            is_behind: AtomicBool::new(true),
+            is_at_work: AtomicBool::new(false),
+            is_tried: AtomicBool::new(false),
+            written_ms: AtomicU64::new(0),
+            changing: Mutex::new(()),
+        })
+    }
+
+    fn endpoint(&self) -> Arc<WebhookEndpoint> {
+        self.endpoint.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, endpoint: WebhookEndpoint) -> Arc<WebhookEndpoint> {
+        let new = Arc::new(endpoint);
+        *self.endpoint.write().unwrap_or_else(PoisonError::into_inner) = new.clone();
+        new
+    }
+}
+
+/// Something that is so of a line until this is dropped.
+struct While<'a>(&'a AtomicBool);
+
+impl<'a> While<'a> {
+    /// `None`: it is so already.
+    fn begin(is_so: &'a AtomicBool) -> Option<Self> {
+        (!is_so.swap(true, Ordering::SeqCst)).then_some(Self(is_so))
+    }
+}
+
+impl Drop for While<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Who tells merchants.
 pub struct Webhooks {
     store: Arc<dyn Endpoints>,
@@ -43,30 +97,11 @@ pub struct Webhooks {
     ambient: Arc<dyn Ambient>,
     egress: Egress,
     allow_private: bool,
-    endpoints: DashMap<WebhookId, Arc<WebhookEndpoint>>,
-    /// Which may have events after their cursor.
-    behind: DashMap<WebhookId, ()>,
-    /// Which are being told, and whose they are.
-    at_work: DashMap<WebhookId, MerchantId>,
-    /// When each was written down last by what came of messages.
-    written_ms: DashMap<WebhookId, u64>,
-    /// One change of an endpoint after the other: a merchant's, and what came of messages.
-    changing: DashMap<WebhookId, Arc<Mutex<()>>>,
+    lines: DashMap<WebhookId, Arc<Line>>,
     adding: Mutex<()>,
-    /// Which are tried out.
-    testing: DashMap<WebhookId, ()>,
     tests: Semaphore,
     /// Messages that were taken, and that were not.
     pub told: [AtomicU64; 2],
-}
-
-/// What an endpoint is tried out by, until dropped.
-struct Trying<'a>(&'a DashMap<WebhookId, ()>, WebhookId);
-
-impl Drop for Trying<'_> {
-    fn drop(&mut self) {
-        self.0.remove(&self.1);
-    }
 }
 
 impl Webhooks {
@@ -82,13 +117,8 @@ impl Webhooks {
             ambient,
             egress: Egress::new(Timeouts::default()),
             allow_private,
-            endpoints: all.into_iter().map(|it| (it.id, Arc::new(it))).collect(),
-            behind: DashMap::new(),
-            at_work: DashMap::new(),
-            written_ms: DashMap::new(),
-            changing: DashMap::new(),
+            lines: all.into_iter().map(|it| (it.id, Line::new(it))).collect(),
             adding: Mutex::new(()),
-            testing: DashMap::new(),
             tests: Semaphore::new(TESTS_AT_ONCE),
             told: Default::default(),
         })
@@ -101,7 +131,7 @@ impl Webhooks {
 
     /// Every endpoint, the oldest first.
     pub fn all(&self) -> Vec<Arc<WebhookEndpoint>> {
-        let mut all: Vec<_> = self.endpoints.iter().map(|it| it.value().clone()).collect();
+        let mut all: Vec<_> = self.lines.iter().map(|it| it.endpoint()).collect();
         all.sort_by_key(|it| (it.created_ms, it.id));
         all
     }
@@ -113,8 +143,8 @@ impl Webhooks {
         all
     }
 
-    fn get(&self, id: WebhookId) -> Option<Arc<WebhookEndpoint>> {
-        self.endpoints.get(&id).map(|it| it.value().clone())
+    fn line(&self, id: WebhookId) -> Option<Arc<Line>> {
+        self.lines.get(&id).map(|it| it.value().clone())
     }
 
     /// Adds one, which hears of what happens from now on.
@@ -137,14 +167,10 @@ impl Webhooks {
             ..endpoint
         };
         self.store.put_webhook_endpoint(endpoint.clone()).await?;
-        let added = Arc::new(endpoint);
-        self.endpoints.insert(added.id, added.clone());
-        self.behind.insert(added.id, ());
+        let line = Line::new(endpoint);
+        let added = line.endpoint();
+        self.lines.insert(added.id, line);
         Ok(added)
-    }
-
-    fn lock_of(&self, id: WebhookId) -> Arc<Mutex<()>> {
-        self.changing.entry(id).or_default().clone()
     }
 
     /// A merchant's change of one: on disk before anybody is told. `None`: it is not there any more.
@@ -153,37 +179,39 @@ impl Webhooks {
         id: WebhookId,
         change: impl FnOnce(&mut WebhookEndpoint),
     ) -> Result<Option<Arc<WebhookEndpoint>>, WebhookError> {
-        let lock = self.lock_of(id);
-        let _one = lock.lock().await;
-        let Some(found) = self.get(id) else { return Ok(None) };
-        let mut changed = (*found).clone();
+        let Some(line) = self.line(id) else { return Ok(None) };
+        let _one = line.changing.lock().await;
+        if !self.lines.contains_key(&id) {
+            return Ok(None);
+        }
+        let mut changed = (*line.endpoint()).clone();
         change(&mut changed);
         self.store.put_webhook_endpoint(changed.clone()).await?;
-        let changed = Arc::new(changed);
-        self.endpoints.insert(id, changed.clone());
-        Ok(Some(changed))
+        Ok(Some(line.set(changed)))
     }
 
     /// What came of messages: it counts also where it cannot be written down now, so that nothing is sent again for that.
     async fn note(
         &self,
-        id: WebhookId,
+        line: &Line,
         change: impl FnOnce(&mut WebhookEndpoint),
         is_written: bool,
     ) -> Result<(), WebhookError> {
-        let lock = self.lock_of(id);
-        let _one = lock.lock().await;
-        let Some(found) = self.get(id) else { return Ok(()) };
+        let _one = line.changing.lock().await;
+        let found = line.endpoint();
+        if !self.lines.contains_key(&found.id) {
+            return Ok(());
+        }
         let mut changed = (*found).clone();
         change(&mut changed);
         let (was, is) = (status_of(&found), status_of(&changed));
         if was != is {
-            tracing::warn!(endpoint = %id, merchant = %changed.merchant, was, is, "a merchant's webhook endpoint");
+            tracing::warn!(endpoint = %found.id, merchant = %found.merchant, was, is, "a merchant's webhook endpoint");
         }
-        self.endpoints.insert(id, Arc::new(changed.clone()));
+        let changed = line.set(changed);
         if is_written {
-            self.store.put_webhook_endpoint(changed).await?;
-            self.written_ms.insert(id, self.ambient.now_ms());
+            self.store.put_webhook_endpoint((*changed).clone()).await?;
+            line.written_ms.store(self.ambient.now_ms(), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -192,33 +220,27 @@ impl Webhooks {
     pub async fn enable(&self, id: WebhookId) -> Result<Option<Arc<WebhookEndpoint>>, WebhookError> {
         let now_ms = self.ambient.now_ms();
         let enabled = self.change(id, |it| it.enable(now_ms)).await?;
-        if enabled.is_some() {
-            self.behind.insert(id, ());
+        if let Some(line) = self.line(id) {
+            line.is_behind.store(true, Ordering::SeqCst);
         }
         Ok(enabled)
     }
 
     /// Takes one away.
     pub async fn remove(&self, id: WebhookId) -> Result<(), WebhookError> {
-        let lock = self.lock_of(id);
-        let _one = lock.lock().await;
+        let Some(line) = self.line(id) else { return Ok(()) };
+        let _one = line.changing.lock().await;
         self.store.remove_webhook_endpoint(id).await?;
-        self.endpoints.remove(&id);
-        self.behind.remove(&id);
-        self.written_ms.remove(&id);
-        self.changing.remove(&id);
+        self.lines.remove(&id);
         Ok(())
     }
 
     /// Sends a message that tells nothing, and says what came of it. One that was failing and takes it is back.
     pub async fn try_out(&self, endpoint: &WebhookEndpoint) -> Result<Answer, WebhookError> {
-        let Ok(_room) = self.tests.try_acquire() else {
+        let (Ok(_room), Some(line)) = (self.tests.try_acquire(), self.line(endpoint.id)) else {
             return Err(WebhookError::Busy);
         };
-        if self.testing.insert(endpoint.id, ()).is_some() {
-            return Err(WebhookError::Busy);
-        }
-        let _trying = Trying(&self.testing, endpoint.id);
+        let _trying = While::begin(&line.is_tried).ok_or(WebhookError::Busy)?;
         let now_ms = self.ambient.now_ms();
         let id = EventId(self.ambient.uuid_v7());
         let message = Message {
@@ -227,8 +249,8 @@ impl Webhooks {
         };
         let answer = send::send(&self.egress, (endpoint, self.allow_private), &message, now_ms).await;
         if matches!(answer, Answer::Taken(_)) && endpoint.failing.is_some() && endpoint.disabled.is_none() {
-            self.note(endpoint.id, |it| it.is_back(now_ms), true).await?;
-            self.behind.insert(endpoint.id, ());
+            self.note(&line, |it| it.is_back(now_ms), true).await?;
+            line.is_behind.store(true, Ordering::SeqCst);
         }
         Ok(answer)
     }

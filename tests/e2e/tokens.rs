@@ -163,6 +163,11 @@ fn a_refund_of_tokens_says_to_whom_and_a_refund_of_a_card_does_not() {
     let mut nobody = json!({ "payment": paid, "deliver": payer(&here, PAYER) });
     nobody["deliver"]["beneficiary"]["name"] = json!("");
     assert_eq!(first(&nobody), told("/deliver/beneficiary/name", "missing"));
+    let nothing = json!({ "payment": paid, "amount": 0, "deliver": payer(&here, PAYER) });
+    assert_eq!(first(&nothing), told("/amount", "out_of_range"));
+    let unpaid = pay(&world, TOKEN);
+    let too_soon = json!({ "payment": unpaid.text_at("/id"), "deliver": payer(&here, PAYER) });
+    assert_eq!(world.post("/v1/refunds", &too_soon).unwrap().status, 409);
     let other = "pay_0192e4a07c1b70008000000000000000";
     let unknown = json!({ "payment": other, "deliver": payer(&here, PAYER) });
     assert_eq!(world.post("/v1/refunds", &unknown).unwrap().status, 404);

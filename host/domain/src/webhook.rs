@@ -166,6 +166,29 @@ pub struct WebhookEndpoint {
 }
 
 impl WebhookEndpoint {
+    /// One that wants to hear of everything, and has no secret yet.
+    pub fn new(id: WebhookId, (merchant, mode): (MerchantId, Mode), url: String, now_ms: u64) -> Self {
+        Self {
+            id,
+            merchant,
+            mode,
+            created_ms: now_ms,
+            url,
+            events: vec![],
+            description: None,
+            secrets: vec![],
+            cursor: None,
+            parked: vec![],
+            failed_in_a_row: 0,
+            failing: None,
+            disabled: None,
+            last: None,
+            delivered: 0,
+            given_up: 0,
+            lost: vec![],
+        }
+    }
+
     /// Whether it wants to hear of that kind of event.
     pub fn wants(&self, kind: &str) -> bool {
         let fits = |pattern: &String| match pattern.strip_suffix(".*") {
@@ -358,25 +381,8 @@ mod tests {
     use uuid::Uuid;
 
     fn endpoint() -> WebhookEndpoint {
-        WebhookEndpoint {
-            id: WebhookId(Uuid::nil()),
-            merchant: Name::parse("shop").unwrap(),
-            mode: Mode::Test,
-            created_ms: 0,
-            url: "https://shop.example/hooks".into(),
-            events: vec![],
-            description: None,
-            secrets: vec![],
-            cursor: None,
-            parked: vec![],
-            failed_in_a_row: 0,
-            failing: None,
-            disabled: None,
-            last: None,
-            delivered: 0,
-            given_up: 0,
-            lost: vec![],
-        }
+        let whose = (Name::parse("shop").unwrap(), Mode::Test);
+        WebhookEndpoint::new(WebhookId(Uuid::nil()), whose, "https://shop.example/hooks".into(), 0)
     }
 
     fn message(n: u128) -> Message {

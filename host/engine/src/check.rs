@@ -187,24 +187,17 @@ impl Engine {
         let conclude = |payment: &mut Payment, change: &mut Change| {
             before = payment.attempt(operation.attempt).map(|it| it.status);
             let verdict = ran.verdict.clone();
-            match operation.kind {
+            match operation.kind.is_attempt() {
                 // Nothing is believed of what is being undone at this moment; its timer stays.
-                Kind::Authorize | Kind::Resume | Kind::Pay if is_being_reversed(payment, &operation) => {}
-                Kind::Authorize | Kind::Resume | Kind::Pay => {
+                true if is_being_reversed(payment, &operation) => {}
+                true => {
                     let context = (&self.policy, task.clone());
                     let next = decide::conclude_authorization(payment, change, &operation, verdict, context)?;
                     if next == Next::TryNext {
                         decide::fail(payment, change)?;
                     }
                 }
-                Kind::Capture
-                | Kind::Cancel
-                | Kind::Refund
-                | Kind::Reverse
-                | Kind::Convert
-                | Kind::Quote
-                | Kind::Sweep
-                | Kind::Poll => {
+                false => {
                     decide::conclude_follow_up(payment, change, &operation, verdict, (&self.policy, task.clone()))?;
                 }
             }
@@ -346,8 +339,8 @@ impl Engine {
 
 /// Whether nothing is to be found out about an operation any more.
 fn is_settled(payment: &Payment, operation: &Operation) -> bool {
-    match operation.kind {
-        Kind::Authorize | Kind::Resume | Kind::Pay => payment.attempt(operation.attempt).is_none_or(|attempt| {
+    match operation.kind.is_attempt() {
+        true => payment.attempt(operation.attempt).is_none_or(|attempt| {
             matches!(operation.progress, Progress::Concluded | Progress::Waiting)
                 && !matches!(
                     attempt.status,
@@ -355,14 +348,7 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
                 )
                 || attempt.status == AttemptStatus::Released && payment.status != PaymentStatus::Processing
         }),
-        Kind::Capture
-        | Kind::Cancel
-        | Kind::Refund
-        | Kind::Reverse
-        | Kind::Convert
-        | Kind::Quote
-        | Kind::Sweep
-        | Kind::Poll => payment
+        false => payment
             .follow_up(operation.id)
             .is_none_or(|follow_up| matches!(follow_up.status, FollowUpStatus::Succeeded | FollowUpStatus::Failed)),
     }
@@ -370,21 +356,14 @@ fn is_settled(payment: &Payment, operation: &Operation) -> bool {
 
 /// Whether the books still wait for what the operation did.
 pub(crate) fn is_open(payment: &Payment, operation: &Operation) -> bool {
-    match operation.kind {
-        Kind::Authorize | Kind::Resume | Kind::Pay => payment.attempt(operation.attempt).is_some_and(|attempt| {
+    match operation.kind.is_attempt() {
+        true => payment.attempt(operation.attempt).is_some_and(|attempt| {
             matches!(
                 attempt.status,
                 AttemptStatus::Started | AttemptStatus::Unknown | AttemptStatus::ActionRequired
             )
         }),
-        Kind::Capture
-        | Kind::Cancel
-        | Kind::Refund
-        | Kind::Reverse
-        | Kind::Convert
-        | Kind::Quote
-        | Kind::Sweep
-        | Kind::Poll => payment
+        false => payment
             .follow_up(operation.id)
             .is_some_and(|it| matches!(it.status, FollowUpStatus::Pending | FollowUpStatus::Unknown)),
     }

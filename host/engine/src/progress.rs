@@ -2,7 +2,7 @@
 
 use portolan_domain::commit::Journaled;
 use portolan_domain::exchange::Exchange;
-use portolan_domain::operation::{Kind, Operation, Progress};
+use portolan_domain::operation::{Operation, Progress};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::{AttemptStatus, FollowUpStatus};
 use std::sync::Arc;
@@ -23,23 +23,13 @@ pub(crate) fn journaled(operation: &Operation, progress: Progress, exchanges: &[
 pub(crate) fn progress_of(payment: &Payment, operation: &Operation) -> Progress {
     use AttemptStatus as A;
     use FollowUpStatus as F;
-    match operation.kind {
-        Kind::Authorize | Kind::Resume | Kind::Pay => match payment
-            .attempt(operation.attempt)
-            .map(|attempt| attempt.status)
-        {
+    match operation.kind.is_attempt() {
+        true => match payment.attempt(operation.attempt).map(|attempt| attempt.status) {
             Some(A::Unknown) => Progress::Unknown,
             Some(A::Started | A::ActionRequired) => Progress::Waiting,
             Some(A::Authorized | A::Captured | A::Declined | A::NoEffect | A::Released) | None => Progress::Concluded,
         },
-        Kind::Capture
-        | Kind::Cancel
-        | Kind::Refund
-        | Kind::Reverse
-        | Kind::Convert
-        | Kind::Quote
-        | Kind::Sweep
-        | Kind::Poll => match payment.follow_up(operation.id).map(|follow_up| follow_up.status) {
+        false => match payment.follow_up(operation.id).map(|follow_up| follow_up.status) {
             Some(F::Unknown) => Progress::Unknown,
             Some(F::Pending) => Progress::Waiting,
             Some(F::Succeeded | F::Failed) | None => Progress::Concluded,

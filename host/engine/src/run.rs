@@ -259,16 +259,9 @@ impl Engine {
         let attempt = payment.attempt(of.attempt);
         let parent = attempt.and_then(|attempt| attempt.reference.clone());
         let memo = attempt.and_then(|attempt| attempt.memo.clone());
-        let reference = match of.kind {
-            Kind::Authorize | Kind::Resume | Kind::Pay => parent.clone(),
-            Kind::Capture
-            | Kind::Cancel
-            | Kind::Refund
-            | Kind::Reverse
-            | Kind::Convert
-            | Kind::Quote
-            | Kind::Sweep
-            | Kind::Poll => payment
+        let reference = match of.kind.is_attempt() {
+            true => parent.clone(),
+            false => payment
                 .follow_up(of.id)
                 .and_then(|follow_up| follow_up.reference.clone()),
         };

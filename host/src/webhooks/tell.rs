@@ -1,14 +1,14 @@
 //! Telling: reads what was written, sends it to every endpoint that wants it, and notes how far each one is. At least once; first
 //! tries of one payment's events go in the order of their writing.
 
-use super::{WebhookError, Webhooks, send};
+use super::{Line, WebhookError, Webhooks, While, send};
 use crate::wire::WebhookBody;
 use futures_util::{StreamExt, stream};
-use portolan_domain::ids::{EventId, MerchantId, Mode, WebhookId};
+use portolan_domain::ids::{EventId, MerchantId, Mode};
 use portolan_domain::payment::fact::Event;
 use portolan_domain::ports::{Page, ReadError};
 use portolan_domain::webhook::{Answer, FAILING_AFTER, Message, WebhookEndpoint};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -47,15 +47,6 @@ enum Heard {
     PutOff(Message),
 }
 
-/// An endpoint that is being told, until dropped.
-struct Busy(Arc<Webhooks>, WebhookId);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.at_work.remove(&self.1);
-    }
-}
-
 impl Webhooks {
     /// Tells merchants until `stop` says so.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
@@ -70,7 +61,7 @@ impl Webhooks {
             if looks.is_multiple_of(CLOSE_EVERY) {
                 self.egress.close_idle();
             }
-            if self.endpoints.is_empty() {
+            if self.lines.is_empty() {
                 place = None;
                 continue;
             }
@@ -89,10 +80,11 @@ impl Webhooks {
 
     /// Whose endpoints are behind; `None`: it is not known, so all are looked at.
     fn have_news(&self, owners: Option<Vec<(Mode, MerchantId)>>) {
-        for it in &self.endpoints {
+        for line in &self.lines {
+            let it = line.endpoint();
             let is_theirs = |(mode, merchant): &(Mode, MerchantId)| *mode == it.mode && *merchant == it.merchant;
             if owners.as_ref().is_none_or(|owners| owners.iter().any(is_theirs)) {
-                self.behind.insert(it.id, ());
+                line.is_behind.store(true, Ordering::SeqCst);
             }
         }
     }
@@ -101,57 +93,65 @@ impl Webhooks {
     /// all.
     fn serve_all(self: &Arc<Self>, slots: &Arc<Semaphore>, stop: &watch::Receiver<bool>) {
         let now_ms = self.ambient.now_ms();
-        let is_to_do = |it: &WebhookEndpoint| {
-            let is_news = self.behind.contains_key(&it.id) && it.goes_on();
-            (is_news || it.has_due(now_ms)) && !self.at_work.contains_key(&it.id)
-        };
-        for endpoint in self.all().into_iter().filter(|it| is_to_do(it)) {
-            let of_theirs = self.at_work.iter().filter(|it| *it.value() == endpoint.merchant);
-            if of_theirs.count() >= PER_MERCHANT {
+        let mut at_work: HashMap<MerchantId, usize> = HashMap::new();
+        let mut to_do: Vec<Arc<Line>> = vec![];
+        for line in self.lines.iter().map(|it| it.value().clone()) {
+            let it = line.endpoint();
+            if line.is_at_work.load(Ordering::SeqCst) {
+                *at_work.entry(it.merchant.clone()).or_default() += 1;
+            } else if it.goes_on() && line.is_behind.load(Ordering::SeqCst) || it.has_due(now_ms) {
+                to_do.push(line);
+            }
+        }
+        for line in to_do {
+            let of_theirs = at_work.entry(line.endpoint().merchant.clone()).or_default();
+            if *of_theirs >= PER_MERCHANT {
                 continue;
             }
             let Ok(slot) = slots.clone().try_acquire_owned() else {
                 return;
             };
-            self.at_work.insert(endpoint.id, endpoint.merchant.clone());
-            let busy = Busy(self.clone(), endpoint.id);
-            let (stop, slots) = (stop.clone(), slots.clone());
+            *of_theirs += 1;
+            let (webhooks, slots, stop) = (self.clone(), slots.clone(), stop.clone());
             tokio::spawn(async move {
-                busy.0.serve(busy.1, &slots, &stop).await;
-                drop(busy);
+                if let Some(_at_work) = While::begin(&line.is_at_work) {
+                    webhooks.serve(&line, &slots, &stop).await;
+                }
                 drop(slot);
             });
         }
     }
 
-    async fn serve(&self, id: WebhookId, slots: &Semaphore, stop: &watch::Receiver<bool>) {
+    async fn serve(&self, line: &Line, slots: &Semaphore, stop: &watch::Receiver<bool>) {
         // Before it is looked at: what is written from now on makes it behind again.
-        self.behind.remove(&id);
+        line.is_behind.store(false, Ordering::SeqCst);
         loop {
-            match self.tell(id, stop).await {
+            match self.tell(line, stop).await {
                 Ok(Told::All) => return,
                 // While there is room for others; else they have their turn first.
                 Ok(Told::MoreToTell) if slots.available_permits() > 0 && !*stop.borrow() => {
-                    if !self.get(id).is_some_and(|it| it.goes_on()) {
+                    if !line.endpoint().goes_on() {
                         break;
                     }
                 }
                 Ok(Told::MoreToTell) => break,
                 Err(error) => {
-                    tracing::warn!(%error, endpoint = %id, "a merchant is told later");
+                    tracing::warn!(%error, endpoint = %line.endpoint().id, "a merchant is told later");
                     tokio::time::sleep(AGAIN).await;
                     break;
                 }
             }
         }
-        self.behind.insert(id, ());
+        line.is_behind.store(true, Ordering::SeqCst);
     }
 
     /// Sends what is due again, and what is new.
-    async fn tell(&self, id: WebhookId, stop: &watch::Receiver<bool>) -> Result<Told, WebhookError> {
-        let Some(endpoint) = self.get(id) else {
+    async fn tell(&self, line: &Line, stop: &watch::Receiver<bool>) -> Result<Told, WebhookError> {
+        let endpoint = line.endpoint();
+        // It may have been removed since its turn came.
+        if !self.lines.contains_key(&endpoint.id) {
             return Ok(Told::All);
-        };
+        }
         let now_ms = self.ambient.now_ms();
         let again = endpoint.due(now_ms);
         let new = self.new_for(&endpoint, now_ms)?;
@@ -168,7 +168,7 @@ impl Webhooks {
         }
         let is_sent = !by_payment.is_empty();
         let heard = self.send_all(&endpoint, by_payment.into_values(), stop).await;
-        let last_ms = self.written_ms.get(&id).map_or(0, |it| *it);
+        let last_ms = line.written_ms.load(Ordering::Relaxed);
         let is_written = is_sent || cursor.is_some() && now_ms.saturating_sub(last_ms) >= PASSED_EVERY_MS;
         let note = |it: &mut WebhookEndpoint| {
             let now_ms = self.ambient.now_ms();
@@ -181,7 +181,7 @@ impl Webhooks {
             it.cursor = cursor.or(it.cursor);
         };
         if is_sent || cursor.is_some() {
-            self.note(id, note, is_written).await?;
+            self.note(line, note, is_written).await?;
         }
         // One that takes messages again may be far behind.
         Ok(match is_full || endpoint.failing.is_some() || !endpoint.goes_on() {

@@ -333,16 +333,9 @@ pub(crate) fn unpack_answer(name: &ClaimHash, packed: &[u8]) -> Option<StoredAns
 }
 
 fn references(payment: &Payment, operations: &[Journaled]) -> Vec<i64> {
-    let of = |operation: &Operation| match operation.kind {
-        Kind::Authorize | Kind::Resume | Kind::Pay => payment.attempt(operation.attempt)?.reference.clone(),
-        Kind::Capture
-        | Kind::Cancel
-        | Kind::Refund
-        | Kind::Reverse
-        | Kind::Convert
-        | Kind::Quote
-        | Kind::Sweep
-        | Kind::Poll => payment.follow_up(operation.id)?.reference.clone(),
+    let of = |operation: &Operation| match operation.kind.is_attempt() {
+        true => payment.attempt(operation.attempt)?.reference.clone(),
+        false => payment.follow_up(operation.id)?.reference.clone(),
     };
     let disputes = payment.disputes.iter();
     operations

@@ -14,7 +14,6 @@ mod prices;
 mod world;
 
 use acquirers::{Acquirers, NAMES, Way, Ways};
-use portolan_domain::beneficiary::{Bearer, Beneficiary, PartyKind, PayoutAccount, PayoutTerms};
 use portolan_domain::commit::{ClaimName, Commit};
 use portolan_domain::ids::{EventId, MerchantId, MethodId, Mode, Name, PaymentId};
 use portolan_domain::ledger::Entry;
@@ -31,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
-use world::{CrashStore, engine, plain};
+use world::{CrashStore, engine, plain, supplier};
 
 fn shop() -> MerchantId {
     Name::parse("shop").unwrap()
@@ -370,20 +369,7 @@ async fn pay_out(router: &Engine, store: &CrashStore) {
     let mut ask = command("payout", 7);
     ask.valid = ValidPayment {
         payout: Some(Box::new(Payout {
-            terms: PayoutTerms {
-                beneficiary: Beneficiary {
-                    kind: PartyKind::Company,
-                    name: "Supplier".into(),
-                    country: "FR".into(),
-                    lines: vec![],
-                    city: None,
-                    postcode: None,
-                    account: PayoutAccount::Iban("FR1420041010050500013M02606".into()),
-                },
-                bearer: Bearer::Shared,
-                purpose: None,
-                remittance: String::new(),
-            },
+            terms: supplier(),
             iso_status: None,
             returned: None,
             fee: None,

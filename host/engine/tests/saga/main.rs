@@ -11,7 +11,6 @@
 mod providers;
 mod world;
 
-use portolan_domain::beneficiary::{Bearer, Beneficiary, PartyKind, PayoutAccount, PayoutTerms};
 use portolan_domain::commit::Seen;
 use portolan_domain::ids::{ChannelId, MerchantId, Mode, Name};
 use portolan_domain::ledger::Account;
@@ -28,7 +27,7 @@ use providers::{Fault, Providers, Script};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use world::{CrashStore, engine, plain};
+use world::{CrashStore, engine, plain, supplier};
 
 fn shop() -> MerchantId {
     Name::parse("shop").unwrap()
@@ -39,24 +38,6 @@ fn euro(minor: i128) -> Money {
 }
 
 const CENTS: i128 = 10_000;
-
-/// To whom what is got goes on.
-fn supplier() -> PayoutTerms {
-    PayoutTerms {
-        beneficiary: Beneficiary {
-            kind: PartyKind::Company,
-            name: "Supplier".into(),
-            country: "FR".into(),
-            lines: vec![],
-            city: None,
-            postcode: None,
-            account: PayoutAccount::Iban("FR1420041010050500013M02606".into()),
-        },
-        bearer: Bearer::Shared,
-        purpose: None,
-        remittance: String::new(),
-    }
-}
 
 async fn command(engine: &Engine, if_lost: IfLost, delivers: bool) -> CreatePayment {
     let inquiry = Inquiry {

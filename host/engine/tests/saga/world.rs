@@ -1,7 +1,7 @@
 //! The router's side: an engine over the store in memory, which dies after the n-th commit, and a simulated clock.
 
 use async_trait::async_trait;
-use portolan_domain::beneficiary::StoredBeneficiary;
+use portolan_domain::beneficiary::{Bearer, Beneficiary, PartyKind, PayoutAccount, PayoutTerms, StoredBeneficiary};
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
 use portolan_domain::exchange::{Request, Word};
 use portolan_domain::ids::{BeneficiaryId, ChannelId, MethodId, Mode, OperationId, PaymentId, QuoteId, TaskId};
@@ -358,5 +358,23 @@ pub fn plain(amount: Money) -> ValidPayment {
         payer_name: None,
         payer_email: None,
         payer_country: None,
+    }
+}
+
+/// Somebody to be paid, at a bank.
+pub fn supplier() -> PayoutTerms {
+    PayoutTerms {
+        beneficiary: Beneficiary {
+            kind: PartyKind::Company,
+            name: "Supplier".into(),
+            country: "FR".into(),
+            lines: vec![],
+            city: None,
+            postcode: None,
+            account: PayoutAccount::Iban("FR1420041010050500013M02606".into()),
+        },
+        bearer: Bearer::Shared,
+        purpose: None,
+        remittance: String::new(),
     }
 }

@@ -27,7 +27,7 @@ pub async fn create(
     let deliver = match &payment {
         Ok(id) if fields.is_given("deliver") => {
             let amount = amount_of(&api, &caller, (*id, amount))?;
-            payouts::read_deliver(&api, &caller, &mut fields, || Ok(amount))?
+            payouts::read_deliver(&api, &caller, &mut fields, || Ok(amount))?.map_err(at_its_amount)
         }
         Ok(_) | Err(_) => {
             fields.inside("deliver");
@@ -72,11 +72,22 @@ fn both<A, B>(one: Checked<A>, other: Checked<B>) -> Checked<(A, B)> {
     }
 }
 
-/// How much a refund is of: what is asked, or at most what was taken.
+/// The amount that is delivered is the refund's own.
+fn at_its_amount(mut errors: Vec<FieldError>) -> Vec<FieldError> {
+    let delivered = errors.iter_mut().filter(|error| error.pointer == "/deliver/amount");
+    delivered.for_each(|error| error.pointer = "/amount".into());
+    errors
+}
+
+/// How much a refund is of: what is asked, or at most what was taken; before anything was, what is to be paid.
 fn amount_of(api: &Api, caller: &Caller, (id, asked): (PaymentId, Option<i128>)) -> Result<Money, Problem> {
     let found = api.app.store.payment(id)?.map(|found| found.payment);
     let theirs = found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
-    let all = theirs.ok_or_else(|| Problem::not_found("payment"))?.captured;
+    let payment = theirs.ok_or_else(|| Problem::not_found("payment"))?;
+    let all = match payment.captured.is_zero() {
+        true => payment.amount,
+        false => payment.captured,
+    };
     let asked = asked.and_then(|minor| Money::new(minor, all.asset().clone()));
     Ok(asked.unwrap_or(all))
 }

@@ -43,24 +43,12 @@ pub async fn create(
     ) = fields.finish(checked)?;
     let secret = new_secret()?;
     let now_ms = api.app.ambient.now_ms();
+    let id = WebhookId(api.app.ambient.uuid_v7());
+    let new = WebhookEndpoint::new(id, (caller.merchant, caller.mode), url, now_ms);
     let mut endpoint = WebhookEndpoint {
-        id: WebhookId(api.app.ambient.uuid_v7()),
-        merchant: caller.merchant,
-        mode: caller.mode,
-        created_ms: now_ms,
-        url,
         events: events.unwrap_or_default(),
         description,
-        secrets: vec![],
-        cursor: None,
-        parked: vec![],
-        failed_in_a_row: 0,
-        failing: None,
-        disabled: None,
-        last: None,
-        delivered: 0,
-        given_up: 0,
-        lost: vec![],
+        ..new
     };
     endpoint.rotate(secret.clone(), now_ms);
     let kept = api.app.webhooks.add(endpoint).await?;
