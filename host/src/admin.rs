@@ -449,9 +449,9 @@ struct Backup {
 
 async fn backup(State(shared): App, body: Bytes) -> Result<Json<Value>, Refusal> {
     let ask: Backup = serde_json::from_slice(&body).map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
-    let sqlite = shared.app.sqlite.clone();
+    let record = shared.app.record.clone();
     let to = ask.to.clone();
-    let copied = tokio::task::spawn_blocking(move || sqlite.backup(&to))
+    let copied = tokio::task::spawn_blocking(move || record.backup(&to))
         .await
         .map_err(failed)?;
     copied.map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;

@@ -1,5 +1,7 @@
 //! The composition root: builds store, vault, channels and engine from the configuration, and nothing else.
 
+mod store;
+
 use crate::config::{Config, read_secret};
 use crate::corridors::Corridors;
 use crate::plugins::{Parts, Plugins};
@@ -13,11 +15,11 @@ use portolan_domain::ports::{Ambient, Channels, KeyRing, Library, Store};
 use portolan_egress::{Egress, Timeouts};
 use portolan_engine::{Engine, Ports};
 use portolan_rules::RuleBook;
-use portolan_storage::{SqliteConfig, SqliteStore, StoreLock};
+use portolan_storage::SqlStore;
 use portolan_vault::{KeyFile, LocalVault};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use store::{Hold, is_same};
 use uuid::Uuid;
 
 /// Guest calls at once: more than threads that could make them.
@@ -38,7 +40,7 @@ pub struct App {
     /// The API keys.
     pub key_ring: Arc<dyn KeyRing>,
     /// The store itself, for backups.
-    pub sqlite: Arc<SqliteStore>,
+    pub record: Arc<SqlStore>,
     /// The channels.
     pub channels: Arc<dyn Channels>,
     /// The versions of the adapters.
@@ -82,16 +84,13 @@ impl App {
         config: &Config,
         read_again: impl FnOnce() -> anyhow::Result<Config>,
     ) -> anyhow::Result<Self> {
-        let store = store_of(config)?;
-        let waiting = || tracing::info!("standing by: another router has the store");
-        let lock = StoreLock::wait(&store, waiting)?;
-        tracing::info!("the store is this router's");
-        let config = read_again()?;
+        let hold = Hold::wait(config)?;
+        let now = read_again()?;
         anyhow::ensure!(
-            store_of(&config)? == store,
-            "[store] folder is another one than when this router began to stand by: start it again"
+            is_same(config, &now),
+            "[store] is another one than when this router began to stand by: start it again"
         );
-        Self::assemble(config, lock, |registry| registry)
+        Self::assemble(now, hold, |registry| registry)
     }
 
     /// Builds it all, with whatever `channels` makes of the registry.
@@ -99,13 +98,13 @@ impl App {
         config: Config,
         channels: impl FnOnce(Arc<Registry>) -> Arc<dyn Channels>,
     ) -> anyhow::Result<Self> {
-        let lock = StoreLock::take(&store_of(&config)?)?;
-        Self::assemble(config, lock, channels)
+        let hold = Hold::take(&config)?;
+        Self::assemble(config, hold, channels)
     }
 
     fn assemble(
         config: Config,
-        lock: StoreLock,
+        hold: Hold,
         channels: impl FnOnce(Arc<Registry>) -> Arc<dyn Channels>,
     ) -> anyhow::Result<Self> {
         let folder = config.folder.clone();
@@ -115,7 +114,7 @@ impl App {
                 read_secret(place).map_err(|problem| anyhow::anyhow!("channel {channel}: {name}: {problem}"))?;
             vault.put_secret(channel.clone(), name.clone(), value);
         }
-        let sqlite = Arc::new(open_store(&config, lock, vault.clone())?);
+        let store = Arc::new(hold.open(&config, vault.clone())?);
         let ambient: Arc<dyn Ambient> = Arc::new(System);
         let sandbox = Sandbox::start(SANDBOX_SLOTS)?;
         let steps = Arc::new(StopAt::from_env());
@@ -134,10 +133,11 @@ impl App {
         let parts = Parts {
             registry: registry.clone(),
             artifacts: Artifacts::new(folder.join("components"), vault.clone(), compiler),
-            versions: sqlite.clone(),
-            stops: sqlite.clone(),
-            store: sqlite.clone(),
-            library: sqlite.clone(),
+            versions: store.clone(),
+            files: store.clone(),
+            stops: store.clone(),
+            store: store.clone(),
+            library: store.clone(),
             ambient: ambient.clone(),
             steps: steps.clone(),
         };
@@ -145,7 +145,7 @@ impl App {
         let channels = channels(registry);
         let book = Arc::new(RuleBook::default());
         let ports = Ports {
-            store: sqlite.clone(),
+            store: store.clone(),
             channels: channels.clone(),
             vault: vault.clone(),
             ambient: ambient.clone(),
@@ -161,15 +161,15 @@ impl App {
         ));
         let routes = Routes::new(RouteParts {
             book,
-            sets: sqlite.clone(),
+            sets: store.clone(),
             engine: engine.clone(),
             channels: channels.clone(),
-            library: sqlite.clone(),
-            store: sqlite.clone(),
+            library: store.clone(),
+            store: store.clone(),
             ambient: ambient.clone(),
         });
         routes.start()?;
-        let told_of = (sqlite.clone() as _, sqlite.clone() as _, ambient.clone());
+        let told_of = (store.clone() as _, store.clone() as _, ambient.clone());
         let webhooks = Webhooks::load(told_of, config.webhooks_allow_private)?;
         Ok(Self {
             routes,
@@ -177,36 +177,14 @@ impl App {
             config,
             engine,
             vault,
-            library: sqlite.clone(),
-            store: sqlite.clone(),
-            key_ring: sqlite.clone(),
-            sqlite,
+            library: store.clone(),
+            store: store.clone(),
+            key_ring: store.clone(),
+            record: store,
             channels,
             plugins,
             corridors: Corridors::load()?,
             ambient,
         })
     }
-}
-
-/// The store's file, in a folder that is there.
-fn store_of(config: &Config) -> anyhow::Result<PathBuf> {
-    let folder = &config.folder;
-    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    Ok(folder.join("portolan.db"))
-}
-
-fn open_store(config: &Config, lock: StoreLock, vault: Arc<LocalVault>) -> anyhow::Result<SqliteStore> {
-    let sqlite = SqliteConfig {
-        file: store_of(config)?,
-        disk_floor_bytes: config.disk_floor_bytes,
-        is_durable: config.is_durable,
-    };
-    let store = sqlite.file.clone();
-    let end = move |why: &str| {
-        StoreLock::leave_in_doubt(&store);
-        tracing::error!(why, "stopping at once: what was promised may not be on disk");
-        std::process::exit(74);
-    };
-    Ok(SqliteStore::open(&sqlite, lock, vault, Box::new(end))?)
 }

@@ -17,7 +17,6 @@ use crate::{server, telemetry};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use portolan_domain::lifecycle::Stage;
-use portolan_storage::SqliteStore;
 use portolan_vault::KeyFile;
 use serde_json::json;
 use std::io::Write;
@@ -441,7 +440,11 @@ fn switch(client: &client::Client, word: &str, args: &SwitchArgs) -> anyhow::Res
 fn restore(config: &Config, from: &std::path::Path) -> anyhow::Result<()> {
     let file = config.folder.join("portolan.db");
     std::fs::create_dir_all(&config.folder)?;
-    SqliteStore::restore(from, &file).with_context(|| format!("restoring {}", from.display()))?;
+    anyhow::ensure!(
+        config.postgres.is_none(),
+        "the store is in PostgreSQL: restore it with PostgreSQL's own tools; the router sees that it was, and asks"
+    );
+    portolan_storage::restore(from, &file).with_context(|| format!("restoring {}", from.display()))?;
     say("restored; the next start asks the providers about everything that was open or young in the backup")
 }
 

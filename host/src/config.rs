@@ -95,6 +95,8 @@ struct RawWebhooks {
 #[serde(deny_unknown_fields, default)]
 struct RawStore {
     folder: PathBuf,
+    postgres: Option<String>,
+    postgres_ca: Option<PathBuf>,
     disk_floor_mb: u64,
     durable: bool,
     answers_days: u64,
@@ -105,6 +107,8 @@ impl Default for RawStore {
     fn default() -> Self {
         Self {
             folder: PathBuf::from("data"),
+            postgres: None,
+            postgres_ca: None,
             disk_floor_mb: 64,
             durable: true,
             answers_days: 30,
@@ -284,8 +288,12 @@ pub struct Config {
     pub in_flight_max: usize,
     /// How often one key may call; more gets 429.
     pub requests_per_second: NonZeroU32,
-    /// Where everything durable is.
+    /// Where everything durable is that is not in a database.
     pub folder: PathBuf,
+    /// The database: a string that connects to it, or where that is (`env:…`, `file:…`). `None`: a file in the folder.
+    pub postgres: Option<String>,
+    /// A PEM file with the authorities of the database's certificate; `None`: the public ones.
+    pub postgres_ca: Option<PathBuf>,
     /// Below so much free disk no new money is taken.
     pub disk_floor_bytes: u64,
     /// Whether commits are synced.
@@ -398,6 +406,8 @@ impl Config {
             in_flight_max: raw.server.in_flight_max,
             requests_per_second: raw.server.requests_per_second,
             folder: base.join(raw.store.folder),
+            postgres: raw.store.postgres,
+            postgres_ca: raw.store.postgres_ca.map(|file| base.join(file)),
             disk_floor_bytes: raw.store.disk_floor_mb.saturating_mul(1024 * 1024),
             is_durable: raw.store.durable,
             retention: Retention {

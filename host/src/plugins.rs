@@ -20,7 +20,7 @@ use portolan_domain::commit::Act;
 use portolan_domain::ids::{EventId, Mode};
 use portolan_domain::lifecycle::canary::Tally;
 use portolan_domain::lifecycle::{self, StepRefusal, Version};
-use portolan_domain::ports::{Ambient, CommitError, Library, ReadError, Steps, Stops, Store, Versions};
+use portolan_domain::ports::{Ambient, CommitError, Files, Library, ReadError, Steps, Stops, Store, Versions};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -114,6 +114,7 @@ pub struct Plugins {
     registry: Arc<Registry>,
     artifacts: Artifacts,
     versions: Arc<dyn Versions>,
+    files: Arc<dyn Files>,
     stops: Arc<dyn Stops>,
     store: Arc<dyn Store>,
     library: Arc<dyn Library>,
@@ -145,6 +146,8 @@ pub struct Parts {
     pub artifacts: Artifacts,
     /// The store, as it keeps versions.
     pub versions: Arc<dyn Versions>,
+    /// The store, as it keeps what they are made of.
+    pub files: Arc<dyn Files>,
     /// The store, as it keeps what is stopped.
     pub stops: Arc<dyn Stops>,
     /// The store, for what is open.
@@ -165,6 +168,7 @@ impl Plugins {
             registry: parts.registry,
             artifacts: parts.artifacts,
             versions: parts.versions,
+            files: parts.files,
             stops: parts.stops,
             store: parts.store,
             library: parts.library,

@@ -4,6 +4,7 @@
 pub mod chain;
 pub mod http;
 pub mod peers;
+pub mod postgres;
 pub mod world;
 
 pub use http::{Reply, call};

@@ -541,6 +541,17 @@ pub trait Versions: Send + Sync {
     async fn put_versions(&self, before: &[Version], after: &[Version], act: Act) -> Result<(), CommitError>;
 }
 
+/// What adapters are made of, where several machines have one store: each keeps files of its own, and finds here what it lacks.
+/// Where the store is one machine's, nothing is kept twice.
+pub trait Files: Send + Sync {
+    /// Keeps a file, or takes it away.
+    fn put_file(&self, name: &str, bytes: Option<&[u8]>) -> Result<(), ReadError>;
+    /// The names of all that are kept.
+    fn file_names(&self) -> Result<Vec<String>, ReadError>;
+    /// The file of that name.
+    fn file(&self, name: &str) -> Result<Option<Vec<u8>>, ReadError>;
+}
+
 /// The merchants' rules about routes.
 pub trait Rules: Send + Sync {
     /// What they say of a payment.

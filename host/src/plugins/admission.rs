@@ -79,6 +79,7 @@ impl Plugins {
         }
         // A kill, or a machine that was too busy, may have left it where it is already.
         if known.is_none() {
+            self.share(&self.file(&digest))?;
             self.keep_envelope(adapter, &digest, envelope)?;
             let staged = Version {
                 signers,

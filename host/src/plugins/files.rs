@@ -26,6 +26,34 @@ impl Plugins {
         write_durably(&file, bytes)
     }
 
+    /// Puts a file where other machines of the store find it: before a version says that it is there.
+    pub(super) fn share(&self, file: &Path) -> std::io::Result<()> {
+        let name = name_of(file);
+        self.files
+            .put_file(&name, Some(&std::fs::read(file)?))
+            .map_err(std::io::Error::other)
+    }
+
+    /// Brings what other machines of the store put there.
+    pub(super) fn fetch(&self) -> anyhow::Result<()> {
+        for name in self.files.file_names()? {
+            let file = self.folder.join(&name);
+            let is_ours = digest_in(&name).is_some() && name == name_of(&file);
+            if !is_ours || file.exists() {
+                continue;
+            }
+            let Some(bytes) = self.files.file(&name)? else { continue };
+            let is_whole = !name.ends_with(".wasm") || digest_in(&name) == Some(&*hex::encode(Sha256::digest(&bytes)));
+            anyhow::ensure!(
+                is_whole,
+                "{name} in the store is not what its name says: stage that version again"
+            );
+            write_durably(&file, &bytes)?;
+            tracing::info!(name, "fetched from the store");
+        }
+        Ok(())
+    }
+
     /// From now on somebody works with the component's file: nobody takes it away.
     pub(super) fn hold(&self, digest: &str) -> Held {
         let digest: Arc<str> = digest.into();
@@ -50,13 +78,25 @@ impl Plugins {
         if !self.list().iter().any(is_others) {
             self.remove(digest)?;
         }
-        removed(&self.envelope(adapter, digest))
+        self.remove_file(&self.envelope(adapter, digest))
+    }
+
+    /// Takes a file away, here and where other machines find it.
+    fn remove_file(&self, file: &Path) -> std::io::Result<()> {
+        removed(file)?;
+        self.files.put_file(&name_of(file), None).map_err(std::io::Error::other)
     }
 
     /// Removes what a kill left: files of no version. Nothing else works with the folder yet.
     pub(super) fn sweep(&self) -> std::io::Result<()> {
         let mut versions = self.list();
         versions.retain(has_files);
+        let is_had = |name: &str| versions.iter().any(|it| name.starts_with(&it.digest));
+        for name in self.files.file_names().map_err(std::io::Error::other)? {
+            if !is_had(&name) {
+                self.files.put_file(&name, None).map_err(std::io::Error::other)?;
+            }
+        }
         let folder = match std::fs::read_dir(&self.folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             folder => folder?,
@@ -64,11 +104,8 @@ impl Plugins {
         for file in folder {
             let file = file?;
             let name = file.file_name().to_string_lossy().into_owned();
-            let is_ours = name
-                .get(..DIGEST)
-                .is_some_and(|it| it.bytes().all(|it| it.is_ascii_hexdigit()));
-            let is_had = !name.ends_with(".part") && versions.iter().any(|it| name.starts_with(&it.digest));
-            if is_ours && !is_had {
+            let is_whole = !name.ends_with(".part") && is_had(&name);
+            if digest_in(&name).is_some() && !is_whole {
                 tracing::info!(name, "removed: it belongs to no version");
                 removed(&file.path())?;
             }
@@ -82,7 +119,7 @@ impl Plugins {
         if held.iter().any(|it| **it == *digest) {
             return Ok(());
         }
-        removed(&self.file(digest))
+        self.remove_file(&self.file(digest))
     }
 
     /// What was signed for this adapter: another may run the same component with other signatures, or none.
@@ -100,10 +137,10 @@ impl Plugins {
         match envelope {
             Some(envelope) => {
                 let text = serde_json::to_vec_pretty(envelope).map_err(std::io::Error::from)?;
-                Ok(write_durably(&file, &text)?)
+                write_durably(&file, &text)?;
+                Ok(self.share(&file)?)
             }
-            None if file.exists() => Ok(std::fs::remove_file(&file)?),
-            None => Ok(()),
+            None => Ok(self.remove_file(&file)?),
         }
     }
 
@@ -143,6 +180,18 @@ impl Drop for Held {
             all.swap_remove(at);
         }
     }
+}
+
+/// The digest that a file's name begins with.
+fn digest_in(name: &str) -> Option<&str> {
+    name.get(..DIGEST)
+        .filter(|it| it.bytes().all(|it| it.is_ascii_hexdigit()))
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 fn removed(file: &Path) -> std::io::Result<()> {

@@ -15,6 +15,7 @@ impl Plugins {
         self.registry.stop(self.stops.stops()?);
         let stored = self.versions.versions()?;
         let mut versions = stored.clone();
+        self.fetch()?;
         self.load_stored(&mut versions)?;
         for source in &self.sources {
             if let Some(configured) = self.take_configured(source, &versions, is_check)? {
@@ -102,6 +103,7 @@ impl Plugins {
             source.file.clone()
         } else {
             self.keep(&digest, &bytes)?;
+            self.share(&self.file(&digest))?;
             self.file(&digest)
         };
         let loaded = self.registry.load(&self.artifacts, (&file, &digest), source.wall);

@@ -7,7 +7,7 @@
     reason = "tests fail by panicking"
 )]
 
-use crate::{MemoryStore, SqliteConfig, SqliteStore, StoreLock};
+use crate::{Lease, MemoryStore, PostgresConfig, SqlStore, SqliteConfig, StoreLock, restore};
 use portolan_domain::beneficiary::{Beneficiary, PartyKind, PayoutAccount, StoredBeneficiary};
 use portolan_domain::channel::Stop;
 use portolan_domain::commit::{
@@ -37,8 +37,9 @@ use portolan_domain::routing::rule::RuleSet;
 use portolan_domain::routing::tries::{CardKey, RetryLimit, TryGuard, TryRefusal};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
 use portolan_domain::webhook::{Delivery, Disabled, Failing, Message, Parked, WebhookEndpoint, WebhookSecret};
-use std::sync::Arc;
+use portolan_tests::postgres::Postgres;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 /// A clock that moves by one each time it is read, and ids from it.
@@ -76,20 +77,44 @@ impl Sealer for Xor {
 trait Whole: Store + Library + KeyRing + Versions + Stops + RuleSets + Webhooks {}
 impl<T: Store + Library + KeyRing + Versions + Stops + RuleSets + Webhooks> Whole for T {}
 
-fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqliteStore {
+fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqlStore {
     let config = SqliteConfig {
         file: folder.join("store.db"),
         disk_floor_bytes,
         is_durable: true,
     };
     let lock = StoreLock::take(&config.file).unwrap();
-    SqliteStore::open(&config, lock, Arc::new(Xor), Box::new(|why| panic!("{why}"))).unwrap()
+    SqlStore::open_file(&config, lock, Arc::new(Xor), Box::new(|why| panic!("{why}"))).unwrap()
+}
+
+/// One PostgreSQL for all tests here; it ends with them.
+fn cluster() -> &'static Postgres {
+    static CLUSTER: OnceLock<Postgres> = OnceLock::new();
+    CLUSTER.get_or_init(|| Postgres::start(false).unwrap())
+}
+
+fn at(connection: &str) -> PostgresConfig {
+    PostgresConfig {
+        connection: connection.into(),
+        authorities: None,
+        is_durable: false,
+    }
+}
+
+fn postgres(connection: &str) -> SqlStore {
+    let lease = Lease::take(&at(connection)).unwrap();
+    SqlStore::open_postgres(lease, Arc::new(Xor), Arc::new(|why: &str| panic!("{why}"))).unwrap()
 }
 
 /// Runs a check on every store.
 fn each_store<F: Future<Output = ()>>(check: impl Fn(Arc<dyn Whole>) -> F) {
     let folder = tempfile::tempdir().unwrap();
-    let stores: [Arc<dyn Whole>; 2] = [Arc::new(MemoryStore::default()), Arc::new(sqlite(folder.path(), 0))];
+    let database = cluster().database().unwrap();
+    let stores: [Arc<dyn Whole>; 3] = [
+        Arc::new(MemoryStore::default()),
+        Arc::new(sqlite(folder.path(), 0)),
+        Arc::new(postgres(&database)),
+    ];
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for store in stores {
         runtime.block_on(check(store));
@@ -1346,7 +1371,7 @@ fn a_newer_or_damaged_database_is_refused_and_two_routers_do_not_share_one() {
             is_durable: true,
         };
         StoreLock::take(&config.file)
-            .and_then(|lock| SqliteStore::open(&config, lock, Arc::new(Xor), Box::new(|_| {})))
+            .and_then(|lock| SqlStore::open_file(&config, lock, Arc::new(Xor), Box::new(|_| {})))
             .map(drop)
             .map_err(|error| error.to_string())
     };
@@ -1424,7 +1449,7 @@ fn who_stands_by_looks_through_the_store_and_gets_it_when_it_is_free() {
             disk_floor_bytes: 0,
             is_durable: true,
         };
-        SqliteStore::open(&config, lock, Arc::new(Xor), Box::new(|_| {})).map(drop)
+        SqlStore::open_file(&config, lock, Arc::new(Xor), Box::new(|_| {})).map(drop)
     };
     let held = StoreLock::take(&file).unwrap();
     let (told, waits) = std::sync::mpsc::channel();
@@ -1468,7 +1493,7 @@ fn a_backup_is_not_put_beside_what_another_store_left() {
     let store = sqlite(folder.path(), 0);
     store.backup(&copy).unwrap();
     let refused = |what: &str| {
-        let error = SqliteStore::restore(&copy, &file).unwrap_err().to_string();
+        let error = restore(&copy, &file).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     };
     refused("in use");
@@ -1482,6 +1507,6 @@ fn a_backup_is_not_put_beside_what_another_store_left() {
     std::fs::remove_file(&log).unwrap();
     refused("store.db-shm exists: move the store away first");
     std::fs::remove_file(folder.path().join("store.db-shm")).unwrap();
-    SqliteStore::restore(&copy, &file).unwrap();
+    restore(&copy, &file).unwrap();
     assert!(sqlite(folder.path(), 0).was_restored().unwrap());
 }

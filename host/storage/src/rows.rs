@@ -25,29 +25,39 @@ use uuid::Uuid;
 
 /// Why rows cannot be made or read: always a defect or a damaged store.
 #[derive(Debug)]
-pub(crate) struct RowError(pub String);
+pub(crate) struct RowError {
+    pub text: String,
+    /// Nothing is known any more of what was written.
+    pub is_fatal: bool,
+}
+
+impl RowError {
+    pub const fn new(text: String) -> Self {
+        Self { text, is_fatal: false }
+    }
+}
 
 impl From<RowError> for CommitError {
     fn from(error: RowError) -> Self {
-        Self::Unavailable(error.0)
+        Self::Unavailable(error.text)
     }
 }
 
 impl From<RowError> for ReadError {
     fn from(error: RowError) -> Self {
-        Self(error.0)
+        Self(error.text)
     }
 }
 
 impl From<String> for RowError {
     fn from(text: String) -> Self {
-        Self(text)
+        Self::new(text)
     }
 }
 
 impl From<serde_json::Error> for RowError {
     fn from(error: serde_json::Error) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -226,7 +236,7 @@ pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seal
     for entry in &commit.entries {
         entry
             .add_to(&mut balances)
-            .map_err(|error| RowError(error.to_string()))?;
+            .map_err(|error| RowError::new(error.to_string()))?;
     }
     let payment = commit.payment.as_ref();
     let closed = commit.tasks.iter().map(|task| {
@@ -443,7 +453,7 @@ pub(crate) fn break_row(found: OpenBreak) -> Result<BreakRow, RowError> {
         channel: found.channel.to_string(),
         event: found.line.event(),
         kind: found.found.kind.as_str(),
-        line: serde_json::to_string(&found.line).map_err(|error| RowError(error.to_string()))?,
+        line: serde_json::to_string(&found.line).map_err(|error| RowError::new(error.to_string()))?,
         why: found.found.why,
         opened_ms: found.opened_ms,
         owner: found.owner,
@@ -451,10 +461,10 @@ pub(crate) fn break_row(found: OpenBreak) -> Result<BreakRow, RowError> {
 }
 
 pub(crate) fn read_break(channel: &str, (kind, why): (&str, String), line: &str) -> Result<OpenBreak, RowError> {
-    let bad = |what: &str| RowError(format!("{what:?} of a break is none"));
+    let bad = |what: &str| RowError::new(format!("{what:?} of a break is none"));
     Ok(OpenBreak {
         channel: Name::parse(channel).ok_or_else(|| bad(channel))?,
-        line: serde_json::from_str(line).map_err(|error| RowError(error.to_string()))?,
+        line: serde_json::from_str(line).map_err(|error| RowError::new(error.to_string()))?,
         found: Break {
             kind: BreakKind::parse(kind).ok_or_else(|| bad(kind))?,
             why,
@@ -483,14 +493,14 @@ pub(crate) fn read_batch_line(
     operation: &[u8],
     net: &str,
 ) -> Result<BatchLine, RowError> {
-    let bad = |what: &str| RowError(format!("{what:?} of a batch's line is none"));
+    let bad = |what: &str| RowError::new(format!("{what:?} of a batch's line is none"));
     let named = |name: &str| Name::parse(name).ok_or_else(|| bad(name));
     Ok(BatchLine {
         channel: named(channel)?,
         event: String::new(),
         batch: String::new(),
         operation: OperationId(Uuid::from_slice(operation).map_err(|_| bad("the operation"))?),
-        net: serde_json::from_str(net).map_err(|error| RowError(error.to_string()))?,
+        net: serde_json::from_str(net).map_err(|error| RowError::new(error.to_string()))?,
         is_credit: false,
         at_ms: 0,
         banked: match banked {

@@ -1,24 +1,18 @@
-//! SQLite: opening, migrating, and the connections. One writer (`writer.rs`) and a few readers (`reader.rs`).
+//! SQLite: the store of one machine, in a file. Opening and migrating.
 
 mod backup;
-mod kept;
-mod key_ring;
-mod library;
+mod connection;
 mod lock;
-mod reader;
-mod routing;
-mod statements;
-mod store;
-mod versions;
-mod webhooks;
-mod writer;
 
+use crate::OpenError;
+use crate::sql::SqlStore;
+pub use backup::restore;
 pub use lock::StoreLock;
 use portolan_domain::ports::Sealer;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// The migrations, in order. A released one never changes.
 const MIGRATIONS: &[&str] = &[
@@ -54,49 +48,10 @@ pub struct SqliteConfig {
     pub is_durable: bool,
 }
 
-/// Why the store does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// SQLite says no.
-    #[error("opening {0}: {1}")]
-    Sqlite(String, rusqlite::Error),
-    /// Made by a newer version.
-    #[error("{0} was written by a newer version of the router (schema {1}, this one knows {2}): start that version")]
-    Newer(String, usize, usize),
-    /// It is damaged.
-    #[error("{0} is damaged: {1}; restore a backup with `portolan restore`")]
-    Damaged(String, String),
-    /// Another process has it.
-    #[error("{0} is in use by another router: one process writes one store")]
-    InUse(String),
-    /// Something of another store stands where a backup is to be put.
-    #[error(
-        "{0} exists: move the store away first, its .db, .db-wal and .db-shm together; they may be the better copy"
-    )]
-    Occupied(String),
-    /// The store that another router had is not there any more.
-    #[error("{0} was there when this router began to stand by, and is gone: put it back, or start without --standby")]
-    Gone(String),
-    /// The file system says no.
-    #[error("{0}: {1}")]
-    File(String, std::io::Error),
-}
-
-/// The store of one node.
-pub struct SqliteStore {
-    file: PathBuf,
-    sealer: Arc<dyn Sealer>,
-    writer: writer::Writer,
-    readers: Mutex<Vec<Connection>>,
-    kept: kept::Kept,
-    /// Held as long as the store is open: one process writes one store.
-    _lock: StoreLock,
-}
-
-impl SqliteStore {
+impl SqlStore {
     /// Opens or makes the store whose lock is held, migrates it, checks it, starts its writer. `on_fatal` is called when the
     /// disk no longer takes what was promised; it must end the process.
-    pub fn open(
+    pub fn open_file(
         config: &SqliteConfig,
         mut lock: StoreLock,
         sealer: Arc<dyn Sealer>,
@@ -115,24 +70,14 @@ impl SqliteStore {
             lock.note_sound();
         }
         migrate(&mut connection, &name)?;
-        let writer = writer::Writer::start(connection, config.clone(), on_fatal).map_err(failed)?;
-        Ok(Self {
-            file: config.file.clone(),
-            sealer,
-            writer,
-            readers: Mutex::new(vec![]),
-            kept: kept::Kept::default(),
-            _lock: lock,
-        })
-    }
-
-    fn open_reader(&self) -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.file, flags)?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        connection.pragma_update(None, "mmap_size", MAPPED_BYTES)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(connection)
+        let readers = connection::Readers::new(config.file.clone(), lock);
+        let disk = connection::Disk {
+            connection,
+            config: config.clone(),
+            since_look: 0,
+        };
+        let started = Self::start(Box::new(readers), Box::new(disk), sealer, on_fatal);
+        started.map_err(|error| OpenError::Damaged(name, error.text))
     }
 }
 

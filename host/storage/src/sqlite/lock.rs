@@ -1,6 +1,7 @@
 //! One process writes one store: the lock that says which, and waiting for it.
 
-use super::{OpenError, check, check_version};
+use super::{check, check_version};
+use crate::OpenError;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};

@@ -1,8 +1,8 @@
 //! The Store: commits go to the writer, look-ups to the readers.
 
-use super::SqliteStore;
-use super::reader::{Found, Journal, PAYMENT, Result, batch_lines, id, journal_of};
+use super::reader::{Found, Journal, PAYMENT, batch_lines, journal_of};
 use super::writer::Unit;
+use super::{Result, Sql, SqlStore, values};
 use crate::rows::{self, RowError, answer_place, claim_hash, mode_from, open, operations_place, unpack_answer};
 use async_trait::async_trait;
 use portolan_domain::beneficiary::StoredBeneficiary;
@@ -17,22 +17,22 @@ use portolan_domain::quote::Quote;
 use portolan_domain::routing::tries::CardKey;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
-use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-impl SqliteStore {
+impl SqlStore {
     fn data_key(&self, payment: PaymentId) -> Result<Option<Vec<u8>>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT data_key FROM payment WHERE id = ?")?;
-            Ok(select
-                .query_row([payment.0.as_bytes().as_slice()], |row| row.get(0))
-                .optional()?)
+            connection.one(
+                "SELECT data_key FROM payment WHERE id = ?",
+                values![&payment.0],
+                |row| row.get(0),
+            )
         })
     }
 
     /// The concluded operations of a payment, the last written first.
-    pub(super) fn concluded(&self, connection: &Connection, found: &Found) -> Result<Vec<Journaled>> {
+    pub(super) fn concluded(&self, connection: &dyn Sql, found: &Found) -> Result<Vec<Journaled>> {
         let mut concluded = vec![];
         for row in journal_of(connection, found) {
             concluded.extend(self.operations_in(found, &row?)?);
@@ -49,7 +49,7 @@ impl SqliteStore {
     }
 
     /// The stored answer of a claim, if there is one that was not pruned.
-    fn answer(&self, connection: &Connection, found: &Found, name: &ClaimName) -> Result<Option<StoredAnswer>> {
+    fn answer(&self, connection: &dyn Sql, found: &Found, name: &ClaimName) -> Result<Option<StoredAnswer>> {
         let hash = claim_hash(name);
         for row in journal_of(connection, found) {
             let row = row?;
@@ -63,8 +63,12 @@ impl SqliteStore {
     }
 }
 
+fn name(text: &str) -> Result<Name> {
+    Name::parse(text).ok_or_else(|| RowError::new(format!("{text:?} is no name")))
+}
+
 #[async_trait]
-impl Store for SqliteStore {
+impl Store for SqlStore {
     async fn commit(&self, commit: &Commit) -> Result<(), CommitError> {
         let payment = commit.payment.as_ref().map(|(payment, expect)| (payment.id, *expect));
         let data_key = match payment {
@@ -95,24 +99,26 @@ impl Store for SqliteStore {
 
     fn claim(&self, wanted: &ClaimName) -> Result<Option<Claim>, ReadError> {
         self.read(|connection| {
-            let mut select =
-                connection.prepare_cached("SELECT payment, operation, fingerprint, at_ms FROM claim WHERE name = ?")?;
-            let mut rows = select.query([claim_hash(wanted)])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            let payment = PaymentId(id(row, 0)?);
-            let answer = match self.find(connection, payment)? {
+            let found = connection.one(
+                "SELECT payment, operation, fingerprint, at_ms FROM claim WHERE name = ?",
+                values![&claim_hash(wanted)],
+                |row| {
+                    Ok(Claim {
+                        name: wanted.clone(),
+                        fingerprint: row.get(2)?,
+                        payment: PaymentId(row.get(0)?),
+                        operation: row.get::<Option<Uuid>>(1)?.map(OperationId),
+                        at_ms: row.get(3)?,
+                        answer: None,
+                    })
+                },
+            )?;
+            let Some(claim) = found else { return Ok(None) };
+            let answer = match self.find(connection, claim.payment)? {
                 Some(found) => self.answer(connection, &found, wanted)?,
                 None => None,
             };
-            let operation = row.get::<_, Option<[u8; 16]>>(1)?;
-            Ok(Some(Claim {
-                name: wanted.clone(),
-                fingerprint: row.get(2)?,
-                payment,
-                operation: operation.map(|bytes| OperationId(Uuid::from_bytes(bytes))),
-                at_ms: row.get(3)?,
-                answer,
-            }))
+            Ok(Some(Claim { answer, ..claim }))
         })
     }
 
@@ -131,11 +137,15 @@ impl Store for SqliteStore {
 
     fn open_operations(&self) -> Result<Vec<OperationId>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare("SELECT operation FROM timer WHERE kind = ?")?;
-            let timers = select.query_map([TimerKind::Check.as_str()], |row| id(row, 0).map(OperationId))?;
-            let payments: BTreeSet<PaymentId> = timers
-                .map(|operation| operation.map(OperationId::payment))
-                .collect::<rusqlite::Result<_>>()?;
+            let mut payments = BTreeSet::new();
+            connection.scan(
+                "SELECT operation FROM timer WHERE kind = ?",
+                values![TimerKind::Check.as_str()],
+                &mut |row| {
+                    payments.insert(OperationId(row.get(0)?).payment());
+                    Ok(true)
+                },
+            )?;
             let mut open = vec![];
             for payment in payments {
                 let found = self.find(connection, payment)?;
@@ -148,23 +158,19 @@ impl Store for SqliteStore {
     }
 
     fn was_restored(&self) -> Result<bool, ReadError> {
-        self.read(|connection| {
-            let mark: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-            Ok(mark == super::RESTORED)
-        })
+        Ok(self.database.was_restored()?)
     }
 
     fn unsettled_operations(&self) -> Result<Vec<OperationId>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare(&format!(
-                "{PAYMENT} WHERE status IN ('processing', 'requires_action', 'requires_capture') ORDER BY seq"
-            ))?;
-            let mut rows = select.query([])?;
+            let question =
+                format!("{PAYMENT} WHERE status IN ('processing', 'requires_action', 'requires_capture') ORDER BY seq");
             let mut operations = vec![];
-            while let Some(row) = rows.next()? {
+            connection.scan(&question, values![], &mut |row| {
                 let payment = self.found(row)?.versioned.payment;
                 operations.extend(payment.open_attempt().map(|attempt| attempt.operation));
-            }
+                Ok(true)
+            })?;
             Ok(operations)
         })
     }
@@ -175,31 +181,26 @@ impl Store for SqliteStore {
 
     fn due_timers(&self, now_ms: u64, limit: usize) -> Result<Vec<Timer>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached(
+            connection.all(
                 "SELECT due_ms, operation, kind FROM timer WHERE due_ms <= ? ORDER BY due_ms, operation LIMIT ?",
-            )?;
-            let mut rows = select.query(params![now_ms, limit])?;
-            let mut timers = vec![];
-            while let Some(row) = rows.next()? {
-                let word: String = row.get(2)?;
-                let kind = TimerKind::parse(&word).ok_or_else(|| RowError(format!("{word:?} is no timer")))?;
-                timers.push(Timer {
-                    kind,
-                    operation: OperationId(id(row, 1)?),
-                    due_ms: row.get(0)?,
-                });
-            }
-            Ok(timers)
+                values![now_ms, limit],
+                |row| {
+                    let word = row.text(2)?;
+                    Ok(Timer {
+                        kind: TimerKind::parse(word).ok_or_else(|| RowError::new(format!("{word:?} is no timer")))?,
+                        operation: OperationId(row.get(1)?),
+                        due_ms: row.get(0)?,
+                    })
+                },
+            )
         })
     }
 
     fn task(&self, task: TaskId) -> Result<Option<Task>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT body FROM task WHERE id = ?")?;
-            let body = select
-                .query_row([task.0.as_bytes().as_slice()], |row| row.get::<_, String>(0))
-                .optional()?;
-            Ok(body.map(|body| serde_json::from_str(&body)).transpose()?)
+            connection.one("SELECT body FROM task WHERE id = ?", values![&task.0], |row| {
+                Ok(serde_json::from_str(row.text(0)?)?)
+            })
         })
     }
 
@@ -208,22 +209,22 @@ impl Store for SqliteStore {
             return Ok(Some(kept));
         }
         let found = self.read(|connection| {
-            let mut select = connection.prepare_cached(
+            connection.one(
                 "SELECT merchant, mode, created_ms, data_key, sealed, number FROM method WHERE id = ?",
-            )?;
-            let mut rows = select.query([method.0.as_bytes().as_slice()])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            let (key, facts, number): (Vec<u8>, Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(4)?, row.get(5)?);
-            let (card, sealed) = rows::read_method(&*self.sealer, method, (&key, &facts, number))?;
-            let merchant: String = row.get(0)?;
-            Ok(Some(Method {
-                id: method,
-                merchant: Name::parse(&merchant).ok_or_else(|| RowError(format!("{merchant:?} is no name")))?,
-                mode: mode_from(row.get(1)?),
-                created_ms: row.get(2)?,
-                card,
-                sealed,
-            }))
+                values![&method.0],
+                |row| {
+                    let (key, facts, number): (Vec<u8>, Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(4)?, row.get(5)?);
+                    let (card, sealed) = rows::read_method(&*self.sealer, method, (&key, &facts, number))?;
+                    Ok(Method {
+                        id: method,
+                        merchant: name(row.text(0)?)?,
+                        mode: mode_from(row.get(1)?),
+                        created_ms: row.get(2)?,
+                        card,
+                        sealed,
+                    })
+                },
+            )
         })?;
         if let Some(found) = &found {
             self.kept.methods.put_read(method, found.clone());
@@ -255,13 +256,15 @@ impl Store for SqliteStore {
 
     fn quote(&self, quote: QuoteId) -> Result<Option<Quote>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT data_key, sealed, used_by FROM quote WHERE id = ?")?;
-            let mut rows = select.query([quote.0.as_bytes().as_slice()])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            let (key, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let used_by = row.get::<_, Option<[u8; 16]>>(2)?;
-            let used_by = used_by.map(|bytes| PaymentId(Uuid::from_bytes(bytes)));
-            rows::read_quote(&*self.sealer, quote, (&key, &sealed), used_by).map(Some)
+            connection.one(
+                "SELECT data_key, sealed, used_by FROM quote WHERE id = ?",
+                values![&quote.0],
+                |row| {
+                    let (key, sealed): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                    let used_by = row.get::<Option<Uuid>>(2)?.map(PaymentId);
+                    rows::read_quote(&*self.sealer, quote, (&key, &sealed), used_by)
+                },
+            )
         })
     }
 
@@ -277,8 +280,8 @@ impl Store for SqliteStore {
 
     fn cursor(&self, channel: &ChannelId) -> Result<Vec<u8>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT cursor FROM feed WHERE channel = ?")?;
-            let found = select.query_row([channel.as_str()], |row| row.get(0)).optional()?;
+            let question = "SELECT cursor FROM feed WHERE channel = ?";
+            let found = connection.one(question, values![channel.as_str()], |row| row.get(0))?;
             Ok(found.unwrap_or_default())
         })
     }
@@ -297,13 +300,15 @@ impl Store for SqliteStore {
 
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT 1 FROM seen WHERE channel = ? AND event = ?")?;
-            Ok(select.exists(params![seen.channel.as_str(), seen.event])?)
+            connection.exists(
+                "SELECT 1 FROM seen WHERE channel = ? AND event = ?",
+                values![seen.channel.as_str(), &seen.event],
+            )
         })
     }
 
     fn exposure(&self, mode: Mode, sold: &Asset, bought: &Asset) -> Result<i128, ReadError> {
-        self.read(|connection| Ok(super::reader::exposure(connection, mode, sold, bought)?))
+        self.read(|connection| super::reader::exposure(connection, mode, sold, bought))
     }
 
     fn batch(&self, name: &str, limit: usize) -> Result<Vec<BatchLine>, ReadError> {
@@ -317,25 +322,22 @@ impl Store for SqliteStore {
 
     fn news(&self, after: u64, limit: usize) -> Result<Vec<(u64, News)>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached(
+            connection.all(
                 "SELECT number, channel, event, key, reference, at_ms FROM inbox WHERE number > ? ORDER BY number LIMIT ?",
-            )?;
-            let mut rows = select.query(params![after, limit])?;
-            let mut all = vec![];
-            while let Some(row) = rows.next()? {
-                let channel: String = row.get(1)?;
-                let news = News {
-                    channel: Name::parse(&channel).ok_or_else(|| RowError(format!("{channel:?} is no name")))?,
-                    subject: Subject {
-                        event: row.get(2)?,
-                        key: row.get(3)?,
-                        reference: row.get(4)?,
-                    },
-                    at_ms: row.get(5)?,
-                };
-                all.push((row.get(0)?, news));
-            }
-            Ok(all)
+                values![after, limit],
+                |row| {
+                    let news = News {
+                        channel: name(row.text(1)?)?,
+                        subject: Subject {
+                            event: row.get(2)?,
+                            key: row.get(3)?,
+                            reference: row.get(4)?,
+                        },
+                        at_ms: row.get(5)?,
+                    };
+                    Ok((row.get(0)?, news))
+                },
+            )
         })
     }
 
@@ -356,11 +358,12 @@ impl Store for SqliteStore {
 
     fn find_operation(&self, channel: &ChannelId, reference: &str) -> Result<Option<OperationId>, ReadError> {
         self.read(|connection| {
-            let mut select =
-                connection.prepare_cached("SELECT payment FROM reference WHERE hash = ? ORDER BY payment")?;
-            let hash = rows::reference_hash(channel, reference);
-            let candidates = select.query_map([hash], |row| id(row, 0).map(PaymentId))?;
-            for candidate in candidates.collect::<rusqlite::Result<Vec<_>>>()? {
+            let candidates = connection.all(
+                "SELECT payment FROM reference WHERE hash = ? ORDER BY payment",
+                values![rows::reference_hash(channel, reference)],
+                |row| row.get(0).map(PaymentId),
+            )?;
+            for candidate in candidates {
                 let found = self.find(connection, candidate)?;
                 let operation = found.and_then(|found| found.versioned.payment.operation_of(channel, reference));
                 if operation.is_some() {

@@ -1,7 +1,8 @@
 //! The Library: lists, and what operators and auditors read.
 
-use super::SqliteStore;
-use super::reader::{Journal, PAYMENT, Result, balance, batch_lines, first_id_at, id, journal_of};
+use super::books::balance;
+use super::reader::{Journal, PAYMENT, batch_lines, first_id_at, journal_of};
+use super::{Result, Sql, SqlStore, values};
 use crate::chain;
 use crate::rows::{self, Body, OPERATORS, RowError, mode_number, owner, payouts_of};
 use portolan_domain::beneficiary::StoredBeneficiary;
@@ -15,7 +16,6 @@ use portolan_domain::ports::{History, Library, Page, ReadError};
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
-use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 /// A page's bounds on ids, exclusive, and which way it is read.
@@ -66,9 +66,12 @@ fn row_of(event: Uuid) -> [u8; 16] {
 }
 
 /// The number of the row that holds an event.
-fn seq_of(connection: &Connection, event: EventId) -> Result<Option<i64>> {
-    let mut select = connection.prepare_cached("SELECT seq FROM journal WHERE id = ?")?;
-    Ok(select.query_row([row_of(event.0)], |row| row.get(0)).optional()?)
+fn seq_of(connection: &dyn Sql, event: EventId) -> Result<Option<i64>> {
+    connection.one(
+        "SELECT seq FROM journal WHERE id = ?",
+        values![&row_of(event.0)],
+        |row| row.get(0),
+    )
 }
 
 /// Rows may be this much younger than the time in them says: a commit waits for its turn.
@@ -76,33 +79,34 @@ const LATE_MS: u64 = 10 * 60 * 1_000;
 
 /// A merchant's events in the order in which they were written, row by row until there are enough: who asks for what came
 /// after an event misses none.
-fn events_of(connection: &Connection, page: &Page<EventId>, bounds: &Bounds) -> Result<Vec<Event>> {
-    let mut select = connection.prepare_cached(&format!(
+fn events_of(connection: &dyn Sql, page: &Page<EventId>, bounds: &Bounds) -> Result<Vec<Event>> {
+    let question = format!(
         "SELECT id, body, NULL, NULL FROM journal WHERE owner = ? AND seq <= ? AND seq >= ? ORDER BY seq {}",
         bounds.order()
-    ))?;
+    );
     let (newest, oldest) = (
         page.after.map(|id| seq_of(connection, id)),
         page.before.map(|id| seq_of(connection, id)),
     );
-    let mut rows = select.query(params![
-        owner(page.mode, &page.merchant),
+    let owner = owner(page.mode, &page.merchant);
+    let places = values![
+        &owner,
         newest.transpose()?.flatten().unwrap_or(i64::MAX),
         oldest.transpose()?.flatten().unwrap_or(0)
-    ])?;
+    ];
     // Within its own row a cursor is passed by number, elsewhere the row's place decides.
     let is_past = |event: &Event, cursor: Option<EventId>, newer: bool| {
         cursor.is_none_or(|at| row_of(at.0) != row_of(event.id.0) || (event.id > at) == newer && event.id != at)
     };
     let since_ms = page.created_gte_ms.unwrap_or(0);
     let mut events = vec![];
-    while let Some(row) = rows.next()? {
+    connection.scan(&question, places, &mut |row| {
         let mut of_row = Journal::read(row)?.body()?.events;
         let is_before_all = of_row
             .iter()
             .all(|event| event.at_ms.saturating_add(LATE_MS) < since_ms);
         if is_before_all && !of_row.is_empty() && !bounds.is_backwards {
-            break;
+            return Ok(false);
         }
         if !bounds.is_backwards {
             of_row.reverse();
@@ -111,90 +115,87 @@ fn events_of(connection: &Connection, page: &Page<EventId>, bounds: &Bounds) -> 
             event.at_ms >= since_ms && is_past(event, page.after, false) && is_past(event, page.before, true)
         };
         events.extend(of_row.into_iter().filter(wanted));
-        if events.len() >= page.limit {
-            break;
-        }
-    }
+        Ok(events.len() < page.limit)
+    })?;
     events.truncate(page.limit);
     Ok(bounds.newest_first(events))
 }
 
 /// A page of the ids in a list by order of coming, the newest first. An id begins with its payment's time, so its place in the
 /// list is its row's number.
-fn listed<I>(connection: &Connection, table: &str, page: &Page<I>, uuid: impl Fn(&I) -> Uuid) -> Result<Vec<Uuid>> {
+fn listed<I>(connection: &dyn Sql, table: &str, page: &Page<I>, uuid: impl Fn(&I) -> Uuid) -> Result<Vec<Uuid>> {
     let is_backwards = page.before.is_some() && page.after.is_none();
     let place = |id: &Option<I>, or: i64| -> Result<i64> {
         let Some(id) = id else { return Ok(or) };
-        let mut select = connection.prepare_cached(&format!("SELECT seq FROM {table} WHERE id = ?"))?;
-        let seq = select.query_row([uuid(id).as_bytes().as_slice()], |row| row.get(0));
-        Ok(seq.optional()?.unwrap_or(or))
+        let question = format!("SELECT seq FROM {table} WHERE id = ?");
+        Ok(connection
+            .one(&question, values![&uuid(id)], |row| row.get(0))?
+            .unwrap_or(or))
     };
-    let mut select = connection.prepare_cached(&format!(
+    let question = format!(
         "SELECT id FROM {table} WHERE owner = ? AND seq < ? AND seq > ? AND at_ms >= ? ORDER BY seq {} LIMIT ?",
         if is_backwards { "ASC" } else { "DESC" }
-    ))?;
-    let found = select.query_map(
-        params![
-            owner(page.mode, &page.merchant),
-            place(&page.after, i64::MAX)?,
-            place(&page.before, 0)?,
-            page.created_gte_ms.unwrap_or(0),
-            page.limit
-        ],
-        |row| id(row, 0),
-    )?;
-    let mut ids = found.collect::<rusqlite::Result<Vec<Uuid>>>()?;
+    );
+    let owner = owner(page.mode, &page.merchant);
+    let places = values![
+        &owner,
+        place(&page.after, i64::MAX)?,
+        place(&page.before, 0)?,
+        page.created_gte_ms.unwrap_or(0),
+        page.limit
+    ];
+    let mut ids: Vec<Uuid> = connection.all(&question, places, |row| row.get(0))?;
     if is_backwards {
         ids.reverse();
     }
     Ok(ids)
 }
 
-fn balances_of(connection: &Connection, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances> {
+fn balances_of(connection: &dyn Sql, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances> {
     let prefix = merchant
         .map(|merchant| format!("merchant:{merchant}:"))
         .unwrap_or_default();
-    let mut select = connection.prepare_cached(
+    let found = connection.all(
         "SELECT debit, credit, pending_debit, pending_credit, body FROM balance
          WHERE mode = ? AND substr(account, 1, length(?2)) = ?2",
+        values![mode_number(mode), &prefix],
+        |row| Ok((serde_json::from_str(row.text(4)?)?, balance(row)?)),
     )?;
-    let mut found = select.query(params![mode_number(mode), prefix])?;
-    let mut balances = Balances::new();
-    while let Some(row) = found.next()? {
-        balances.insert(serde_json::from_str(&row.get::<_, String>(4)?)?, balance(row)?);
-    }
-    Ok(balances)
+    Ok(found.into_iter().collect())
 }
 
 /// The entries on a merchant's accounts, back to that time, in order of writing; and whether there were more.
 fn entries_since(
-    connection: &Connection,
+    connection: &dyn Sql,
     (mode, merchant): (Mode, &MerchantId),
     since_ms: u64,
     limit: usize,
 ) -> Result<(Vec<(Entry, Event)>, bool)> {
-    let mut select =
-        connection.prepare_cached("SELECT id, body, NULL, NULL FROM journal WHERE owner = ? ORDER BY seq DESC")?;
-    let mut rows = select.query([owner(mode, merchant)])?;
-    let mut entries = vec![];
-    while let Some(row) = rows.next()? {
-        let body = Journal::read(row)?.body()?;
-        let is_before = |event: &Event| event.at_ms.saturating_add(LATE_MS) < since_ms;
-        if !body.events.is_empty() && body.events.iter().all(is_before) {
-            break;
-        }
-        let cause = |entry: &Entry| body.events.iter().find(|event| event.id == entry.event).cloned();
-        let of_row = body.entries.iter().rev().filter(|entry| entry.touches(merchant));
-        entries.extend(of_row.filter_map(|entry| Some((entry.clone(), cause(entry)?))));
-        if entries.len() > limit {
-            return Ok((vec![], true));
-        }
+    let (mut entries, mut is_cut) = (vec![], false);
+    connection.scan(
+        "SELECT id, body, NULL, NULL FROM journal WHERE owner = ? ORDER BY seq DESC",
+        values![&owner(mode, merchant)],
+        &mut |row| {
+            let body = Journal::read(row)?.body()?;
+            let is_before = |event: &Event| event.at_ms.saturating_add(LATE_MS) < since_ms;
+            if !body.events.is_empty() && body.events.iter().all(is_before) {
+                return Ok(false);
+            }
+            let cause = |entry: &Entry| body.events.iter().find(|event| event.id == entry.event).cloned();
+            let of_row = body.entries.iter().rev().filter(|entry| entry.touches(merchant));
+            entries.extend(of_row.filter_map(|entry| Some((entry.clone(), cause(entry)?))));
+            is_cut = entries.len() > limit;
+            Ok(!is_cut)
+        },
+    )?;
+    if is_cut {
+        return Ok((vec![], true));
     }
     entries.reverse();
     Ok((entries, false))
 }
 
-impl SqliteStore {
+impl SqlStore {
     /// The journal of one payment, the newest row first.
     fn journal(&self, payment: PaymentId) -> Result<Vec<Body>, ReadError> {
         self.read(|connection| {
@@ -206,30 +207,22 @@ impl SqliteStore {
     }
 }
 
-impl SqliteStore {
+impl SqlStore {
     fn list(&self, owner: &str, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
         let bounds = Bounds::of(page, |id| id.0);
         self.read(|connection| {
-            let mut select = connection.prepare_cached(&format!(
+            let question = format!(
                 "{PAYMENT} WHERE owner = ? AND id < ? AND id > ? ORDER BY id {} LIMIT ?",
                 bounds.order()
-            ))?;
-            let mut rows = select.query(params![
-                owner,
-                bounds.older_than.as_bytes().as_slice(),
-                bounds.newer_than.as_bytes().as_slice(),
-                page.limit
-            ])?;
-            let mut payments = vec![];
-            while let Some(row) = rows.next()? {
-                payments.push(self.found(row)?.versioned);
-            }
+            );
+            let places = values![owner, &bounds.older_than, &bounds.newer_than, page.limit];
+            let payments = connection.all(&question, places, |row| Ok(self.found(row)?.versioned))?;
             Ok(bounds.newest_first(payments))
         })
     }
 }
 
-impl Library for SqliteStore {
+impl Library for SqlStore {
     fn payments(&self, page: &Page<PaymentId>) -> Result<Vec<Versioned>, ReadError> {
         self.list(&owner(page.mode, &page.merchant), page)
     }
@@ -325,29 +318,24 @@ impl Library for SqliteStore {
         limit: usize,
     ) -> Result<Vec<Journaled>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT id, body, NULL, operations FROM journal WHERE operations IS NOT NULL ORDER BY seq DESC",
-            )?;
-            let mut rows = select.query([])?;
             let mut operations: Vec<Journaled> = vec![];
-            while operations.len() < limit
-                && let Some(row) = rows.next()?
-            {
+            let question =
+                "SELECT id, body, NULL, operations FROM journal WHERE operations IS NOT NULL ORDER BY seq DESC";
+            connection.scan(question, values![], &mut |row| {
                 let row = Journal::read(row)?;
                 let Some(event) = row.body()?.events.into_iter().next() else {
-                    continue;
+                    return Ok(true);
                 };
                 if event.at_ms.saturating_add(LATE_MS) < since_ms {
-                    break;
+                    return Ok(false);
                 }
-                let payment = Some(event.payment);
-                let found = payment.map(|payment| self.find(connection, payment)).transpose()?;
-                if let Some(found) = found.flatten() {
+                if let Some(found) = self.find(connection, event.payment)? {
                     let of_row = self.operations_in(&found, &row)?;
                     let wanted = |it: &Journaled| it.0.started_ms >= since_ms && channels.contains(&it.0.channel);
                     operations.extend(of_row.into_iter().filter(wanted));
                 }
-            }
+                Ok(operations.len() < limit)
+            })?;
             operations.truncate(limit);
             Ok(operations)
         })
@@ -364,11 +352,10 @@ impl Library for SqliteStore {
     }
 
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError> {
-        self.read(|connection| {
-            // One snapshot: what was written between the two questions would be in one of them only.
-            let snapshot = connection.unchecked_transaction()?;
-            let balances = balances_of(&snapshot, mode, Some(merchant))?;
-            let (entries, is_cut) = entries_since(&snapshot, (mode, merchant), since_ms, limit)?;
+        // One snapshot: what was written between the two questions would be in one of them only.
+        self.snapshot(|connection| {
+            let balances = balances_of(connection, mode, Some(merchant))?;
+            let (entries, is_cut) = entries_since(connection, (mode, merchant), since_ms, limit)?;
             Ok(History {
                 entries,
                 balances,
@@ -379,22 +366,19 @@ impl Library for SqliteStore {
 
     fn breaks(&self, from: u64, limit: usize) -> Result<Vec<(u64, OpenBreak)>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached(
+            connection.all(
                 "SELECT number, channel, kind, why, line, opened_ms, owner FROM break WHERE number >= ? ORDER BY number LIMIT ?",
-            )?;
-            let mut rows = select.query(params![from, limit])?;
-            let mut all = vec![];
-            while let Some(row) = rows.next()? {
-                let (channel, kind, line): (String, String, String) = (row.get(1)?, row.get(2)?, row.get(4)?);
-                let found = rows::read_break(&channel, (&kind, row.get(3)?), &line)?;
-                let found = OpenBreak {
-                    opened_ms: row.get(5)?,
-                    owner: row.get(6)?,
-                    ..found
-                };
-                all.push((row.get(0)?, found));
-            }
-            Ok(all)
+                values![from, limit],
+                |row| {
+                    let found = rows::read_break(row.text(1)?, (row.text(2)?, row.get(3)?), row.text(4)?)?;
+                    let found = OpenBreak {
+                        opened_ms: row.get(5)?,
+                        owner: row.get(6)?,
+                        ..found
+                    };
+                    Ok((row.get(0)?, found))
+                },
+            )
         })
     }
 
@@ -405,9 +389,8 @@ impl Library for SqliteStore {
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError> {
         self.read(|connection| {
             let filter = if also_closed { "" } else { "WHERE is_closed = 0" };
-            let mut select = connection.prepare_cached(&format!("SELECT body FROM task {filter} ORDER BY id"))?;
-            let found = select.query_map([], |row| row.get::<_, String>(0))?;
-            found.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+            let question = format!("SELECT body FROM task {filter} ORDER BY id");
+            connection.all(&question, values![], |row| Ok(serde_json::from_str(row.text(0)?)?))
         })
     }
 
@@ -417,56 +400,58 @@ impl Library for SqliteStore {
 
     fn each_entry(&self, visit: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare("SELECT id, body, NULL, NULL FROM journal ORDER BY seq")?;
-            let mut rows = select.query([])?;
-            while let Some(row) = rows.next()? {
+            let question = "SELECT id, body, NULL, NULL FROM journal ORDER BY seq";
+            connection.scan(question, values![], &mut |row| {
                 Journal::read(row)?.body()?.entries.into_iter().for_each(&mut *visit);
-            }
-            Ok(())
+                Ok(true)
+            })
         })
     }
 
     fn each_payment(&self, visit: &mut dyn FnMut(Versioned)) -> Result<(), ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare(&format!("{PAYMENT} ORDER BY seq"))?;
-            let mut rows = select.query([])?;
-            while let Some(row) = rows.next()? {
+            connection.scan(&format!("{PAYMENT} ORDER BY seq"), values![], &mut |row| {
                 visit(self.found(row)?.versioned);
-            }
-            Ok(())
+                Ok(true)
+            })
         })
     }
 
     fn acts(&self, limit: usize) -> Result<Vec<Act>, ReadError> {
         self.read(|connection| {
-            let mut select = connection
-                .prepare("SELECT id, body, NULL, NULL FROM journal WHERE owner = ? ORDER BY seq DESC LIMIT ?")?;
-            let mut rows = select.query(params![OPERATORS, limit])?;
             let mut acts = vec![];
-            while let Some(row) = rows.next()? {
-                acts.extend(Journal::read(row)?.body()?.acts);
-            }
+            connection.each(
+                "SELECT id, body, NULL, NULL FROM journal WHERE owner = ? ORDER BY seq DESC LIMIT ?",
+                values![OPERATORS, limit],
+                &mut |row| {
+                    acts.extend(Journal::read(row)?.body()?.acts);
+                    Ok(true)
+                },
+            )?;
             Ok(acts)
         })
     }
 
     fn verify_chain(&self) -> Result<(u64, String), ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare("SELECT seq, body, hash FROM journal ORDER BY seq")?;
-            let mut rows = select.query([])?;
             let (mut hash, mut count, mut events) = (chain::START, 0_u64, 0_u64);
-            while let Some(row) = rows.next()? {
-                let (seq, body, stored): (u64, String, [u8; 32]) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                hash = chain::link(&hash, body.as_bytes());
-                count = count.saturating_add(1);
-                if stored != hash || seq != count {
-                    return Err(RowError(format!(
-                        "the journal's chain breaks at number {seq}: it was changed, moved or removed"
-                    )));
-                }
-                let body: Body = serde_json::from_str(&body)?;
-                events = events.saturating_add(u64::try_from(body.events.len() + body.acts.len()).unwrap_or(0));
-            }
+            connection.scan(
+                "SELECT seq, body, hash FROM journal ORDER BY seq",
+                values![],
+                &mut |row| {
+                    let (seq, body): (u64, &str) = (row.get(0)?, row.text(1)?);
+                    hash = chain::link(&hash, body.as_bytes());
+                    count = count.saturating_add(1);
+                    if row.blob(2)? != hash || seq != count {
+                        return Err(RowError::new(format!(
+                            "the journal's chain breaks at number {seq}: it was changed, moved or removed"
+                        )));
+                    }
+                    let body: Body = serde_json::from_str(body)?;
+                    events = events.saturating_add(u64::try_from(body.events.len() + body.acts.len()).unwrap_or(0));
+                    Ok(true)
+                },
+            )?;
             Ok((events, hex::encode(hash)))
         })
     }

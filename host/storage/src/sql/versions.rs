@@ -1,15 +1,13 @@
 //! The versions of adapters, and what operators stopped: one row each, changed together with the act that says who did it.
 
-use super::SqliteStore;
-use super::reader::Result;
 use super::writer::Unit;
+use super::{Result, Sql, SqlStore, values};
 use crate::rows::{self, JournalRow};
 use async_trait::async_trait;
 use portolan_domain::channel::Stop;
 use portolan_domain::commit::Act;
 use portolan_domain::lifecycle::{Stage, Version};
 use portolan_domain::ports::{CommitError, ReadError, Stops, Versions};
-use rusqlite::{Connection, OptionalExtension, params};
 
 /// Rows as they must still be, rows as they are then, and the act.
 pub(crate) struct VersionRows {
@@ -34,15 +32,16 @@ fn row(version: &Version) -> Result<VersionRow, CommitError> {
     })
 }
 
-fn stored(connection: &Connection, row: &VersionRow) -> rusqlite::Result<Option<String>> {
-    let mut select = connection.prepare_cached("SELECT body FROM adapter_version WHERE adapter = ? AND digest = ?")?;
-    select
-        .query_row(params![row.adapter, row.digest], |row| row.get(0))
-        .optional()
+fn stored(connection: &dyn Sql, row: &VersionRow) -> Result<Option<String>> {
+    connection.one(
+        "SELECT body FROM adapter_version WHERE adapter = ? AND digest = ?",
+        values![&row.adapter, &row.digest],
+        |row| row.get(0),
+    )
 }
 
 /// Whether the rows are as they were read: none that was not there, none that somebody changed.
-pub(super) fn are_unchanged(connection: &Connection, rows: &VersionRows) -> rusqlite::Result<bool> {
+pub(super) fn are_unchanged(connection: &dyn Sql, rows: &VersionRows) -> Result<bool> {
     for after in &rows.after {
         let before = rows
             .before
@@ -56,14 +55,14 @@ pub(super) fn are_unchanged(connection: &Connection, rows: &VersionRows) -> rusq
 }
 
 /// Writes the rows; whoever gives up being active first, so that there is never more than one.
-pub(super) fn put(connection: &Connection, rows: &VersionRows) -> rusqlite::Result<()> {
-    let mut upsert = connection.prepare_cached(
-        "INSERT INTO adapter_version (adapter, digest, stage, body) VALUES (?,?,?,?)
-         ON CONFLICT (adapter, digest) DO UPDATE SET stage = excluded.stage, body = excluded.body",
-    )?;
+pub(super) fn put(connection: &dyn Sql, rows: &VersionRows) -> Result<()> {
     let (active, others): (Vec<_>, Vec<_>) = rows.after.iter().partition(|it| it.stage == Stage::Active);
     for row in others.into_iter().chain(active) {
-        upsert.execute(params![row.adapter, row.digest, row.stage.as_str(), row.body])?;
+        connection.write(
+            "INSERT INTO adapter_version (adapter, digest, stage, body) VALUES (?,?,?,?)
+             ON CONFLICT (adapter, digest) DO UPDATE SET stage = excluded.stage, body = excluded.body",
+            values![&row.adapter, &row.digest, row.stage.as_str(), &row.body],
+        )?;
     }
     Ok(())
 }
@@ -73,12 +72,14 @@ pub(super) fn act(rows: &VersionRows) -> &JournalRow {
 }
 
 #[async_trait]
-impl Versions for SqliteStore {
+impl Versions for SqlStore {
     fn versions(&self) -> Result<Vec<Version>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT body FROM adapter_version ORDER BY adapter, digest")?;
-            let found = select.query_map([], |row| row.get::<_, String>(0))?;
-            found.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+            connection.all(
+                "SELECT body FROM adapter_version ORDER BY adapter, digest",
+                values![],
+                |row| Ok(serde_json::from_str(row.text(0)?)?),
+            )
         })
     }
 
@@ -93,24 +94,23 @@ impl Versions for SqliteStore {
 }
 
 /// Writes a stop, or takes it away.
-pub(super) fn stop(connection: &Connection, name: &str, body: Option<&str>) -> rusqlite::Result<usize> {
+pub(super) fn stop(connection: &dyn Sql, name: &str, body: Option<&str>) -> Result<usize> {
     match body {
-        Some(body) => connection
-            .prepare_cached("INSERT OR REPLACE INTO stop (name, body) VALUES (?,?)")?
-            .execute([name, body]),
-        None => connection
-            .prepare_cached("DELETE FROM stop WHERE name = ?")?
-            .execute([name]),
+        Some(body) => connection.execute(
+            "INSERT INTO stop (name, body) VALUES (?,?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+            values![name, body],
+        ),
+        None => connection.execute("DELETE FROM stop WHERE name = ?", values![name]),
     }
 }
 
 #[async_trait]
-impl Stops for SqliteStore {
+impl Stops for SqlStore {
     fn stops(&self) -> Result<Vec<Stop>, ReadError> {
         self.read(|connection| {
-            let mut select = connection.prepare_cached("SELECT body FROM stop ORDER BY name")?;
-            let found = select.query_map([], |row| row.get::<_, String>(0))?;
-            found.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+            connection.all("SELECT body FROM stop ORDER BY name", values![], |row| {
+                Ok(serde_json::from_str(row.text(0)?)?)
+            })
         })
     }
 

@@ -2,16 +2,16 @@
 //! is refused before any of it is written; one that fails against expectation takes the transaction back, and each is
 //! then written alone. A reported sync failure ends the process: nothing is known of the disk any more.
 
-use super::SqliteConfig;
+use super::books::Books;
 use super::routing::{self, RuleSetRow};
-use super::statements::{self, Books, UnitError};
+use super::singles;
+use super::statements::{self, UnitError};
 use super::versions::{self, VersionRows};
-use super::webhooks;
-use crate::rows::{BeneficiaryRow, BreakRow, JournalRow, QuoteRow, Rows, WebhookRow};
+use super::{Desk, Result, webhooks};
+use crate::rows::{BeneficiaryRow, BreakRow, JournalRow, QuoteRow, RowError, Rows, WebhookRow};
 use portolan_domain::commit::News;
 use portolan_domain::ids::{BeneficiaryId, WebhookId};
 use portolan_domain::ports::{ApiKey, CommitError, Method, Older};
-use rusqlite::{Connection, ErrorCode};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -20,12 +20,8 @@ use tokio::sync::oneshot;
 const QUEUE: usize = 4_096;
 /// Units in one transaction.
 const BATCH: usize = 256;
-/// Pages in the write-ahead log after which the writer copies them back.
-const CHECKPOINT_PAGES: i64 = 16_000;
 /// The longest that the writer gathers units before it writes.
 const GATHER_MAX: Duration = Duration::from_millis(2);
-/// How many transactions pass between two looks at the log's length.
-const CHECKPOINT_LOOK: u32 = 16;
 
 /// Something to write.
 pub(crate) enum Unit {
@@ -59,25 +55,19 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub fn start(
-        connection: Connection,
-        config: SqliteConfig,
-        on_fatal: Box<dyn Fn(&str) + Send>,
-    ) -> rusqlite::Result<Self> {
-        let books = Books::read(&connection)?;
+    pub fn start(desk: Box<dyn Desk>, on_fatal: Box<dyn Fn(&str) + Send>) -> Result<Self> {
+        let books = Books::read(desk.sql())?;
         let (queue, waiting) = sync_channel(QUEUE);
-        let mut disk = Disk {
-            connection,
-            config,
+        let mut scribe = Scribe {
+            desk,
             books,
-            since_look: 0,
             last: (0, Duration::ZERO),
             on_fatal,
         };
         let spawned = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || disk.run(&waiting));
-        spawned.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            .spawn(move || scribe.run(&waiting));
+        spawned.map_err(|error| RowError::new(error.to_string()))?;
         Ok(Self { queue })
     }
 
@@ -95,17 +85,15 @@ impl Writer {
     }
 }
 
-struct Disk {
-    connection: Connection,
-    config: SqliteConfig,
+struct Scribe {
+    desk: Box<dyn Desk>,
     books: Books,
-    since_look: u32,
     /// How many units the last transaction had, and how long it took.
     last: (usize, Duration),
     on_fatal: Box<dyn Fn(&str) + Send>,
 }
 
-impl Disk {
+impl Scribe {
     fn run(&mut self, waiting: &Receiver<(Unit, Reply)>) {
         while let Ok(first) = waiting.recv() {
             let (units, replies): (Vec<_>, Vec<_>) = self.gather(first, waiting).into_iter().unzip();
@@ -116,7 +104,11 @@ impl Disk {
                 // A caller that is gone does not need the answer; the unit is written all the same.
                 let _ = reply.send(result);
             }
-            self.checkpoint();
+            if let Err(error) = self.desk.tidy()
+                && error.is_fatal
+            {
+                (self.on_fatal)(&format!("the store is not to be tidied up: {}", error.text));
+            }
         }
     }
 
@@ -151,7 +143,7 @@ impl Disk {
             Ok(results) => results,
             Err(error) => {
                 self.take_back(&error);
-                if units.len() > 1 && !is_fatal(&error) {
+                if units.len() > 1 && !error.is_fatal {
                     return units
                         .iter()
                         .flat_map(|unit| self.write_batch(std::slice::from_ref(unit)))
@@ -159,86 +151,86 @@ impl Disk {
                 }
                 units
                     .iter()
-                    .map(|_| Err(CommitError::Unavailable(error.to_string())))
+                    .map(|_| Err(CommitError::Unavailable(error.text.clone())))
                     .collect()
             }
         }
     }
 
-    fn take_back(&mut self, error: &rusqlite::Error) {
-        if is_fatal(error) {
-            (self.on_fatal)(&format!("the disk did not take a commit: {error}"));
+    fn take_back(&mut self, error: &RowError) {
+        if error.is_fatal {
+            (self.on_fatal)(&format!("the store did not take a commit: {}", error.text));
         }
-        if let Err(rollback) = self.connection.execute_batch("ROLLBACK") {
-            tracing::debug!(%rollback, "the transaction was rolled back already");
+        if let Err(rollback) = self.desk.roll_back() {
+            tracing::debug!(rollback = rollback.text, "the transaction was rolled back already");
         }
-        match Books::read(&self.connection) {
+        match Books::read(self.desk.sql()) {
             Ok(books) => self.books = books,
-            Err(error) => (self.on_fatal)(&format!("the store cannot be read any more: {error}")),
+            Err(error) => (self.on_fatal)(&format!("the store cannot be read any more: {}", error.text)),
         }
     }
 
-    fn try_batch(&mut self, units: &[Unit]) -> rusqlite::Result<Vec<Result<usize, CommitError>>> {
-        let is_low = self.disk_is_low();
+    fn try_batch(&mut self, units: &[Unit]) -> Result<Vec<Result<usize, CommitError>>> {
+        let is_low = self.desk.is_low();
         let mut results = Vec::with_capacity(units.len());
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.desk.begin()?;
         for unit in units {
             results.push(match self.write_unit(unit, is_low) {
                 Ok(rows) => Ok(rows),
                 Err(UnitError::Refused(refusal)) => Err(refusal),
-                Err(UnitError::Sqlite(error)) => return Err(error),
+                Err(UnitError::Failed(error)) => return Err(error),
             });
         }
-        self.books.write_balances(&self.connection)?;
-        self.connection.prepare_cached("COMMIT")?.execute([])?;
+        self.books.write_balances(self.desk.sql())?;
+        self.desk.commit()?;
         Ok(results)
     }
 
     /// One unit: written whole, or refused with nothing of it written.
     fn write_unit(&mut self, unit: &Unit, is_low: bool) -> Result<usize, UnitError> {
-        let connection = &self.connection;
+        let connection = self.desk.sql();
         match unit {
             Unit::Commit(rows) if rows.is_new_money && is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
             Unit::Commit(rows) => statements::commit(connection, &mut self.books, rows).map(|()| 1),
-            Unit::Method(method, key, sealed) => Ok(statements::method(connection, method, key, sealed)?),
-            Unit::Count(name) => Ok(statements::count(connection, name)?),
-            Unit::Cursor(channel, cursor) => Ok(statements::cursor(connection, channel, cursor)?),
+            Unit::Method(method, key, sealed) => Ok(singles::method(connection, method, key, sealed)?),
+            Unit::Count(name) => Ok(singles::count(connection, name)?),
+            Unit::Cursor(channel, cursor) => Ok(singles::cursor(connection, channel, cursor)?),
             Unit::News(_) if is_low => Ok(0),
-            Unit::News(news) => Ok(statements::news(connection, news)?),
-            Unit::Break(row) => Ok(statements::put_break(connection, row)?),
+            Unit::News(news) => Ok(singles::news(connection, news)?),
+            Unit::Break(row) => Ok(singles::put_break(connection, row)?),
             Unit::GiveBreak(number, owner, act) => {
-                let given = statements::give_break(connection, *number, owner)?;
+                let given = singles::give_break(connection, *number, owner)?;
                 if given > 0 {
-                    statements::append(connection, &mut self.books, act)?;
+                    self.books.append(connection, act)?;
                 }
                 Ok(given)
             }
             Unit::CloseBreak(number, act) => {
-                let closed = statements::close_break(connection, *number)?;
+                let closed = singles::close_break(connection, *number)?;
                 if closed > 0 {
-                    statements::append(connection, &mut self.books, act)?;
+                    self.books.append(connection, act)?;
                 }
                 Ok(closed)
             }
             // A price leads to nothing but new money.
             Unit::Quote(_) if is_low => Err(UnitError::Refused(CommitError::DiskFloor)),
-            Unit::Quote(row) => Ok(statements::quote(connection, row)?),
-            Unit::Beneficiary(row) => Ok(statements::beneficiary(connection, row)?),
-            Unit::RemoveBeneficiary(id) => Ok(statements::remove_beneficiary(connection, *id)?),
+            Unit::Quote(row) => Ok(singles::quote(connection, row)?),
+            Unit::Beneficiary(row) => Ok(singles::beneficiary(connection, row)?),
+            Unit::RemoveBeneficiary(id) => Ok(singles::remove_beneficiary(connection, *id)?),
             Unit::Webhook(row) => Ok(webhooks::put(connection, row)?),
             Unit::RemoveWebhook(id) => Ok(webhooks::remove(connection, *id)?),
-            Unit::Act(row) => Ok(statements::append(connection, &mut self.books, row)?).map(|()| 1),
+            Unit::Act(row) => Ok(self.books.append(connection, row)?).map(|()| 1),
             Unit::Versions(rows) if !versions::are_unchanged(connection, rows)? => {
                 Err(UnitError::Refused(CommitError::VersionConflict))
             }
             Unit::Versions(rows) => {
                 versions::put(connection, rows)?;
-                statements::append(connection, &mut self.books, versions::act(rows))?;
+                self.books.append(connection, versions::act(rows))?;
                 Ok(1)
             }
             Unit::Stop(name, body, act) => {
                 versions::stop(connection, name, body.as_deref())?;
-                statements::append(connection, &mut self.books, act)?;
+                self.books.append(connection, act)?;
                 Ok(1)
             }
             Unit::RuleSet(row) if !routing::is_next(connection, row)? => {
@@ -246,60 +238,20 @@ impl Disk {
             }
             Unit::RuleSet(row) => {
                 routing::put_rule_set(connection, row)?;
-                statements::append(connection, &mut self.books, routing::act(row))?;
+                self.books.append(connection, routing::act(row))?;
                 Ok(1)
             }
             Unit::ForgetTries(card, act) => {
                 let gone = routing::forget_tries(connection, card)?;
-                statements::append(connection, &mut self.books, act)?;
+                self.books.append(connection, act)?;
                 Ok(gone)
             }
-            Unit::ApiKey(key) => Ok(statements::api_key(connection, key)?),
-            Unit::Prune(older, limit) => Ok(statements::prune(connection, *older, *limit)?),
+            Unit::ApiKey(key) => Ok(singles::api_key(connection, key)?),
+            Unit::Prune(older, limit) => Ok(singles::prune(connection, *older, *limit)?),
             Unit::AskedAfterRestore => {
-                connection.pragma_update(None, "application_id", 0)?;
+                self.desk.note_asked()?;
                 Ok(1)
             }
         }
     }
-
-    fn disk_is_low(&self) -> bool {
-        let folder = self.config.file.parent().unwrap_or(std::path::Path::new("."));
-        match rustix::fs::statvfs(folder) {
-            Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize) < self.config.disk_floor_bytes,
-            Err(_) => false,
-        }
-    }
-
-    /// Copies the log back once it is long, and reads what came of it.
-    fn checkpoint(&mut self) {
-        self.since_look += 1;
-        if self.since_look < CHECKPOINT_LOOK {
-            return;
-        }
-        self.since_look = 0;
-        let pages = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get::<_, i64>(1));
-        if pages.is_ok_and(|pages| (0..CHECKPOINT_PAGES).contains(&pages)) {
-            return;
-        }
-        if let Err(error) = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0))
-        {
-            if is_fatal(&error) {
-                (self.on_fatal)(&format!("a checkpoint failed: {error}"));
-            }
-            tracing::warn!(%error, "a checkpoint failed and will be tried again");
-        }
-    }
-}
-
-/// After an I/O error nothing is known of what is on disk; a full disk or a lock is an ordinary refusal.
-fn is_fatal(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
 }

@@ -1,0 +1,105 @@
+//! Where the store is, and whose: a file on this machine or a database, and the lock that makes it this router's.
+
+use crate::config::{Config, read_secret};
+use anyhow::Context;
+use portolan_storage::{Lease, PostgresConfig, SqlStore, SqliteConfig, StoreLock};
+use portolan_vault::LocalVault;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The store is this router's as long as this is kept.
+pub(super) enum Hold {
+    File(StoreLock),
+    Database(Box<Lease>),
+}
+
+/// The store's file, in a folder that is there.
+fn file_of(config: &Config) -> anyhow::Result<PathBuf> {
+    let folder = &config.folder;
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder.join("portolan.db"))
+}
+
+/// The database, where there is one.
+fn database_of(config: &Config) -> anyhow::Result<Option<PostgresConfig>> {
+    let Some(place) = &config.postgres else { return Ok(None) };
+    let is_elsewhere = ["env:", "file:"].iter().any(|it| place.starts_with(it));
+    let connection = match is_elsewhere {
+        true => {
+            let read = read_secret(place).map_err(|problem| anyhow::anyhow!("[store] postgres: {problem}"))?;
+            String::from_utf8(read).context("[store] postgres: it is no text")?
+        }
+        false => place.clone(),
+    };
+    let authorities = match &config.postgres_ca {
+        Some(file) => Some(std::fs::read(file).with_context(|| format!("[store] postgres_ca: {}", file.display()))?),
+        None => None,
+    };
+    let database = PostgresConfig {
+        connection,
+        authorities,
+        is_durable: config.is_durable,
+    };
+    let has_password = database
+        .has_password()
+        .map_err(|problem| anyhow::anyhow!("[store] postgres: {problem}"))?;
+    anyhow::ensure!(
+        is_elsewhere || !has_password,
+        "[store] postgres: a password does not stand in a configuration; put the whole string into a file or a variable, \
+         and say file:… or env:… here"
+    );
+    Ok(Some(database))
+}
+
+impl Hold {
+    /// Takes it; an error if another router goes on having it.
+    pub fn take(config: &Config) -> anyhow::Result<Self> {
+        let file = file_of(config)?;
+        match database_of(config)? {
+            Some(database) => Ok(Self::Database(Box::new(Lease::take(&database)?))),
+            None => Ok(Self::File(StoreLock::take(&file)?)),
+        }
+    }
+
+    /// Waits for it as long as another router has it.
+    pub fn wait(config: &Config) -> anyhow::Result<Self> {
+        let waiting = || tracing::info!("standing by: another router has the store");
+        let file = file_of(config)?;
+        let hold = match database_of(config)? {
+            Some(database) => Self::Database(Box::new(Lease::wait(&database, waiting)?)),
+            None => Self::File(StoreLock::wait(&file, waiting)?),
+        };
+        tracing::info!("the store is this router's");
+        Ok(hold)
+    }
+
+    /// Opens what it is held for. A router that cannot keep what it promised ends at once.
+    pub fn open(self, config: &Config, vault: Arc<LocalVault>) -> anyhow::Result<SqlStore> {
+        let file = file_of(config)?;
+        match self {
+            Self::File(lock) => {
+                let sqlite = SqliteConfig {
+                    file: file.clone(),
+                    disk_floor_bytes: config.disk_floor_bytes,
+                    is_durable: config.is_durable,
+                };
+                let end = move |why: &str| {
+                    StoreLock::leave_in_doubt(&file);
+                    stop(why);
+                };
+                Ok(SqlStore::open_file(&sqlite, lock, vault, Box::new(end))?)
+            }
+            Self::Database(lease) => Ok(SqlStore::open_postgres(*lease, vault, Arc::new(stop))?),
+        }
+    }
+}
+
+fn stop(why: &str) {
+    tracing::error!(why, "stopping at once: what was promised may not be in the store");
+    std::process::exit(74);
+}
+
+/// Whether both say the same place.
+pub(super) fn is_same(one: &Config, other: &Config) -> bool {
+    (&one.folder, &one.postgres) == (&other.folder, &other.postgres)
+}

@@ -1,5 +1,0 @@
--- Lines of providers' reports that do not fit the books, until one that does or an operator closes them.
-CREATE TABLE break (
-    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, channel TEXT NOT NULL, event TEXT NOT NULL, kind TEXT NOT NULL,
-    why TEXT NOT NULL, line TEXT NOT NULL, opened_ms BIGINT NOT NULL, owner TEXT, UNIQUE (channel, event)
-);
