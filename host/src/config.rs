@@ -122,6 +122,7 @@ impl Default for RawStore {
 struct RawPolicy {
     check_first_ms: u64,
     check_max_ms: u64,
+    leaves_within_ms: u64,
     checks_before_reversal: u32,
     checks_before_human: u32,
     action_ms: u64,
@@ -135,6 +136,7 @@ impl Default for RawPolicy {
         Self {
             check_first_ms: 1_000,
             check_max_ms: 300_000,
+            leaves_within_ms: 10_000,
             checks_before_reversal: 6,
             checks_before_human: 10,
             action_ms: 30 * 60 * 1_000,
@@ -417,6 +419,7 @@ impl Config {
             policy: Policy {
                 check_first_ms: policy.check_first_ms,
                 check_max_ms: policy.check_max_ms,
+                leaves_within_ms: policy.leaves_within_ms,
                 checks_before_reversal: policy.checks_before_reversal,
                 checks_before_human: policy.checks_before_human,
                 action_ms: policy.action_ms,

@@ -101,6 +101,9 @@ fn health_readiness_and_metrics() {
 }
 
 pub(crate) fn back_up(world: &World) -> std::path::PathBuf {
+    if let Some(database) = world.database() {
+        return crate::postgres::dump(world, database);
+    }
     let copy = world.folder.join("copy.db");
     let backup = world
         .admin_call("POST", "/admin/backup", Some(&json!({ "to": copy })))
@@ -112,6 +115,10 @@ pub(crate) fn back_up(world: &World) -> std::path::PathBuf {
 /// The disk is gone, and the backup takes its place.
 pub(crate) fn lose_the_disk(world: &mut World, copy: &std::path::Path) {
     world.stop_host().unwrap();
+    if let Some(database) = world.database() {
+        crate::postgres::restore(database, copy);
+        return world.start_host().unwrap();
+    }
     for name in ["portolan.db", "portolan.db-wal", "portolan.db-shm"] {
         let _ = std::fs::remove_file(world.folder.join("data").join(name));
     }

@@ -1,108 +1,308 @@
-//! The schema for many nodes on a private PostgreSQL, which the test starts: it is accepted, it has the embedded store's
-//! tables and columns, and its guards refuse what they must. The store over it is not written yet.
+//! The store in a PostgreSQL that the tests start: the same payments, routers on two machines of which one writes, and what a
+//! router does that lost the database.
 
-use portolan_tests::workspace;
+use crate::limits::{back_up, lose_the_disk};
+use crate::plugins::{active, ready, rebuilt, step};
+use portolan_tests::postgres::shared;
+use portolan_tests::{Options, World, await_until, binary, call, workspace};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-/// A cluster of its own on a socket of its own, stopped with the value.
-struct Postgres {
-    folder: tempfile::TempDir,
-    bin: PathBuf,
+const GOOD: &str = "4242424242424242";
+/// The acquirer takes it and its answer is lost.
+const LOST: u64 = 2_903;
+/// How a router ends that cannot keep what it promised.
+const GIVEN_UP: i32 = 74;
+
+fn world() -> World {
+    World::start(Options {
+        acquirer: vec!["--silent".into()],
+        postgres: Some(shared().unwrap().database().unwrap()),
+        ..Options::default()
+    })
+    .unwrap()
 }
 
-/// PostgreSQL refuses to run as root.
-fn unprivileged(program: &Path) -> Command {
-    if rustix::process::geteuid().is_root() {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
+/// The database as a dump.
+pub(crate) fn dump(world: &World, database: &str) -> PathBuf {
+    let words = ["-U", "portolan", "--no-owner", "-d", database];
+    let copy = world.folder.join("copy.sql");
+    std::fs::write(&copy, shared().unwrap().tool("pg_dump", &words).unwrap()).unwrap();
+    copy
+}
+
+/// The database is gone, and a dump takes its place.
+pub(crate) fn restore(database: &str, copy: &Path) {
+    let cluster = shared().unwrap();
+    for statement in [
+        format!("DROP DATABASE {database} WITH (FORCE)"),
+        format!("CREATE DATABASE {database}"),
+    ] {
+        cluster.run("postgres", &statement).unwrap();
     }
+    let copy = copy.display().to_string();
+    let words = [
+        "-U",
+        "portolan",
+        "-X",
+        "-q",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-d",
+        database,
+        "-f",
+        &copy,
+    ];
+    cluster.tool("psql", &words).unwrap();
 }
 
-fn done(command: &mut Command) -> Output {
-    let out = command.output().unwrap();
-    assert!(
-        out.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&out.stderr)
+/// Ends the connection that writes, as a network or a failover does: the database lets go of the lease with it.
+fn cut(world: &World) {
+    let holder = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted \
+                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let ended = shared().unwrap().run(world.database().unwrap(), holder).unwrap();
+    assert_eq!(ended, "1", "one router has the lease");
+}
+
+#[test]
+fn the_same_payments_and_the_same_books_in_a_database() {
+    let mut world = world();
+    let paid = world.pay(GOOD, 1_000).unwrap();
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    let declined = world.pay("4000000000000002", 1_000).unwrap();
+    assert_eq!(declined.text_at("/status"), "failed", "{}", declined.text);
+    let lost = world.pay(GOOD, LOST).unwrap();
+    assert_eq!(lost.text_at("/outcome"), "unknown", "{}", lost.text);
+    world.kill_host().unwrap();
+    world.start_host().unwrap();
+    let found = world
+        .await_payment(lost.text_at("/id"), |it| it.text_at("/status") == "succeeded")
+        .unwrap();
+    assert_eq!(world.charges_of(found.text_at("/id")).unwrap().len(), 1);
+    let path = format!("/v1/payments/{}/refunds", paid.text_at("/id"));
+    let all = world.get("/v1/payments").unwrap();
+    assert_eq!(all.body["data"].as_array().unwrap().len(), 3, "{} {path}", all.text);
+    world.assert_books().unwrap();
+}
+
+/// Nothing but the keys is carried from machine to machine: adapters, versions, payments and what is unknown are in the database.
+#[test]
+fn a_router_on_another_machine_takes_over_from_one_that_is_killed() {
+    let mut world = world();
+    let elsewhere = world.stand_by_elsewhere().unwrap();
+    let second = ready(&world, &rebuilt("portolan_sandbox_adapter", b'2'));
+    assert_eq!(step(&world, &second, "activate", &json!({})).status, 200);
+    let paid = world.pay(GOOD, 1_000).unwrap();
+    let lost = world.pay(GOOD, LOST).unwrap();
+    assert_eq!(lost.text_at("/outcome"), "unknown", "{}", lost.text);
+    world.kill_host().unwrap();
+    // The first machine is gone with its files.
+    std::fs::rename(world.folder.join("data"), world.folder.join("gone")).unwrap();
+    world.await_takeover().unwrap();
+    assert_eq!(active(&world), second);
+    assert!(elsewhere.join(format!("data/plugins/{second}.wasm")).exists());
+    let path = format!("/v1/payments/{}", paid.text_at("/id"));
+    assert_eq!(world.get(&path).unwrap().text_at("/status"), "succeeded");
+    let found = world
+        .await_payment(lost.text_at("/id"), |it| it.text_at("/status") == "succeeded")
+        .unwrap();
+    assert_eq!(world.charges_of(found.text_at("/id")).unwrap().len(), 1);
+    assert_eq!(world.pay(GOOD, 1_000).unwrap().text_at("/status"), "succeeded");
+    world.assert_books().unwrap();
+}
+
+/// The first router is stopped in the middle of its work, loses the lease, and wakes up when another has taken over: it writes
+/// nothing more, and ends.
+#[test]
+fn a_router_that_slept_while_another_took_over_writes_nothing_more() {
+    let mut world = world();
+    world.stand_by_elsewhere().unwrap();
+    let paid = world.pay(GOOD, 1_000).unwrap();
+    world.signal_host(rustix::process::Signal::STOP).unwrap();
+    cut(&world);
+    world.await_takeover().unwrap();
+    let next = world.pay(GOOD, 1_100).unwrap();
+    assert_eq!(next.text_at("/status"), "succeeded", "{}", next.text);
+    assert_eq!(
+        world.wake_first().unwrap().code(),
+        Some(GIVEN_UP),
+        "{}",
+        world.log_tail()
     );
-    out
+    let path = format!("/v1/payments/{}", paid.text_at("/id"));
+    assert_eq!(world.get(&path).unwrap().text_at("/status"), "succeeded");
+    for payment in [&paid, &next] {
+        assert_eq!(world.charges_of(payment.text_at("/id")).unwrap().len(), 1);
+    }
+    world.assert_books().unwrap();
 }
 
-impl Postgres {
-    fn start() -> Self {
-        let versions = std::fs::read_dir("/usr/lib/postgresql").expect("Debian: apt-get install postgresql");
-        let mut bins: Vec<PathBuf> = versions.map(|it| it.unwrap().path().join("bin")).collect();
-        bins.sort();
-        let bin = bins.pop().expect("Debian: apt-get install postgresql");
-        let folder = tempfile::tempdir().unwrap();
-        if rustix::process::geteuid().is_root() {
-            done(Command::new("chown").arg("postgres").arg(folder.path()));
-        }
-        let data = folder.path().join("data");
-        let initdb = ["--auth", "trust", "--no-sync", "--username", "portolan", "-D"];
-        done(
-            unprivileged(&bin.join("initdb"))
-                .args(initdb)
-                .arg(&data)
-                .current_dir("/"),
-        );
-        let socket = format!("-k {} -c listen_addresses=''", folder.path().display());
-        let log = folder.path().join("log");
-        let start = ["start", "--wait", "--silent", "-o", &socket, "-D"];
-        done(
-            unprivileged(&bin.join("pg_ctl"))
-                .args(start)
-                .arg(&data)
-                .arg("-l")
-                .arg(&log)
-                .current_dir("/"),
-        );
-        Self { folder, bin }
-    }
-
-    /// Runs statements; what they print, or the error.
-    fn run(&self, statements: &str) -> Result<String, String> {
-        let socket = self.folder.path().display().to_string();
-        let words = [
-            "-h",
-            &socket,
-            "-U",
-            "portolan",
-            "-d",
-            "postgres",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-At",
-            "-c",
+/// The worst moment: the first router sleeps between the intent on disk and the request. Who takes over finds out that nothing
+/// arrived and says so; when the first wakes up, its request must not leave any more.
+#[test]
+fn a_request_does_not_leave_after_another_router_has_settled_it() {
+    let policy = "check_first_ms = 50\ncheck_max_ms = 100\nleaves_within_ms = 300";
+    let mut world = World::start(Options {
+        acquirer: vec!["--silent".into()],
+        postgres: Some(shared().unwrap().database().unwrap()),
+        policy: policy.into(),
+        ..Options::default()
+    })
+    .unwrap();
+    world.set_env(vec![("PORTOLAN_SLEEP_AT".into(), "after_intent:1".into())]);
+    world.stop_host().unwrap();
+    world.start_host().unwrap();
+    world.set_env(vec![]);
+    world.stand_by_elsewhere().unwrap();
+    // Its security code is in that router's memory.
+    let method = world.store_card(GOOD).unwrap();
+    let body = json!({ "amount": 1_200, "currency": "EUR", "payment_method": method, "confirm": true });
+    let (api, authorization, key) = (world.api, format!("Bearer {}", world.key), world.fresh_key());
+    // Whoever asked waits until the sleeper has ended.
+    let asking = std::thread::spawn(move || {
+        let headers = [
+            ("Authorization", &*authorization),
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", &key),
         ];
-        let out = Command::new(self.bin.join("psql"))
-            .args(words)
-            .arg(statements)
-            .output()
-            .unwrap();
-        match out.status.success() {
-            true => Ok(String::from_utf8(out.stdout).unwrap().trim().to_owned()),
-            false => Err(String::from_utf8(out.stderr).unwrap()),
-        }
-    }
+        call(api, "POST", "/v1/payments", &headers, Some(&body.to_string()))
+    });
+    let intents = "SELECT count(*) FROM timer WHERE kind = 'check'";
+    let database = world.database().unwrap();
+    await_until(|| shared().unwrap().run(database, intents).unwrap() == "1").unwrap();
+    cut(&world);
+    world.await_takeover().unwrap();
+    let all = world.get("/v1/payments").unwrap();
+    let id = all.text_at("/data/0/id").to_owned();
+    let settled = world
+        .await_payment(&id, |it| {
+            it.text_at("/outcome") != "unknown" && it.text_at("/status") != "processing"
+        })
+        .unwrap();
+    assert_eq!(
+        settled.text_at("/status"),
+        "requires_payment_method",
+        "{}",
+        settled.text
+    );
+    assert_eq!(
+        world.wake_first().unwrap().code(),
+        Some(GIVEN_UP),
+        "{}",
+        world.log_tail()
+    );
+    assert!(asking.join().unwrap().is_err(), "nobody was told anything");
+    let log = std::fs::read_to_string(world.folder.join("host.log")).unwrap();
+    assert!(log.contains("a write did not leave"), "{}", world.log_tail());
+    assert_eq!(world.charges_of(&id).unwrap().len(), 0);
+    world.assert_books().unwrap();
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let data = self.folder.path().join("data");
-        let stop = ["stop", "--silent", "--mode", "immediate", "-D"];
-        let _ = unprivileged(&self.bin.join("pg_ctl"))
-            .args(stop)
-            .arg(data)
-            .current_dir("/")
-            .status();
-    }
+#[test]
+fn a_router_that_lost_the_database_ends_and_is_started_again() {
+    let mut world = world();
+    let paid = world.pay(GOOD, 1_000).unwrap();
+    cut(&world);
+    let ended = world.await_host_end().unwrap();
+    assert_eq!(ended.code(), Some(GIVEN_UP), "{}", world.log_tail());
+    world.start_host().unwrap();
+    let path = format!("/v1/payments/{}", paid.text_at("/id"));
+    assert_eq!(world.get(&path).unwrap().text_at("/status"), "succeeded");
+    world.assert_books().unwrap();
+}
+
+/// A database that was put back in time is noticed without being told, and asked for before anything is written.
+#[test]
+fn a_dump_that_takes_the_databases_place_is_noticed() {
+    let mut world = world();
+    let method = world.store_card(GOOD).unwrap();
+    let body = json!({
+        "amount": 5000, "currency": "EUR", "payment_method": method, "confirm": true, "capture_method": "manual",
+    });
+    let held = world.post("/v1/payments", &body).unwrap();
+    let id = held.text_at("/id").to_owned();
+    let copy = back_up(&world);
+    let captured = world.post(&format!("/v1/payments/{id}/capture"), &json!({})).unwrap();
+    assert_eq!(captured.text_at("/status"), "succeeded");
+    lose_the_disk(&mut world, &copy);
+    let shown = world
+        .await_payment(&id, |it| it.text_at("/status") == "succeeded")
+        .unwrap();
+    assert_eq!(shown.body["amount_captured"], json!(5000), "{}", shown.text);
+    assert_eq!(world.charges_of(&id).unwrap().len(), 1);
+    world.assert_books().unwrap();
+    // Asked once, it is an ordinary store again.
+    let is_restored = || {
+        let database = world.database().unwrap().to_owned();
+        shared()
+            .unwrap()
+            .run(&database, "SELECT is_restored FROM portolan")
+            .unwrap()
+    };
+    await_until(|| is_restored() == "f").unwrap();
+}
+
+/// What the router says when it does not start with `store` as its store.
+fn refusal(world: &World, store: &str) -> String {
+    let folder = world.folder.join("refused");
+    std::fs::create_dir_all(&folder).unwrap();
+    let text = std::fs::read_to_string(world.config()).unwrap();
+    let line = text.lines().find(|line| line.starts_with("postgres = ")).unwrap();
+    let file = folder.join("portolan.toml");
+    std::fs::write(&file, text.replace(line, store)).unwrap();
+    let out = Command::new(binary("portolan"))
+        .arg("--config")
+        .arg(&file)
+        .arg("serve")
+        .output()
+        .unwrap();
+    assert!(!out.status.success());
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_said_in_one_line() {
+    let mut world = world();
+    let mine = format!(
+        "postgres = \"{}\"",
+        shared().unwrap().connection(world.database().unwrap())
+    );
+    let in_use = refusal(&world, &mine);
+    assert!(in_use.contains("is in use by another router"), "{in_use}");
+    world.stop_host().unwrap();
+    let keys = refusal(&world, &mine);
+    assert!(
+        keys.contains("sealed with keys that this router does not have"),
+        "{keys}"
+    );
+    let absent = format!("postgres = \"{}\"", shared().unwrap().connection("nowhere"));
+    assert!(refusal(&world, &absent).contains("database \"nowhere\" does not exist"));
+    let password = refusal(
+        &world,
+        "postgres = \"host=db.example user=u password=hunter2 dbname=d\"",
+    );
+    assert!(
+        password.contains("a password does not stand in a configuration"),
+        "{password}"
+    );
+    let garbled = refusal(&world, "postgres = \"host=db password='hunter2\"");
+    assert!(
+        garbled.contains("[store] postgres:") && !garbled.contains("hunter2"),
+        "{garbled}"
+    );
+    let no_host = refusal(&world, "postgres = \"dbname=d\"");
+    assert!(no_host.contains("it names no host"), "{no_host}");
+    let unset = refusal(&world, "postgres = \"env:PORTOLAN_NOT_SET\"");
+    assert!(unset.contains("PORTOLAN_NOT_SET is not set"), "{unset}");
+    shared()
+        .unwrap()
+        .run(world.database().unwrap(), "UPDATE portolan SET migrations = 999")
+        .unwrap();
+    let newer = refusal(&world, &mine);
+    assert!(newer.contains("was written by a newer version"), "{newer}");
 }
 
 fn schema(backend: &str) -> String {
@@ -136,11 +336,14 @@ fn embedded_columns() -> String {
 }
 
 #[test]
-fn the_schema_for_many_nodes_is_the_embedded_one_and_its_guards_hold() {
-    let postgres = Postgres::start();
-    postgres.run(&schema("postgres")).unwrap();
-    let listed = postgres
-        .run("SELECT table_name || ' ' || column_name FROM information_schema.columns WHERE table_schema = 'public'")
+fn the_database_has_the_embedded_stores_tables_and_columns() {
+    let world = world();
+    let listed = shared()
+        .unwrap()
+        .run(
+            world.database().unwrap(),
+            "SELECT table_name || ' ' || column_name FROM information_schema.columns WHERE table_schema = 'public'",
+        )
         .unwrap();
     let embedded = embedded_columns();
     let columns = |text: &str| -> BTreeMap<String, BTreeSet<String>> {
@@ -151,45 +354,7 @@ fn the_schema_for_many_nodes_is_the_embedded_one_and_its_guards_hold() {
         tables
     };
     let mut theirs = columns(&listed);
-    assert!(theirs.remove("chain_head").is_some(), "many nodes need one order");
+    assert!(theirs.remove("portolan").is_some(), "who writes it");
+    assert!(theirs.remove("adapter_file").is_some(), "what machines have in files");
     assert_eq!(theirs, columns(&embedded));
-
-    let id = "'01a21010-4996-724b-8db8-c20400000000'";
-    let insert = format!(
-        "INSERT INTO payment (id, owner, version, status, journal, data_key, sealed)
-         VALUES ({id}, 'test:shop', 1, 'processing', '{{1}}', '', '') ON CONFLICT DO NOTHING"
-    );
-    assert_eq!(postgres.run(&insert).unwrap(), "INSERT 0 1");
-    assert_eq!(postgres.run(&insert).unwrap(), "INSERT 0 0", "it exists");
-    let update = |version: u64| {
-        format!(
-            "UPDATE payment SET version = version + 1, journal = journal || 2::bigint WHERE id = {id} AND version = {version}"
-        )
-    };
-    assert_eq!(postgres.run(&update(7)).unwrap(), "UPDATE 0", "another version");
-    assert_eq!(postgres.run(&update(1)).unwrap(), "UPDATE 1");
-    let claim = format!("INSERT INTO claim VALUES ('\\x01', {id}, NULL, '\\x02', 5)");
-    postgres.run(&claim).unwrap();
-    assert!(
-        postgres.run(&claim).unwrap_err().contains("claim_pkey"),
-        "a key is taken once"
-    );
-    let row = |hash: &str| format!("INSERT INTO journal VALUES (1, {id}, 'test:shop', '{{}}', {hash}, NULL, NULL)");
-    assert!(
-        postgres.run(&row("'\\x00'")).unwrap_err().contains("check"),
-        "a hash has 32 bytes"
-    );
-    postgres.run(&row("(SELECT hash FROM chain_head)")).unwrap();
-    let quote = format!("INSERT INTO quote VALUES ({id}, 'test:shop', 5, NULL, '', '')");
-    postgres.run(&quote).unwrap();
-    let take = format!("UPDATE quote SET used_by = {id} WHERE id = {id} AND used_by IS NULL");
-    assert_eq!(postgres.run(&take).unwrap(), "UPDATE 1");
-    assert_eq!(postgres.run(&take).unwrap(), "UPDATE 0", "a quote is used once");
-    let most = "9".repeat(38);
-    postgres
-        .run(&format!(
-            "INSERT INTO balance VALUES (0, 'a', 'EUR', '', {most}, 0, 0, 0)"
-        ))
-        .unwrap();
-    assert_eq!(postgres.run("SELECT debit FROM balance").unwrap(), most, "exact");
 }

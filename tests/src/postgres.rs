@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the server may take to be there.
@@ -18,6 +19,17 @@ pub struct Postgres {
     server: Option<Child>,
     is_durable: bool,
     databases: AtomicU32,
+}
+
+/// One cluster for all tests of a process. It ends with the process.
+pub fn shared() -> anyhow::Result<&'static Postgres> {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if SHARED.get().is_none() {
+        let _ = SHARED.set(Postgres::start(true)?);
+    }
+    SHARED.get().context("no cluster")
 }
 
 /// PostgreSQL refuses to run as root.
@@ -157,7 +169,7 @@ impl Postgres {
 
     /// Runs a program of PostgreSQL's against the cluster; what it prints.
     pub fn tool(&self, program: &str, words: &[&str]) -> anyhow::Result<String> {
-        let mut command = unprivileged(&self.bin.join(program));
+        let mut command = Command::new(self.bin.join(program));
         let out = command.arg("-h").arg(self.folder()).args(words).output()?;
         if !out.status.success() {
             bail!("{}", String::from_utf8_lossy(&out.stderr));

@@ -1,6 +1,7 @@
 //! Processes: an acquirer with its record, a host with its store, a merchant's key. Everything ends with the value.
 
 use crate::http::{Reply, call};
+use crate::postgres;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -11,6 +12,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Where this is set, every world's store is in a database.
+const IN_POSTGRES: &str = "PORTOLAN_TEST_IN_POSTGRES";
 /// How long a process may take to be there.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
@@ -58,6 +61,8 @@ pub struct Options {
     pub server: String,
     /// See `server`.
     pub store: String,
+    /// The database that the store is in; none: a file.
+    pub postgres: Option<String>,
     /// See `server`.
     pub policy: String,
     /// How long the adapter waits for the acquirer.
@@ -91,6 +96,7 @@ impl Default for Options {
             acquirer: vec![],
             server: String::new(),
             store: String::new(),
+            postgres: None,
             policy: "check_first_ms = 200\ncheck_max_ms = 1000".into(),
             timeout_ms: 800,
             more: String::new(),
@@ -151,12 +157,18 @@ pub struct World {
     options: Options,
     /// Whether the host runs without a wrapper.
     is_host_alone: bool,
+    /// Whether what starts next starts as on the other machine.
+    is_elsewhere: bool,
     acquirer: Option<Child>,
     more_acquirers: Vec<(Child, SocketAddr)>,
     others: Vec<Child>,
     host: Option<Child>,
     /// A second host on the same store.
     standby: Option<Child>,
+    /// The first host, where another took over and it did not end.
+    first: Option<Child>,
+    /// Where merchants and operators call the second host, if it is on another machine.
+    elsewhere: Option<(SocketAddr, SocketAddr)>,
     /// Where the acquirer listens.
     pub acquirer_at: SocketAddr,
     /// Where the desks listen.
@@ -177,7 +189,8 @@ pub struct World {
 impl Drop for World {
     fn drop(&mut self) {
         let _ = self.kill_host();
-        let others = self.others.iter_mut().chain(&mut self.standby);
+        let hosts = self.standby.iter_mut().chain(&mut self.first);
+        let others = self.others.iter_mut().chain(hosts);
         let more = self.more_acquirers.iter_mut().map(|(child, _)| child);
         for child in self.acquirer.iter_mut().chain(more).chain(others) {
             let _ = child.kill();
@@ -246,16 +259,22 @@ impl World {
     }
 
     /// A world in that folder.
-    pub fn start_in(folder: PathBuf, options: Options) -> anyhow::Result<Self> {
+    pub fn start_in(folder: PathBuf, mut options: Options) -> anyhow::Result<Self> {
+        if options.postgres.is_none() && std::env::var_os(IN_POSTGRES).is_some() {
+            options.postgres = Some(postgres::shared()?.database()?);
+        }
         let mut world = Self {
             folder,
             _temporary: None,
             is_host_alone: true,
+            is_elsewhere: false,
             acquirer: None,
             more_acquirers: vec![],
             others: vec![],
             host: None,
             standby: None,
+            first: None,
+            elsewhere: None,
             acquirer_at: SocketAddr::from(([127, 0, 0, 1], 0)),
             desks_at: vec![],
             wallet_at: None,
@@ -569,6 +588,8 @@ poll_ms = 100
 
     /// Writes the host's configuration.
     pub fn write_config(&self) -> anyhow::Result<()> {
+        let database = self.options.postgres.as_ref();
+        let database = database.map(|it| format!("postgres = \"{it}\"")).unwrap_or_default();
         let secrets = [
             ("client", "acquirer-client-secret"),
             ("signing", "acquirer-signing-key"),
@@ -597,6 +618,7 @@ listen = "{api}"
 admin = "{admin}"
 {server}
 [store]
+{database}
 {store}
 [policy]
 {policy}
@@ -635,9 +657,21 @@ keys.notify = "file:{folder}/notify.secret"
         Ok(std::fs::write(self.config(), text)?)
     }
 
+    /// The name of the database that the store is in, on the cluster that tests share.
+    pub fn database(&self) -> Option<&str> {
+        let connection = self.options.postgres.as_deref()?;
+        connection.rsplit("dbname=").next()
+    }
+
+    /// Where the host has its files.
+    pub fn data(&self) -> PathBuf {
+        self.config().with_file_name("data")
+    }
+
     /// The configuration's file.
     pub fn config(&self) -> PathBuf {
-        self.folder.join("portolan.toml")
+        let folder = if self.is_elsewhere { "elsewhere" } else { "." };
+        self.folder.join(folder).join("portolan.toml")
     }
 
     /// Starts the host and waits until it is ready.
@@ -662,10 +696,38 @@ keys.notify = "file:{folder}/notify.secret"
         await_until(|| stood() > before).with_context(|| format!("it does not stand by: {}", self.log_tail()))
     }
 
+    /// Starts a second host as on another machine: a folder of its own, the first one's keys, and nothing else of it.
+    pub fn stand_by_elsewhere(&mut self) -> anyhow::Result<PathBuf> {
+        let elsewhere = self.folder.join("elsewhere");
+        std::fs::create_dir_all(elsewhere.join("data"))?;
+        std::fs::copy(self.folder.join("data/keys.json"), elsewhere.join("data/keys.json"))?;
+        let (api, admin) = (free_port()?, free_port()?);
+        let text = std::fs::read_to_string(self.config())?;
+        let text = text.replace(&self.api.to_string(), &api.to_string());
+        let text = text.replace(&self.admin.to_string(), &admin.to_string());
+        std::fs::write(elsewhere.join("portolan.toml"), text)?;
+        self.elsewhere = Some((api, admin));
+        let here = std::mem::replace(&mut self.is_elsewhere, true);
+        let standing = self.stand_by();
+        self.is_elsewhere = here;
+        standing.map(|()| elsewhere)
+    }
+
     /// Waits until the host that stood by is ready.
     pub fn await_takeover(&mut self) -> anyhow::Result<()> {
+        self.first = self.host.take();
         self.host = Some(self.standby.take().context("nobody stands by")?);
+        if let Some((api, admin)) = self.elsewhere {
+            (self.api, self.admin, self.is_elsewhere) = (api, admin, true);
+        }
         self.wait_ready()
+    }
+
+    /// Lets a first host go on that was stopped when another took over, and waits for its end.
+    pub fn wake_first(&mut self) -> anyhow::Result<std::process::ExitStatus> {
+        let mut first = self.first.take().context("no first host")?;
+        signal(&first, rustix::process::Signal::CONT)?;
+        Ok(first.wait()?)
     }
 
     fn spawn(&self, more: &[&str]) -> anyhow::Result<Child> {
@@ -800,7 +862,7 @@ keys.notify = "file:{folder}/notify.secret"
 
     /// Calls the operators' API.
     pub fn admin_call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Reply> {
-        let token = std::fs::read_to_string(self.folder.join("data/admin.token"))?;
+        let token = std::fs::read_to_string(self.data().join("admin.token"))?;
         let bearer = format!("Bearer {}", token.trim());
         let text = body.map(Value::to_string);
         call(

@@ -161,12 +161,16 @@ impl Engine {
                         request: request.clone(),
                         answer: None,
                     });
+                    let decided_ms = self.ports.ambient.now_ms();
                     if is_write {
                         self.ports.steps.reached("before_intent");
                         intent.write(self, operation, &exchanges).await?;
                         self.ports.steps.reached("after_intent");
                     }
-                    let sent = self.ports.channels.send(operation, &request, card).await;
+                    let sent = match is_write && self.is_too_late(decided_ms) {
+                        true => Ok(stale(self.ports.ambient.now_ms())),
+                        false => self.ports.channels.send(operation, &request, card).await,
+                    };
                     let (answer, refused) = answer_of(sent, self.ports.ambient.now_ms());
                     if let Some(last) = exchanges.last_mut() {
                         last.answer = Some(answer.clone());
@@ -190,6 +194,12 @@ impl Engine {
         }
         tracing::debug!(operation = %operation.id, kind = operation.kind.as_str(), ?verdict, "operation ran");
         Ok(Ran { verdict, exchanges })
+    }
+
+    /// Whether a write that was decided on then must not leave any more.
+    fn is_too_late(&self, decided_ms: u64) -> bool {
+        let passed = self.ports.ambient.now_ms().saturating_sub(decided_ms);
+        passed > self.policy.leaves_within_ms
     }
 
     /// Whether what the operation sends takes a number of its channel's. It can then be executed at any time later, whoever
@@ -425,6 +435,15 @@ fn may_start_again(fault: &Fault, run: u8, exchanges: &[Exchange]) -> bool {
 }
 
 /// A request that the grant refuses was not sent.
+/// What stands in the place of an answer to a write that did not leave.
+fn stale(now_ms: u64) -> Answer {
+    tracing::error!("a write did not leave: too long after its intent began to be written");
+    Answer {
+        at_ms: now_ms,
+        reply: Reply::NotSent("too long after its intent began to be written".into()),
+    }
+}
+
 fn answer_of(sent: Result<Answer, Fault>, now_ms: u64) -> (Answer, Option<Fault>) {
     match sent {
         Ok(answer) => (answer, None),

@@ -87,12 +87,6 @@ fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqlStore {
     SqlStore::open_file(&config, lock, Arc::new(Xor), Box::new(|why| panic!("{why}"))).unwrap()
 }
 
-/// One PostgreSQL for all tests here; it ends with them.
-fn cluster() -> &'static Postgres {
-    static CLUSTER: OnceLock<Postgres> = OnceLock::new();
-    CLUSTER.get_or_init(|| Postgres::start(false).unwrap())
-}
-
 fn at(connection: &str) -> PostgresConfig {
     PostgresConfig {
         connection: connection.into(),
@@ -109,7 +103,7 @@ fn postgres(connection: &str) -> SqlStore {
 /// Runs a check on every store.
 fn each_store<F: Future<Output = ()>>(check: impl Fn(Arc<dyn Whole>) -> F) {
     let folder = tempfile::tempdir().unwrap();
-    let database = cluster().database().unwrap();
+    let database = shared().unwrap().database().unwrap();
     let stores: [Arc<dyn Whole>; 3] = [
         Arc::new(MemoryStore::default()),
         Arc::new(sqlite(folder.path(), 0)),

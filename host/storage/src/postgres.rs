@@ -21,9 +21,10 @@ const SEALED: &[u8] = b"portolan";
 /// Where it belongs.
 const PLACE: &[u8] = b"store";
 
-/// Where the database says who it is: another cluster, or the same one after a replica was promoted or it was put back in time.
+/// Where the tables say which they are. A cluster has an identifier, and another timeline once a replica was promoted or it was
+/// put back in time; a table that a dump made anew has another number.
 const CLUSTER: &str = "SELECT (SELECT system_identifier FROM pg_control_system()) || '/' \
-                       || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)";
+                       || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/' || 'portolan'::regclass::oid";
 
 impl SqlStore {
     /// Opens or makes the store whose lease is held. `on_fatal` is called when what was promised may not be in the database, or

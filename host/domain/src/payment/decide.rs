@@ -53,6 +53,9 @@ pub struct Policy {
     pub check_first_ms: u64,
     /// The longest time between two status queries.
     pub check_max_ms: u64,
+    /// What has not left so soon after its intent began to be written does not leave any more. A process that was stopped in
+    /// between may not be the one that writes the store now; who is asks already what became of it.
+    pub leaves_within_ms: u64,
     /// After so many vain queries the router reverses, where the channel can.
     pub checks_before_reversal: u32,
     /// After so many vain queries a human is asked.

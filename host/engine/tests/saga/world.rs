@@ -329,6 +329,7 @@ pub fn engine<P: Channels + Clock + 'static>(store: Arc<CrashStore>, providers: 
     let policy = Policy {
         check_first_ms: 200,
         check_max_ms: 1_000,
+        leaves_within_ms: 10_000,
         checks_before_reversal: 2,
         checks_before_human: 4,
         action_ms: 60_000,
