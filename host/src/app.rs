@@ -2,6 +2,8 @@
 
 mod store;
 
+pub use store::move_store;
+
 use crate::config::{Config, read_secret};
 use crate::corridors::Corridors;
 use crate::plugins::{Parts, Plugins};

@@ -109,6 +109,8 @@ enum Verb {
         /// The backup.
         from: PathBuf,
     },
+    /// Copy the store in the folder (stopped) into the empty database that [store] postgres names, and go on there.
+    Move,
     /// Add a new key to the key file (stopped); it seals from the next start on, the old ones still open.
     RotateKey,
 }
@@ -304,9 +306,12 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Verb::RotateKey => {
             let id = KeyFile::rotate(&config.folder.join("keys.json"))?;
-            say(&format!("key {id} seals from the next start on"))
+            say(&format!(
+                "key {id} seals from the next start on; where several machines have one store, copy keys.json to each before"
+            ))
         }
         Verb::Restore { from } => restore(&config, &from),
+        Verb::Move => say(&crate::app::move_store(&config)?),
         Verb::Plugin(verb) => plugin::ask(&config, verb),
         Verb::Routes(verb) => routes::ask(&config, verb),
         verb => ask(&config, verb),
@@ -420,6 +425,7 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         | Verb::CheckConfig
         | Verb::RotateKey
         | Verb::Restore { .. }
+        | Verb::Move
         | Verb::Plugin(_)
         | Verb::Routes(_)
         | Verb::Compile { .. }

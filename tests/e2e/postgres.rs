@@ -195,8 +195,6 @@ fn a_request_does_not_leave_after_another_router_has_settled_it() {
         world.log_tail()
     );
     assert!(asking.join().unwrap().is_err(), "nobody was told anything");
-    let log = std::fs::read_to_string(world.folder.join("host.log")).unwrap();
-    assert!(log.contains("a write did not leave"), "{}", world.log_tail());
     assert_eq!(world.charges_of(&id).unwrap().len(), 0);
     world.assert_books().unwrap();
 }
@@ -243,6 +241,65 @@ fn a_dump_that_takes_the_databases_place_is_noticed() {
             .unwrap()
     };
     await_until(|| is_restored() == "f").unwrap();
+}
+
+/// A store that began as a file goes on in a database: payments, books, adapters, what is unknown, and the answers of keys.
+#[test]
+fn a_store_moves_from_its_file_into_a_database() {
+    let mut world = crate::plugins::world();
+    let second = ready(&world, &rebuilt("portolan_sandbox_adapter", b'2'));
+    assert_eq!(step(&world, &second, "activate", &json!({})).status, 200);
+    let method = world.store_card(GOOD).unwrap();
+    let body = json!({ "amount": 1_000, "currency": "EUR", "payment_method": method, "confirm": true });
+    let key = world.fresh_key();
+    let paid = world.post_with_key("/v1/payments", &body, &key).unwrap();
+    let refund = json!({ "payment": paid.text_at("/id"), "amount": 300 });
+    assert_eq!(world.post("/v1/refunds", &refund).unwrap().status, 200);
+    let lost = world.pay(GOOD, LOST).unwrap();
+    assert_eq!(lost.text_at("/outcome"), "unknown", "{}", lost.text);
+    let events = world.get("/v1/events?limit=100").unwrap();
+    world.stop_host().unwrap();
+    let connection = shared().unwrap().database().unwrap();
+    world.set_postgres(connection).unwrap();
+    let moved = || {
+        let mut command = Command::new(binary("portolan"));
+        command
+            .arg("--config")
+            .arg(world.config())
+            .arg("move")
+            .output()
+            .unwrap()
+    };
+    let out = moved();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        said.contains("rows are in the database"),
+        "{said}{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let again = String::from_utf8_lossy(&moved().stderr).into_owned();
+    assert!(again.contains("there is no store at"), "{again}");
+    world.start_host().unwrap();
+    assert_eq!(active(&world), second);
+    let replayed = world.post_with_key("/v1/payments", &body, &key).unwrap();
+    assert_eq!((replayed.status, &replayed.text), (paid.status, &paid.text));
+    let found = world
+        .await_payment(lost.text_at("/id"), |it| it.text_at("/status") == "succeeded")
+        .unwrap();
+    assert_eq!(world.charges_of(found.text_at("/id")).unwrap().len(), 1);
+    let now = world.get("/v1/events?limit=100").unwrap();
+    let ids = |reply: &portolan_tests::Reply| -> Vec<String> {
+        let all = reply.body["data"].as_array().unwrap();
+        all.iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(ids(&now).ends_with(&ids(&events)), "{}", now.text);
+    assert_eq!(world.pay(GOOD, 1_000).unwrap().text_at("/status"), "succeeded");
+    world.assert_books().unwrap();
+    let kept = shared()
+        .unwrap()
+        .run(world.database().unwrap(), "SELECT count(*) FROM adapter_file")
+        .unwrap();
+    assert_ne!(kept, "0", "another machine finds the adapters");
 }
 
 /// What the router says when it does not start with `store` as its store.

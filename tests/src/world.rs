@@ -657,6 +657,12 @@ keys.notify = "file:{folder}/notify.secret"
         Ok(std::fs::write(self.config(), text)?)
     }
 
+    /// Puts the store there from the next start on.
+    pub fn set_postgres(&mut self, connection: String) -> anyhow::Result<()> {
+        self.options.postgres = Some(connection);
+        self.write_config()
+    }
+
     /// The name of the database that the store is in, on the cluster that tests share.
     pub fn database(&self) -> Option<&str> {
         let connection = self.options.postgres.as_deref()?;

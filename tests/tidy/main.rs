@@ -66,7 +66,8 @@ fn one_crate_has_each_heavy_thing() {
         // The wallet provider's simulator signs with keys of its own.
         ("aws-lc-rs", vec!["examples/wallet", "host/vault"]),
         ("cel", vec!["host/rules"]),
-        ("rustls", vec!["host/egress", "host/oci"]),
+        ("rustls", vec!["host/egress", "host/oci", "host/storage"]),
+        ("tokio-postgres", vec!["host/storage"]),
         ("tokio-rustls", vec!["host/egress"]),
         ("oci-client", vec!["host/oci"]),
     ];

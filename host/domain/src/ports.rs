@@ -230,6 +230,17 @@ pub struct History {
     pub is_cut: bool,
 }
 
+/// What the books are proved by.
+#[derive(Debug)]
+pub enum BookPart {
+    /// An entry.
+    Entry(Entry),
+    /// What the store keeps as the sum of all entries of a mode.
+    Balances(Mode, Balances),
+    /// A payment with what is in flight of it.
+    Payment(Box<Versioned>),
+}
+
 /// The durable record, as lists, operators and auditors read it.
 pub trait Library: Send + Sync {
     /// A merchant's payments.
@@ -270,8 +281,9 @@ pub trait Library: Send + Sync {
     fn tasks(&self, also_closed: bool) -> Result<Vec<Task>, ReadError>;
     /// Balances as the books keep them.
     fn balances(&self, mode: Mode, merchant: Option<&MerchantId>) -> Result<Balances, ReadError>;
-    /// Calls `visit` for every ledger entry of every payment, in order of writing.
-    fn each_entry(&self, visit: &mut dyn FnMut(Entry)) -> Result<(), ReadError>;
+    /// Calls `visit` for all that the books are proved by, as of one moment: every entry in order of writing, then the balances
+    /// of each mode, then every payment.
+    fn books(&self, visit: &mut dyn FnMut(BookPart)) -> Result<(), ReadError>;
     /// Calls `visit` for every payment.
     fn each_payment(&self, visit: &mut dyn FnMut(Versioned)) -> Result<(), ReadError>;
     /// What operators did, the newest first, at most `limit`.
@@ -546,8 +558,8 @@ pub trait Versions: Send + Sync {
 pub trait Files: Send + Sync {
     /// Keeps a file, or takes it away.
     fn put_file(&self, name: &str, bytes: Option<&[u8]>) -> Result<(), ReadError>;
-    /// The names of all that are kept.
-    fn file_names(&self) -> Result<Vec<String>, ReadError>;
+    /// The names of all that are kept; `None`: the store is one machine's.
+    fn file_names(&self) -> Result<Option<Vec<String>>, ReadError>;
     /// The file of that name.
     fn file(&self, name: &str) -> Result<Option<Vec<u8>>, ReadError>;
 }

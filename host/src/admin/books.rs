@@ -13,6 +13,7 @@ use portolan_domain::ledger::{Balances, Entry, Layer};
 use portolan_domain::lifecycle::{self, Version};
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
+use portolan_domain::ports::BookPart;
 use portolan_domain::routing::health::Standing;
 use portolan_engine::ChannelHealth;
 use serde_json::{Value, json};
@@ -45,45 +46,71 @@ pub async fn check(State(shared): App) -> Result<Json<Value>, Refusal> {
     Ok(Json(checked.map_err(failed)?))
 }
 
-fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadError> {
-    let library = &shared.app.library;
-    let mut problems: Vec<String> = vec![];
-    let mut sums: BTreeMap<Mode, Balances> = BTreeMap::new();
-    let mut open: HashSet<(PaymentId, u32)> = HashSet::new();
-    let (mut entries, mut payments) = (0_u64, 0_u64);
-    library.each_entry(&mut |entry| {
-        entries = entries.saturating_add(1);
-        if let Err(error) = entry.add_to(sums.entry(entry.mode).or_default()) {
-            problems.push(error.to_string());
+/// The proof so far.
+#[derive(Default)]
+struct Proof {
+    problems: Vec<String>,
+    sums: BTreeMap<Mode, Balances>,
+    /// Pending entries that nothing has resolved.
+    open: HashSet<(PaymentId, u32)>,
+    /// The payments that these are of, once all entries were seen.
+    holding: HashSet<PaymentId>,
+    entries: u64,
+    payments: u64,
+}
+
+impl Proof {
+    fn take(&mut self, part: BookPart) {
+        match part {
+            BookPart::Entry(entry) => self.entry(&entry),
+            BookPart::Balances(mode, kept) => {
+                self.holding = self.open.iter().map(|(payment, _)| *payment).collect();
+                if self.sums.get(&mode).is_some_and(|sum| *sum != kept)
+                    || !self.sums.contains_key(&mode) && !kept.is_empty()
+                {
+                    let mode = mode.as_str();
+                    self.problems
+                        .push(format!("{mode}: the kept balances differ from the sum of the entries"));
+                }
+            }
+            BookPart::Payment(found) => {
+                self.payments = self.payments.saturating_add(1);
+                check_payment(&found.payment, &self.holding, &mut self.problems);
+                check_in_flight(&found, &mut self.problems);
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        self.entries = self.entries.saturating_add(1);
+        if let Err(error) = entry.add_to(self.sums.entry(entry.mode).or_default()) {
+            self.problems.push(error.to_string());
         }
         if entry.lines.iter().any(|line| line.layer == Layer::Pending) {
-            open.insert((entry.payment, entry.number));
+            self.open.insert((entry.payment, entry.number));
         }
         let unknown = entry
             .resolves
-            .filter(|resolved| !open.remove(&(entry.payment, *resolved)));
+            .filter(|resolved| !self.open.remove(&(entry.payment, *resolved)));
         if let Some(resolved) = unknown {
-            problems.push(format!(
+            self.problems.push(format!(
                 "{}: pending entry {resolved} was resolved twice, or never made",
                 entry.payment
             ));
         }
-    })?;
-    for (mode, sum) in &sums {
-        let kept = library.balances(*mode, None)?;
-        if kept != *sum {
-            problems.push(format!(
-                "{}: the kept balances differ from the sum of the entries",
-                mode.as_str()
-            ));
-        }
     }
-    let holding: HashSet<PaymentId> = open.iter().map(|(payment, _)| *payment).collect();
-    library.each_payment(&mut |found| {
-        payments = payments.saturating_add(1);
-        check_payment(&found.payment, &holding, &mut problems);
-        check_in_flight(&found, &mut problems);
-    })?;
+}
+
+fn check_books(shared: &Shared) -> Result<Value, portolan_domain::ports::ReadError> {
+    let mut proof = Proof::default();
+    shared.app.library.books(&mut |part| proof.take(part))?;
+    let Proof {
+        problems,
+        sums,
+        entries,
+        payments,
+        ..
+    } = proof;
     let balances = sums
         .iter()
         .flat_map(|(mode, sum)| sum.iter().map(move |row| (mode, row)));

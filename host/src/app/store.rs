@@ -2,9 +2,9 @@
 
 use crate::config::{Config, read_secret};
 use anyhow::Context;
-use portolan_storage::{Lease, PostgresConfig, SqlStore, SqliteConfig, StoreLock};
-use portolan_vault::LocalVault;
-use std::path::PathBuf;
+use portolan_storage::{KeyProof, Lease, PostgresConfig, SqlStore, SqliteConfig, StoreLock};
+use portolan_vault::{KeyFile, LocalVault};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The store is this router's as long as this is kept.
@@ -66,7 +66,11 @@ impl Hold {
         let waiting = || tracing::info!("standing by: another router has the store");
         let file = file_of(config)?;
         let hold = match database_of(config)? {
-            Some(database) => Self::Database(Box::new(Lease::wait(&database, waiting)?)),
+            Some(database) => {
+                let keys = config.folder.join("keys.json");
+                let can_open = |proof: &KeyProof| has_keys(&keys, proof);
+                Self::Database(Box::new(Lease::wait(&database, can_open, waiting)?))
+            }
             None => Self::File(StoreLock::wait(&file, waiting)?),
         };
         tracing::info!("the store is this router's");
@@ -94,6 +98,13 @@ impl Hold {
     }
 }
 
+/// Whether the key file, as it is now, opens the store.
+fn has_keys(keys: &Path, proof: &KeyProof) -> bool {
+    let read = || LocalVault::new(KeyFile::open_or_create(keys).ok()?).ok();
+    // One that is not there is not made: it would be another store's.
+    keys.exists() && read().is_some_and(|vault| proof.is_opened_by(&vault))
+}
+
 fn stop(why: &str) {
     tracing::error!(why, "stopping at once: what was promised may not be in the store");
     std::process::exit(74);
@@ -102,4 +113,26 @@ fn stop(why: &str) {
 /// Whether both say the same place.
 pub(super) fn is_same(one: &Config, other: &Config) -> bool {
     (&one.folder, &one.postgres) == (&other.folder, &other.postgres)
+}
+
+/// Copies the store in the folder into the database, and leaves the file under another name; what was done, for people.
+pub fn move_store(config: &Config) -> anyhow::Result<String> {
+    let file = file_of(config)?;
+    let database = database_of(config)?.context("[store] postgres: say there which database the store goes to")?;
+    anyhow::ensure!(file.exists(), "there is no store at {}", file.display());
+    let mut lock = StoreLock::take(&file)?;
+    let keys = LocalVault::new(KeyFile::open_or_create(&config.folder.join("keys.json"))?)?;
+    let sqlite = SqliteConfig {
+        file: file.clone(),
+        disk_floor_bytes: config.disk_floor_bytes,
+        is_durable: config.is_durable,
+    };
+    let rows = portolan_storage::import(&sqlite, &mut lock, &Lease::take(&database)?, &keys)?;
+    // Whoever starts it by mistake would promise things that the database knows nothing of.
+    let left = file.with_extension("moved");
+    std::fs::rename(&file, &left).with_context(|| format!("renaming {}", file.display()))?;
+    Ok(format!(
+        "{rows} rows are in the database; the file is {} now and is not used any more",
+        left.display()
+    ))
 }

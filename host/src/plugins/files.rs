@@ -34,9 +34,27 @@ impl Plugins {
             .map_err(std::io::Error::other)
     }
 
+    /// Puts there what this machine alone has: the store may have been a file of it before.
+    pub(super) fn share_all(&self) -> anyhow::Result<()> {
+        let Some(there) = self.files.file_names()? else {
+            return Ok(());
+        };
+        for version in self.list().iter().filter(|it| has_files(it)) {
+            for file in [
+                self.file(&version.digest),
+                self.envelope(&version.adapter, &version.digest),
+            ] {
+                if file.exists() && !there.contains(&name_of(&file)) {
+                    self.share(&file)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Brings what other machines of the store put there.
     pub(super) fn fetch(&self) -> anyhow::Result<()> {
-        for name in self.files.file_names()? {
+        for name in self.files.file_names()?.unwrap_or_default() {
             let file = self.folder.join(&name);
             let is_ours = digest_in(&name).is_some() && name == name_of(&file);
             if !is_ours || file.exists() {
@@ -92,7 +110,8 @@ impl Plugins {
         let mut versions = self.list();
         versions.retain(has_files);
         let is_had = |name: &str| versions.iter().any(|it| name.starts_with(&it.digest));
-        for name in self.files.file_names().map_err(std::io::Error::other)? {
+        let shared = self.files.file_names().map_err(std::io::Error::other)?;
+        for name in shared.unwrap_or_default() {
             if !is_had(&name) {
                 self.files.put_file(&name, None).map_err(std::io::Error::other)?;
             }

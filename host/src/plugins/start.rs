@@ -42,6 +42,7 @@ impl Plugins {
         self.take_over(versions.clone())?;
         if !is_check {
             self.sweep()?;
+            self.share_all()?;
             let half = versions
                 .iter()
                 .filter(|it| matches!(it.stage, Stage::Staged | Stage::Verified));

@@ -30,16 +30,16 @@ use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{
-    Ambient, CommitError, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store, Versions, Webhooks,
+    Ambient, BookPart, CommitError, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store, Versions, Webhooks,
 };
 use portolan_domain::quote::{self, Quote};
 use portolan_domain::routing::rule::RuleSet;
 use portolan_domain::routing::tries::{CardKey, RetryLimit, TryGuard, TryRefusal};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
 use portolan_domain::webhook::{Delivery, Disabled, Failing, Message, Parked, WebhookEndpoint, WebhookSecret};
-use portolan_tests::postgres::Postgres;
+use portolan_tests::postgres::shared;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 /// A clock that moves by one each time it is read, and ids from it.
@@ -817,6 +817,54 @@ fn events_come_in_the_order_of_their_writing_and_a_poller_misses_none() {
     });
 }
 
+/// Whoever proves the books while money moves sees one moment.
+#[test]
+fn books_are_of_one_moment() {
+    each_store(|store| async move {
+        let ambient = Arc::new(Manual(AtomicU64::new(1)));
+        let writer = {
+            let (store, ambient) = (store.clone(), ambient.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            std::thread::spawn(move || {
+                for _ in 0..60 {
+                    let (mut payment, commit) = new_payment(&ambient, 100);
+                    let mut change = Change::new(&*ambient);
+                    let (attempt, operation) = (AttemptId(ambient.uuid_v7()), OperationId::of(payment.id, 1));
+                    let names = ((shop(), "digest".into()), None);
+                    decide::begin_attempt(&mut payment, &mut change, attempt, operation, names).unwrap();
+                    runtime.block_on(store.commit(&commit)).unwrap();
+                    runtime.block_on(store.commit(&change.into_commit(payment, 1))).unwrap();
+                }
+            })
+        };
+        let mut seen = 0;
+        loop {
+            let is_over = writer.is_finished();
+            let (mut sum, mut kept, mut begun) = (portolan_domain::ledger::Balances::new(), None, 0);
+            let mut take = |part| match part {
+                BookPart::Entry(entry) => entry.add_to(&mut sum).unwrap(),
+                BookPart::Balances(Mode::Test, balances) => kept = Some(balances),
+                BookPart::Balances(Mode::Live, _) => {}
+                BookPart::Payment(found) => begun += usize::from(!found.payment.attempts.is_empty()),
+            };
+            store.books(&mut take).unwrap();
+            assert_eq!(Some(&sum), kept.as_ref());
+            let pending = sum.values().map(|it| it.pending_credit).sum::<i128>();
+            assert_eq!(
+                pending,
+                100 * i128::try_from(begun).unwrap(),
+                "entries and payments are of one moment"
+            );
+            seen += 1;
+            if is_over {
+                break;
+            }
+        }
+        writer.join().unwrap();
+        assert!(seen > 1);
+    });
+}
+
 #[test]
 fn books_add_up_whoever_keeps_them() {
     each_store(|store| async move {
@@ -845,8 +893,20 @@ fn books_add_up_whoever_keeps_them() {
         assert_eq!(store.balances(Mode::Test, None).unwrap().len(), 2);
         assert_eq!(store.balances(Mode::Live, None).unwrap().len(), 0);
         let mut sum = portolan_domain::ledger::Balances::new();
-        store.each_entry(&mut |entry| entry.add_to(&mut sum).unwrap()).unwrap();
-        assert_eq!(sum, store.balances(Mode::Test, None).unwrap());
+        let (mut kept, mut payments) = (vec![], 0);
+        let mut take = |part| match part {
+            BookPart::Entry(entry) => entry.add_to(&mut sum).unwrap(),
+            BookPart::Balances(mode, balances) => kept.push((mode, balances)),
+            BookPart::Payment(_) => payments += 1,
+        };
+        store.books(&mut take).unwrap();
+        let (test, live) = (
+            store.balances(Mode::Test, None).unwrap(),
+            store.balances(Mode::Live, None).unwrap(),
+        );
+        assert_eq!(sum, test);
+        assert_eq!(kept, [(Mode::Test, test), (Mode::Live, live)]);
+        assert!(payments > 0);
 
         let history = |merchant: &MerchantId, limit| store.history(Mode::Test, merchant, 0, limit).unwrap();
         let whole = history(&shop(), 9);

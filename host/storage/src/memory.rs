@@ -17,8 +17,8 @@ use portolan_domain::operation::{Kind, Progress};
 use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{
-    ApiKey, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, RuleSets, Stops, Store,
-    Versions, Webhooks,
+    ApiKey, BookPart, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, RuleSets,
+    Stops, Store, Versions, Webhooks,
 };
 use portolan_domain::quote::Quote;
 use portolan_domain::routing::decision::Decision;
@@ -701,8 +701,17 @@ impl Library for MemoryStore {
         Ok(balances)
     }
 
-    fn each_entry(&self, visit: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
-        self.state().entries.iter().cloned().for_each(visit);
+    fn books(&self, visit: &mut dyn FnMut(BookPart)) -> Result<(), ReadError> {
+        let state = self.state();
+        for entry in &state.entries {
+            visit(BookPart::Entry(entry.clone()));
+        }
+        for mode in [Mode::Test, Mode::Live] {
+            visit(BookPart::Balances(mode, state.balances(mode)?));
+        }
+        for payment in state.payments.values() {
+            visit(BookPart::Payment(Box::new(payment.clone())));
+        }
         Ok(())
     }
 

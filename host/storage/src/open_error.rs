@@ -23,6 +23,9 @@ pub enum OpenError {
     /// The store that another router had is not there any more.
     #[error("{0} was there when this router began to stand by, and is gone: put it back, or start without --standby")]
     Gone(String),
+    /// A store is copied into an empty database.
+    #[error("{0} has a store already: copy into an empty database")]
+    Filled(String),
     /// PostgreSQL says no.
     #[error("{0}: {1}")]
     Postgres(String, String),

@@ -2,19 +2,24 @@
 //! know of the one before: whether it wrote in this database, and under which keys.
 
 mod database;
+mod import;
 mod lease;
 mod session;
 
 use crate::OpenError;
 use crate::rows::RowError;
 use crate::sql::{Sql, SqlStore, values};
-pub use lease::{Lease, PostgresConfig};
+pub use import::import;
+pub use lease::{Lease, OnFatal, PostgresConfig};
 use portolan_domain::ports::Sealer;
 use session::Session;
 use std::sync::Arc;
 
 /// The migrations, in order. A released one never changes.
 const MIGRATIONS: &[&str] = &[include_str!("../migrations/postgres/0001_store.sql")];
+
+/// The oldest server that this was tried with, as it says its version.
+const OLDEST: i64 = 150_000;
 
 /// What the keys of a store are tried on.
 const SEALED: &[u8] = b"portolan";
@@ -29,11 +34,7 @@ const CLUSTER: &str = "SELECT (SELECT system_identifier FROM pg_control_system()
 impl SqlStore {
     /// Opens or makes the store whose lease is held. `on_fatal` is called when what was promised may not be in the database, or
     /// the lease is lost; it must end the process.
-    pub fn open_postgres(
-        lease: Lease,
-        sealer: Arc<dyn Sealer>,
-        on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
-    ) -> Result<Self, OpenError> {
+    pub fn open_postgres(lease: Lease, sealer: Arc<dyn Sealer>, on_fatal: OnFatal) -> Result<Self, OpenError> {
         let name = lease.name().to_owned();
         let failed = |error: RowError| OpenError::Postgres(name.clone(), error.text);
         check_durable(&lease)?;
@@ -50,6 +51,15 @@ impl SqlStore {
 fn check_durable(lease: &Lease) -> Result<(), OpenError> {
     let failed = |error: RowError| OpenError::Postgres(lease.name().to_owned(), error.text);
     let session: &dyn Sql = &lease.session;
+    let version = "SELECT current_setting('server_version_num')::bigint";
+    let version: Option<i64> = session.one(version, values![], |row| row.get(0)).map_err(failed)?;
+    if version.is_none_or(|version| version < OLDEST) {
+        let problem = format!(
+            "PostgreSQL {OLDEST} or newer is needed; it is {}",
+            version.unwrap_or_default()
+        );
+        return Err(OpenError::Postgres(lease.name().to_owned(), problem));
+    }
     let fsync: Option<String> = session
         .one("SELECT current_setting('fsync')", values![], |row| row.get(0))
         .map_err(failed)?;
@@ -101,27 +111,45 @@ fn migrate(session: &Session, name: &str) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Whoever has other keys than the router before could read nothing of it, and what it wrote would be lost to the others.
+/// What the store's keys are tried on.
+pub struct KeyProof {
+    data_key: Vec<u8>,
+    sealed: Vec<u8>,
+}
+
+impl KeyProof {
+    /// The store's; `None`: nobody has written to it yet.
+    fn of(session: &Session, name: &str) -> Result<Option<Self>, OpenError> {
+        let connection: &dyn Sql = session;
+        let question = "SELECT data_key, sealed FROM portolan WHERE sealed IS NOT NULL";
+        let found = connection.one(question, values![], |row| {
+            Ok(Self {
+                data_key: row.get(0)?,
+                sealed: row.get(1)?,
+            })
+        });
+        found.map_err(|error| OpenError::Postgres(name.to_owned(), error.text))
+    }
+
+    /// Whether a sealer has the keys that the store was last written under.
+    pub fn is_opened_by(&self, sealer: &dyn Sealer) -> bool {
+        let opened = sealer.open(&self.data_key, PLACE, &self.sealed);
+        opened.is_ok_and(|plain| plain == SEALED)
+    }
+}
+
+/// Whoever has other keys than the router before could read nothing of it, and what it wrote would be lost to the others. What
+/// follows is sealed under the newest key.
 fn check_keys(session: &Session, sealer: &dyn Sealer, name: &str) -> Result<(), OpenError> {
     let failed = |error: RowError| OpenError::Postgres(name.to_owned(), error.text);
-    let connection: &dyn Sql = session;
-    let kept: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = connection
-        .one("SELECT data_key, sealed FROM portolan", values![], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .map_err(failed)?;
-    if let Some((Some(key), Some(sealed))) = kept {
-        let opened = sealer.open(&key, PLACE, &sealed);
-        if opened.is_ok_and(|plain| plain == SEALED) {
-            // What follows is sealed under the newest key.
-        } else {
-            return Err(OpenError::Keys(name.to_owned()));
-        }
+    if KeyProof::of(session, name)?.is_some_and(|proof| !proof.is_opened_by(sealer)) {
+        return Err(OpenError::Keys(name.to_owned()));
     }
     let key = sealer.new_data_key().map_err(|error| failed(RowError::new(error)))?;
     let sealed = sealer
         .seal(&key, PLACE, SEALED.to_vec())
         .map_err(|error| failed(RowError::new(error)))?;
+    let connection: &dyn Sql = session;
     connection
         .write("UPDATE portolan SET data_key = ?, sealed = ?", values![&key, &sealed])
         .map_err(failed)

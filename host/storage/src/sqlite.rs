@@ -35,7 +35,7 @@ const MIGRATIONS: &[&str] = &[
 const MAPPED_BYTES: i64 = 64 << 20;
 
 /// What a restored database carries as its application id until the lost outcomes were asked for.
-const RESTORED: i64 = 0x5245_5354;
+pub(crate) const RESTORED: i64 = 0x5245_5354;
 
 /// How to open the store.
 #[derive(Clone, Debug)]
@@ -79,6 +79,19 @@ impl SqlStore {
         let started = Self::start(Box::new(readers), Box::new(disk), sealer, on_fatal);
         started.map_err(|error| OpenError::Damaged(name, error.text))
     }
+}
+
+/// A store that no router has, to be copied: sound, and in the form that this version writes.
+pub(crate) fn open_to_copy(config: &SqliteConfig, lock: &mut StoreLock) -> Result<Connection, OpenError> {
+    let name = config.file.display().to_string();
+    if !lock.take_file(&config.file)? {
+        return Err(OpenError::InUse(name));
+    }
+    let mut connection = Connection::open(&config.file).map_err(|error| OpenError::Sqlite(name.clone(), error))?;
+    prepare(&connection, config.is_durable).map_err(|error| OpenError::Sqlite(name.clone(), error))?;
+    check(&connection, &name)?;
+    migrate(&mut connection, &name)?;
+    Ok(connection)
 }
 
 /// A new store is its owner's alone; its log and its shared memory are made with the same rights.

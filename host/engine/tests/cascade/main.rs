@@ -340,6 +340,25 @@ fn a_crowd_of_payments_with_every_fault_is_charged_once_each() {
     println!("{} payments", crowds * 50);
 }
 
+/// What was written down and has not left in time does not leave any more: another router may have begun to ask what became of it.
+#[test]
+fn a_request_that_is_late_does_not_leave() {
+    simulate(async {
+        for (late, asked) in [(Duration::from_secs(9), (1, 0)), (Duration::from_secs(11), (0, 1))] {
+            let acquirers = Arc::new(Acquirers::new(Ways::Fixed([Way::Approves; 3])));
+            let store = Arc::new(CrashStore::new(0).with_sleep(1, late));
+            store.inner.put_method(card(7)).await.unwrap();
+            let router = Arc::new(engine(store.clone(), acquirers.clone()));
+            router.create_payment(command("key", 7)).await.unwrap();
+            assert_eq!((acquirers.asked("a"), acquirers.asked("b")), asked, "{late:?}");
+            assert_eq!(
+                (payments(&store)[0].status, acquirers.taken()),
+                (PaymentStatus::Succeeded, 1)
+            );
+        }
+    });
+}
+
 /// A payout of 10.00 EUR to a chain, from 100.00 that lie there.
 async fn payout(has_lane: bool) -> (Arc<Acquirers>, Payment) {
     let ways = Ways::Fixed([Way::Soft, Way::Approves, Way::Approves]);

@@ -24,6 +24,7 @@ use portolan_engine::{Engine, Ports, QuotePolicy, RoutingPolicy};
 use portolan_storage::MemoryStore;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -34,6 +35,8 @@ pub struct CrashStore {
     commits: AtomicUsize,
     is_dead: AtomicBool,
     died: Arc<Notify>,
+    /// After which commit the process is not run for how long.
+    sleep: Option<(usize, Duration)>,
 }
 
 impl CrashStore {
@@ -44,6 +47,15 @@ impl CrashStore {
             commits: AtomicUsize::new(0),
             is_dead: AtomicBool::new(false),
             died: Arc::new(Notify::new()),
+            sleep: None,
+        }
+    }
+
+    /// The same, with a process that is not run for so long after the n-th commit.
+    pub fn with_sleep(self, after: usize, time: Duration) -> Self {
+        Self {
+            sleep: Some((after, time)),
+            ..self
         }
     }
 
@@ -85,6 +97,11 @@ impl Store for CrashStore {
             self.is_dead.store(true, Ordering::SeqCst);
             self.died.notify_one();
             std::future::pending::<()>().await;
+        }
+        if let Some((after, time)) = self.sleep
+            && after == count
+        {
+            tokio::time::sleep(time).await;
         }
         Ok(())
     }

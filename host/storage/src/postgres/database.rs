@@ -1,30 +1,37 @@
 //! The connections that read, and the one that writes while its epoch lasts.
 
 use super::lease::{Line, Watch};
-use super::session::Session;
+use super::session::{Must, Session};
 use crate::OpenError;
-use crate::rows::RowError;
 use crate::sql::{Database, Desk, Result, Sql, values};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// Read connections kept open.
-const READERS_MAX: usize = 8;
+/// Connections that read. Whoever finds all of them lent waits.
+const READERS_MAX: usize = 16;
 
 /// The database, read over connections of their own.
 pub(super) struct Readers {
     line: Arc<Line>,
     epoch: i64,
-    idle: Mutex<Vec<Session>>,
+    pool: Mutex<Pool>,
+    given_back: Condvar,
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Session>,
+    lent: usize,
 }
 
 impl Readers {
-    pub const fn new(line: Arc<Line>, epoch: i64) -> Self {
+    pub fn new(line: Arc<Line>, epoch: i64) -> Self {
         Self {
             line,
             epoch,
-            idle: Mutex::new(vec![]),
+            pool: Mutex::default(),
+            given_back: Condvar::new(),
         }
     }
 
@@ -38,20 +45,41 @@ impl Readers {
     }
 
     fn lend(&self, ask: &mut dyn FnMut(&Session)) -> Result<()> {
-        let panicked = |_| RowError::new("a reader panicked".into());
-        let kept = std::iter::from_fn(|| self.idle.lock().ok()?.pop()).find(Session::is_sound);
-        let session = match kept {
+        let mut lent = Lent {
+            readers: self,
+            session: self.take(),
+        };
+        let session = match lent.session.take() {
             Some(session) => session,
             None => self.line.connect(None)?,
         };
-        ask(&session);
-        if session.is_sound() {
-            let mut idle = self.idle.lock().map_err(panicked)?;
-            if idle.len() < READERS_MAX {
-                idle.push(session);
-            }
-        }
+        ask(lent.session.insert(session));
         Ok(())
+    }
+
+    /// One of the connections; `None`: there is room for another.
+    fn take(&self) -> Option<Session> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        while pool.lent >= READERS_MAX {
+            pool = self.given_back.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+        pool.lent = pool.lent.saturating_add(1);
+        std::iter::from_fn(|| pool.idle.pop()).find(Session::is_sound)
+    }
+}
+
+/// A connection that is lent, or is about to be made. It comes back however the asking ends.
+struct Lent<'r> {
+    readers: &'r Readers,
+    session: Option<Session>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut pool = self.readers.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.lent = pool.lent.saturating_sub(1);
+        pool.idle.extend(self.session.take().filter(Session::is_sound));
+        self.readers.given_back.notify_one();
     }
 }
 
@@ -105,7 +133,7 @@ impl Database for Readers {
 /// begins after.
 fn fence(session: &Session, epoch: i64) -> Result<()> {
     let fence = "SELECT 1 FROM portolan WHERE epoch = ? FOR SHARE";
-    session.expect(fence, values![epoch], 1)
+    session.expect(fence, values![epoch], Must::Have)
 }
 
 /// The connection that writes and holds the lock.

@@ -3,7 +3,7 @@
 
 use super::database::{Readers, Scribe};
 use super::session::Session;
-use super::{OpenError, migrations};
+use super::{KeyProof, OpenError, migrations};
 use crate::rows::RowError;
 use crate::sql::{Sql, values};
 use rustls::pki_types::CertificateDer;
@@ -17,8 +17,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// How long a start waits for the lock: the database may not have noticed yet that the last router is gone.
 const LOCK_WITHIN: Duration = Duration::from_secs(15);
-/// How often it is tried then.
-const TRIED_EVERY: Duration = Duration::from_millis(100);
+/// How often it is tried: what a router that stands by is late by.
+const TRIED_EVERY: Duration = Duration::from_millis(50);
+/// How often a router that stands by looks whether it could read the store.
+const LOOKED_EVERY: Duration = Duration::from_secs(10);
 /// How long a router that stands by waits before it looks for a database that is away.
 const BACK_EVERY: Duration = Duration::from_secs(1);
 /// How long a connection may take to be made.
@@ -29,7 +31,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 const ASKED_AFTER: (Duration, Duration, u32) = (Duration::from_secs(4), Duration::from_secs(2), 3);
 
 /// The lock: one for each schema of a database.
-const LOCK: &str = "hashtextextended('portolan:' || current_schema(), 0)";
+const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('portolan:' || current_schema(), 0))";
+
+/// Who is told that the store cannot be written any more; it must end the process.
+pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Where the database is.
 #[derive(Clone)]
@@ -89,7 +94,7 @@ impl Drop for Line {
 #[derive(Default)]
 pub(super) struct Watch {
     is_over: AtomicBool,
-    told: OnceLock<Arc<dyn Fn(&str) + Send + Sync>>,
+    told: OnceLock<OnFatal>,
 }
 
 impl Watch {
@@ -181,13 +186,64 @@ impl Line {
         let (idle, interval, retries) = ASKED_AFTER;
         session.run(&format!(
             "SET tcp_keepalives_idle = {}; SET tcp_keepalives_interval = {}; SET tcp_keepalives_count = {retries}; \
-             SET tcp_user_timeout = {}; SET client_min_messages = warning; SET idle_in_transaction_session_timeout = 0; \
+             SET tcp_user_timeout = {}; SET client_min_messages = warning; SET idle_session_timeout = 0; \
+             SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = 0; \
              SET default_transaction_isolation = 'read committed'",
             idle.as_secs(),
             interval.as_secs(),
             SILENCE_MAX.as_millis()
         ))?;
         Ok(session)
+    }
+}
+
+/// A router that stands by.
+struct Standing<'a, W> {
+    can_open: &'a dyn Fn(&KeyProof) -> bool,
+    waiting: Option<W>,
+    was_there: bool,
+}
+
+impl<W: FnOnce()> Standing<'_, W> {
+    /// Waits over one connection.
+    fn wait(&mut self, line: &Arc<Line>) -> Result<Lease, OpenError> {
+        let failed = |error: RowError| OpenError::Postgres(line.name.clone(), error.text);
+        let lease = Lease::connect(line.clone()).map_err(failed)?;
+        self.was_there |= migrations(&lease.session, &line.name)?.is_some();
+        let mut looked = Instant::now();
+        // Said at once, while there is somebody to mend it.
+        self.look(&lease)?;
+        while !lease.is_ours().map_err(failed)? {
+            if let Some(waiting) = self.waiting.take() {
+                waiting();
+            }
+            if looked.elapsed() >= LOOKED_EVERY {
+                looked = Instant::now();
+                if let Err(OpenError::Keys(name)) = self.look(&lease) {
+                    tracing::error!(
+                        name,
+                        "standing by in vain: copy keys.json of the router that has the store"
+                    );
+                }
+            }
+            std::thread::park_timeout(TRIED_EVERY);
+        }
+        if self.was_there && migrations(&lease.session, &line.name)?.is_none() {
+            // An empty one in its place would know nothing of what was promised.
+            return Err(OpenError::Gone(line.name.clone()));
+        }
+        Ok(lease)
+    }
+
+    /// Whether this router could read the store.
+    fn look(&self, lease: &Lease) -> Result<(), OpenError> {
+        if migrations(&lease.session, lease.name())?.is_none() {
+            return Ok(());
+        }
+        match KeyProof::of(&lease.session, lease.name())? {
+            Some(proof) if !(self.can_open)(&proof) => Err(OpenError::Keys(lease.name().to_owned())),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -238,10 +294,7 @@ impl Lease {
         let lease = Self::connect(Arc::new(line)).map_err(failed)?;
         let started = Instant::now();
         loop {
-            let question = format!("SELECT pg_try_advisory_lock({LOCK})");
-            let connection: &dyn Sql = &lease.session;
-            let is_ours = connection.one(&question, values![], |row| row.get(0)).map_err(failed)?;
-            if is_ours == Some(true) {
+            if lease.is_ours().map_err(failed)? {
                 return Ok(lease);
             }
             if started.elapsed() >= LOCK_WITHIN {
@@ -251,12 +304,21 @@ impl Lease {
         }
     }
 
-    /// Waits for it as long as it takes, where another router has it or the database is away. `waiting` is called once it waits.
-    pub fn wait(config: &PostgresConfig, waiting: impl FnOnce()) -> Result<Self, OpenError> {
+    /// Waits for it as long as it takes, where another router has it or the database is away. `can_open`: whether this router has
+    /// the store's keys. `waiting` is called once it waits.
+    pub fn wait(
+        config: &PostgresConfig,
+        can_open: impl Fn(&KeyProof) -> bool,
+        waiting: impl FnOnce(),
+    ) -> Result<Self, OpenError> {
         let line = Arc::new(Line::new(config)?);
-        let (mut waiting, mut was_there) = (Some(waiting), false);
+        let mut standing = Standing {
+            can_open: &can_open,
+            waiting: Some(waiting),
+            was_there: false,
+        };
         loop {
-            match Self::wait_once(&line, &mut waiting, &mut was_there) {
+            match standing.wait(&line) {
                 Ok(lease) => return Ok(lease),
                 Err(OpenError::Postgres(name, problem)) => {
                     tracing::warn!(name, problem, "standing by: the database is away");
@@ -267,31 +329,9 @@ impl Lease {
         }
     }
 
-    fn wait_once(
-        line: &Arc<Line>,
-        waiting: &mut Option<impl FnOnce()>,
-        was_there: &mut bool,
-    ) -> Result<Self, OpenError> {
-        let failed = |error: RowError| OpenError::Postgres(line.name.clone(), error.text);
-        let lease = Self::connect(line.clone()).map_err(failed)?;
-        *was_there |= migrations(&lease.session, &line.name)?.is_some();
-        let connection: &dyn Sql = &lease.session;
-        let question = format!("SELECT pg_try_advisory_lock({LOCK})");
-        let is_ours = connection.one(&question, values![], |row| row.get(0)).map_err(failed)?;
-        if is_ours != Some(true) {
-            if let Some(waiting) = waiting.take() {
-                waiting();
-            }
-            lease
-                .session
-                .run(&format!("SELECT pg_advisory_lock({LOCK})"))
-                .map_err(failed)?;
-        }
-        if *was_there && migrations(&lease.session, &line.name)?.is_none() {
-            // An empty one in its place would know nothing of what was promised.
-            return Err(OpenError::Gone(line.name.clone()));
-        }
-        Ok(lease)
+    fn is_ours(&self) -> Result<bool, RowError> {
+        let connection: &dyn Sql = &self.session;
+        Ok(connection.one(LOCK, values![], |row| row.get(0))? == Some(true))
     }
 
     fn connect(line: Arc<Line>) -> Result<Self, RowError> {
@@ -310,7 +350,7 @@ impl Lease {
     }
 
     /// The connections that read, and the one that writes.
-    pub(super) fn into_parts(self, epoch: i64, on_fatal: Arc<dyn Fn(&str) + Send + Sync>) -> (Readers, Scribe) {
+    pub(super) fn into_parts(self, epoch: i64, on_fatal: OnFatal) -> (Readers, Scribe) {
         // Nobody told it before.
         let _ = self.watch.told.set(on_fatal);
         (

@@ -18,12 +18,33 @@ const FETCH: (usize, usize) = (32, 512);
 
 type Sent = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>;
 
+/// Why a statement must touch one row.
+#[derive(Clone, Copy)]
+pub(super) enum Must {
+    /// The store is this router's.
+    Have,
+    /// Nobody else wrote the row.
+    BeNew,
+}
+
+impl Must {
+    fn broken(self) -> RowError {
+        match self {
+            Self::Have => RowError {
+                text: "another router has taken over the store".into(),
+                is_fatal: true,
+            },
+            Self::BeNew => RowError::new("a row is there already".into()),
+        }
+    }
+}
+
 /// One connection and what it knows.
 pub(super) struct Session {
     client: Arc<Client>,
     prepared: RefCell<HashMap<String, Statement>>,
     /// What was sent and not looked at, with what it must have touched.
-    sent: RefCell<Vec<(Sent, Option<u64>)>>,
+    sent: RefCell<Vec<(Sent, Option<Must>)>>,
     is_in_transaction: Cell<bool>,
     scans: Cell<u32>,
 }
@@ -84,40 +105,37 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a write that must touch so many rows, whatever else happens.
-    pub fn expect(&self, statement: &str, values: &[Value<'_>], rows: u64) -> Result<()> {
-        self.post_statement(statement, values, Some(rows))
+    /// Sends a statement that must touch one row.
+    pub fn expect(&self, statement: &str, values: &[Value<'_>], must: Must) -> Result<()> {
+        self.post_statement(statement, values, Some(must))
     }
 
-    fn post_statement(&self, statement: &str, values: &[Value<'_>], rows: Option<u64>) -> Result<()> {
+    fn post_statement(&self, statement: &str, values: &[Value<'_>], must: Option<Must>) -> Result<()> {
         let (prepared, client) = (self.prepare(statement)?, self.client.clone());
         let values: Vec<Owned> = values.iter().map(Owned::from).collect();
-        self.post(async move { client.execute_raw(&prepared, values).await }, rows);
+        self.post(async move { client.execute_raw(&prepared, values).await }, must);
         Ok(())
     }
 
-    fn post<F>(&self, future: F, rows: Option<u64>)
+    fn post<F>(&self, future: F, must: Option<Must>)
     where
         F: Future<Output = Result<u64, tokio_postgres::Error>> + Send + 'static,
     {
         let mut sent: Sent = Box::pin(future);
         // The first look sends it.
         match sent.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => self.sent.borrow_mut().push((sent, rows)),
-            Poll::Ready(done) => self.sent.borrow_mut().push((Box::pin(std::future::ready(done)), rows)),
+            Poll::Pending => self.sent.borrow_mut().push((sent, must)),
+            Poll::Ready(done) => self.sent.borrow_mut().push((Box::pin(std::future::ready(done)), must)),
         }
     }
 
     /// Looks at all that was sent; the first failure counts, for the others follow from it.
-    fn settle(&self) -> Result<()> {
+    pub fn settle(&self) -> Result<()> {
         let mut first = Ok(());
-        for (sent, rows) in self.sent.take() {
+        for (sent, must) in self.sent.take() {
             let done = wait(sent).map_err(|error| self.failed(&error));
-            let done = done.and_then(|touched| match rows {
-                Some(rows) if rows != touched => Err(RowError {
-                    text: "another router has taken over the store".into(),
-                    is_fatal: true,
-                }),
+            let done = done.and_then(|touched| match must {
+                Some(must) if touched != 1 => Err(must.broken()),
                 _ => Ok(()),
             });
             if first.is_ok() {

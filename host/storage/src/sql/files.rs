@@ -16,7 +16,7 @@ impl Files for SqlStore {
         Ok(written.unwrap_or(Ok(()))?)
     }
 
-    fn file_names(&self) -> Result<Vec<String>, ReadError> {
+    fn file_names(&self) -> Result<Option<Vec<String>>, ReadError> {
         let mut names = vec![];
         let read = self.database.aside(&mut |connection| {
             names = connection.all("SELECT name FROM adapter_file ORDER BY name", values![], |row| {
@@ -24,8 +24,7 @@ impl Files for SqlStore {
             })?;
             Ok(())
         });
-        read.unwrap_or(Ok(()))?;
-        Ok(names)
+        Ok(read.transpose()?.map(|()| names))
     }
 
     fn file(&self, name: &str) -> Result<Option<Vec<u8>>, ReadError> {

@@ -12,7 +12,7 @@ use portolan_domain::ids::{
 };
 use portolan_domain::ledger::{Balances, Entry};
 use portolan_domain::payment::fact::Event;
-use portolan_domain::ports::{History, Library, Page, ReadError};
+use portolan_domain::ports::{BookPart, History, Library, Page, ReadError};
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
@@ -398,11 +398,20 @@ impl Library for SqlStore {
         self.read(|connection| balances_of(connection, mode, merchant))
     }
 
-    fn each_entry(&self, visit: &mut dyn FnMut(Entry)) -> Result<(), ReadError> {
-        self.read(|connection| {
+    fn books(&self, visit: &mut dyn FnMut(BookPart)) -> Result<(), ReadError> {
+        self.snapshot(|connection| {
             let question = "SELECT id, body, NULL, NULL FROM journal ORDER BY seq";
             connection.scan(question, values![], &mut |row| {
-                Journal::read(row)?.body()?.entries.into_iter().for_each(&mut *visit);
+                for entry in Journal::read(row)?.body()?.entries {
+                    visit(BookPart::Entry(entry));
+                }
+                Ok(true)
+            })?;
+            for mode in [Mode::Test, Mode::Live] {
+                visit(BookPart::Balances(mode, balances_of(connection, mode, None)?));
+            }
+            connection.scan(&format!("{PAYMENT} ORDER BY seq"), values![], &mut |row| {
+                visit(BookPart::Payment(Box::new(self.found(row)?.versioned)));
                 Ok(true)
             })
         })
