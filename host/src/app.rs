@@ -1,5 +1,6 @@
 //! The composition root: builds store, vault, channels and engine from the configuration, and nothing else.
 
+mod follow;
 mod store;
 
 pub use store::move_store;
@@ -19,6 +20,7 @@ use portolan_engine::{Engine, Ports};
 use portolan_rules::RuleBook;
 use portolan_storage::SqlStore;
 use portolan_vault::{KeyFile, LocalVault};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use store::{Hold, is_same};
@@ -120,12 +122,7 @@ impl App {
         let ambient: Arc<dyn Ambient> = Arc::new(System);
         let sandbox = Sandbox::start(SANDBOX_SLOTS)?;
         let steps = Arc::new(StopAt::from_env());
-        // The program that runs, also when another was put in its place meanwhile.
-        let itself = std::path::PathBuf::from("/proc/self/exe");
-        let compiler = match itself.exists() {
-            true => itself,
-            false => std::env::current_exe().context("finding this program")?,
-        };
+        let compiler = this_program()?;
         let registry = Arc::new(Registry::new(
             sandbox,
             config.channels.clone(),
@@ -188,5 +185,14 @@ impl App {
             corridors: Corridors::load()?,
             ambient,
         })
+    }
+}
+
+/// The program that runs, also when another was put in its place meanwhile.
+fn this_program() -> anyhow::Result<PathBuf> {
+    let itself = PathBuf::from("/proc/self/exe");
+    match itself.exists() {
+        true => Ok(itself),
+        false => std::env::current_exe().context("finding this program"),
     }
 }

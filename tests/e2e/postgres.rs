@@ -95,6 +95,16 @@ fn a_router_on_another_machine_takes_over_from_one_that_is_killed() {
     let elsewhere = world.stand_by_elsewhere().unwrap();
     let second = ready(&world, &rebuilt("portolan_sandbox_adapter", b'2'));
     assert_eq!(step(&world, &second, "activate", &json!({})).status, 200);
+    // It is compiled there before it is needed.
+    let is_prepared = || {
+        let compiled = std::fs::read_dir(elsewhere.join("data/components"))
+            .into_iter()
+            .flatten();
+        compiled
+            .flatten()
+            .any(|it| it.file_name().to_string_lossy().starts_with(&second))
+    };
+    await_until(is_prepared).unwrap();
     let paid = world.pay(GOOD, 1_000).unwrap();
     let lost = world.pay(GOOD, LOST).unwrap();
     assert_eq!(lost.text_at("/outcome"), "unknown", "{}", lost.text);

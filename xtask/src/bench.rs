@@ -1,5 +1,5 @@
 //! Speed, as ratios in one run: one sync's p50 first, then the floor, the host with its adapter in its own process, behind
-//! the second wall, and compiled in, at 1, 16 and 128 connections, and the host with 1,000 payments in flight. `stored` compares a store of 10^4
+//! the second wall, compiled in, and with its store in a PostgreSQL beside it, at 1, 16 and 128 connections, and the host with 1,000 payments in flight. `stored` compares a store of 10^4
 //! payments with one of 10^6.
 
 mod hostile;
@@ -11,6 +11,7 @@ pub use swaps::run as swaps;
 use crate::build;
 use anyhow::Context;
 use base64::Engine;
+use portolan_tests::postgres::Postgres;
 use portolan_tests::{Options, Reply, World, binary, workspace};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -42,6 +43,11 @@ pub fn run(as_json: bool, seconds: u64) -> anyhow::Result<()> {
     let host = Subject::start("host", ("portolan", true), &temporary)?;
     let walled = Subject::start("host-workers", ("portolan", false), &temporary)?;
     let native = Subject::start("host-native-adapter", ("portolan-native", true), &temporary)?;
+    let cluster = Postgres::start(true)?;
+    let connection = cluster.database()?;
+    let in_database = Subject::start_with("host-postgres", ("portolan", true), &temporary, |options| {
+        options.postgres = Some(connection);
+    })?;
     let floor = Floor::start(&host.world)?;
     for connections in CONNECTIONS {
         table.row(&load(
@@ -55,10 +61,12 @@ pub fn run(as_json: bool, seconds: u64) -> anyhow::Result<()> {
         table.row(&host.load(connections, seconds)?)?;
         table.row(&walled.load(connections, seconds)?)?;
         table.row(&native.load(connections, seconds)?)?;
+        table.row(&in_database.load(connections, seconds)?)?;
     }
     table.row(&host.load(MANY, seconds)?)?;
     host.world.assert_books()?;
     walled.world.assert_books()?;
+    in_database.world.assert_books()?;
     native.world.assert_books()
 }
 

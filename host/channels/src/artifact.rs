@@ -58,6 +58,11 @@ impl Artifacts {
         }
     }
 
+    /// Sees to it that the component of that digest is in the cache.
+    pub fn warm(&self, file: &Path, digest: &str) -> Result<(), SandboxError> {
+        self.compiled(file, digest).map(drop)
+    }
+
     /// The component of that digest, compiled: checked when it comes from the cache.
     pub(crate) fn compiled(&self, file: &Path, digest: &str) -> Result<Vec<u8>, SandboxError> {
         let refused = SandboxError::Component;

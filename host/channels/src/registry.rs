@@ -121,7 +121,7 @@ impl Registry {
 
     /// Compiles a component, so that loading it is quick.
     pub fn warm(&self, artifacts: &Artifacts, (file, digest): (&Path, &str)) -> Result<(), SandboxError> {
-        artifacts.compiled(file, digest).map(drop)
+        artifacts.warm(file, digest)
     }
 
     fn prepare(&self, digest: String, home: Home) -> Result<Adapter, RegistryError> {

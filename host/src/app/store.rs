@@ -1,10 +1,11 @@
 //! Where the store is, and whose: a file on this machine or a database, and the lock that makes it this router's.
 
+use super::follow::Follower;
 use crate::config::{Config, read_secret};
 use anyhow::Context;
-use portolan_storage::{KeyProof, Lease, PostgresConfig, SqlStore, SqliteConfig, StoreLock};
+use portolan_storage::{Lease, PostgresConfig, SqlStore, SqliteConfig, StoreLock};
 use portolan_vault::{KeyFile, LocalVault};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The store is this router's as long as this is kept.
@@ -67,9 +68,8 @@ impl Hold {
         let file = file_of(config)?;
         let hold = match database_of(config)? {
             Some(database) => {
-                let keys = config.folder.join("keys.json");
-                let can_open = |proof: &KeyProof| has_keys(&keys, proof);
-                Self::Database(Box::new(Lease::wait(&database, can_open, waiting)?))
+                let mut follower = Follower::new(config.folder.clone());
+                Self::Database(Box::new(Lease::wait(&database, &mut follower)?))
             }
             None => Self::File(StoreLock::wait(&file, waiting)?),
         };
@@ -96,13 +96,6 @@ impl Hold {
             Self::Database(lease) => Ok(SqlStore::open_postgres(*lease, vault, Arc::new(stop))?),
         }
     }
-}
-
-/// Whether the key file, as it is now, opens the store.
-fn has_keys(keys: &Path, proof: &KeyProof) -> bool {
-    let read = || LocalVault::new(KeyFile::open_or_create(keys).ok()?).ok();
-    // One that is not there is not made: it would be another store's.
-    keys.exists() && read().is_some_and(|vault| proof.is_opened_by(&vault))
 }
 
 fn stop(why: &str) {

@@ -3,6 +3,7 @@
 use super::statement::Envelope;
 use super::{PluginError, Plugins, refused};
 use portolan_domain::lifecycle::{Stage, Version};
+use portolan_domain::ports::ReadError;
 use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How long a digest is: every file here begins with one.
 const DIGEST: usize = 64;
+/// How the name of what was signed ends.
+const ENVELOPE: &str = ".dsse.json";
 
 impl Plugins {
     pub(super) fn file(&self, digest: &str) -> PathBuf {
@@ -54,22 +57,8 @@ impl Plugins {
 
     /// Brings what other machines of the store put there.
     pub(super) fn fetch(&self) -> anyhow::Result<()> {
-        for name in self.files.file_names()?.unwrap_or_default() {
-            let file = self.folder.join(&name);
-            let is_ours = digest_in(&name).is_some() && name == name_of(&file);
-            if !is_ours || file.exists() {
-                continue;
-            }
-            let Some(bytes) = self.files.file(&name)? else { continue };
-            let is_whole = !name.ends_with(".wasm") || digest_in(&name) == Some(&*hex::encode(Sha256::digest(&bytes)));
-            anyhow::ensure!(
-                is_whole,
-                "{name} in the store is not what its name says: stage that version again"
-            );
-            write_durably(&file, &bytes)?;
-            tracing::info!(name, "fetched from the store");
-        }
-        Ok(())
+        let there = self.files.file_names()?.unwrap_or_default();
+        fetch_missing(&self.folder, &there, |name| self.files.file(name))
     }
 
     /// From now on somebody works with the component's file: nobody takes it away.
@@ -143,7 +132,7 @@ impl Plugins {
 
     /// What was signed for this adapter: another may run the same component with other signatures, or none.
     fn envelope(&self, adapter: &str, digest: &str) -> PathBuf {
-        self.folder.join(format!("{digest}.{adapter}.dsse.json"))
+        self.folder.join(format!("{digest}.{adapter}{ENVELOPE}"))
     }
 
     pub(super) fn keep_envelope(
@@ -199,6 +188,40 @@ impl Drop for Held {
             all.swap_remove(at);
         }
     }
+}
+
+/// Brings the files of a shared store that a machine's folder lacks. A component is what its name says; what was signed about it may
+/// have been signed again, or is gone.
+pub fn fetch_missing(
+    folder: &Path,
+    names: &[String],
+    read: impl Fn(&str) -> Result<Option<Vec<u8>>, ReadError>,
+) -> anyhow::Result<()> {
+    let here = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let signed = here.map(|it| it.path()).filter(|it| name_of(it).ends_with(ENVELOPE));
+    for stale in signed.filter(|it| !names.is_empty() && !names.contains(&name_of(it))) {
+        removed(&stale)?;
+    }
+    for name in names {
+        let file = folder.join(name);
+        let is_component = !name.ends_with(ENVELOPE);
+        let is_ours = digest_in(name).is_some() && *name == name_of(&file);
+        if !is_ours || is_component && file.exists() {
+            continue;
+        }
+        let Some(bytes) = read(name)? else { continue };
+        if std::fs::read(&file).is_ok_and(|there| there == bytes) {
+            continue;
+        }
+        let is_whole = !is_component || digest_in(name) == Some(&*hex::encode(Sha256::digest(&bytes)));
+        anyhow::ensure!(
+            is_whole,
+            "{name} in the store is not what its name says: stage that version again"
+        );
+        write_durably(&file, &bytes)?;
+        tracing::info!(name, "fetched from the store");
+    }
+    Ok(())
 }
 
 /// The digest that a file's name begins with.

@@ -11,7 +11,7 @@ mod sqlite;
 
 pub use memory::MemoryStore;
 pub use open_error::OpenError;
-pub use postgres::{KeyProof, Lease, OnFatal, PostgresConfig, import};
+pub use postgres::{Glance, KeyProof, Lease, OnFatal, PostgresConfig, StandBy, import};
 pub use sql::SqlStore;
 pub use sqlite::{SqliteConfig, StoreLock, restore};
 

@@ -10,7 +10,7 @@ use crate::OpenError;
 use crate::rows::RowError;
 use crate::sql::{Sql, SqlStore, values};
 pub use import::import;
-pub use lease::{Lease, OnFatal, PostgresConfig};
+pub use lease::{Glance, Lease, OnFatal, PostgresConfig, StandBy};
 use portolan_domain::ports::Sealer;
 use session::Session;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 
 mod books;
 mod column;
-mod files;
+pub(crate) mod files;
 mod kept;
 mod key_ring;
 mod library;
@@ -12,7 +12,7 @@ mod routing;
 mod singles;
 mod statements;
 mod store;
-mod versions;
+pub(crate) mod versions;
 mod webhooks;
 mod writer;
 

@@ -5,7 +5,9 @@ use super::database::{Readers, Scribe};
 use super::session::Session;
 use super::{KeyProof, OpenError, migrations};
 use crate::rows::RowError;
-use crate::sql::{Sql, values};
+use crate::sql::{Sql, files, values, versions};
+use portolan_domain::lifecycle::Version;
+use portolan_domain::ports::ReadError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,8 @@ const LOCK_WITHIN: Duration = Duration::from_secs(15);
 const TRIED_EVERY: Duration = Duration::from_millis(50);
 /// How often a router that stands by looks whether it could read the store.
 const LOOKED_EVERY: Duration = Duration::from_secs(10);
+/// How often it looks for versions of adapters that it has not prepared.
+const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
 /// How long a router that stands by waits before it looks for a database that is away.
 const BACK_EVERY: Duration = Duration::from_secs(1);
 /// How long a connection may take to be made.
@@ -62,6 +66,36 @@ impl PostgresConfig {
             return Err("it names no host: host=… dbname=… user=…".into());
         }
         Ok(parsed.get_password().is_some())
+    }
+}
+
+/// What a router does while it stands by.
+pub trait StandBy {
+    /// Another router has the store; said again and again.
+    fn waiting(&mut self);
+    /// Whether it has the store's keys.
+    fn has_keys(&self, proof: &KeyProof) -> bool;
+    /// Prepares what it will need; said each second.
+    fn follow(&mut self, store: &Glance<'_>) -> Result<(), ReadError>;
+}
+
+/// The store of another router, as far as one that stands by reads it.
+pub struct Glance<'s>(&'s Session);
+
+impl Glance<'_> {
+    /// Every version of every adapter.
+    pub fn versions(&self) -> Result<Vec<Version>, ReadError> {
+        Ok(versions::all(self.0)?)
+    }
+
+    /// The names of what adapters are made of.
+    pub fn file_names(&self) -> Result<Vec<String>, ReadError> {
+        Ok(files::all_names(self.0)?)
+    }
+
+    /// The file of that name.
+    pub fn file(&self, name: &str) -> Result<Option<Vec<u8>>, ReadError> {
+        Ok(files::one(self.0, name)?)
     }
 }
 
@@ -197,53 +231,49 @@ impl Line {
     }
 }
 
-/// A router that stands by.
-struct Standing<'a, W> {
-    can_open: &'a dyn Fn(&KeyProof) -> bool,
-    waiting: Option<W>,
-    was_there: bool,
+/// Waits over one connection.
+fn wait_once(line: &Arc<Line>, stand_by: &mut dyn StandBy, was_there: &mut bool) -> Result<Lease, OpenError> {
+    let failed = |error: RowError| OpenError::Postgres(line.name.clone(), error.text);
+    let lease = Lease::connect(line.clone()).map_err(failed)?;
+    *was_there |= migrations(&lease.session, &line.name)?.is_some();
+    // Said at once, while there is somebody to mend it.
+    look(&lease, stand_by)?;
+    let (mut looked, mut followed) = (Instant::now(), None::<Instant>);
+    while !lease.is_ours().map_err(failed)? {
+        stand_by.waiting();
+        if looked.elapsed() >= LOOKED_EVERY {
+            looked = Instant::now();
+            if let Err(OpenError::Keys(name)) = look(&lease, stand_by) {
+                tracing::error!(
+                    name,
+                    "standing by in vain: copy keys.json of the router that has the store"
+                );
+            }
+        }
+        if *was_there && followed.is_none_or(|at| at.elapsed() >= FOLLOWED_EVERY) {
+            if let Err(error) = stand_by.follow(&Glance(&lease.session)) {
+                tracing::warn!(%error, "standing by: adapters are not prepared");
+            }
+            followed = Some(Instant::now());
+        }
+        *was_there |= followed.is_none() && migrations(&lease.session, &line.name)?.is_some();
+        std::thread::park_timeout(TRIED_EVERY);
+    }
+    if *was_there && migrations(&lease.session, &line.name)?.is_none() {
+        // An empty one in its place would know nothing of what was promised.
+        return Err(OpenError::Gone(line.name.clone()));
+    }
+    Ok(lease)
 }
 
-impl<W: FnOnce()> Standing<'_, W> {
-    /// Waits over one connection.
-    fn wait(&mut self, line: &Arc<Line>) -> Result<Lease, OpenError> {
-        let failed = |error: RowError| OpenError::Postgres(line.name.clone(), error.text);
-        let lease = Lease::connect(line.clone()).map_err(failed)?;
-        self.was_there |= migrations(&lease.session, &line.name)?.is_some();
-        let mut looked = Instant::now();
-        // Said at once, while there is somebody to mend it.
-        self.look(&lease)?;
-        while !lease.is_ours().map_err(failed)? {
-            if let Some(waiting) = self.waiting.take() {
-                waiting();
-            }
-            if looked.elapsed() >= LOOKED_EVERY {
-                looked = Instant::now();
-                if let Err(OpenError::Keys(name)) = self.look(&lease) {
-                    tracing::error!(
-                        name,
-                        "standing by in vain: copy keys.json of the router that has the store"
-                    );
-                }
-            }
-            std::thread::park_timeout(TRIED_EVERY);
-        }
-        if self.was_there && migrations(&lease.session, &line.name)?.is_none() {
-            // An empty one in its place would know nothing of what was promised.
-            return Err(OpenError::Gone(line.name.clone()));
-        }
-        Ok(lease)
+/// Whether this router could read the store.
+fn look(lease: &Lease, stand_by: &dyn StandBy) -> Result<(), OpenError> {
+    if migrations(&lease.session, lease.name())?.is_none() {
+        return Ok(());
     }
-
-    /// Whether this router could read the store.
-    fn look(&self, lease: &Lease) -> Result<(), OpenError> {
-        if migrations(&lease.session, lease.name())?.is_none() {
-            return Ok(());
-        }
-        match KeyProof::of(&lease.session, lease.name())? {
-            Some(proof) if !(self.can_open)(&proof) => Err(OpenError::Keys(lease.name().to_owned())),
-            _ => Ok(()),
-        }
+    match KeyProof::of(&lease.session, lease.name())? {
+        Some(proof) if !stand_by.has_keys(&proof) => Err(OpenError::Keys(lease.name().to_owned())),
+        _ => Ok(()),
     }
 }
 
@@ -304,21 +334,12 @@ impl Lease {
         }
     }
 
-    /// Waits for it as long as it takes, where another router has it or the database is away. `can_open`: whether this router has
-    /// the store's keys. `waiting` is called once it waits.
-    pub fn wait(
-        config: &PostgresConfig,
-        can_open: impl Fn(&KeyProof) -> bool,
-        waiting: impl FnOnce(),
-    ) -> Result<Self, OpenError> {
+    /// Waits for it as long as it takes, where another router has it or the database is away.
+    pub fn wait(config: &PostgresConfig, stand_by: &mut dyn StandBy) -> Result<Self, OpenError> {
         let line = Arc::new(Line::new(config)?);
-        let mut standing = Standing {
-            can_open: &can_open,
-            waiting: Some(waiting),
-            was_there: false,
-        };
+        let mut was_there = false;
         loop {
-            match standing.wait(&line) {
+            match wait_once(&line, stand_by, &mut was_there) {
                 Ok(lease) => return Ok(lease),
                 Err(OpenError::Postgres(name, problem)) => {
                     tracing::warn!(name, problem, "standing by: the database is away");

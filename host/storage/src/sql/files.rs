@@ -1,7 +1,20 @@
 //! Files that every machine of a store must have. They are large, so they do not wait in the writer's line.
 
-use super::{Result, SqlStore, values};
+use super::{Result, Sql, SqlStore, values};
 use portolan_domain::ports::{Files, ReadError};
+
+/// The names of all files.
+pub(crate) fn all_names(connection: &dyn Sql) -> Result<Vec<String>> {
+    connection.all("SELECT name FROM adapter_file ORDER BY name", values![], |row| {
+        row.get(0)
+    })
+}
+
+/// The file of that name.
+pub(crate) fn one(connection: &dyn Sql, name: &str) -> Result<Option<Vec<u8>>> {
+    let question = "SELECT bytes FROM adapter_file WHERE name = ?";
+    connection.one(question, values![name], |row| row.get(0))
+}
 
 impl Files for SqlStore {
     fn put_file(&self, name: &str, bytes: Option<&[u8]>) -> Result<(), ReadError> {
@@ -30,9 +43,7 @@ impl Files for SqlStore {
     fn file(&self, name: &str) -> Result<Option<Vec<u8>>, ReadError> {
         let mut bytes = None;
         let read = self.database.aside(&mut |connection| {
-            bytes = connection.one("SELECT bytes FROM adapter_file WHERE name = ?", values![name], |row| {
-                row.get(0)
-            })?;
+            bytes = one(connection, name)?;
             Ok(())
         });
         read.unwrap_or(Ok(()))?;

@@ -71,16 +71,16 @@ pub(super) fn act(rows: &VersionRows) -> &JournalRow {
     &rows.act
 }
 
+/// Every version of every adapter.
+pub(crate) fn all(connection: &dyn Sql) -> Result<Vec<Version>> {
+    let question = "SELECT body FROM adapter_version ORDER BY adapter, digest";
+    connection.all(question, values![], |row| Ok(serde_json::from_str(row.text(0)?)?))
+}
+
 #[async_trait]
 impl Versions for SqlStore {
     fn versions(&self) -> Result<Vec<Version>, ReadError> {
-        self.read(|connection| {
-            connection.all(
-                "SELECT body FROM adapter_version ORDER BY adapter, digest",
-                values![],
-                |row| Ok(serde_json::from_str(row.text(0)?)?),
-            )
-        })
+        self.read(all)
     }
 
     async fn put_versions(&self, before: &[Version], after: &[Version], act: Act) -> Result<(), CommitError> {
