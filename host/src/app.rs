@@ -3,7 +3,7 @@
 mod follow;
 mod store;
 
-pub use store::move_store;
+pub use store::{move_store, note_restored};
 
 use crate::config::{Config, read_secret};
 use crate::corridors::Corridors;

@@ -111,6 +111,8 @@ enum Verb {
     },
     /// Copy the store in the folder (stopped) into the empty database that [store] postgres names, and go on there.
     Move,
+    /// The database was put back in time (stopped): ask the providers at the next start. Most ways to do so are noticed.
+    Restored,
     /// Add a new key to the key file (stopped); it seals from the next start on, the old ones still open.
     RotateKey,
 }
@@ -311,6 +313,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             ))
         }
         Verb::Restore { from } => restore(&config, &from),
+        Verb::Restored => say(&crate::app::note_restored(&config)?),
         Verb::Move => say(&crate::app::move_store(&config)?),
         Verb::Plugin(verb) => plugin::ask(&config, verb),
         Verb::Routes(verb) => routes::ask(&config, verb),
@@ -426,6 +429,7 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         | Verb::RotateKey
         | Verb::Restore { .. }
         | Verb::Move
+        | Verb::Restored
         | Verb::Plugin(_)
         | Verb::Routes(_)
         | Verb::Compile { .. }
@@ -448,7 +452,7 @@ fn restore(config: &Config, from: &std::path::Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.folder)?;
     anyhow::ensure!(
         config.postgres.is_none(),
-        "the store is in PostgreSQL: restore it with PostgreSQL's own tools; the router sees that it was, and asks"
+        "the store is in PostgreSQL: restore it with PostgreSQL's own tools, then `portolan restored`"
     );
     portolan_storage::restore(from, &file).with_context(|| format!("restoring {}", from.display()))?;
     say("restored; the next start asks the providers about everything that was open or young in the backup")

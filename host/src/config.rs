@@ -21,6 +21,8 @@ use std::time::Duration;
 /// The largest share that the router takes of an exchange: a tenth.
 const MARKUP_MAX_BPS: u32 = 1_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// How long a write may take from the engine to the wire: a session, a connection, its TLS.
+const ON_THE_WAY_OUT_MS: u64 = 15_000;
 
 /// What is wrong, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -395,6 +397,11 @@ impl Config {
                 raw.pricing.markup_bps
             ));
         }
+        // The file's lock is let go with the process that had it; a database's lease is not.
+        let overlap_ms = match &raw.store.postgres {
+            Some(_) => policy.leaves_within_ms.saturating_add(ON_THE_WAY_OUT_MS),
+            None => 0,
+        };
         Ok(Self {
             listen: raw.server.listen,
             admin: raw.server.admin,
@@ -420,6 +427,7 @@ impl Config {
                 check_first_ms: policy.check_first_ms,
                 check_max_ms: policy.check_max_ms,
                 leaves_within_ms: policy.leaves_within_ms,
+                overlap_ms,
                 checks_before_reversal: policy.checks_before_reversal,
                 checks_before_human: policy.checks_before_human,
                 action_ms: policy.action_ms,

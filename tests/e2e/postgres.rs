@@ -82,9 +82,8 @@ fn the_same_payments_and_the_same_books_in_a_database() {
         .await_payment(lost.text_at("/id"), |it| it.text_at("/status") == "succeeded")
         .unwrap();
     assert_eq!(world.charges_of(found.text_at("/id")).unwrap().len(), 1);
-    let path = format!("/v1/payments/{}/refunds", paid.text_at("/id"));
     let all = world.get("/v1/payments").unwrap();
-    assert_eq!(all.body["data"].as_array().unwrap().len(), 3, "{} {path}", all.text);
+    assert_eq!(all.body["data"].as_array().unwrap().len(), 3, "{}", all.text);
     world.assert_books().unwrap();
 }
 

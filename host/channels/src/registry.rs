@@ -14,7 +14,7 @@ use crate::table::{Adapter, Line, Slot, Table, make_line};
 use crate::worker::Workers;
 use async_trait::async_trait;
 use portolan_domain::channel::{Capability, ChannelFacts, Stop};
-use portolan_domain::exchange::{Answer, Body, Reply, Request, Response};
+use portolan_domain::exchange::{Answer, Body, Effect, Reply, Request, Response};
 use portolan_domain::ids::{ChannelId, OperationId};
 use portolan_domain::lifecycle::{Stage, Version};
 use portolan_domain::operation::{Context, Fault, FaultKind, Input, KEYS, Kind, Operation, Verdict};
@@ -27,6 +27,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+/// A write for which no session was open so soon does not leave any more.
+const SETS_OUT_WITHIN: Duration = Duration::from_secs(5);
 
 /// An adapter's file, by its configured name.
 #[derive(Clone, Debug)]
@@ -419,7 +422,14 @@ impl Channels for Registry {
     async fn send(&self, operation: &Operation, request: &Request, card: Option<&Method>) -> Result<Answer, Fault> {
         let line = self.line_of(operation)?;
         self.refuse_stopped(&operation.channel, &request.endpoint)?;
+        let entered = Instant::now();
         self.ensure_sessions(&line, &operation.context).await?;
+        if request.effect == Effect::Write && entered.elapsed() > SETS_OUT_WITHIN {
+            return Ok(Answer {
+                at_ms: self.ambient.now_ms(),
+                reply: Reply::NotSent("no session in time".into()),
+            });
+        }
         let fills = line.grants.fills(&request.endpoint, &operation.context);
         let wire = self.vault.fill(&line.config.id, request, &fills, card)?;
         let longest = Duration::from_millis(u64::from(request.timeout_ms));

@@ -206,7 +206,9 @@ impl Egress {
             Ok(request) => request,
             Err(error) => return Sent::NotSent(error),
         };
-        if let Some(connection) = self.take_idle(endpoint) {
+        // Whoever was not run in between does not go on as if no time had passed.
+        let is_late = || started.elapsed() > self.timeouts.connect.saturating_add(self.timeouts.tls);
+        if let Some(connection) = self.take_idle(endpoint).filter(|_| !is_late()) {
             match self
                 .exchange(endpoint, connection, request.clone(), (total, wants))
                 .await
@@ -221,6 +223,9 @@ impl Egress {
             Ok(Err(error)) => return Sent::NotSent(error),
             Err(_) => return Sent::NotSent("no connection in time".into()),
         };
+        if is_late() {
+            return Sent::NotSent("no connection in time".into());
+        }
         let rest = total.saturating_sub(started.elapsed());
         match self.exchange(endpoint, connection, request, (rest, wants)).await {
             Ok(sent) => sent,

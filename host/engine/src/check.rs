@@ -149,6 +149,7 @@ impl Engine {
         match outcome {
             Outcome::NotFound if is_on_its_way => Finding::NotThereYet,
             Outcome::NotFound => match capability.not_found_final_after_ms {
+                Some(_) if self.may_be_sent_by_another(operation) => Finding::NotThereYet,
                 Some(after_ms) if age_ms >= after_ms => Finding::NotThere,
                 Some(_) | None => Finding::NotThereYet,
             },
@@ -165,6 +166,12 @@ impl Engine {
             }
             known => Finding::Known(Verdict::Proven(known)),
         }
+    }
+
+    /// Whether the router before this one may still send what it had decided on.
+    fn may_be_sent_by_another(&self, operation: &Operation) -> bool {
+        let since_birth_ms = self.ports.ambient.now_ms().saturating_sub(self.born_ms);
+        operation.started_ms < self.born_ms && since_birth_ms < self.policy.overlap_ms
     }
 
     /// Applies a verdict to an operation whose intent is on disk.

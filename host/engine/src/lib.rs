@@ -72,6 +72,8 @@ pub struct Ports {
 pub struct Engine {
     pub(crate) ports: Ports,
     pub(crate) policy: Policy,
+    /// When this router began.
+    pub(crate) born_ms: u64,
     pub(crate) pricing: QuotePolicy,
     pub(crate) routing: RoutingPolicy,
     pub(crate) traffic: traffic::Traffic,
@@ -142,6 +144,7 @@ impl Engine {
     /// An engine over its ports.
     pub fn new(ports: Ports, policy: Policy, pricing: QuotePolicy, routing: RoutingPolicy) -> Self {
         Self {
+            born_ms: ports.ambient.now_ms(),
             ports,
             policy,
             pricing,

@@ -14,6 +14,7 @@ use portolan_domain::payment::status::AttemptStatus;
 use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::ports::{ContextRequest, Method, Step};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The most requests of one operation.
 const ROUNDS_MAX: usize = 8;
@@ -161,13 +162,13 @@ impl Engine {
                         request: request.clone(),
                         answer: None,
                     });
-                    let decided_ms = self.ports.ambient.now_ms();
+                    let decided = (self.ports.ambient.now_ms(), Instant::now());
                     if is_write {
                         self.ports.steps.reached("before_intent");
                         intent.write(self, operation, &exchanges).await?;
                         self.ports.steps.reached("after_intent");
                     }
-                    let sent = match is_write && self.is_too_late(decided_ms) {
+                    let sent = match is_write && self.is_too_late(decided) {
                         true => Ok(stale(self.ports.ambient.now_ms())),
                         false => self.ports.channels.send(operation, &request, card).await,
                     };
@@ -196,10 +197,12 @@ impl Engine {
         Ok(Ran { verdict, exchanges })
     }
 
-    /// Whether a write that was decided on then must not leave any more.
-    fn is_too_late(&self, decided_ms: u64) -> bool {
-        let passed = self.ports.ambient.now_ms().saturating_sub(decided_ms);
-        passed > self.policy.leaves_within_ms
+    /// Whether a write that was decided on then must not leave any more. A clock may be set, and may stand still with a machine: of
+    /// two the one that says more counts.
+    fn is_too_late(&self, (decided_ms, decided): (u64, Instant)) -> bool {
+        let passed_ms = self.ports.ambient.now_ms().saturating_sub(decided_ms);
+        let limit = self.policy.leaves_within_ms;
+        passed_ms > limit || decided.elapsed() > Duration::from_millis(limit)
     }
 
     /// Whether what the operation sends takes a number of its channel's. It can then be executed at any time later, whoever
@@ -434,7 +437,6 @@ fn may_start_again(fault: &Fault, run: u8, exchanges: &[Exchange]) -> bool {
         && matches!(ceiling(exchanges), Certainty::NotSent | Certainty::Refused)
 }
 
-/// A request that the grant refuses was not sent.
 /// What stands in the place of an answer to a write that did not leave.
 fn stale(now_ms: u64) -> Answer {
     tracing::error!("a write did not leave: too long after its intent began to be written");
@@ -444,6 +446,7 @@ fn stale(now_ms: u64) -> Answer {
     }
 }
 
+/// A request that the grant refuses was not sent.
 fn answer_of(sent: Result<Answer, Fault>, now_ms: u64) -> (Answer, Option<Fault>) {
     match sent {
         Ok(answer) => (answer, None),

@@ -12,8 +12,10 @@ use std::sync::Arc;
 pub(super) struct Follower {
     folder: PathBuf,
     is_said: bool,
-    /// Digests that are compiled, or cannot be.
+    /// Digests that are compiled, or that it was tried with.
     warm: HashSet<String>,
+    /// Compiling takes as long as it takes: who takes over does not wait for it.
+    compiling: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Follower {
@@ -22,6 +24,7 @@ impl Follower {
             folder,
             is_said: false,
             warm: HashSet::new(),
+            compiling: None,
         }
     }
 
@@ -45,6 +48,9 @@ impl StandBy for Follower {
     }
 
     fn follow(&mut self, store: &Glance<'_>) -> Result<(), ReadError> {
+        if self.compiling.as_ref().is_some_and(|it| !it.is_finished()) {
+            return Ok(());
+        }
         let versions = store.versions()?;
         let is_new = |digest: &String| !self.warm.contains(digest);
         let loaded = versions.into_iter().filter(|it| it.stage.is_loaded());
@@ -59,14 +65,16 @@ impl StandBy for Follower {
             return Ok(());
         };
         let artifacts = Artifacts::new(self.folder.join("components"), Arc::new(vault), compiler);
-        for digest in new {
-            match artifacts.warm(&folder.join(format!("{digest}.wasm")), &digest) {
-                Ok(()) => tracing::info!(digest, "standing by: an adapter is prepared"),
-                // Whoever takes over says so again, and what to do.
-                Err(error) => tracing::warn!(digest, %error, "standing by: an adapter cannot be prepared"),
+        self.warm.extend(new.iter().cloned());
+        self.compiling = Some(std::thread::spawn(move || {
+            for digest in new {
+                match artifacts.warm(&folder.join(format!("{digest}.wasm")), &digest) {
+                    Ok(()) => tracing::info!(digest, "standing by: an adapter is prepared"),
+                    // Whoever takes over says so again, and what to do.
+                    Err(error) => tracing::warn!(digest, %error, "standing by: an adapter cannot be prepared"),
+                }
             }
-            self.warm.insert(digest);
-        }
+        }));
         Ok(())
     }
 }

@@ -40,6 +40,7 @@ fn database_of(config: &Config) -> anyhow::Result<Option<PostgresConfig>> {
         connection,
         authorities,
         is_durable: config.is_durable,
+        mark: config.folder.join("store.mark"),
     };
     let has_password = database
         .has_password()
@@ -57,7 +58,12 @@ impl Hold {
     pub fn take(config: &Config) -> anyhow::Result<Self> {
         let file = file_of(config)?;
         match database_of(config)? {
-            Some(database) => Ok(Self::Database(Box::new(Lease::take(&database)?))),
+            Some(database) => {
+                let lease = Lease::take(&database)?;
+                // Before keys are made that would be another store's.
+                lease.check_keys(&Follower::new(config.folder.clone()))?;
+                Ok(Self::Database(Box::new(lease)))
+            }
             None => Ok(Self::File(StoreLock::take(&file)?)),
         }
     }
@@ -68,6 +74,7 @@ impl Hold {
         let file = file_of(config)?;
         let hold = match database_of(config)? {
             Some(database) => {
+                check_what_it_will_need(config)?;
                 let mut follower = Follower::new(config.folder.clone());
                 Self::Database(Box::new(Lease::wait(&database, &mut follower)?))
             }
@@ -98,6 +105,23 @@ impl Hold {
     }
 }
 
+/// What a router reads once it has the store must be here before: nobody mends it in the middle of a failover.
+fn check_what_it_will_need(config: &Config) -> anyhow::Result<()> {
+    for (channel, name, place) in &config.secrets {
+        read_secret(place).map_err(|problem| anyhow::anyhow!("channel {channel}: {name}: {problem}"))?;
+    }
+    for adapter in &config.adapters {
+        let file = &adapter.file;
+        anyhow::ensure!(
+            file.exists(),
+            "adapter {}: {} is not there",
+            adapter.name,
+            file.display()
+        );
+    }
+    Ok(())
+}
+
 fn stop(why: &str) {
     tracing::error!(why, "stopping at once: what was promised may not be in the store");
     std::process::exit(74);
@@ -113,6 +137,12 @@ pub fn move_store(config: &Config) -> anyhow::Result<String> {
     let file = file_of(config)?;
     let database = database_of(config)?.context("[store] postgres: say there which database the store goes to")?;
     anyhow::ensure!(file.exists(), "there is no store at {}", file.display());
+    let left = file.with_extension("moved");
+    anyhow::ensure!(
+        !left.exists(),
+        "{} is there from another time: put it away first",
+        left.display()
+    );
     let mut lock = StoreLock::take(&file)?;
     let keys = LocalVault::new(KeyFile::open_or_create(&config.folder.join("keys.json"))?)?;
     let sqlite = SqliteConfig {
@@ -122,10 +152,18 @@ pub fn move_store(config: &Config) -> anyhow::Result<String> {
     };
     let rows = portolan_storage::import(&sqlite, &mut lock, &Lease::take(&database)?, &keys)?;
     // Whoever starts it by mistake would promise things that the database knows nothing of.
-    let left = file.with_extension("moved");
     std::fs::rename(&file, &left).with_context(|| format!("renaming {}", file.display()))?;
+    std::fs::File::open(&config.folder).and_then(|folder| folder.sync_all())?;
     Ok(format!(
         "{rows} rows are in the database; the file is {} now and is not used any more",
         left.display()
     ))
+}
+
+/// Says that the database was put back in time; what that means, for people.
+pub fn note_restored(config: &Config) -> anyhow::Result<String> {
+    let database = database_of(config)?
+        .context("[store] postgres: there is no database; `portolan restore` puts a backup in place")?;
+    Lease::take(&database)?.note_restored()?;
+    Ok("noted; the next start asks the providers about everything that was open in the database".into())
 }

@@ -204,22 +204,25 @@ pub fn fetch_missing(
     }
     for name in names {
         let file = folder.join(name);
+        let Some(digest) = digest_in(name).filter(|_| *name == name_of(&file)) else {
+            continue;
+        };
         let is_component = !name.ends_with(ENVELOPE);
-        let is_ours = digest_in(name).is_some() && *name == name_of(&file);
-        if !is_ours || is_component && file.exists() {
+        let is_whole = |bytes: &[u8]| !is_component || hex::encode(Sha256::digest(bytes)) == digest;
+        let here = std::fs::read(&file).ok();
+        if is_component && here.as_deref().is_some_and(is_whole) {
             continue;
         }
-        let Some(bytes) = read(name)? else { continue };
-        if std::fs::read(&file).is_ok_and(|there| there == bytes) {
-            continue;
+        match read(name)? {
+            Some(bytes) if here.as_ref() == Some(&bytes) => {}
+            Some(bytes) if is_whole(&bytes) => {
+                write_durably(&file, &bytes)?;
+                tracing::info!(name, "fetched from the store");
+            }
+            // A version that needs it is refused where it is loaded.
+            Some(_) => tracing::error!(name, "a file in the store is not what its name says"),
+            None => {}
         }
-        let is_whole = !is_component || digest_in(name) == Some(&*hex::encode(Sha256::digest(&bytes)));
-        anyhow::ensure!(
-            is_whole,
-            "{name} in the store is not what its name says: stage that version again"
-        );
-        write_durably(&file, &bytes)?;
-        tracing::info!(name, "fetched from the store");
     }
     Ok(())
 }

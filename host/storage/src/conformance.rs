@@ -30,7 +30,8 @@ use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{
-    Ambient, BookPart, CommitError, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store, Versions, Webhooks,
+    Ambient, BookPart, CommitError, Files, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store, Versions,
+    Webhooks,
 };
 use portolan_domain::quote::{self, Quote};
 use portolan_domain::routing::rule::RuleSet;
@@ -88,7 +89,9 @@ fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqlStore {
 }
 
 fn at(connection: &str) -> PostgresConfig {
+    let name: String = connection.chars().filter(char::is_ascii_alphanumeric).collect();
     PostgresConfig {
+        mark: std::env::temp_dir().join(format!("portolan-{}-{name}.mark", std::process::id())),
         connection: connection.into(),
         authorities: None,
         is_durable: false,
@@ -98,6 +101,60 @@ fn at(connection: &str) -> PostgresConfig {
 fn postgres(connection: &str) -> SqlStore {
     let lease = Lease::take(&at(connection)).unwrap();
     SqlStore::open_postgres(lease, Arc::new(Xor), Arc::new(|why: &str| panic!("{why}"))).unwrap()
+}
+
+/// Whoever lost the store to another router writes nothing more, though its connections live.
+#[test]
+fn a_router_whose_time_is_over_writes_nothing_more() {
+    let cluster = shared().unwrap();
+    let connection = cluster.database().unwrap();
+    let name = connection.rsplit("dbname=").next().unwrap().to_owned();
+    let (told, why) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let lease = Lease::take(&at(&connection)).unwrap();
+    let end = Arc::new(move |why: &str| told.lock().unwrap().send(why.to_owned()).unwrap());
+    let store = SqlStore::open_postgres(lease, Arc::new(Xor), end).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ambient = Manual(AtomicU64::new(1));
+    let (_, first) = new_payment(&ambient, 100);
+    runtime.block_on(store.commit(&first)).unwrap();
+    store.put_file("mine", Some(b"1")).unwrap();
+    cluster.run(&name, "UPDATE portolan SET epoch = epoch + 1").unwrap();
+    let (_, second) = new_payment(&ambient, 100);
+    assert!(runtime.block_on(store.commit(&second)).is_err());
+    assert!(why.recv().unwrap().contains("another router has taken over"));
+    assert!(store.put_file("mine", None).is_err());
+    assert!(store.put_file("other", Some(b"1")).is_err());
+    let count = |table: &str| cluster.run(&name, &format!("SELECT count(*) FROM {table}")).unwrap();
+    assert_eq!(
+        (count("payment"), count("journal"), count("adapter_file")),
+        ("1".into(), "1".into(), "1".into())
+    );
+}
+
+/// A database that was put back in time is noticed by the machine that saw it further, and by another table's number.
+#[test]
+fn a_database_that_was_put_back_is_noticed() {
+    let cluster = shared().unwrap();
+    let connection = cluster.database().unwrap();
+    let name = connection.rsplit("dbname=").next().unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ambient = Manual(AtomicU64::new(1));
+    let store = postgres(&connection);
+    let (_, commit) = new_payment(&ambient, 100);
+    runtime.block_on(store.commit(&commit)).unwrap();
+    drop(store);
+    let store = postgres(&connection);
+    assert!(!store.was_restored().unwrap(), "it is as it was");
+    drop(store);
+    cluster.run(&name, "DELETE FROM journal").unwrap();
+    let store = postgres(&connection);
+    assert!(store.was_restored().unwrap());
+    runtime.block_on(store.set_asked_after_restore()).unwrap();
+    assert!(!store.was_restored().unwrap());
+    drop(store);
+    Lease::take(&at(&connection)).unwrap().note_restored().unwrap();
+    assert!(postgres(&connection).was_restored().unwrap(), "an operator says so");
 }
 
 /// Runs a check on every store.

@@ -29,13 +29,16 @@ pub enum OpenError {
     /// PostgreSQL says no.
     #[error("{0}: {1}")]
     Postgres(String, String),
+    /// The database cannot be reached now.
+    #[error("{0} is away: {1}")]
+    Away(String, String),
     /// The store was written under other keys.
     #[error(
         "{0} was sealed with keys that this router does not have: copy keys.json of the router that wrote it into [store] folder"
     )]
     Keys(String),
     /// The database's own tools copy it.
-    #[error("the store is in PostgreSQL: back it up with pg_basebackup or pg_dump, and keep a copy of keys.json")]
+    #[error("the store is in PostgreSQL: back it up with PostgreSQL's own tools, and keep a copy of keys.json")]
     NoBackup,
     /// The file system says no.
     #[error("{0}: {1}")]

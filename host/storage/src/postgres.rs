@@ -4,6 +4,7 @@
 mod database;
 mod import;
 mod lease;
+mod mark;
 mod session;
 
 use crate::OpenError;
@@ -37,18 +38,22 @@ impl SqlStore {
     pub fn open_postgres(lease: Lease, sealer: Arc<dyn Sealer>, on_fatal: OnFatal) -> Result<Self, OpenError> {
         let name = lease.name().to_owned();
         let failed = |error: RowError| OpenError::Postgres(name.clone(), error.text);
-        check_durable(&lease)?;
+        check_server(&lease)?;
         migrate(&lease.session, &name)?;
         check_keys(&lease.session, &*sealer, &name)?;
-        let epoch = take_over(&lease.session).map_err(failed)?;
-        let (database, desk) = lease.into_parts(epoch, on_fatal.clone());
+        if lease.mark().is_missed(&lease.session).map_err(failed)? {
+            tracing::warn!(name, "the database was put back in time: what was open is asked for");
+            lease.note_restored()?;
+        }
+        let term = take_over(&lease.session).map_err(failed)?;
+        let (database, desk) = lease.into_parts(term, on_fatal.clone());
         let told = Box::new(move |why: &str| on_fatal(why));
         Self::start(Box::new(database), Box::new(desk), sealer, told).map_err(failed)
     }
 }
 
-/// A database that does not sync promises what it may not keep.
-fn check_durable(lease: &Lease) -> Result<(), OpenError> {
+/// What a database must be: new enough, able to write every text, and true about what it says is on disk.
+fn check_server(lease: &Lease) -> Result<(), OpenError> {
     let failed = |error: RowError| OpenError::Postgres(lease.name().to_owned(), error.text);
     let session: &dyn Sql = &lease.session;
     let version = "SELECT current_setting('server_version_num')::bigint";
@@ -58,6 +63,13 @@ fn check_durable(lease: &Lease) -> Result<(), OpenError> {
             "PostgreSQL {OLDEST} or newer is needed; it is {}",
             version.unwrap_or_default()
         );
+        return Err(OpenError::Postgres(lease.name().to_owned(), problem));
+    }
+    let encoding: Option<String> = session
+        .one("SELECT current_setting('server_encoding')", values![], |row| row.get(0))
+        .map_err(failed)?;
+    if encoding.as_deref() != Some("UTF8") {
+        let problem = "its encoding is not UTF8: a name that it cannot write would stop a payment".to_owned();
         return Err(OpenError::Postgres(lease.name().to_owned(), problem));
     }
     let fsync: Option<String> = session
@@ -157,7 +169,7 @@ fn check_keys(session: &Session, sealer: &dyn Sealer, name: &str) -> Result<(), 
 
 /// From now on only this router's writes are taken. A database that is not the one that the last router wrote to may have lost
 /// some of what it promised: what was open is asked for, as after a restored backup.
-fn take_over(session: &Session) -> Result<i64, RowError> {
+fn take_over(session: &Session) -> Result<(i64, String), RowError> {
     let session: &dyn Sql = session;
     let cluster: Option<String> = session.one(CLUSTER, values![], |row| row.get(0))?;
     let epoch = session.one(
@@ -165,5 +177,7 @@ fn take_over(session: &Session) -> Result<i64, RowError> {
         values![cluster.as_ref()],
         |row| row.get(0),
     )?;
-    epoch.ok_or_else(|| RowError::new("the table portolan has no row".into()))
+    epoch
+        .zip(cluster)
+        .ok_or_else(|| RowError::new("the table portolan has no row".into()))
 }

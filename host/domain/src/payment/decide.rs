@@ -56,6 +56,9 @@ pub struct Policy {
     /// What has not left so soon after its intent began to be written does not leave any more. A process that was stopped in
     /// between may not be the one that writes the store now; who is asks already what became of it.
     pub leaves_within_ms: u64,
+    /// How long after its start a router expects that the one before may still send what it had decided on: 0 where that one has
+    /// certainly ended.
+    pub overlap_ms: u64,
     /// After so many vain queries the router reverses, where the channel can.
     pub checks_before_reversal: u32,
     /// After so many vain queries a human is asked.

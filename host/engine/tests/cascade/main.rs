@@ -346,7 +346,9 @@ fn a_request_that_is_late_does_not_leave() {
     simulate(async {
         for (late, asked) in [(Duration::from_secs(9), (1, 0)), (Duration::from_secs(11), (0, 1))] {
             let acquirers = Arc::new(Acquirers::new(Ways::Fixed([Way::Approves; 3])));
-            let store = Arc::new(CrashStore::new(0).with_sleep(1, late));
+            let mut store = CrashStore::new(0);
+            store.sleep = Some((1, late));
+            let store = Arc::new(store);
             store.inner.put_method(card(7)).await.unwrap();
             let router = Arc::new(engine(store.clone(), acquirers.clone()));
             router.create_payment(command("key", 7)).await.unwrap();

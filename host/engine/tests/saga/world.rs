@@ -36,7 +36,7 @@ pub struct CrashStore {
     is_dead: AtomicBool,
     died: Arc<Notify>,
     /// After which commit the process is not run for how long.
-    sleep: Option<(usize, Duration)>,
+    pub sleep: Option<(usize, Duration)>,
 }
 
 impl CrashStore {
@@ -48,14 +48,6 @@ impl CrashStore {
             is_dead: AtomicBool::new(false),
             died: Arc::new(Notify::new()),
             sleep: None,
-        }
-    }
-
-    /// The same, with a process that is not run for so long after the n-th commit.
-    pub fn with_sleep(self, after: usize, time: Duration) -> Self {
-        Self {
-            sleep: Some((after, time)),
-            ..self
         }
     }
 
@@ -347,6 +339,7 @@ pub fn engine<P: Channels + Clock + 'static>(store: Arc<CrashStore>, providers: 
         check_first_ms: 200,
         check_max_ms: 1_000,
         leaves_within_ms: 10_000,
+        overlap_ms: 0,
         checks_before_reversal: 2,
         checks_before_human: 4,
         action_ms: 60_000,

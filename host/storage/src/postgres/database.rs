@@ -1,20 +1,30 @@
 //! The connections that read, and the one that writes while its epoch lasts.
 
 use super::lease::{Line, Watch};
-use super::session::{Must, Session};
+use super::mark::Mark;
+use super::session::Session;
 use crate::OpenError;
+use crate::rows::RowError;
 use crate::sql::{Database, Desk, Result, Sql, values};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Connections that read. Whoever finds all of them lent waits.
 const READERS_MAX: usize = 16;
+/// How long it waits before it gives up: longer than a database needs to answer all of them.
+const LENT_WITHIN: Duration = Duration::from_secs(10);
+/// A question that takes longer is given up: what is long is read piece by piece.
+const READING: &str = "SET statement_timeout = '60s'";
 
 /// The database, read over connections of their own.
 pub(super) struct Readers {
     line: Arc<Line>,
     epoch: i64,
+    cluster: String,
+    /// Who is told that another router has the store.
+    watch: Arc<Watch>,
     pool: Mutex<Pool>,
     given_back: Condvar,
 }
@@ -26,10 +36,12 @@ struct Pool {
 }
 
 impl Readers {
-    pub fn new(line: Arc<Line>, epoch: i64) -> Self {
+    pub fn new(line: Arc<Line>, watch: Arc<Watch>, (epoch, cluster): (i64, String)) -> Self {
         Self {
             line,
             epoch,
+            cluster,
+            watch,
             pool: Mutex::default(),
             given_back: Condvar::new(),
         }
@@ -47,24 +59,42 @@ impl Readers {
     fn lend(&self, ask: &mut dyn FnMut(&Session)) -> Result<()> {
         let mut lent = Lent {
             readers: self,
-            session: self.take(),
+            session: self.take()?,
         };
         let session = match lent.session.take() {
             Some(session) => session,
-            None => self.line.connect(None)?,
+            None => self.connect()?,
         };
         ask(lent.session.insert(session));
         Ok(())
     }
 
+    /// A new connection to the database that this router writes: where several are named, another may answer.
+    fn connect(&self) -> Result<Session> {
+        let session = self.line.connect(None)?;
+        session.run(READING)?;
+        let connection: &dyn Sql = &session;
+        let epoch: Option<i64> = connection.one("SELECT epoch FROM portolan", values![], |row| row.get(0))?;
+        let cluster: Option<String> = connection.one(super::CLUSTER, values![], |row| row.get(0))?;
+        match epoch == Some(self.epoch) && cluster.as_deref() == Some(&*self.cluster) {
+            true => Ok(session),
+            false => Err(RowError::new(
+                "another database answers than the one that is written".into(),
+            )),
+        }
+    }
+
     /// One of the connections; `None`: there is room for another.
-    fn take(&self) -> Option<Session> {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        while pool.lent >= READERS_MAX {
-            pool = self.given_back.wait(pool).unwrap_or_else(PoisonError::into_inner);
+    fn take(&self) -> Result<Option<Session>> {
+        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |pool: &mut Pool| pool.lent >= READERS_MAX;
+        let waited = self.given_back.wait_timeout_while(pool, LENT_WITHIN, is_full);
+        let (mut pool, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if is_full(&mut pool) {
+            return Err(RowError::new("the database does not answer".into()));
         }
         pool.lent = pool.lent.saturating_add(1);
-        std::iter::from_fn(|| pool.idle.pop()).find(Session::is_sound)
+        Ok(std::iter::from_fn(|| pool.idle.pop()).find(Session::is_sound))
     }
 }
 
@@ -115,7 +145,10 @@ impl Database for Readers {
                 .and_then(|()| fence(session, self.epoch))
                 .and_then(|()| write(session))
                 .and_then(|()| session.commit());
-            if done.is_err() {
+            if let Err(error) = &done {
+                if error.is_fatal {
+                    self.watch.ended(&error.text);
+                }
                 // The connection is given up if it does not come back from this.
                 let _ = session.roll_back();
             }
@@ -129,27 +162,29 @@ impl Database for Readers {
     }
 }
 
-/// Only the router of the epoch writes: whoever took over waited for the end of a transaction that began before, and no other
-/// begins after.
+/// Only the router of the epoch writes: whoever took over waited for the end of a transaction that began before, and one that
+/// begins after fails here, in the database, so that nothing of it is taken however it goes on.
 fn fence(session: &Session, epoch: i64) -> Result<()> {
-    let fence = "SELECT 1 FROM portolan WHERE epoch = ? FOR SHARE";
-    session.expect(fence, values![epoch], Must::Have)
+    let mine = "SELECT 1 / count(*) FROM (SELECT 1 FROM portolan WHERE epoch = ? FOR SHARE) AS mine";
+    session.fence(mine, values![epoch])
 }
 
 /// The connection that writes and holds the lock.
 pub(super) struct Scribe {
     session: Session,
     epoch: i64,
+    mark: Mark,
     watch: Arc<Watch>,
     /// The threads that carry the connection.
     _line: Arc<Line>,
 }
 
 impl Scribe {
-    pub const fn new(session: Session, epoch: i64, watch: Arc<Watch>, line: Arc<Line>) -> Self {
+    pub fn new(session: Session, epoch: i64, mark: Mark, (watch, line): (Arc<Watch>, Arc<Line>)) -> Self {
         Self {
             session,
             epoch,
+            mark,
             watch,
             _line: line,
         }
@@ -178,6 +213,10 @@ impl Desk for Scribe {
 
     fn roll_back(&self) -> Result<()> {
         self.session.roll_back()
+    }
+
+    fn tidy(&mut self) -> Result<()> {
+        self.mark.keep(&self.session)
     }
 
     fn note_asked(&self) -> Result<()> {

@@ -1,7 +1,6 @@
 //! From a file to a database: every row of every table, once, into a database that has no rows yet. The tables have the same
 //! columns, so a row is what it was.
 
-use super::session::Must;
 use super::{Lease, check_keys, migrate};
 use crate::rows::RowError;
 use crate::sql::{Result, Sql, Value, values};
@@ -9,6 +8,8 @@ use crate::{OpenError, SqliteConfig, StoreLock};
 use portolan_domain::ports::Sealer;
 use rusqlite::types::ValueRef;
 
+/// A router that has done anything has a row in one of these.
+const FIRST_WRITTEN: [&str; 6] = ["journal", "payment", "method", "api_key", "adapter_version", "counter"];
 /// Rows that are sent before it is looked whether they were taken.
 const AT_ONCE: usize = 500;
 
@@ -23,13 +24,17 @@ pub fn import(
     let name = lease.name();
     let failed = |error: RowError| OpenError::Postgres(name.to_owned(), error.text);
     migrate(&lease.session, name)?;
-    check_keys(&lease.session, sealer, name)?;
     let target: &dyn Sql = &lease.session;
-    if target.exists("SELECT 1 FROM journal", values![]).map_err(failed)? {
-        return Err(OpenError::Filled(name.to_owned()));
+    for table in FIRST_WRITTEN {
+        let question = format!("SELECT 1 FROM {table} LIMIT 1");
+        if target.exists(&question, values![]).map_err(failed)? {
+            return Err(OpenError::Filled(name.to_owned()));
+        }
     }
+    check_keys(&lease.session, sealer, name)?;
     lease.session.begin("").map_err(failed)?;
-    let copied = copy(&source, lease);
+    // All of it was taken before it is said to stay.
+    let copied = copy(&source, lease).and_then(|rows| lease.session.settle().map(|()| rows));
     match copied {
         Ok(rows) => lease.session.commit().map(|()| rows).map_err(failed),
         Err(error) => {
@@ -61,7 +66,7 @@ fn copy_table(source: &rusqlite::Connection, lease: &Lease, table: &str) -> Resu
     let columns: Vec<String> = select.column_names().map(str::to_owned).collect();
     let places = vec!["?"; columns.len()].join(", ");
     let insert = format!(
-        "INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE VALUES ({places}) ON CONFLICT DO NOTHING",
+        "INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE VALUES ({places})",
         columns.join(", ")
     );
     let mut rows = select.query([])?;
@@ -71,19 +76,21 @@ fn copy_table(source: &rusqlite::Connection, lease: &Lease, table: &str) -> Resu
         for at in 0..columns.len() {
             values.push(value(row.get_ref(at)?)?);
         }
-        lease.session.expect(&insert, &values, Must::BeNew)?;
+        let target: &dyn Sql = &lease.session;
+        target.write(&insert, &values)?;
         copied = copied.saturating_add(1);
         if copied.is_multiple_of(AT_ONCE) {
             lease.session.settle()?;
         }
     }
-    count_on(lease, table)?;
+    drop(rows);
+    count_on(source, lease, table)?;
     Ok(copied)
 }
 
-/// Numbers that the database gives go on after the last one.
-fn count_on(lease: &Lease, table: &str) -> Result<()> {
-    let target: &dyn Sql = &lease.session;
+/// Numbers that the database gives go on after the last one that was given: of a row that is gone by now, perhaps.
+fn count_on(source: &rusqlite::Connection, lease: &Lease, table: &str) -> Result<()> {
+    let (source, target): (&dyn Sql, &dyn Sql) = (source, &lease.session);
     let numbered: Vec<String> = target.all(
         "SELECT column_name FROM information_schema.columns
          WHERE table_schema = current_schema() AND table_name = ? AND is_identity = 'YES'",
@@ -91,10 +98,16 @@ fn count_on(lease: &Lease, table: &str) -> Result<()> {
         |row| row.get(0),
     )?;
     for column in numbered {
+        let given = source.one(
+            "SELECT seq FROM sqlite_sequence WHERE name = ?",
+            values![table],
+            |row| row.get(0),
+        )?;
         let question = format!(
-            "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), max({column})) FROM {table} HAVING count(*) > 0"
+            "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), last) FROM
+             (SELECT greatest(max({column}), ?1) AS last FROM {table}) AS it WHERE last > 0"
         );
-        target.exists(&question, values![])?;
+        target.exists(&question, values![given.unwrap_or(0_i64)])?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! whoever loses it cannot write either; the system or the network takes both from a router that ends, however it ends.
 
 use super::database::{Readers, Scribe};
+use super::mark::Mark;
 use super::session::Session;
 use super::{KeyProof, OpenError, migrations};
 use crate::rows::RowError;
@@ -10,6 +11,8 @@ use portolan_domain::lifecycle::Version;
 use portolan_domain::ports::ReadError;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -27,15 +30,24 @@ const LOOKED_EVERY: Duration = Duration::from_secs(10);
 const FOLLOWED_EVERY: Duration = Duration::from_secs(1);
 /// How long a router that stands by waits before it looks for a database that is away.
 const BACK_EVERY: Duration = Duration::from_secs(1);
-/// How long a connection may take to be made.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long a connection may take to be made, over all hosts that are named.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// After so long without a sign of life of the other side a connection is given up, by either side.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// After so long of silence either side asks for one, and again.
 const ASKED_AFTER: (Duration, Duration, u32) = (Duration::from_secs(4), Duration::from_secs(2), 3);
 
-/// The lock: one for each schema of a database.
-const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('portolan:' || current_schema(), 0))";
+/// The lock: one for each schema of a database that has a store, whatever a router's search path begins with.
+const LOCK: &str = "SELECT pg_try_advisory_lock(hashtextextended('portolan:' || coalesce( \
+                    (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('portolan')), \
+                    current_schema(), ''), 0))";
+/// What a connection asks of the database, whatever its owner has set for everybody. It gives up a router that is gone as soon as
+/// the router gives up the database, and one that was stopped in the middle of a transaction.
+const TERMS: &str = "SET client_min_messages = warning; SET idle_session_timeout = 0; SET statement_timeout = 0; \
+                     SET lock_timeout = 0; SET idle_in_transaction_session_timeout = '15s'; \
+                     SET default_transaction_isolation = 'read committed'; \
+                     SELECT set_config('transaction_timeout', '0', false) \
+                     WHERE current_setting('transaction_timeout', true) IS NOT NULL";
 
 /// Who is told that the store cannot be written any more; it must end the process.
 pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
@@ -49,6 +61,8 @@ pub struct PostgresConfig {
     pub authorities: Option<Vec<u8>>,
     /// Whether the database must sync each commit. Only a test says no.
     pub is_durable: bool,
+    /// Where this machine notes how far it saw the journal.
+    pub mark: PathBuf,
 }
 
 impl PostgresConfig {
@@ -113,6 +127,7 @@ pub(super) struct Line {
     tls: MakeRustlsConnect,
     name: String,
     is_durable: bool,
+    mark: PathBuf,
 }
 
 impl Drop for Line {
@@ -137,7 +152,7 @@ impl Watch {
         self.is_over.store(true, Ordering::SeqCst);
     }
 
-    fn ended(&self, why: &str) {
+    pub fn ended(&self, why: &str) {
         if let Some(told) = self.told.get()
             && !self.is_over.load(Ordering::SeqCst)
         {
@@ -153,7 +168,7 @@ impl Line {
 
         let (idle, interval, retries) = ASKED_AFTER;
         parsed
-            .connect_timeout(CONNECT_WITHIN)
+            .connect_timeout(CONNECT_WITHIN / 2)
             .tcp_user_timeout(SILENCE_MAX)
             .keepalives(true)
             .keepalives_idle(idle)
@@ -168,7 +183,9 @@ impl Line {
             Host::Unix(_) => true,
         };
         // Over a network nothing goes in clear, whatever the other side offers.
-        if !parsed.get_hosts().iter().all(is_here) {
+        let is_all_here =
+            parsed.get_hosts().iter().all(is_here) && parsed.get_hostaddrs().iter().all(IpAddr::is_loopback);
+        if !is_all_here {
             parsed.ssl_mode(SslMode::Require);
         } else if parsed.get_ssl_mode() == SslMode::Prefer {
             parsed.ssl_mode(SslMode::Disable);
@@ -189,6 +206,7 @@ impl Line {
             ),
             config: parsed,
             is_durable: config.is_durable,
+            mark: config.mark.clone(),
         })
     }
 
@@ -199,7 +217,10 @@ impl Line {
         };
         let (config, tls) = (self.config.clone(), self.tls.clone());
         let connected = runtime.spawn(async move {
-            let (client, connection) = config.connect(tls).await?;
+            let made = tokio::time::timeout(CONNECT_WITHIN, config.connect(tls)).await;
+            let (client, connection) = made
+                .map_err(|_| RowError::new("it does not answer".into()))?
+                .map_err(denied)?;
             tokio::spawn(async move {
                 let why = match connection.await {
                     Ok(()) => "the database closed the connection".to_owned(),
@@ -211,18 +232,14 @@ impl Line {
                     ));
                 }
             });
-            Ok::<_, tokio_postgres::Error>(client)
+            Ok::<_, RowError>(client)
         });
         let client = pollster::block_on(connected).map_err(|error| RowError::new(error.to_string()))?;
-        let client = client.map_err(|error| RowError::new(reason(&error)))?;
-        let session = Session::new(client);
-        // The database gives up a router that is gone as soon as the router gives up the database.
+        let session = Session::new(client?);
         let (idle, interval, retries) = ASKED_AFTER;
         session.run(&format!(
             "SET tcp_keepalives_idle = {}; SET tcp_keepalives_interval = {}; SET tcp_keepalives_count = {retries}; \
-             SET tcp_user_timeout = {}; SET client_min_messages = warning; SET idle_session_timeout = 0; \
-             SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = 0; \
-             SET default_transaction_isolation = 'read committed'",
+             SET tcp_user_timeout = {}; {TERMS}",
             idle.as_secs(),
             interval.as_secs(),
             SILENCE_MAX.as_millis()
@@ -231,23 +248,27 @@ impl Line {
     }
 }
 
-/// Waits over one connection.
-fn wait_once(line: &Arc<Line>, stand_by: &mut dyn StandBy, was_there: &mut bool) -> Result<Lease, OpenError> {
+/// Waits over one connection. Both are kept from one to the next: whether there was a store, whether all was well once.
+fn wait_once(
+    line: &Arc<Line>,
+    stand_by: &mut dyn StandBy,
+    (was_there, has_stood): (&mut bool, &mut bool),
+) -> Result<Lease, OpenError> {
     let failed = |error: RowError| OpenError::Postgres(line.name.clone(), error.text);
-    let lease = Lease::connect(line.clone()).map_err(failed)?;
+    let lease = Lease::connect(line.clone()).map_err(|error| match error.is_fatal {
+        true => failed(error),
+        false => OpenError::Away(line.name.clone(), error.text),
+    })?;
     *was_there |= migrations(&lease.session, &line.name)?.is_some();
-    // Said at once, while there is somebody to mend it.
     look(&lease, stand_by)?;
     let (mut looked, mut followed) = (Instant::now(), None::<Instant>);
     while !lease.is_ours().map_err(failed)? {
+        *has_stood = true;
         stand_by.waiting();
         if looked.elapsed() >= LOOKED_EVERY {
             looked = Instant::now();
-            if let Err(OpenError::Keys(name)) = look(&lease, stand_by) {
-                tracing::error!(
-                    name,
-                    "standing by in vain: copy keys.json of the router that has the store"
-                );
+            if let Err(error) = look(&lease, stand_by) {
+                tracing::error!(%error, "standing by in vain");
             }
         }
         if *was_there && followed.is_none_or(|at| at.elapsed() >= FOLLOWED_EVERY) {
@@ -260,7 +281,8 @@ fn wait_once(line: &Arc<Line>, stand_by: &mut dyn StandBy, was_there: &mut bool)
         std::thread::park_timeout(TRIED_EVERY);
     }
     if *was_there && migrations(&lease.session, &line.name)?.is_none() {
-        // An empty one in its place would know nothing of what was promised.
+        // An empty one in its place would know nothing of what was promised: not this time, and not the next.
+        *has_stood = false;
         return Err(OpenError::Gone(line.name.clone()));
     }
     Ok(lease)
@@ -274,6 +296,16 @@ fn look(lease: &Lease, stand_by: &dyn StandBy) -> Result<(), OpenError> {
     match KeyProof::of(&lease.session, lease.name())? {
         Some(proof) if !stand_by.has_keys(&proof) => Err(OpenError::Keys(lease.name().to_owned())),
         _ => Ok(()),
+    }
+}
+
+/// A failure to connect, with its cause. What the database itself says no to, it says no to again.
+fn denied(error: tokio_postgres::Error) -> RowError {
+    let state = error.code();
+    let is_away = state.is_some_and(|state| matches!(state.code().get(..2), Some("57" | "53" | "08")));
+    RowError {
+        text: reason(&error),
+        is_fatal: state.is_some() && !is_away,
     }
 }
 
@@ -334,19 +366,20 @@ impl Lease {
         }
     }
 
-    /// Waits for it as long as it takes, where another router has it or the database is away.
+    /// Waits for it as long as it takes, where another router has it or the database is away. What would be in its way for ever is
+    /// said at once.
     pub fn wait(config: &PostgresConfig, stand_by: &mut dyn StandBy) -> Result<Self, OpenError> {
         let line = Arc::new(Line::new(config)?);
-        let mut was_there = false;
+        let (mut was_there, mut has_stood) = (false, false);
         loop {
-            match wait_once(&line, stand_by, &mut was_there) {
-                Ok(lease) => return Ok(lease),
-                Err(OpenError::Postgres(name, problem)) => {
+            match wait_once(&line, stand_by, (&mut was_there, &mut has_stood)) {
+                Err(error) if has_stood => tracing::warn!(%error, "standing by: it goes on as soon as this is mended"),
+                Err(OpenError::Away(name, problem)) => {
                     tracing::warn!(name, problem, "standing by: the database is away");
-                    std::thread::park_timeout(BACK_EVERY);
                 }
-                Err(error) => return Err(error),
+                done => return done,
             }
+            std::thread::park_timeout(BACK_EVERY);
         }
     }
 
@@ -366,17 +399,36 @@ impl Lease {
         &self.line.name
     }
 
+    pub(super) fn mark(&self) -> Mark {
+        Mark::new(self.line.mark.clone())
+    }
+
     pub(super) fn is_durable(&self) -> bool {
         self.line.is_durable
     }
 
     /// The connections that read, and the one that writes.
-    pub(super) fn into_parts(self, epoch: i64, on_fatal: OnFatal) -> (Readers, Scribe) {
+    pub(super) fn into_parts(self, (epoch, cluster): (i64, String), on_fatal: OnFatal) -> (Readers, Scribe) {
         // Nobody told it before.
         let _ = self.watch.told.set(on_fatal);
+        let mark = self.mark();
         (
-            Readers::new(self.line.clone(), epoch),
-            Scribe::new(self.session, epoch, self.watch, self.line),
+            Readers::new(self.line.clone(), self.watch.clone(), (epoch, cluster)),
+            Scribe::new(self.session, epoch, mark, (self.watch, self.line)),
         )
+    }
+
+    /// Whether there is no store yet, or `stand_by` has its keys.
+    pub fn check_keys(&self, stand_by: &dyn StandBy) -> Result<(), OpenError> {
+        look(self, stand_by)
+    }
+
+    /// Notes that the database was put back in time, where it does not show: what was open is asked for at the next start.
+    pub fn note_restored(&self) -> Result<(), OpenError> {
+        let connection: &dyn Sql = &self.session;
+        let noted = connection.execute("UPDATE portolan SET is_restored = TRUE", values![]);
+        noted
+            .map(drop)
+            .map_err(|error| OpenError::Postgres(self.line.name.clone(), error.text))
     }
 }

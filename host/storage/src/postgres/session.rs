@@ -9,6 +9,7 @@ use std::fmt::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Row, Statement};
@@ -16,35 +17,25 @@ use tokio_postgres::{Client, Row, Statement};
 /// Rows that the first look of a scan reads, and the most that a later one does: each reads twice as many as the one before.
 const FETCH: (usize, usize) = (32, 512);
 
-type Sent = Pin<Box<dyn Future<Output = Result<u64, tokio_postgres::Error>> + Send>>;
+type Sent = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
-/// Why a statement must touch one row.
-#[derive(Clone, Copy)]
-pub(super) enum Must {
-    /// The store is this router's.
-    Have,
-    /// Nobody else wrote the row.
-    BeNew,
-}
-
-impl Must {
-    fn broken(self) -> RowError {
-        match self {
-            Self::Have => RowError {
-                text: "another router has taken over the store".into(),
-                is_fatal: true,
-            },
-            Self::BeNew => RowError::new("a row is there already".into()),
-        }
-    }
+/// What a failure of something that was sent means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sense {
+    /// What was written is taken back.
+    Write,
+    /// The store is another router's.
+    Fence,
+    /// Whether all of it is in the store is not known, unless the database says no.
+    End,
 }
 
 /// One connection and what it knows.
 pub(super) struct Session {
     client: Arc<Client>,
     prepared: RefCell<HashMap<String, Statement>>,
-    /// What was sent and not looked at, with what it must have touched.
-    sent: RefCell<Vec<(Sent, Option<Must>)>>,
+    /// What was sent and not looked at, with what its failure means.
+    sent: RefCell<Vec<(Sent, Sense)>>,
     is_in_transaction: Cell<bool>,
     scans: Cell<u32>,
 }
@@ -76,22 +67,16 @@ impl Session {
     }
 
     pub fn begin(&self, how: &str) -> Result<()> {
+        let (client, how) = (self.client.clone(), format!("BEGIN {how}"));
         self.is_in_transaction.set(true);
-        self.post(
-            {
-                let (client, how) = (self.client.clone(), format!("BEGIN {how}"));
-                async move { client.batch_execute(&how).await.map(|()| 0) }
-            },
-            None,
-        );
-        Ok(())
+        self.post(async move { client.batch_execute(&how).await }, Sense::Write)
     }
 
-    /// Ends the transaction, and says whether all of it was taken.
+    /// Ends the transaction, and says whether all of it was taken. One in which a statement failed is taken back by this too, and
+    /// that statement says why.
     pub fn commit(&self) -> Result<()> {
         let client = self.client.clone();
-        // A transaction in which something failed is taken back by this too, without an error of its own.
-        self.post(async move { client.batch_execute("COMMIT").await.map(|()| 0) }, None);
+        self.post(async move { client.batch_execute("COMMIT").await }, Sense::End)?;
         self.settle()?;
         self.is_in_transaction.set(false);
         Ok(())
@@ -105,44 +90,59 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a statement that must touch one row.
-    pub fn expect(&self, statement: &str, values: &[Value<'_>], must: Must) -> Result<()> {
-        self.post_statement(statement, values, Some(must))
+    /// Sends a question that fails where the store is not this router's any more: nothing after it is written then.
+    pub fn fence(&self, question: &str, values: &[Value<'_>]) -> Result<()> {
+        self.post_statement(question, values, Sense::Fence)
     }
 
-    fn post_statement(&self, statement: &str, values: &[Value<'_>], must: Option<Must>) -> Result<()> {
+    fn post_statement(&self, statement: &str, values: &[Value<'_>], sense: Sense) -> Result<()> {
         let (prepared, client) = (self.prepare(statement)?, self.client.clone());
         let values: Vec<Owned> = values.iter().map(Owned::from).collect();
-        self.post(async move { client.execute_raw(&prepared, values).await }, must);
-        Ok(())
+        let sent = async move { client.execute_raw(&prepared, values).await.map(drop) };
+        self.post(sent, sense)
     }
 
-    fn post<F>(&self, future: F, must: Option<Must>)
+    fn post<F>(&self, future: F, sense: Sense) -> Result<()>
     where
-        F: Future<Output = Result<u64, tokio_postgres::Error>> + Send + 'static,
+        F: Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
     {
         let mut sent: Sent = Box::pin(future);
         // The first look sends it.
         match sent.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => self.sent.borrow_mut().push((sent, must)),
-            Poll::Ready(done) => self.sent.borrow_mut().push((Box::pin(std::future::ready(done)), must)),
+            Poll::Pending => self.sent.borrow_mut().push((sent, sense)),
+            // It did not leave, so nothing after it may.
+            Poll::Ready(Err(error)) => return Err(self.failed_after(&error)),
+            Poll::Ready(Ok(())) => {}
         }
+        Ok(())
     }
 
     /// Looks at all that was sent; the first failure counts, for the others follow from it.
     pub fn settle(&self) -> Result<()> {
         let mut first = Ok(());
-        for (sent, must) in self.sent.take() {
-            let done = wait(sent).map_err(|error| self.failed(&error));
-            let done = done.and_then(|touched| match must {
-                Some(must) if touched != 1 => Err(must.broken()),
-                _ => Ok(()),
-            });
+        for (sent, sense) in self.sent.take() {
+            let done = wait(sent).map_err(|error| self.failed_as(&error, sense));
             if first.is_ok() {
                 first = done;
             }
         }
         first
+    }
+
+    fn failed_as(&self, error: &tokio_postgres::Error, sense: Sense) -> RowError {
+        let failed = self.failed(error);
+        match sense {
+            Sense::Write => failed,
+            Sense::Fence if error.code() == Some(&SqlState::DIVISION_BY_ZERO) => RowError {
+                text: "another router has taken over the store".into(),
+                is_fatal: true,
+            },
+            Sense::Fence => failed,
+            Sense::End => RowError {
+                is_fatal: failed.is_fatal || error.as_db_error().is_none(),
+                ..failed
+            },
+        }
     }
 
     /// Why an answer failed: what was sent before and failed is the reason, if there is such.
@@ -159,9 +159,8 @@ impl Session {
             Some(said) => format!("{} ({})", said.message(), said.code().code()),
             None => error.to_string(),
         };
-        let is_lost = error
-            .as_db_error()
-            .is_some_and(|said| matches!(said.severity(), "FATAL" | "PANIC"));
+        let severity = error.as_db_error().and_then(DbError::parsed_severity);
+        let is_lost = matches!(severity, Some(Severity::Fatal | Severity::Panic));
         RowError {
             text,
             is_fatal: is_lost || error.is_closed() || self.client.is_closed(),
@@ -187,7 +186,8 @@ impl Session {
         self.scans.set(self.scans.get().saturating_add(1));
         let read = self.fetch(&name, visit);
         self.scans.set(self.scans.get().saturating_sub(1));
-        read.and_then(|()| self.run(&format!("CLOSE {name}")))
+        let closed = self.run(&format!("CLOSE {name}"));
+        read.and(closed)
     }
 
     fn fetch(&self, name: &str, visit: Visit<'_>) -> Result<()> {
@@ -242,7 +242,7 @@ impl Sql for Session {
 
     fn write(&self, statement: &str, values: &[Value<'_>]) -> Result<()> {
         match self.is_in_transaction.get() {
-            true => self.post_statement(statement, values, None),
+            true => self.post_statement(statement, values, Sense::Write),
             false => self.execute(statement, values).map(drop),
         }
     }
@@ -301,6 +301,8 @@ impl ToSql for Value<'_> {
             Self::Null => Ok(IsNull::Yes),
             Self::Int(number) if *kind == Type::INT4 => i32::try_from(*number)?.to_sql(kind, out),
             Self::Int(number) => number.to_sql(kind, out),
+            // It takes no such character; whoever looks for the text asks for the same.
+            Self::Text(text) if text.contains('\0') => text.replace('\0', "\u{fffd}").to_sql(kind, out),
             Self::Text(text) => text.to_sql(kind, out),
             Self::Blob(bytes) => bytes.to_sql(kind, out),
         }

@@ -104,10 +104,12 @@ impl Scribe {
                 // A caller that is gone does not need the answer; the unit is written all the same.
                 let _ = reply.send(result);
             }
-            if let Err(error) = self.desk.tidy()
-                && error.is_fatal
-            {
-                (self.on_fatal)(&format!("the store is not to be tidied up: {}", error.text));
+            match self.desk.tidy() {
+                Err(error) if error.is_fatal => {
+                    (self.on_fatal)(&format!("the store is not to be tidied up: {}", error.text));
+                }
+                Err(error) => tracing::warn!(error = error.text, "the store is tidied up later"),
+                Ok(()) => {}
             }
         }
     }

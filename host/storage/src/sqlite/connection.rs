@@ -206,12 +206,8 @@ impl Desk for Disk {
         if pages.is_ok_and(|pages| (0..CHECKPOINT_PAGES).contains(&pages)) {
             return Ok(());
         }
-        let copied = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0));
-        if let Err(error) = &copied {
-            tracing::warn!(%error, "a checkpoint failed and will be tried again");
-        }
-        Ok(copied.map(drop)?)
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0))?;
+        Ok(())
     }
 }
