@@ -1,5 +1,6 @@
-//! Kills at random moments under load. `PORTOLAN_KILLS` says how many (200), `PORTOLAN_SEED` repeats a run.
+//! Kills at random moments under load, of the router and of its database. `PORTOLAN_KILLS` says how many (200), `PORTOLAN_SEED` repeats a run.
 
+use portolan_tests::postgres::Postgres;
 use portolan_tests::{Options, Reply, World};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -7,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// How a router ends that lost its database.
+const GIVEN_UP: i32 = 74;
 /// Clients at once.
 const CLIENTS: usize = 4;
 /// Amounts: mostly plain, some with a scripted fault of the acquirer.
@@ -31,18 +34,30 @@ struct Told {
     acknowledged: Option<Reply>,
 }
 
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
 #[test]
 fn kills_at_random_moments_lose_and_double_nothing() {
-    let kills: u64 = std::env::var("PORTOLAN_KILLS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(200);
-    let seed = std::env::var("PORTOLAN_SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1);
+    kill_under_load(from_env("PORTOLAN_KILLS").unwrap_or(200), None);
+}
+
+/// The router, or the database that it writes: who lost that one ends by itself.
+#[test]
+fn kills_of_router_and_database_lose_and_double_nothing() {
+    let kills = from_env("PORTOLAN_KILLS").unwrap_or(200) / 5;
+    kill_under_load(kills, Some(Postgres::start(true).unwrap()));
+}
+
+fn kill_under_load(kills: u64, mut cluster: Option<Postgres>) {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
+    let seed = from_env("PORTOLAN_SEED").unwrap_or_else(now);
     println!("PORTOLAN_SEED={seed} PORTOLAN_KILLS={kills}");
-    let policy = "check_first_ms = 50\ncheck_max_ms = 200".to_owned();
+    let policy = "check_first_ms = 50\ncheck_max_ms = 200\nleaves_within_ms = 1000".to_owned();
     let options = Options {
         acquirer: vec!["--silent".into(), "--no-sync".into()],
+        postgres: cluster.as_ref().map(|cluster| cluster.database().unwrap()),
         policy,
         timeout_ms: 300,
         ..Options::default()
@@ -86,6 +101,16 @@ fn kills_at_random_moments_lose_and_double_nothing() {
         for _ in 0..kills {
             let pid = alive.read().unwrap().host_pid().unwrap();
             std::thread::park_timeout(Duration::from_millis(20 + dice.roll(130)));
+            let database = cluster.as_mut().filter(|_| dice.roll(2) == 0);
+            if let Some(database) = database {
+                database.cut();
+                let mut world = alive.write().unwrap();
+                database.down().unwrap();
+                assert_eq!(world.await_host_end().unwrap().code(), Some(GIVEN_UP));
+                database.up().unwrap();
+                world.start_host().unwrap();
+                continue;
+            }
             let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
             let mut world = alive.write().unwrap();

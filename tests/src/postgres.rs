@@ -129,6 +129,11 @@ impl Postgres {
         Ok(())
     }
 
+    /// Tells the server to end at once; it does so while the caller goes on.
+    pub fn cut(&mut self) {
+        drop(self.server.as_mut().and_then(|server| server.stdin.take()));
+    }
+
     /// Ends the server at once, as a power cut would end its processes.
     pub fn down(&mut self) -> anyhow::Result<()> {
         if let Some(mut server) = self.server.take() {
