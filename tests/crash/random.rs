@@ -106,7 +106,8 @@ fn kill_under_load(kills: u64, mut cluster: Option<Postgres>) {
                 database.cut();
                 let mut world = alive.write().unwrap();
                 database.down().unwrap();
-                assert_eq!(world.await_host_end().unwrap().code(), Some(GIVEN_UP));
+                let ended = world.await_host_end().unwrap();
+                assert_eq!(ended.code(), Some(GIVEN_UP), "{ended}: {}", world.log_tail());
                 database.up().unwrap();
                 world.start_host().unwrap();
                 continue;

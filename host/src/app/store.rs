@@ -8,6 +8,9 @@ use portolan_vault::{KeyFile, LocalVault};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// How a router ends that cannot keep what it promised (EX_IOERR of sysexits.h).
+const GIVEN_UP: i32 = 74;
+
 /// The store is this router's as long as this is kept.
 pub(super) enum Hold {
     File(StoreLock),
@@ -122,9 +125,17 @@ fn check_what_it_will_need(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Ends the process, on a thread of its own: the end of the caller's, which carries connections, would take back what is in use.
 fn stop(why: &str) {
     tracing::error!(why, "stopping at once: what was promised may not be in the store");
-    std::process::exit(74);
+    let ending = std::thread::Builder::new().spawn(|| std::process::exit(GIVEN_UP));
+    if ending.is_err() {
+        std::process::exit(GIVEN_UP);
+    }
+    // Nothing of what the caller was at is done any more.
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Whether both say the same place.

@@ -59,10 +59,8 @@ fn check_server(lease: &Lease) -> Result<(), OpenError> {
     let version = "SELECT current_setting('server_version_num')::bigint";
     let version: Option<i64> = session.one(version, values![], |row| row.get(0)).map_err(failed)?;
     if version.is_none_or(|version| version < OLDEST) {
-        let problem = format!(
-            "PostgreSQL {OLDEST} or newer is needed; it is {}",
-            version.unwrap_or_default()
-        );
+        let (oldest, version) = (OLDEST / 10_000, version.unwrap_or_default() / 10_000);
+        let problem = format!("PostgreSQL {oldest} or newer is needed; it is {version}");
         return Err(OpenError::Postgres(lease.name().to_owned(), problem));
     }
     let encoding: Option<String> = session
