@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 /// How long the server may take to be there.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// Runs until its input ends, which it does with the test, however that ends.
-const UNTIL_END: &str = r#""$@" & server=$!; read -r _; kill -QUIT $server; wait $server"#;
+/// Runs until its input ends, which it does with the test, however that ends. Its name is the folder that goes with it, if one does.
+const UNTIL_END: &str =
+    r#""$@" & server=$!; read -r _; kill -QUIT $server; wait $server; [ "$0" = sh ] || rm -rf "$0""#;
 
 /// A cluster with its server.
 pub struct Postgres {
@@ -18,6 +19,8 @@ pub struct Postgres {
     bin: PathBuf,
     server: Option<Child>,
     is_durable: bool,
+    /// Nobody drops it: its files go with the server.
+    is_shared: bool,
     databases: AtomicU32,
 }
 
@@ -27,7 +30,7 @@ pub fn shared() -> anyhow::Result<&'static Postgres> {
     static STARTING: Mutex<()> = Mutex::new(());
     let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
     if SHARED.get().is_none() {
-        let _ = SHARED.set(Postgres::start(true)?);
+        let _ = SHARED.set(Postgres::begin(true, true)?);
     }
     SHARED.get().context("no cluster")
 }
@@ -59,6 +62,10 @@ fn done(command: &mut Command) -> anyhow::Result<()> {
 impl Postgres {
     /// A new cluster. `is_durable`: whether it syncs; a test that kills only processes needs no disk.
     pub fn start(is_durable: bool) -> anyhow::Result<Self> {
+        Self::begin(is_durable, false)
+    }
+
+    fn begin(is_durable: bool, is_shared: bool) -> anyhow::Result<Self> {
         let missing = "Debian: apt-get install postgresql";
         let versions = std::fs::read_dir("/usr/lib/postgresql").context(missing)?;
         let mut bins: Vec<PathBuf> = versions
@@ -70,6 +77,7 @@ impl Postgres {
             bin: bins.pop().context(missing)?,
             server: None,
             is_durable,
+            is_shared,
             databases: AtomicU32::new(0),
         };
         if rustix::process::geteuid().is_root() {
@@ -107,8 +115,15 @@ impl Postgres {
     pub fn up(&mut self) -> anyhow::Result<()> {
         let mut log = std::fs::OpenOptions::new();
         let log = log.create(true).append(true).open(self.folder().join("server.log"))?;
+        let data = self.data();
+        let goes = if self.is_shared {
+            data.as_path()
+        } else {
+            Path::new("sh")
+        };
         let server = unprivileged(Path::new("sh"))
-            .args(["-c", UNTIL_END, "sh"])
+            .args(["-c", UNTIL_END])
+            .arg(goes)
             .arg(self.bin.join("postgres"))
             .args(["-c", "listen_addresses=", "-c"])
             .arg(format!("fsync={}", if self.is_durable { "on" } else { "off" }))
