@@ -21,6 +21,8 @@ use std::time::Duration;
 /// The largest share that the router takes of an exchange: a tenth.
 const MARKUP_MAX_BPS: u32 = 1_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// The least that `leaves_within_ms` may be: a commit takes its time.
+const LEAVES_WITHIN_MIN_MS: u64 = 100;
 /// How long a write may take from the engine to the wire: a session, a connection, its TLS.
 const ON_THE_WAY_OUT_MS: u64 = 15_000;
 
@@ -346,7 +348,7 @@ impl Config {
         Asset::currency(code).or_else(token)
     }
 
-    fn check(raw: Raw, base: &Path) -> Result<Self, String> {
+    fn check(mut raw: Raw, base: &Path) -> Result<Self, String> {
         if !raw.server.admin.ip().is_loopback() {
             return Err(format!(
                 "server.admin = {}: operators' listener stays on loopback",
@@ -376,7 +378,8 @@ impl Config {
             channels.push(channel);
         }
         // As all paths are: beside the configuration, wherever the router was started.
-        for (_, _, place) in &mut secrets {
+        let postgres = raw.store.postgres.as_mut();
+        for place in secrets.iter_mut().map(|(_, _, place)| place).chain(postgres) {
             if let Some(file) = place.strip_prefix("file:") {
                 *place = format!("file:{}", base.join(file).display());
             }
@@ -395,6 +398,12 @@ impl Config {
             return Err(format!(
                 "pricing.markup_bps = {}: at most {MARKUP_MAX_BPS}",
                 raw.pricing.markup_bps
+            ));
+        }
+        if policy.leaves_within_ms < LEAVES_WITHIN_MIN_MS {
+            return Err(format!(
+                "policy.leaves_within_ms = {}: at least {LEAVES_WITHIN_MIN_MS}, or nothing would leave on a busy machine",
+                policy.leaves_within_ms
             ));
         }
         // The file's lock is let go with the process that had it; a database's lease is not.

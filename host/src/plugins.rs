@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use admission::one_line;
-pub use files::fetch_missing;
+pub use files::mirror;
 pub use shadow::{Comparison, Report};
 
 /// The largest component that is taken.

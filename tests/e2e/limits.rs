@@ -192,20 +192,26 @@ fn a_restored_backup_delivers_nothing_by_itself() {
     world.assert_books().unwrap();
 }
 
-#[test]
-fn a_restored_backup_asks_before_it_writes() {
-    let mut world = World::start(silent()).unwrap();
+/// A payment that is captured after the backup that then takes the store's place.
+pub(crate) fn lose_a_capture(world: &mut World) -> String {
     let method = world.store_card("4242424242424242").unwrap();
     let body = json!({
         "amount": 5000, "currency": "EUR", "payment_method": method, "confirm": true, "capture_method": "manual",
     });
     let held = world.post("/v1/payments", &body).unwrap();
     let id = held.text_at("/id").to_owned();
-    let copy = back_up(&world);
+    let copy = back_up(world);
     let captured = world.post(&format!("/v1/payments/{id}/capture"), &json!({})).unwrap();
     assert_eq!(captured.text_at("/status"), "succeeded");
     // The backup knows nothing of the capture.
-    lose_the_disk(&mut world, &copy);
+    lose_the_disk(world, &copy);
+    id
+}
+
+#[test]
+fn a_restored_backup_asks_before_it_writes() {
+    let mut world = World::start(silent()).unwrap();
+    let id = lose_a_capture(&mut world);
     let shown = world.get(&format!("/v1/payments/{id}")).unwrap();
     assert_eq!(
         (shown.text_at("/status"), &shown.body["amount_captured"]),

@@ -158,6 +158,27 @@ impl Postgres {
         Ok(())
     }
 
+    /// A copy of the whole cluster that follows it and is then promoted: a cluster of its own from there on.
+    pub fn promoted_copy(&self) -> anyhow::Result<Self> {
+        let mut copy = Self {
+            folder: tempfile::tempdir()?,
+            bin: self.bin.clone(),
+            server: None,
+            is_durable: self.is_durable,
+            is_shared: false,
+            databases: AtomicU32::new(0),
+        };
+        if rustix::process::geteuid().is_root() {
+            done(Command::new("chown").arg("postgres").arg(copy.folder()))?;
+        }
+        let words = ["-U", "portolan", "-X", "stream", "-c", "fast", "-R", "--no-sync", "-h"];
+        let mut backup = unprivileged(&self.bin.join("pg_basebackup"));
+        done(backup.args(words).arg(self.folder()).arg("-D").arg(copy.data()))?;
+        copy.up()?;
+        copy.run("postgres", "SELECT pg_promote()")?;
+        Ok(copy)
+    }
+
     /// A new database; the string that connects to it.
     pub fn database(&self) -> anyhow::Result<String> {
         let name = format!("store_{}", self.databases.fetch_add(1, Ordering::Relaxed));

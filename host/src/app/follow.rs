@@ -59,7 +59,7 @@ impl StandBy for Follower {
             return Ok(());
         }
         let folder = self.folder.join("plugins");
-        let fetched = crate::plugins::fetch_missing(&folder, &store.file_names()?, |name| store.file(name));
+        let fetched = crate::plugins::mirror(&folder, &store.file_names()?, |name| store.file(name));
         fetched.map_err(|error| ReadError(error.to_string()))?;
         let (Some(vault), Ok(compiler)) = (self.vault(), super::this_program()) else {
             return Ok(());

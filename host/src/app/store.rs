@@ -154,8 +154,14 @@ pub fn move_store(config: &Config) -> anyhow::Result<String> {
         "{} is there from another time: put it away first",
         left.display()
     );
+    let keys = config.folder.join("keys.json");
+    anyhow::ensure!(
+        keys.exists(),
+        "{} is not there: the store is sealed with it",
+        keys.display()
+    );
     let mut lock = StoreLock::take(&file)?;
-    let keys = LocalVault::new(KeyFile::open_or_create(&config.folder.join("keys.json"))?)?;
+    let keys = LocalVault::new(KeyFile::open_or_create(&keys)?)?;
     let sqlite = SqliteConfig {
         file: file.clone(),
         disk_floor_bytes: config.disk_floor_bytes,
@@ -165,8 +171,9 @@ pub fn move_store(config: &Config) -> anyhow::Result<String> {
     // Whoever starts it by mistake would promise things that the database knows nothing of.
     std::fs::rename(&file, &left).with_context(|| format!("renaming {}", file.display()))?;
     std::fs::File::open(&config.folder).and_then(|folder| folder.sync_all())?;
+    let rows = rows.map_or_else(|| "all rows".to_owned(), |rows| format!("{rows} rows"));
     Ok(format!(
-        "{rows} rows are in the database; the file is {} now and is not used any more",
+        "{rows} are in the database; the file is {} now and is not used any more",
         left.display()
     ))
 }

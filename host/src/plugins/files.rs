@@ -58,7 +58,7 @@ impl Plugins {
     /// Brings what other machines of the store put there.
     pub(super) fn fetch(&self) -> anyhow::Result<()> {
         let there = self.files.file_names()?.unwrap_or_default();
-        fetch_missing(&self.folder, &there, |name| self.files.file(name))
+        mirror(&self.folder, &there, |name| self.files.file(name))
     }
 
     /// From now on somebody works with the component's file: nobody takes it away.
@@ -190,9 +190,9 @@ impl Drop for Held {
     }
 }
 
-/// Brings the files of a shared store that a machine's folder lacks. A component is what its name says; what was signed about it may
+/// Brings a machine's folder to what a shared store has. A component is what its name says; what was signed about it may
 /// have been signed again, or is gone.
-pub fn fetch_missing(
+pub fn mirror(
     folder: &Path,
     names: &[String],
     read: impl Fn(&str) -> Result<Option<Vec<u8>>, ReadError>,

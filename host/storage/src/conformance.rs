@@ -132,6 +132,55 @@ fn a_router_whose_time_is_over_writes_nothing_more() {
     );
 }
 
+/// A replica that takes the database's place may lack what it was told last.
+#[test]
+fn a_replica_that_was_promoted_is_noticed() {
+    let cluster = shared().unwrap();
+    let connection = cluster.database().unwrap();
+    let name = connection.rsplit("dbname=").next().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let ambient = Manual(AtomicU64::new(1));
+    let store = postgres(&connection);
+    let (payment, commit) = new_payment(&ambient, 100);
+    runtime.block_on(store.commit(&commit)).unwrap();
+    drop(store);
+    let promoted = cluster.promoted_copy().unwrap();
+    let store = postgres(&promoted.connection(name));
+    assert!(store.payment(payment.id).unwrap().is_some(), "it has what was copied");
+    assert!(store.was_restored().unwrap());
+    assert!(!postgres(&connection).was_restored().unwrap(), "the first is as it was");
+}
+
+/// A text of a provider's that no text of the database can be is taken all the same, and found again.
+#[test]
+fn news_with_a_character_that_a_database_does_not_take_are_dealt_with() {
+    each_store(|store| async move {
+        let seen = || Seen {
+            channel: shop(),
+            event: "evt\0 1".into(),
+        };
+        let news = News {
+            channel: shop(),
+            subject: Subject {
+                key: None,
+                reference: Some("ref\0".into()),
+                event: seen().event,
+            },
+            at_ms: 1,
+        };
+        assert!(store.put_news(news).await.unwrap());
+        assert_eq!(store.news(0, 9).unwrap().len(), 1);
+        assert!(!store.was_seen(&seen()).unwrap());
+        let dealt_with = Commit {
+            seen: Some(seen()),
+            ..Commit::default()
+        };
+        store.commit(&dealt_with).await.unwrap();
+        assert!(store.was_seen(&seen()).unwrap());
+        assert_eq!(store.news(0, 9).unwrap().len(), 0);
+    });
+}
+
 /// A database that was put back in time is noticed by the machine that saw it further, and by another table's number.
 #[test]
 fn a_database_that_was_put_back_is_noticed() {

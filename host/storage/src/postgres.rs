@@ -1,6 +1,7 @@
 //! PostgreSQL: one store for several machines, of which one writes. Opening, migrating, and what a router that takes over must
 //! know of the one before: whether it wrote in this database, and under which keys.
 
+mod connector;
 mod database;
 mod import;
 mod lease;
@@ -10,8 +11,9 @@ mod session;
 use crate::OpenError;
 use crate::rows::RowError;
 use crate::sql::{Sql, SqlStore, values};
+pub use connector::PostgresConfig;
 pub use import::import;
-pub use lease::{Glance, Lease, OnFatal, PostgresConfig, StandBy};
+pub use lease::{Glance, Lease, OnFatal, StandBy};
 use portolan_domain::ports::Sealer;
 use session::Session;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The connections that read, and the one that writes while its epoch lasts.
 
-use super::lease::{Line, Watch};
+use super::connector::Connector;
+use super::lease::Watch;
 use super::mark::Mark;
 use super::session::Session;
 use crate::OpenError;
@@ -20,7 +21,7 @@ const READING: &str = "SET statement_timeout = '60s'";
 
 /// The database, read over connections of their own.
 pub(super) struct Readers {
-    line: Arc<Line>,
+    connector: Arc<Connector>,
     epoch: i64,
     cluster: String,
     /// Who is told that another router has the store.
@@ -36,9 +37,9 @@ struct Pool {
 }
 
 impl Readers {
-    pub fn new(line: Arc<Line>, watch: Arc<Watch>, (epoch, cluster): (i64, String)) -> Self {
+    pub fn new(connector: Arc<Connector>, watch: Arc<Watch>, (epoch, cluster): (i64, String)) -> Self {
         Self {
-            line,
+            connector,
             epoch,
             cluster,
             watch,
@@ -71,7 +72,7 @@ impl Readers {
 
     /// A new connection to the database that this router writes: where several are named, another may answer.
     fn connect(&self) -> Result<Session> {
-        let session = self.line.connect(None)?;
+        let session = self.connector.connect(None)?;
         session.run(READING)?;
         let connection: &dyn Sql = &session;
         let epoch: Option<i64> = connection.one("SELECT epoch FROM portolan", values![], |row| row.get(0))?;
@@ -170,34 +171,34 @@ fn fence(session: &Session, epoch: i64) -> Result<()> {
 }
 
 /// The connection that writes and holds the lock.
-pub(super) struct Scribe {
+pub(super) struct WriteSession {
     session: Session,
     epoch: i64,
     mark: Mark,
     watch: Arc<Watch>,
     /// The threads that carry the connection.
-    _line: Arc<Line>,
+    _connector: Arc<Connector>,
 }
 
-impl Scribe {
-    pub fn new(session: Session, epoch: i64, mark: Mark, (watch, line): (Arc<Watch>, Arc<Line>)) -> Self {
+impl WriteSession {
+    pub fn new(session: Session, epoch: i64, mark: Mark, (watch, connector): (Arc<Watch>, Arc<Connector>)) -> Self {
         Self {
             session,
             epoch,
             mark,
             watch,
-            _line: line,
+            _connector: connector,
         }
     }
 }
 
-impl Drop for Scribe {
+impl Drop for WriteSession {
     fn drop(&mut self) {
         self.watch.close();
     }
 }
 
-impl Desk for Scribe {
+impl Desk for WriteSession {
     fn sql(&self) -> &dyn Sql {
         &self.session
     }

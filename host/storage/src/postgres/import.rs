@@ -13,18 +13,24 @@ const FIRST_WRITTEN: [&str; 6] = ["journal", "payment", "method", "api_key", "ad
 /// Rows that are sent before it is looked whether they were taken.
 const AT_ONCE: usize = 500;
 
-/// Copies a stopped store into an empty database; how many rows there were. Nothing of it is there if it fails.
+/// Copies a stopped store into an empty database; how many rows there were. Nothing of it is there if it fails. `None`: it was
+/// copied before, by one that was killed before it could say so.
 pub fn import(
     from: &SqliteConfig,
     lock: &mut StoreLock,
     lease: &Lease,
     sealer: &dyn Sealer,
-) -> std::result::Result<usize, OpenError> {
+) -> std::result::Result<Option<usize>, OpenError> {
     let source = crate::sqlite::open_to_copy(from, lock)?;
     let name = lease.name();
     let failed = |error: RowError| OpenError::Postgres(name.to_owned(), error.text);
     migrate(&lease.session, name)?;
     let target: &dyn Sql = &lease.session;
+    if let Some(end) = last_row(&source).map_err(failed)?
+        && last_row(target).map_err(failed)? == Some(end)
+    {
+        return Ok(None);
+    }
     for table in FIRST_WRITTEN {
         let question = format!("SELECT 1 FROM {table} LIMIT 1");
         if target.exists(&question, values![]).map_err(failed)? {
@@ -36,13 +42,19 @@ pub fn import(
     // All of it was taken before it is said to stay.
     let copied = copy(&source, lease).and_then(|rows| lease.session.settle().map(|()| rows));
     match copied {
-        Ok(rows) => lease.session.commit().map(|()| rows).map_err(failed),
+        Ok(rows) => lease.session.commit().map(|()| Some(rows)).map_err(failed),
         Err(error) => {
             // It ends with the connection in any case.
             let _ = lease.session.roll_back();
             Err(failed(error))
         }
     }
+}
+
+/// Where the chain ends: it says all that was before.
+fn last_row(connection: &dyn Sql) -> Result<Option<(i64, Vec<u8>)>> {
+    let last = "SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1";
+    connection.one(last, values![], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 fn copy(source: &rusqlite::Connection, lease: &Lease) -> Result<usize> {
