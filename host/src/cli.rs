@@ -40,6 +40,9 @@ enum Verb {
         /// Where another router has the store: wait, and take over as soon as it ends, however it does.
         #[arg(long)]
         standby: bool,
+        /// End, as by SIGTERM, when whoever started it is gone.
+        #[arg(long, hide = true)]
+        until_stdin_ends: bool,
     },
     /// Read the configuration, load every adapter, and say what is wrong.
     CheckConfig,
@@ -281,8 +284,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
     let config = Config::read(&cli.config)?;
     match cli.verb {
-        Verb::Serve { standby } => {
+        Verb::Serve {
+            standby,
+            until_stdin_ends,
+        } => {
             telemetry::start();
+            if until_stdin_ends {
+                std::thread::spawn(end_with_stdin);
+            }
             let runtime = runtime()?;
             let app = match standby {
                 true => App::build_when_free(&config, || Ok(Config::read(&cli.config)?))?,
@@ -336,6 +345,13 @@ fn not_granted(plugins: &Plugins) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(lines)
+}
+
+/// Ends this process when nobody has the other end of its standard input any more.
+fn end_with_stdin() {
+    let read = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    let ended = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+    tracing::info!(?read, ?ended, "standard input ended");
 }
 
 /// Room for whoever reads and judges what merchants write: an expression is as deep on the stack as it is nested.

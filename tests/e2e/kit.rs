@@ -1,6 +1,7 @@
 //! The partner's kit: a new folder in each language is an adapter that passes its vectors and the host's attacks; the
 //! acquirer's adapter in JavaScript and Python does what the one in Rust does, in a running router too.
 
+use portolan_tests::http::call;
 use portolan_tests::{Options, World, binary, guest, peers, workspace};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -280,6 +281,111 @@ fn the_same_adapter_in_javascript_and_python_takes_over_a_running_channel() {
         );
     }
     world.assert_books().unwrap();
+}
+
+/// `portolan plugin dev` of a folder, with what it says.
+fn dev(folder: &Path) -> (std::process::Child, impl FnMut(&str) -> String) {
+    let mut watching = Command::new(binary("portolan"))
+        .args(["plugin", "dev"])
+        .arg(folder)
+        .env("PATH", peers::path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(watching.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let until = move |what: &str| {
+        said.find(|line| line.contains(what))
+            .unwrap_or_else(|| panic!("never: {what}"))
+    };
+    (watching, until)
+}
+
+/// What the command answers.
+fn as_hinted(command: &str) -> serde_json::Value {
+    let between = |before: &str, after: &str| {
+        let rest = command.split_once(before).unwrap().1;
+        rest.split_once(after).unwrap().0.to_owned()
+    };
+    let address = between("http://", "/").parse().unwrap();
+    let bearer = between("'Authorization: ", "'");
+    let body = between("-d '", "'");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("idempotency-key", body.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let path = format!("/{}", between(&format!("{address}/"), " "));
+    call(address, "POST", &path, &headers, Some(&body)).unwrap().body
+}
+
+#[test]
+fn a_new_folder_is_paid_with_at_a_provider_that_answers_as_its_vectors_say() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("acme");
+    let path = folder.display().to_string();
+    let can = ["--can", "payments,refunds"];
+    good(&[
+        "new",
+        &path,
+        "--lang",
+        "javascript",
+        can[0],
+        can[1],
+        "--name",
+        "com.acme.cards",
+    ]);
+    with_tools(&folder, "javascript");
+    let (mut watching, mut until) = dev(&folder);
+    for (vector, ending) in [
+        ("approved", "succeeded"),
+        ("declined-unknown-code", "failed"),
+        ("declined", "failed"),
+        ("server-error", "processing, then succeeded"),
+        ("timeout", "processing, then succeeded"),
+        ("refund", "succeeded"),
+    ] {
+        let said = until(&format!(", {vector} ("));
+        assert!(said.contains(&format!("): {ending}, ")), "{said}");
+    }
+    // The hint is a command that pays; the amount's last two digits choose the vector.
+    let hint = until("  curl http://127.0.0.1:");
+    for (amount, ending) in [("7701", "succeeded"), ("7703", "failed")] {
+        let paid = as_hinted(&hint.replace("\"amount\":1001", &format!("\"amount\":{amount}")));
+        assert_eq!(
+            (&paid["status"], &paid["amount"]),
+            (&json!(ending), &json!(amount.parse::<u64>().unwrap()))
+        );
+    }
+    until("waiting for the next save");
+    // Another version goes into the same router; one that asks for more gets a new one, where it is granted.
+    let source = folder.join("adapter.js");
+    let text = std::fs::read_to_string(&source).unwrap();
+    std::fs::write(&source, format!("{text}\nexport const mark = 1;")).unwrap();
+    assert!(until(", approved (").contains("succeeded"));
+    until("waiting for the next save");
+    let asks = "harmless: [{ endpoint: API, method: \"POST\", path: \"/quotes\", without: [], prepare: false }]";
+    std::fs::write(&source, text.replace("harmless: []", asks)).unwrap();
+    until("a router of its own");
+    let config = std::fs::read_to_string(folder.join(".portolan/portolan.toml")).unwrap();
+    assert!(config.contains("harmless = [\"POST /quotes\"]"), "{config}");
+    let hint = until("  curl http://127.0.0.1:");
+    let at = hint
+        .trim_start()
+        .trim_start_matches("curl http://")
+        .split('/')
+        .next()
+        .unwrap()
+        .to_owned();
+    // However it ends, its router does not stay behind.
+    watching.kill().unwrap();
+    watching.wait().unwrap();
+    let started = std::time::Instant::now();
+    while std::net::TcpStream::connect(&at).is_ok() {
+        assert!(started.elapsed().as_secs() < 60, "{at} still listens");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
 }
 
 #[test]

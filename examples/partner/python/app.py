@@ -76,7 +76,8 @@ class Sessions(exports.Sessions):
             raise fault("Other", f"no session: {reply.why}")
         if reply.status != 200:
             raise misconfigured(f"the acquirer refuses the client secret with {reply.status}")
-        return sessions.Opened(sessions.TokenAt_JsonPointer("/access_token"), reply.json().get("expires_in", 60))
+        lives_s = field(reply.json(), "expires_in")
+        return sessions.Opened(sessions.TokenAt_JsonPointer("/access_token"), 60 if lives_s is None else lives_s)
 
 
 @operations

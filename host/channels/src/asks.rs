@@ -97,6 +97,44 @@ impl Fit {
     }
 }
 
+/// What a component asks for, as a configuration names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Endpoints.
+    pub endpoints: Vec<String>,
+    /// Secrets.
+    pub secrets: Vec<String>,
+    /// Keys, each with its algorithm.
+    pub keys: Vec<(String, String)>,
+    /// Requests that only look: `POST /v1/sessions`.
+    pub harmless: Vec<String>,
+    /// Whether it puts card numbers or security codes somewhere.
+    pub card_data: bool,
+}
+
+impl Asked {
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        let mut asked = Self {
+            keys: manifest
+                .keys
+                .iter()
+                .map(|it| (it.name.clone(), it.algorithm.clone()))
+                .collect(),
+            ..Self::default()
+        };
+        for ask in asks(manifest) {
+            match ask.grant {
+                Grant::Endpoint(name) => asked.endpoints.push(name),
+                Grant::Secret(name) => asked.secrets.push(name),
+                Grant::Harmless(line) => asked.harmless.push(line),
+                Grant::CardData => asked.card_data = true,
+                Grant::Session | Grant::Key(_) => {}
+            }
+        }
+        asked
+    }
+}
+
 /// One thing that is asked for.
 struct Ask {
     line: String,

@@ -21,7 +21,7 @@ pub(crate) use record::recorded;
 use crate::abi::exported::adapter::{KeyAsk, Manifest};
 use crate::abi::{Ask, Told, call};
 use crate::artifact::one_line;
-use crate::asks::Described;
+use crate::asks::{Asked, Described};
 use crate::counts::Counts;
 use crate::home::{CallScope, Home};
 use crate::limits::{COMPONENT_BYTES_MAX, Limits};
@@ -101,6 +101,11 @@ impl Bench {
     /// What it says of itself.
     pub fn described(&self) -> Described {
         Described::new(&self.adapter)
+    }
+
+    /// What it asks for.
+    pub fn asked(&self) -> Asked {
+        Asked::new(&self.adapter.manifest)
     }
 
     /// Runs a vector over every prefix of its answers, each twice, until there is an outcome. The text says what is wrong with

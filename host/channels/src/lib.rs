@@ -23,7 +23,7 @@ mod wasi;
 mod worker;
 
 pub use artifact::{Artifacts, compile};
-pub use asks::{Described, Fit};
+pub use asks::{Asked, Described, Fit};
 pub use bench::{
     Answered, Bench, Finding, Gave, Packed, Proof, ProofError, Vector, difference, pack, packed, parse_packed,
 };

@@ -1,4 +1,4 @@
-//! The CLI's side of the operators' API: plain HTTP over loopback, one request a call.
+//! The CLI's side of the router's APIs: plain HTTP over loopback, one request a call.
 
 use crate::config::Config;
 use anyhow::Context;
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// How long an answer may take: checking a large ledger takes a while.
 const WITHIN: Duration = Duration::from_secs(600);
+/// The status of what was done.
+const GOOD: &str = "200";
 
 pub struct Client {
     address: SocketAddr,
@@ -25,6 +27,17 @@ impl Client {
             address: config.admin,
             token: token.trim().to_owned(),
         })
+    }
+
+    /// For a router there: as a merchant, with a key.
+    pub fn at(address: SocketAddr, key: String) -> Self {
+        Self { address, token: key }
+    }
+
+    /// Whether it takes requests.
+    pub fn is_ready(&self) -> bool {
+        self.exchange("GET", "/readyz", &[])
+            .is_ok_and(|(status, _)| status == GOOD)
     }
 
     /// Reads.
@@ -47,15 +60,28 @@ impl Client {
     }
 
     fn send_bytes(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Value> {
-        let mut stream = TcpStream::connect(self.address)
-            .with_context(|| format!("no router answers on {} (server.admin)", self.address))?;
+        let (status, text) = self.exchange(method, path, body)?;
+        let value: Value = serde_json::from_str(&text).with_context(|| format!("status {status} without JSON"))?;
+        anyhow::ensure!(
+            status == GOOD,
+            "{}",
+            value.get("detail").and_then(Value::as_str).unwrap_or(&status)
+        );
+        Ok(value)
+    }
+
+    /// Status and body.
+    fn exchange(&self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<(String, String)> {
+        let mut stream =
+            TcpStream::connect(self.address).with_context(|| format!("no router answers on {}", self.address))?;
         stream.set_read_timeout(Some(WITHIN))?;
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\nconnection: close\r\n\r\n",
+             idempotency-key: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             self.address,
             self.token,
+            uuid::Uuid::new_v4(),
             body.len()
         )?;
         stream.write_all(body)?;
@@ -63,12 +89,6 @@ impl Client {
         stream.read_to_string(&mut reply)?;
         let (head, body) = reply.split_once("\r\n\r\n").context("the answer is cut short")?;
         let status = head.split_whitespace().nth(1).unwrap_or_default();
-        let value: Value = serde_json::from_str(body).with_context(|| format!("status {status} without JSON"))?;
-        anyhow::ensure!(
-            status == "200",
-            "{}",
-            value.get("detail").and_then(Value::as_str).unwrap_or(status)
-        );
-        Ok(value)
+        Ok((status.to_owned(), body.to_owned()))
     }
 }

@@ -1,5 +1,14 @@
-//! `portolan plugin dev`: an adapter's folder, watched: whenever something in it is saved it is built, held to its vectors, and
-//! given to a running router. A mistake is said, and the next save is waited for.
+//! `portolan plugin dev`: an adapter's folder, watched: whenever something in it is saved it is built, held to its vectors, put
+//! into a router and paid with. A mistake is said, and the next save is waited for.
+
+mod case;
+mod leaves;
+mod local;
+mod own;
+mod provider;
+mod rehearsal;
+mod sample;
+mod script;
 
 use super::client::Client;
 use super::plugin::OrderArgs;
@@ -15,22 +24,40 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Files of a folder; more are not an adapter.
 const FILES_MAX: usize = 10_000;
 /// What building makes, or needs.
-const NOT_ITS_OWN: [&str; 6] = [
+const NOT_ITS_OWN: [&str; 7] = [
     "target",
     "node_modules",
     ".venv",
     "adapter.wasm",
     ".core.wasm",
     "package-lock.json",
+    local::PLACE,
 ];
 
 type Seen = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
-/// Builds and tests a folder at every save; `into`: a router, and the adapter's configured name there. `is_once`: only now.
-pub fn dev(folder: &Path, into: Option<(&Client, &str)>, is_once: bool) -> anyhow::Result<()> {
+/// Who gets the component.
+pub enum To {
+    /// Nobody: it is only built and tested.
+    Nowhere,
+    /// A running router, by the adapter's configured name there.
+    Router(Client, String),
+    /// A router of the folder's own, whose provider answers as the vectors say.
+    Own(Box<own::Own>),
+}
+
+impl To {
+    /// The folder's own, not started yet.
+    pub fn own() -> Self {
+        Self::Own(Box::default())
+    }
+}
+
+/// Builds and tests a folder at every save. `is_once`: only now.
+pub fn dev(folder: &Path, mut to: To, is_once: bool) -> anyhow::Result<()> {
     loop {
         let before = files(folder)?;
-        let went = once(folder, into);
+        let went = once(folder, &mut to);
         if is_once {
             return went;
         }
@@ -45,23 +72,29 @@ pub fn dev(folder: &Path, into: Option<(&Client, &str)>, is_once: bool) -> anyho
     }
 }
 
-fn once(folder: &Path, into: Option<(&Client, &str)>) -> anyhow::Result<()> {
+fn once(folder: &Path, to: &mut To) -> anyhow::Result<()> {
     let started = Instant::now();
     scaffold::build(folder)?;
     let component = folder.join("adapter.wasm");
     let vectors = folder.join("vectors");
+    let bench = kit::load(&component)?;
     if vectors.is_dir() {
-        kit::test(&component, (&vectors, None), false)?;
+        kit::hold(&bench, &component, (&vectors, None), false)?;
     }
-    let Some((client, adapter)) = into else {
-        return say(&format!("good after {} ms", started.elapsed().as_millis()));
-    };
-    let digest = give(client, adapter, &component)?;
-    let short: String = digest.chars().take(12).collect();
-    say(&format!(
-        "{adapter} is {short} after {} ms",
-        started.elapsed().as_millis()
-    ))
+    match to {
+        To::Nowhere => {}
+        To::Router(client, adapter) => {
+            let digest = give(client, adapter, &component)?;
+            let short: String = digest.chars().take(12).collect();
+            say(&format!("{adapter} is {short}"))?;
+        }
+        To::Own(_) if !vectors.is_dir() => say("no vectors: there is no provider to pay at")?,
+        To::Own(own) => {
+            let surprises = own.take(folder, &component, &bench)?;
+            anyhow::ensure!(surprises == 0, "{surprises} ended otherwise than their vectors say");
+        }
+    }
+    say(&format!("good after {} ms", started.elapsed().as_millis()))
 }
 
 /// Stages the component and lets it take all new payments, unless it does so already.

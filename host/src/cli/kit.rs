@@ -50,7 +50,8 @@ pub fn packed_in(component: &Path) -> anyhow::Result<Option<usize>> {
     Ok(vectors.map_err(anyhow::Error::msg)?.map(|it| it.len()))
 }
 
-fn load(component: &Path) -> anyhow::Result<Bench> {
+/// A component, compiled here.
+pub fn load(component: &Path) -> anyhow::Result<Bench> {
     Bench::load(component).map_err(anyhow::Error::msg)
 }
 
@@ -60,8 +61,17 @@ fn is_mistake(step: &Value) -> bool {
 }
 
 /// Runs the vectors; `update` writes down the steps that were seen.
-pub fn test(component: &Path, (folder, settings): (&Path, Option<&Path>), update: bool) -> anyhow::Result<()> {
-    let bench = load(component)?;
+pub fn test(component: &Path, with: (&Path, Option<&Path>), update: bool) -> anyhow::Result<()> {
+    hold(&load(component)?, component, with, update)
+}
+
+/// The same for one that is on the bench.
+pub fn hold(
+    bench: &Bench,
+    component: &Path,
+    (folder, settings): (&Path, Option<&Path>),
+    update: bool,
+) -> anyhow::Result<()> {
     let (mut good, mut bad) = (0_usize, vec![]);
     for (path, mut vector) in vectors(folder, settings)? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

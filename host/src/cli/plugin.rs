@@ -160,14 +160,18 @@ pub enum PluginVerb {
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
-    /// Watch an adapter's folder: at every save build it, run its vectors, and give it to a running router.
+    /// Watch an adapter's folder: at every save build it, run its vectors, and pay with it through a router of its own, whose
+    /// provider answers as the vectors say.
     Dev {
         /// The folder.
         #[arg(default_value = ".")]
         folder: PathBuf,
-        /// The adapter's name in the router's configuration (`--config`); without it, no router is needed.
+        /// Another router: the adapter's name in its configuration (`--config`).
         #[arg(long)]
         into: Option<String>,
+        /// Only build and test: no router.
+        #[arg(long, conflicts_with = "into")]
+        no_router: bool,
         /// Once, now, instead of at every save.
         #[arg(long)]
         once: bool,
@@ -299,8 +303,13 @@ pub fn offline(verb: &PluginVerb) -> Option<anyhow::Result<()>> {
         PluginVerb::Dev {
             folder,
             into: None,
+            no_router,
             once,
-        } => Some(dev::dev(folder, None, *once)),
+        } => Some(dev::dev(
+            folder,
+            if *no_router { dev::To::Nowhere } else { dev::To::own() },
+            *once,
+        )),
         PluginVerb::Test {
             component,
             with,
@@ -340,9 +349,9 @@ pub fn ask(config: &Config, verb: PluginVerb) -> anyhow::Result<()> {
             envelope,
             order,
         } => shipping::stage((&client, &config.signers), &adapter, &component, envelope, &order)?,
-        PluginVerb::Dev { folder, into, once } => {
-            let into = into.as_deref().map(|adapter| (&client, adapter));
-            return dev::dev(&folder, into, once);
+        PluginVerb::Dev { folder, into, once, .. } => {
+            let to = into.map_or(dev::To::Nowhere, |adapter| dev::To::Router(client, adapter));
+            return dev::dev(&folder, to, once);
         }
         PluginVerb::Inspect { adapter, digest } => {
             client.get(&format!("/admin/plugins/{adapter}/versions/{digest}"))?

@@ -1,7 +1,7 @@
 //! The adapter against its vectors, natively.
 
 use portolan_adapter::testkit::check_folder;
-use portolan_adapter::{Actions, Captures, Payments, Refunds, Reversals};
+use portolan_adapter::{Actions, Captures, Payments, Refunds, Reversals, Sessions};
 use portolan_sandbox_adapter::Sandbox;
 use std::path::Path;
 
@@ -21,6 +21,7 @@ fn vectors() {
             "refund" => {
                 v.steps(|ctx| async move { Sandbox::refund(&ctx, v.argument(0), v.argument(1), v.argument(2)).await })
             }
+            "start" => v.steps(|ctx| async move { Sandbox::start(&ctx, v.argument(0)).await }),
             "reverse" => v.steps(|ctx| async move { Sandbox::reverse(&ctx, v.argument(0)).await }),
             other => panic!("no function {other}"),
         }

@@ -1,0 +1,136 @@
+//! The provider that an adapter is tried against: a script behind HTTP, on loopback. It ends with the process.
+
+use super::leaves::Sent;
+use super::script::{Answer, Script};
+use anyhow::Context;
+use axum::body::Body;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::net::TcpListener;
+
+/// The longest request.
+const BODY_MAX: usize = 1 << 20;
+/// Requests that are kept to be told of.
+const HEARD_MAX: usize = 1_000;
+
+/// What is played, and what was heard.
+struct Stage {
+    script: Script,
+    heard: VecDeque<Heard>,
+}
+
+/// One request and its answer.
+pub struct Heard {
+    /// `POST /charges → 200 (approved)`
+    pub line: String,
+    /// The vector that was played.
+    pub by: Option<String>,
+}
+
+/// A provider that answers as vectors say.
+pub struct Provider {
+    /// Where it listens.
+    pub at: SocketAddr,
+    stage: Arc<Mutex<Stage>>,
+}
+
+impl Provider {
+    /// Starts to listen, on threads of its own.
+    pub fn start(script: Script) -> anyhow::Result<Self> {
+        let heard = VecDeque::new();
+        let stage = Arc::new(Mutex::new(Stage { script, heard }));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .context("the provider's port")?;
+        let at = listener.local_addr()?;
+        let shared = stage.clone();
+        std::thread::Builder::new()
+            .name("provider".into())
+            .spawn(move || runtime.block_on(listen(listener, shared)))?;
+        Ok(Self { at, stage })
+    }
+
+    /// Does something with the script.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
+        act(&mut self.stage.lock().unwrap_or_else(PoisonError::into_inner).script)
+    }
+
+    /// What was asked since the last time.
+    pub fn heard(&self) -> Vec<Heard> {
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        stage.heard.drain(..).collect()
+    }
+}
+
+async fn listen(listener: TcpListener, stage: Arc<Mutex<Stage>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let stage = stage.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| reply(stage.clone(), request));
+            // Who wants no answer, or is given none, closes.
+            let _ended = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+/// `Err`: the connection ends without an answer.
+async fn reply(stage: Arc<Mutex<Stage>>, request: Request<Incoming>) -> std::io::Result<Response<Body>> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, BODY_MAX)
+        .collect()
+        .await
+        .map_err(std::io::Error::other)?;
+    let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+        (
+            name.as_str().to_owned(),
+            String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        )
+    };
+    let sent = Sent {
+        method: head.method.to_string(),
+        path: head.uri.path_and_query().map_or("/", |it| it.as_str()).to_owned(),
+        headers: head.headers.iter().map(header).collect(),
+        body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+    };
+    let answer = answer(&mut stage.lock().unwrap_or_else(PoisonError::into_inner), &sent);
+    let Answer::Said(status, headers, body) = answer else {
+        return Err(std::io::Error::other("no answer"));
+    };
+    let mut response = Response::builder().status(status);
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+    {
+        response = response.header("content-type", "application/json");
+    }
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(body)).map_err(std::io::Error::other)
+}
+
+fn answer(stage: &mut Stage, sent: &Sent) -> Answer {
+    let told = stage.script.answer(sent);
+    // A query may name the payer.
+    let path = sent.path.split('?').next().unwrap_or_default();
+    let what = match &told.answer {
+        Answer::Said(status, ..) => status.to_string(),
+        Answer::Silence => "no answer".into(),
+    };
+    let by = told.by.as_deref().unwrap_or("no vector");
+    let line = format!("{} {path} → {what} ({by})", sent.method);
+    stage.heard.push_back(Heard { line, by: told.by });
+    if stage.heard.len() > HEARD_MAX {
+        stage.heard.pop_front();
+    }
+    told.answer
+}
