@@ -12,9 +12,11 @@ use portolan_domain::ids::{EventId, MerchantId, Mode, WebhookId};
 use portolan_domain::ports::{Ambient, CommitError, Library, Page, ReadError, Webhooks as Endpoints};
 use portolan_domain::webhook::{Answer, ENDPOINTS_MAX, Message, WebhookEndpoint};
 use portolan_egress::{Egress, Timeouts};
+use portolan_vault::WebhookSigner;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, Semaphore};
+use uuid::Uuid;
 
 /// Test messages that are under way at once, of all merchants.
 const TESTS_AT_ONCE: usize = 8;
@@ -96,6 +98,8 @@ pub struct Webhooks {
     library: Arc<dyn Library>,
     ambient: Arc<dyn Ambient>,
     egress: Egress,
+    /// Test, live.
+    signers: [WebhookSigner; 2],
     allow_private: bool,
     lines: DashMap<WebhookId, Arc<Line>>,
     adding: Mutex<()>,
@@ -105,9 +109,10 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// With what the store has. `allow_private`: endpoints may be on addresses that are not public, and in test mode not encrypted.
+    /// With what the store has. `signers`: of test mode, of live mode. `allow_private`: endpoints may be on addresses that are not public, and in test mode not encrypted.
     pub fn load(
         (store, library, ambient): (Arc<dyn Endpoints>, Arc<dyn Library>, Arc<dyn Ambient>),
+        signers: [WebhookSigner; 2],
         allow_private: bool,
     ) -> Result<Self, ReadError> {
         let all = store.webhook_endpoints()?;
@@ -116,6 +121,7 @@ impl Webhooks {
             library,
             ambient,
             egress: Egress::new(Timeouts::default()),
+            signers,
             allow_private,
             lines: all.into_iter().map(|it| (it.id, Line::new(it))).collect(),
             adding: Mutex::new(()),
@@ -127,6 +133,19 @@ impl Webhooks {
     /// Whether endpoints may be on addresses that are not public.
     pub fn allows_private(&self) -> bool {
         self.allow_private
+    }
+
+    fn signer(&self, mode: Mode) -> &WebhookSigner {
+        let [test, live] = &self.signers;
+        match mode {
+            Mode::Test => test,
+            Mode::Live => live,
+        }
+    }
+
+    /// The public key to what the router signs.
+    pub fn public_key(&self, mode: Mode) -> String {
+        self.signer(mode).public()
     }
 
     /// Every endpoint, the oldest first.
@@ -226,6 +245,34 @@ impl Webhooks {
         Ok(enabled)
     }
 
+    /// It is told again, from that event on; what waits is sent again besides. `None`: the merchant has no such event, or no such
+    /// endpoint any more.
+    pub async fn replay(
+        &self,
+        endpoint: &WebhookEndpoint,
+        from: EventId,
+    ) -> Result<Option<Arc<WebhookEndpoint>>, WebhookError> {
+        let page = |after, before| Page {
+            merchant: endpoint.merchant.clone(),
+            mode: endpoint.mode,
+            limit: 1,
+            after,
+            before,
+            created_gte_ms: None,
+        };
+        let one_before = self.library.events(&page(Some(from), None), None)?;
+        let cursor = one_before.first().map_or(EventId(Uuid::nil()), |event| event.id);
+        let found = self.library.events(&page(None, Some(cursor)), None)?;
+        if found.first().is_none_or(|event| event.id != from) {
+            return Ok(None);
+        }
+        let replayed = self.change(endpoint.id, |it| it.cursor = Some(cursor)).await?;
+        if let Some(line) = self.line(endpoint.id) {
+            line.is_behind.store(true, Ordering::SeqCst);
+        }
+        Ok(replayed)
+    }
+
     /// Takes one away.
     pub async fn remove(&self, id: WebhookId) -> Result<(), WebhookError> {
         let Some(line) = self.line(id) else { return Ok(()) };
@@ -233,6 +280,11 @@ impl Webhooks {
         self.store.remove_webhook_endpoint(id).await?;
         self.lines.remove(&id);
         Ok(())
+    }
+
+    async fn send(&self, endpoint: &WebhookEndpoint, message: &Message, now_ms: u64) -> Answer {
+        let how = (self.signer(endpoint.mode), self.allow_private);
+        send::send(&self.egress, how, (endpoint, message), now_ms).await
     }
 
     /// Sends a message that tells nothing, and says what came of it. One that was failing and takes it is back.
@@ -247,7 +299,7 @@ impl Webhooks {
             event: id,
             body: WebhookBody::test(id, endpoint.mode, now_ms),
         };
-        let answer = send::send(&self.egress, (endpoint, self.allow_private), &message, now_ms).await;
+        let answer = self.send(endpoint, &message, now_ms).await;
         if matches!(answer, Answer::Taken(_)) && endpoint.failing.is_some() && endpoint.disabled.is_none() {
             self.note(&line, |it| it.is_back(now_ms), true).await?;
             line.is_behind.store(true, Ordering::SeqCst);

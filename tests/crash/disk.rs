@@ -14,6 +14,7 @@ const SYNC: &str = "fdatasync,fsync";
 
 fn quiet() -> Options {
     Options {
+        is_fresh: true,
         acquirer: vec!["--silent".into(), "--no-sync".into()],
         policy: "check_first_ms = 50\ncheck_max_ms = 200".into(),
         timeout_ms: 400,
@@ -163,6 +164,7 @@ fn power_loss_loses_nothing_acknowledged_and_without_sync_it_does() {
 
 fn lost_after_power_loss(store: &str) -> usize {
     let mut world = World::start(Options {
+        is_fresh: true,
         store: store.into(),
         ..quiet()
     })

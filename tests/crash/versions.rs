@@ -39,6 +39,7 @@ fn killed_at(world: &mut World, step: &str, path: &str, body: &Value) {
 #[test]
 fn a_kill_at_every_step_of_a_version_leaves_one_active() {
     let mut world = World::start(Options {
+        is_fresh: true,
         acquirer: vec!["--silent".into()],
         ..Options::default()
     })

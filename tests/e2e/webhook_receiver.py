@@ -1,17 +1,20 @@
 """A merchant's own server: takes what the router tells, verifies it with the standard's own library, and answers as it is told to.
 
 POST /hooks/NAME           a message; answered with 204, or as scripted
-POST /script/NAME          {"secret": …, "answers": [{"status": …, "retry_after": …, "size": …, "delay": …, "type": …}]}: each is used
+POST /script/NAME          {"secret": …, "public_key": …, "answers": [{"status": …, "retry_after": …, "size": …, "delay": …, "type": …}]}: each is used
                            once, in order, by the first message it fits ("type", if it has one); "always": {"status": …} for all others
 GET  /seen/NAME            what came, in order
 """
 
+import base64
 import json
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 LOCK = threading.Lock()
@@ -25,6 +28,20 @@ def verified(secret, body, headers):
         Webhook(secret).verify(body, {k.lower(): v for k, v in headers.items()})
         return True
     except WebhookVerificationError:
+        return False
+
+
+def proven(public_key, body, headers):
+    """Whether the router's own signature (`v1a`) is on it: the standard's library does not know that one."""
+    if public_key is None:
+        return None
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key.removeprefix("whpk_")))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.{body}".encode()
+    own = [it.removeprefix("v1a,") for it in headers["webhook-signature"].split(" ") if it.startswith("v1a,")]
+    try:
+        key.verify(base64.b64decode(own[0]), signed)
+        return len(own) == 1
+    except InvalidSignature:
         return False
 
 
@@ -67,6 +84,7 @@ class Receiver(BaseHTTPRequestHandler):
                     "id": self.headers["webhook-id"],
                     "agent": self.headers["user-agent"],
                     "signatures": len(self.headers["webhook-signature"].split(" ")),
+                    "proven": proven(script.get("public_key"), body, self.headers),
                     "verified": verified(script.get("secret"), body, self.headers),
                     "answered": answer["status"],
                     "timestamp": int(self.headers["webhook-timestamp"]),

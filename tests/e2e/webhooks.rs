@@ -139,14 +139,18 @@ fn a_merchant_is_told_of_everything_in_order_and_signed() {
     let (world, receiver) = (world(), Receiver::start());
     world.pay(CARD, 500).unwrap();
     let made = endpoint(&world, &receiver, "all?shop=1", &[]);
-    receiver.script("all", &json!({ "secret": made.text_at("/secret") }));
+    let keys = json!({ "secret": made.text_at("/secret"), "public_key": made.text_at("/public_key") });
+    receiver.script("all", &keys);
     let refunds = endpoint(&world, &receiver, "refunds", &["refund.*"]);
     let before = events(&world).len();
     let paid = world.pay(CARD, 1_000).unwrap();
     let refund = json!({ "payment": paid.text_at("/id"), "amount": 300 });
     assert_eq!(world.post("/v1/refunds", &refund).unwrap().status, 200);
     let seen = receiver.await_seen("all", |seen| told(seen, "refund.succeeded") == 1);
-    assert!(seen.iter().all(|it| it["verified"] == true), "{seen:#?}");
+    assert!(
+        seen.iter().all(|it| it["verified"] == true && it["proven"] == true),
+        "{seen:#?}"
+    );
     assert_eq!(seen[0]["path"], "/hooks/all?shop=1");
     assert!(seen[0]["agent"].as_str().unwrap().starts_with("Portolan/"));
     // What is told is what the list of events shows, with a time; nothing of before, and nothing twice.
@@ -307,7 +311,11 @@ fn a_secret_is_rotated_without_a_gap() {
     world.pay(CARD, 1_000).unwrap();
     let seen = receiver.await_seen("shop", |seen| seen.len() == 2);
     let how: Vec<_> = seen.iter().map(|it| (&it["verified"], &it["signatures"])).collect();
-    assert_eq!(how, [(&json!(true), &json!(2)); 2], "the old one, then the new one");
+    assert_eq!(
+        how,
+        [(&json!(true), &json!(3)); 2],
+        "the old one, the new one, and the router's own"
+    );
     // A stranger's secret proves nothing.
     receiver.script("shop", &json!({ "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }));
     let tried = does(&world, &made, "test");
@@ -320,6 +328,45 @@ fn a_secret_is_rotated_without_a_gap() {
         (&seen[2]["told"]["type"], &seen[2]["verified"]),
         (&json!("webhook.test"), &json!(false))
     );
+}
+
+fn sorted(ids: &[String]) -> Vec<String> {
+    let mut sorted = ids.to_vec();
+    sorted.sort();
+    sorted
+}
+
+/// What a receiver lost it is told again: from an event on, under the same ids. The router's own key stays.
+#[test]
+fn an_endpoint_is_told_again_from_an_event_on() {
+    let (mut world, receiver) = (world(), Receiver::start());
+    let made = endpoint(&world, &receiver, "shop", &["payment.captured"]);
+    for amount in [1_000, 1_001, 1_002] {
+        world.pay(CARD, amount).unwrap();
+    }
+    receiver.await_seen("shop", |seen| seen.len() == 3);
+    let captured = events(&world).into_iter().filter(|it| it["type"] == "payment.captured");
+    let first = ids(&captured.collect::<Vec<_>>());
+    let path = format!("/v1/webhook_endpoints/{}/replay", made.text_at("/id"));
+    for body in [
+        json!({}),
+        json!({ "from": "yesterday" }),
+        json!({ "from": first[1], "to": 1 }),
+    ] {
+        assert_eq!(world.post(&path, &body).unwrap().status, 422, "{body}");
+    }
+    let nobodys = first[1].replace("evt_0", "evt_f");
+    assert_eq!(world.post(&path, &json!({ "from": nobodys })).unwrap().status, 404);
+    let replayed = world.post(&path, &json!({ "from": first[1] })).unwrap();
+    assert_eq!(replayed.status, 200, "{}", replayed.text);
+    let seen = receiver.await_seen("shop", |seen| seen.len() == 5);
+    // Those of several payments go at once.
+    assert_eq!(sorted(&ids(&seen[3..])), sorted(&first[1..]));
+    world.pay(CARD, 1_003).unwrap();
+    assert_eq!(receiver.await_seen("shop", |seen| seen.len() == 6).len(), 6);
+    world.kill_host().unwrap();
+    world.start_host().unwrap();
+    assert_eq!(shown(&world, &made).text_at("/public_key"), made.text_at("/public_key"));
 }
 
 #[test]

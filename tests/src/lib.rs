@@ -5,6 +5,7 @@ pub mod chain;
 pub mod http;
 pub mod peers;
 pub mod postgres;
+mod seed;
 pub mod world;
 
 pub use http::{Reply, call};

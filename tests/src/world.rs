@@ -1,7 +1,7 @@
 //! Processes: an acquirer with its record, a host with its store, a merchant's key. Everything ends with the value.
 
 use crate::http::{Reply, call};
-use crate::postgres;
+use crate::{postgres, seed};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -85,6 +85,8 @@ pub struct Options {
     pub program: &'static str,
     /// Whether the sandbox adapter runs in the host's own process rather than behind the second wall.
     pub trusted: bool,
+    /// Whether it begins with nothing, not even with the keys and compiled adapters that a test process's worlds share.
+    pub is_fresh: bool,
     /// Where the logs go: inherited, or `host.log` in the folder.
     pub is_loud: bool,
 }
@@ -108,6 +110,7 @@ impl Default for Options {
             wrapper: vec![],
             program: "portolan",
             trusted: false,
+            is_fresh: false,
             is_loud: false,
         }
     }
@@ -291,7 +294,14 @@ impl World {
         world.start_wallet()?;
         world.start_bank()?;
         world.write_config()?;
+        let data = world.folder.join("data");
+        if !world.options.is_fresh {
+            seed::plant(&data)?;
+        }
         world.start_host()?;
+        if !world.options.is_fresh {
+            seed::harvest(&data)?;
+        }
         world.key = world.new_key("shop")?;
         Ok(world)
     }

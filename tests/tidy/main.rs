@@ -197,6 +197,20 @@ fn tests_neither_sleep_nor_ignore() {
     }
 }
 
+/// `cargo xtask test` runs none: what would be shown there stands in a test, or in an adapter that is built.
+#[test]
+fn documentation_has_no_code_to_run() {
+    for (path, text) in sources() {
+        let fences = text.lines().map(str::trim_start).filter(|line| line.starts_with("//"));
+        let mut fences = fences.filter(|line| line.trim_start_matches(['/', '!', ' ']).starts_with("```"));
+        while let Some(begin) = fences.next() {
+            let is_text = begin.ends_with("```text") || begin.ends_with("```json");
+            assert!(is_text, "{path}: {begin}: examples in documentation are not run");
+            fences.next();
+        }
+    }
+}
+
 #[test]
 fn names_say_what_they_are() {
     for (file, _) in sources() {

@@ -202,6 +202,7 @@ impl Subject {
         more: impl FnOnce(&mut Options),
     ) -> anyhow::Result<Self> {
         let mut options = Options {
+            is_fresh: true,
             acquirer: vec!["--silent".into(), "--no-sync".into()],
             timeout_ms: 20_000,
             server: "requests_per_second = 1000000".into(),

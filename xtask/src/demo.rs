@@ -22,6 +22,7 @@ pub(crate) fn say(text: &str) -> anyhow::Result<()> {
 pub fn run(once: bool) -> anyhow::Result<()> {
     let chain = chain()?;
     let mut world = World::start(Options {
+        is_fresh: true,
         acquirers: vec![routes::SECOND.into()],
         more: chain
             .as_ref()

@@ -399,6 +399,16 @@ fn on_webhooks() -> Vec<Endpoint> {
             post(webhooks::enable),
         ),
         Endpoint {
+            body: Some(bodies::replay_webhook()),
+            ..does(
+                (
+                    "/v1/webhook_endpoints/{id}/replay",
+                    "Tell this endpoint again, from an event on; messages keep their ids",
+                ),
+                post(webhooks::replay),
+            )
+        },
+        Endpoint {
             gives: shows::<WebhookTestView>,
             ..does(
                 (

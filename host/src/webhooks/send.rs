@@ -1,12 +1,12 @@
-//! One message to one endpoint: signed by each secret that is valid, sent once, and what came of it.
+//! One message to one endpoint: signed by each secret that is valid and by the router's own key, sent once, and what came of it.
 
 use axum::http::Uri;
 use portolan_domain::ids::Mode;
 use portolan_domain::webhook::{Answer, Message, WebhookEndpoint};
 use portolan_domain::wire::{WireBytes, WireRequest};
 use portolan_egress::{Egress, Endpoint, Sent};
-use portolan_vault::sign_webhook;
-use std::time::Duration;
+use portolan_vault::{WebhookSigner, sign_webhook};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// How long a receiver may take.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -48,8 +48,8 @@ impl Target {
 /// Sends a message once.
 pub async fn send(
     egress: &Egress,
-    (to, may_be_private): (&WebhookEndpoint, bool),
-    message: &Message,
+    (signer, may_be_private): (&WebhookSigner, bool),
+    (to, message): (&WebhookEndpoint, &Message),
     now_ms: u64,
 ) -> Answer {
     let not_taken = |status, why: String, wait_s| Answer::NotTaken { status, why, wait_s };
@@ -58,13 +58,13 @@ pub async fn send(
         // What the operator allowed once, and no more.
         Err(why) => return not_taken(None, why.to_owned(), None),
     };
-    let request = signed(to, (target.path, message), now_ms);
+    let request = signed(to, (target.path, message), signer, now_ms);
     match egress.send_for_status(&target.endpoint, request, WITHIN).await {
         Sent::Response { status, .. } if (200..300).contains(&status) => Answer::Taken(status),
         Sent::Response { status: 410, .. } => Answer::Gone,
         Sent::Response { status, headers, .. } => {
             let asked = headers.iter().find(|(name, _)| name == "retry-after");
-            let wait_s = asked.and_then(|(_, value)| std::str::from_utf8(value).ok()?.trim().parse().ok());
+            let wait_s = asked.and_then(|(_, value)| wait_s(std::str::from_utf8(value).ok()?.trim(), now_ms));
             not_taken(Some(status), format!("status {status}"), wait_s)
         }
         Sent::NotSent(why) | Sent::Unknown(why) => {
@@ -88,11 +88,24 @@ fn told(why: &str) -> &'static str {
     found.map_or("no whole answer", |(_, told)| told)
 }
 
-fn signed(to: &WebhookEndpoint, (path, message): (String, &Message), now_ms: u64) -> WireRequest {
+/// How long `Retry-After` asks to wait: seconds, or a date (RFC 9110, 10.2.3).
+fn wait_s(asked: &str, now_ms: u64) -> Option<u64> {
+    let until = || httpdate::parse_http_date(asked).ok()?.duration_since(UNIX_EPOCH).ok();
+    let seconds = asked.parse().ok();
+    seconds.or_else(|| until().map(|until| until.as_secs().saturating_sub(now_ms / 1_000)))
+}
+
+fn signed(
+    to: &WebhookEndpoint,
+    (path, message): (String, &Message),
+    signer: &WebhookSigner,
+    now_ms: u64,
+) -> WireRequest {
     let (id, timestamp) = (message.event.to_string(), now_ms / 1_000);
     let signatures = to.signing(now_ms);
     let signatures: Vec<String> = signatures
         .map(|secret| sign_webhook(&secret.bytes, (&id, timestamp), &message.body))
+        .chain([signer.sign((&id, timestamp), &message.body)])
         .collect();
     let header = |name: &str, value: String| (name.to_owned(), WireBytes::new(value.into_bytes()));
     WireRequest {
@@ -112,6 +125,15 @@ fn signed(to: &WebhookEndpoint, (path, message): (String, &Message), now_ms: u64
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_receiver_may_ask_to_wait_in_seconds_or_until_a_date() {
+        let at = |text| wait_s(text, 1_445_412_480_000);
+        assert_eq!(at("120"), Some(120));
+        assert_eq!(at("Wed, 21 Oct 2015 07:29:40 GMT"), Some(100));
+        assert_eq!(at("Wed, 21 Oct 2015 07:00:00 GMT"), Some(0), "it is over");
+        assert_eq!(at("soon"), None);
+    }
 
     #[test]
     fn an_address_is_public_and_encrypted_unless_the_operator_says_otherwise() {

@@ -1,7 +1,7 @@
 //! Telling: reads what was written, sends it to every endpoint that wants it, and notes how far each one is. At least once; first
 //! tries of one payment's events go in the order of their writing.
 
-use super::{Line, WebhookError, Webhooks, While, send};
+use super::{Line, WebhookError, Webhooks, While};
 use crate::wire::WebhookBody;
 use futures_util::{StreamExt, stream};
 use portolan_domain::ids::{EventId, MerchantId, Mode};
@@ -178,7 +178,10 @@ impl Webhooks {
                     Heard::PutOff(message) => it.put_off(message, now_ms),
                 }
             }
-            it.cursor = cursor.or(it.cursor);
+            // Meanwhile the merchant may have asked to be told from somewhere else.
+            if it.cursor == endpoint.cursor {
+                it.cursor = cursor.or(it.cursor);
+            }
         };
         if is_sent || cursor.is_some() {
             self.note(line, note, is_written).await?;
@@ -232,7 +235,7 @@ impl Webhooks {
                 let mut stop = stop.clone();
                 let now_ms = self.ambient.now_ms();
                 let answer = tokio::select! {
-                    answer = send::send(&self.egress, (endpoint, self.allow_private), &message, now_ms) => answer,
+                    answer = self.send(endpoint, &message, now_ms) => answer,
                     _ = stop.changed() => {
                         heard.push(Heard::PutOff(message));
                         continue;

@@ -83,6 +83,9 @@ pub struct WebhookEndpointView<'a> {
     status: &'static str,
     /// Why it is disabled: `gone`, `failing`.
     reason: Option<&'static str>,
+    /// The router's key, to what it signs besides (`v1a`, Ed25519): who has a message can show it to others.
+    #[schemars(regex(pattern = "^whpk_"))]
+    public_key: String,
     /// What messages are signed with: shown when it is made, and when it is rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
@@ -125,8 +128,8 @@ impl<'a> DeliveryReport<'a> {
 }
 
 impl<'a> WebhookEndpointView<'a> {
-    /// The endpoint as its merchant sees it; `secret` only when it is new.
-    pub fn of(endpoint: &'a WebhookEndpoint, secret: Option<String>) -> Self {
+    /// The endpoint as its merchant sees it, with the router's key; `secret` only when it is new.
+    pub fn of(endpoint: &'a WebhookEndpoint, public_key: String, secret: Option<String>) -> Self {
         Self {
             id: endpoint.id,
             object: "webhook_endpoint",
@@ -135,6 +138,7 @@ impl<'a> WebhookEndpointView<'a> {
             description: endpoint.description.as_deref(),
             status: status_of(endpoint),
             reason: endpoint.disabled.map(|why| why.as_str()),
+            public_key,
             secret,
             waiting: endpoint.parked.len(),
             delivered: endpoint.delivered,
@@ -150,10 +154,10 @@ impl<'a> WebhookEndpointView<'a> {
     }
 
     /// The same, gone.
-    pub fn removed(endpoint: &'a WebhookEndpoint) -> Self {
+    pub fn removed(endpoint: &'a WebhookEndpoint, public_key: String) -> Self {
         Self {
             removed: true,
-            ..Self::of(endpoint, None)
+            ..Self::of(endpoint, public_key, None)
         }
     }
 }

@@ -19,4 +19,4 @@ pub use card::{CardError, NewCard, brand};
 pub use keyfile::{KeyFile, KeyFileError};
 pub use secrets::LocalVault;
 pub use signer::{is_signed, new_signer, sign_with};
-pub use webhook::{new_webhook_secret, sign_webhook, webhook_secret_text};
+pub use webhook::{WebhookSigner, new_webhook_secret, sign_webhook, webhook_secret_text};

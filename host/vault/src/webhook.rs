@@ -1,8 +1,12 @@
-//! Signatures on what merchants are told (Standard Webhooks 1.0.0, `v1`: HMAC-SHA256), and the secrets for them.
+//! Signatures on what merchants are told (Standard Webhooks 1.0.0), and the secrets for them: `v1`, HMAC-SHA256, by which a
+//! receiver knows the router; `v1a`, Ed25519, by which others believe the receiver, who cannot make one.
 
+use crate::secrets::LocalVault;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use portolan_domain::ids::Mode;
 
 /// The bytes of a secret; the standard wants 24 to 64.
 const SECRET_BYTES: usize = 32;
@@ -19,11 +23,37 @@ pub fn webhook_secret_text(secret: &[u8]) -> String {
     format!("whsec_{}", STANDARD.encode(secret))
 }
 
-/// The signature over a message's id, the time of its sending (seconds) and its body.
-pub fn sign_webhook(secret: &[u8], (id, timestamp): (&str, u64), body: &str) -> String {
+/// What is signed of a message: its id, the time of its sending (seconds) and its body.
+fn signed((id, timestamp): (&str, u64), body: &str) -> Vec<u8> {
+    format!("{id}.{timestamp}.{body}").into_bytes()
+}
+
+/// A receiver's signature, `v1,…`.
+pub fn sign_webhook(secret: &[u8], message: (&str, u64), body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-    let tag = hmac::sign(&key, format!("{id}.{timestamp}.{body}").as_bytes());
-    format!("v1,{}", STANDARD.encode(tag))
+    format!("v1,{}", STANDARD.encode(hmac::sign(&key, &signed(message, body))))
+}
+
+/// The router's own key pair for messages of one mode: the same as long as the key file has its first key.
+pub struct WebhookSigner(Ed25519KeyPair);
+
+impl WebhookSigner {
+    /// From the key file.
+    pub fn new(vault: &LocalVault, mode: Mode) -> Result<Self, &'static str> {
+        let seed = vault.keys.derived(&format!("webhook signatures, {}", mode.as_str()))?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
+        pair.map(Self).map_err(|_| "a key of the wrong length")
+    }
+
+    /// The public key, `whpk_…`.
+    pub fn public(&self) -> String {
+        format!("whpk_{}", STANDARD.encode(self.0.public_key()))
+    }
+
+    /// The router's signature, `v1a,…`.
+    pub fn sign(&self, message: (&str, u64), body: &str) -> String {
+        format!("v1a,{}", STANDARD.encode(self.0.sign(&signed(message, body))))
+    }
 }
 
 #[cfg(test)]

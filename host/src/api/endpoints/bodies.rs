@@ -182,6 +182,11 @@ pub(super) fn update_webhook() -> Value {
     object(webhook())
 }
 
+pub(super) fn replay_webhook() -> Value {
+    let first = json!({ "type": "string", "pattern": "^evt_", "description": "The first event to be told again" });
+    required(&["from"], json!({ "from": first }))
+}
+
 fn webhook() -> Value {
     json!({
         "url": { "type": "string", "format": "uri", "maxLength": 2048, "description": "https, on a public address" },

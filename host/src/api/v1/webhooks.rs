@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use portolan_domain::ids::WebhookId;
+use portolan_domain::ids::{EventId, WebhookId};
 use portolan_domain::payment::fact::{EVENT_FAMILIES, is_event_name};
 use portolan_domain::payment::request::FieldError;
 use portolan_domain::webhook::{ENDPOINTS_MAX, SECRETS_MAX, WebhookEndpoint};
@@ -52,8 +52,13 @@ pub async fn create(
     };
     endpoint.rotate(secret.clone(), now_ms);
     let kept = api.app.webhooks.add(endpoint).await?;
-    let view = WebhookEndpointView::of(&kept, Some(webhook_secret_text(&secret)));
-    Ok(Json(view).into_response())
+    Ok(shown(&api, &kept, Some(&secret)))
+}
+
+/// As its merchant sees it; the secret only when it is new.
+fn shown(api: &Api, endpoint: &WebhookEndpoint, secret: Option<&[u8]>) -> Response {
+    let key = api.app.webhooks.public_key(endpoint.mode);
+    Json(WebhookEndpointView::of(endpoint, key, secret.map(webhook_secret_text))).into_response()
 }
 
 /// What of an endpoint a merchant says; `None`: nothing.
@@ -127,7 +132,7 @@ pub async fn update(
         it.description = asked.description.or_else(|| it.description.take());
     });
     let updated = updated.await?;
-    Ok(Json(WebhookEndpointView::of(&updated, None)).into_response())
+    Ok(shown(&api, &updated, None))
 }
 
 fn new_secret() -> Result<Vec<u8>, Problem> {
@@ -157,14 +162,16 @@ async fn changed(
 pub async fn list(State(api): State<Api>, caller: Caller) -> Response {
     let mut all = api.app.webhooks.of(&caller.merchant, caller.mode);
     all.reverse();
-    let views = all.iter().map(|it| WebhookEndpointView::of(it, None)).collect();
+    let key = api.app.webhooks.public_key(caller.mode);
+    let view = |it| WebhookEndpointView::of(it, key.clone(), None);
+    let views = all.iter().map(|it| view(it)).collect();
     Json(ListView::of(ENDPOINTS_MAX + 1, false, views)).into_response()
 }
 
 /// `GET /v1/webhook_endpoints/{id}`.
 pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = find(&api, &caller, &id)?;
-    Ok(Json(WebhookEndpointView::of(&found, None)).into_response())
+    Ok(shown(&api, &found, None))
 }
 
 /// `POST /v1/webhook_endpoints/{id}/rotate_secret`: those before sign beside the new one for a day.
@@ -177,8 +184,7 @@ pub async fn rotate(State(api): State<Api>, caller: Caller, Path(id): Path<Strin
     }
     let secret = new_secret()?;
     let rotated = changed(&api, found.id, |it| it.rotate(secret.clone(), now_ms)).await?;
-    let view = WebhookEndpointView::of(&rotated, Some(webhook_secret_text(&secret)));
-    Ok(Json(view).into_response())
+    Ok(shown(&api, &rotated, Some(&secret)))
 }
 
 /// `POST /v1/webhook_endpoints/{id}/enable`: what waits goes out, and what came meanwhile.
@@ -186,7 +192,31 @@ pub async fn enable(State(api): State<Api>, caller: Caller, Path(id): Path<Strin
     let found = find(&api, &caller, &id)?;
     let enabled = api.app.webhooks.enable(found.id).await?;
     let enabled = enabled.ok_or_else(|| Problem::not_found("webhook endpoint"))?;
-    Ok(Json(WebhookEndpointView::of(&enabled, None)).into_response())
+    Ok(shown(&api, &enabled, None))
+}
+
+/// `POST /v1/webhook_endpoints/{id}/replay`: told again from an event on, each message with the id that it had.
+pub async fn replay(
+    State(api): State<Api>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = open_body(&headers, body).await?;
+    let how = || {
+        vec![FieldError::new(
+            "/from",
+            "invalid_id",
+            "the first event to be told again: evt_…",
+        )]
+    };
+    let from = fields.text("from").and_then(|text| text.parse::<EventId>().ok());
+    let from = fields.finish(from.ok_or_else(how))?;
+    let found = find(&api, &caller, &id)?;
+    let replayed = api.app.webhooks.replay(&found, from).await?;
+    let replayed = replayed.ok_or_else(|| Problem::not_found("event"))?;
+    Ok(shown(&api, &replayed, None))
 }
 
 /// `POST /v1/webhook_endpoints/{id}/test`: a message that tells nothing, now.
@@ -200,5 +230,6 @@ pub async fn test(State(api): State<Api>, caller: Caller, Path(id): Path<String>
 pub async fn remove(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = find(&api, &caller, &id)?;
     api.app.webhooks.remove(found.id).await?;
-    Ok(Json(WebhookEndpointView::removed(&found)).into_response())
+    let key = api.app.webhooks.public_key(found.mode);
+    Ok(Json(WebhookEndpointView::removed(&found, key)).into_response())
 }
