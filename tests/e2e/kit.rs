@@ -365,9 +365,28 @@ fn a_new_folder_is_paid_with_at_a_provider_that_answers_as_its_vectors_say() {
     std::fs::write(&source, format!("{text}\nexport const mark = 1;")).unwrap();
     assert!(until(", approved (").contains("succeeded"));
     until("waiting for the next save");
+    // One that asks for what it never sent is found, although its vectors hold.
+    let wrong = text.replace("/charges?key=${of.keys[0]}", "/charges?key=${of.operation}");
+    assert_ne!(wrong, text);
+    for name in ["status.json", "status-not-found.json"] {
+        let vector = folder.join("vectors").join(name);
+        let kept = std::fs::read_to_string(&vector).unwrap();
+        std::fs::write(&vector, kept.replace("charges?key=key-of-charge", "charges?key=op_1")).unwrap();
+    }
+    std::fs::write(&source, wrong).unwrap();
+    assert!(until(", timeout (").contains("IT WAS TAKEN, AND WHAT IT ASKED FOR IS NOT THERE"));
+    until("2 went otherwise than their vectors say");
+    until("waiting for the next save");
+    for name in ["status.json", "status-not-found.json"] {
+        let vector = folder.join("vectors").join(name);
+        let kept = std::fs::read_to_string(&vector).unwrap();
+        std::fs::write(&vector, kept.replace("charges?key=op_1", "charges?key=key-of-charge")).unwrap();
+    }
     let asks = "harmless: [{ endpoint: API, method: \"POST\", path: \"/quotes\", without: [], prepare: false }]";
     std::fs::write(&source, text.replace("harmless: []", asks)).unwrap();
     until("a router of its own");
+    let (is_good, said) = kit(&["dev", &path]);
+    assert!(!is_good && said.contains("another `plugin dev` is at work"), "{said}");
     let config = std::fs::read_to_string(folder.join(".portolan/portolan.toml")).unwrap();
     assert!(config.contains("harmless = [\"POST /quotes\"]"), "{config}");
     let hint = until("  curl http://127.0.0.1:");

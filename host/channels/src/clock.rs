@@ -9,6 +9,8 @@ use wasmtime::{Engine, EngineWeak};
 
 /// Ticks without a new call before the clock rests: far more than any call may take.
 const QUIET_TICKS: u32 = 400;
+/// How often a resting clock looks whether its engine is still there.
+const LOOKS_UP: Duration = Duration::from_secs(10);
 
 /// The clock of one engine.
 pub(crate) struct Clock {
@@ -19,8 +21,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Starts it; it is running when this returns. Its thread ends when the engine is gone and somebody calls, or with the
-    /// process.
+    /// Starts it; it is running when this returns. Its thread ends soon after the engine is gone, or with the process.
     pub(crate) fn start(engine: &Engine) -> std::io::Result<Arc<Self>> {
         let (hand_over, taken_over) = std::sync::mpsc::sync_channel::<Arc<Self>>(1);
         let (say, said) = std::sync::mpsc::sync_channel(1);
@@ -54,25 +55,25 @@ impl Clock {
 
     fn tick(&self, engine: &EngineWeak) {
         let (mut seen, mut quiet) = (0, 0_u32);
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
+        while let Some(there) = engine.upgrade() {
+            there.increment_epoch();
+            drop(there);
             std::thread::sleep(Duration::from_millis(TICK_MS));
             let now = self.calls.load(Ordering::SeqCst);
             quiet = if now == seen { quiet.saturating_add(1) } else { 0 };
             seen = now;
             if quiet >= QUIET_TICKS {
-                self.rest(seen);
+                self.rest(seen, engine);
                 quiet = 0;
             }
         }
     }
 
-    fn rest(&self, seen: u64) {
+    fn rest(&self, seen: u64, engine: &EngineWeak) {
         self.rests.store(true, Ordering::SeqCst);
         // One that began meanwhile either sees that it rests, or is seen here.
-        while self.calls.load(Ordering::SeqCst) == seen {
-            std::thread::park();
+        while self.calls.load(Ordering::SeqCst) == seen && engine.upgrade().is_some() {
+            std::thread::park_timeout(LOOKS_UP);
         }
         self.rests.store(false, Ordering::SeqCst);
     }

@@ -4,6 +4,7 @@
 mod case;
 mod leaves;
 mod local;
+mod order;
 mod own;
 mod provider;
 mod rehearsal;
@@ -16,23 +17,27 @@ use super::{kit, say, scaffold, shipping};
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often the folder is looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// Files of a folder; more are not an adapter.
+/// Files of a folder, and folders in one another; more are not an adapter.
 const FILES_MAX: usize = 10_000;
-/// What building makes, or needs.
-const NOT_ITS_OWN: [&str; 7] = [
+const DEPTH_MAX: usize = 32;
+/// What building makes, or needs; so is whatever begins with a dot.
+const NOT_ITS_OWN: [&str; 5] = [
     "target",
     "node_modules",
-    ".venv",
+    "__pycache__",
     "adapter.wasm",
-    ".core.wasm",
     "package-lock.json",
-    local::PLACE,
 ];
+/// What editors leave for a moment.
+const EDITORS: [&str; 4] = ["~", ".swp", ".tmp", ".bak"];
 
 type Seen = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
@@ -55,16 +60,29 @@ impl To {
 
 /// Builds and tests a folder at every save. `is_once`: only now.
 pub fn dev(folder: &Path, mut to: To, is_once: bool) -> anyhow::Result<()> {
+    if let To::Router(client, adapter) = &to {
+        // Before anything is built for it.
+        client.get(&format!("/admin/plugins/{adapter}/history"))?;
+    }
+    let alone = File::open(folder).with_context(|| folder.display().to_string())?;
+    let is_alone = alone.try_lock();
+    anyhow::ensure!(
+        is_alone.is_ok(),
+        "another `plugin dev` is at work in {}",
+        folder.display()
+    );
     loop {
         let before = files(folder)?;
-        let went = once(folder, &mut to);
+        let went = once(folder, &mut to, (is_once, &before));
         if is_once {
             return went;
         }
         if let Err(error) = went {
             say(&format!("{error:#}"))?;
         }
-        say("waiting for the next save; Ctrl-C ends")?;
+        if files(folder)? == before {
+            say("waiting for the next save; Ctrl-C ends")?;
+        }
         // What was saved while it was built is not missed.
         while files(folder)? == before {
             std::thread::sleep(LOOK);
@@ -72,7 +90,7 @@ pub fn dev(folder: &Path, mut to: To, is_once: bool) -> anyhow::Result<()> {
     }
 }
 
-fn once(folder: &Path, to: &mut To) -> anyhow::Result<()> {
+fn once(folder: &Path, to: &mut To, (is_once, before): (bool, &Seen)) -> anyhow::Result<()> {
     let started = Instant::now();
     scaffold::build(folder)?;
     let component = folder.join("adapter.wasm");
@@ -80,6 +98,12 @@ fn once(folder: &Path, to: &mut To) -> anyhow::Result<()> {
     let bench = kit::load(&component)?;
     if vectors.is_dir() {
         kit::hold(&bench, &component, (&vectors, None), false)?;
+        kit::withstand(&bench, (&vectors, None))?;
+    } else {
+        say("it has no vectors: nothing was tested")?;
+    }
+    if !is_once && files(folder)? != *before {
+        return say("saved again meanwhile: once more");
     }
     match to {
         To::Nowhere => {}
@@ -88,11 +112,10 @@ fn once(folder: &Path, to: &mut To) -> anyhow::Result<()> {
             let short: String = digest.chars().take(12).collect();
             say(&format!("{adapter} is {short}"))?;
         }
-        To::Own(_) if !vectors.is_dir() => say("no vectors: there is no provider to pay at")?,
-        To::Own(own) => {
-            let surprises = own.take(folder, &component, &bench)?;
-            anyhow::ensure!(surprises == 0, "{surprises} ended otherwise than their vectors say");
+        To::Own(_) if !vectors.is_dir() => {
+            anyhow::bail!("without vectors there is no provider to pay at: `plugin new` shows what they are")
         }
+        To::Own(own) => own.take(folder, &component, &bench, is_once)?,
     }
     say(&format!("good after {} ms", started.elapsed().as_millis()))
 }
@@ -112,28 +135,38 @@ fn give(client: &Client, adapter: &str, component: &Path) -> anyhow::Result<Stri
     Ok(digest)
 }
 
-/// Every file of the folder with its length and when it was written.
+/// Every file of the folder with its length and when it was written. What goes away meanwhile is not there.
 fn files(folder: &Path) -> anyhow::Result<Seen> {
     let mut seen = Seen::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let entry = entry?;
-            if NOT_ITS_OWN.iter().any(|name| entry.file_name() == *name) {
+    let mut folders = vec![(folder.to_owned(), 0_usize)];
+    while let Some((at, depth)) = folders.pop() {
+        let entries = match std::fs::read_dir(&at) {
+            Ok(entries) => entries,
+            Err(error) if depth > 0 && error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| at.display().to_string()),
+        };
+        for entry in entries.filter_map(Result::ok).filter(|it| is_its_own(&it.file_name())) {
+            // A folder of vectors may be somewhere else.
+            let Ok(about) = std::fs::metadata(entry.path()) else {
                 continue;
-            }
-            // An editor's own file may be gone again already.
-            let Ok(about) = entry.metadata() else { continue };
-            if about.is_dir() {
-                folders.push(entry.path());
-            } else {
+            };
+            if about.is_dir() && depth < DEPTH_MAX {
+                folders.push((entry.path(), depth.saturating_add(1)));
+            } else if about.is_file() {
                 seen.insert(entry.path(), (about.len(), about.modified().ok()));
             }
             anyhow::ensure!(
-                seen.len() <= FILES_MAX,
+                seen.len().max(folders.len()) <= FILES_MAX,
                 "more than {FILES_MAX} files: is that an adapter's folder?"
             );
         }
     }
     Ok(seen)
+}
+
+fn is_its_own(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let is_made = NOT_ITS_OWN.iter().any(|it| name == *it);
+    let is_editors = EDITORS.iter().any(|it| name.ends_with(it));
+    !(is_made || is_editors || name.starts_with('.'))
 }

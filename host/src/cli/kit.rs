@@ -112,8 +112,12 @@ pub fn hold(
 }
 
 /// Tries everything that providers and networks do on bad days, at every answer of every vector.
-pub fn conform(component: &Path, (folder, settings): (&Path, Option<&Path>)) -> anyhow::Result<()> {
-    let bench = load(component)?;
+pub fn conform(component: &Path, with: (&Path, Option<&Path>)) -> anyhow::Result<()> {
+    withstand(&load(component)?, with)
+}
+
+/// The same for one that is on the bench.
+pub fn withstand(bench: &Bench, (folder, settings): (&Path, Option<&Path>)) -> anyhow::Result<()> {
     let (mut attacks, mut found) = (0_usize, 0_usize);
     for (path, vector) in vectors(folder, settings)? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -14,8 +14,10 @@ pub enum Language {
     /// wit-bindgen, wasm32-wasip2.
     Rust,
     /// QuickJS.
+    #[value(alias = "js")]
     Javascript,
     /// CPython.
+    #[value(alias = "py")]
     Python,
     /// Go's own compiler.
     Go,
@@ -224,7 +226,7 @@ pub fn new(folder: &Path, language: Language, can: &[String], name: &str) -> any
     write(folder, ".gitignore", &ignored)?;
     let at = folder.display();
     say(&format!(
-        "{at} is an adapter already: portolan plugin build {at}; portolan plugin test {at}/{OUT} --vectors {at}/vectors"
+        "{at} is an adapter already, for a made-up provider: portolan plugin dev {at} builds it, tests it and pays with it at every save"
     ))
 }
 

@@ -139,7 +139,7 @@ pub fn difference(expected: &[Value], seen: &[Value]) -> String {
     for (at, step) in seen.iter().enumerate() {
         if expected.get(at) != Some(step) {
             let wanted = expected.get(at).map_or(
-                "nothing (write down what is seen with --update)".to_owned(),
+                "nothing (`portolan plugin test` with --update writes down what is seen)".to_owned(),
                 Value::to_string,
             );
             let seen = step.to_string();

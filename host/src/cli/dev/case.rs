@@ -3,7 +3,7 @@
 use super::leaves::{Leaves, PATH, Sent, walk};
 use super::sample::{Bound, NAMES, Samples};
 use portolan_channels::{Answered, Vector};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Keys that the kit gives a vector's operation.
 const KEYS: std::ops::RangeInclusive<u8> = 1..=8;
@@ -28,9 +28,15 @@ impl Ending {
         let last = vector.expect.last();
         let fault = last.and_then(|step| step.get("fault"));
         if let Some(fault) = fault.and_then(Value::as_object) {
-            // The others say that nothing was done; after these a router has to ask.
+            // The others say that nothing was done; after these a router has to ask, if there was a write.
             let is_open = fault.contains_key("Protocol") || fault.contains_key("Other");
-            return if is_open { Self::Unclear } else { Self::Refused };
+            let effects = vector.expect.iter().filter_map(|step| step.pointer("/send/effect"));
+            let has_written = effects.into_iter().any(|effect| effect == "Effect::Write");
+            return if is_open && has_written {
+                Self::Unclear
+            } else {
+                Self::Refused
+            };
         }
         let Some(done) = last.and_then(|step| step.get("done")) else {
             return Self::Unclear;
@@ -50,6 +56,16 @@ impl Ending {
             _ => Self::Done,
         }
     }
+}
+
+/// How a request is like one of a vector's.
+pub struct Likeness {
+    /// The more, the more.
+    pub score: i64,
+    /// Whether what is a yes or a no in one is the same in the other.
+    pub is_kind: bool,
+    /// What it says in place of the samples.
+    pub bound: Bound,
 }
 
 /// One request of a vector, and its answer.
@@ -96,7 +112,10 @@ impl Case {
         let fields = done.and_then(Value::as_object).and_then(|cases| cases.values().next());
         let text = |field: &str| Some(fields?.get(field)?.as_str()?.to_owned());
         let captured = fields.and_then(|it| it.get("captured")).and_then(Value::as_bool);
-        let state = text("state").or(captured.map(|it| if it { "Captured" } else { "Authorized" }.to_owned()));
+        let is_waiting = done.is_some_and(|done| done.get("Waiting").is_some());
+        let state = text("state")
+            .or(captured.map(|it| if it { "Captured" } else { "Authorized" }.to_owned()))
+            .or(is_waiting.then(|| "Waiting".to_owned()));
         let reference = text("reference");
         let sends = vector.expect.iter().filter_map(|step| step.get("send"));
         let lines: Vec<Line> = sends
@@ -105,8 +124,8 @@ impl Case {
             .collect();
         for line in &lines {
             // What an answer says may be a part of the next request.
-            if let Some(body) = body(&line.answer) {
-                samples.learn(&body);
+            if let Some(said) = said(&line.answer) {
+                samples.learn(&said);
             }
         }
         Self {
@@ -136,7 +155,7 @@ impl Case {
 
     /// Texts that name what it is about: what a later request may ask for.
     pub fn names(&self) -> Vec<String> {
-        let mut names = self.ids();
+        let mut names: Vec<String> = self.reference.iter().cloned().collect();
         for value in &self.input {
             walk(value, String::new(), &mut |place, text| {
                 if place.split('/').any(|field| NAMES.contains(&field)) {
@@ -148,35 +167,51 @@ impl Case {
         names
     }
 
-    /// Texts that the provider made: another one for each payment.
-    pub fn ids(&self) -> Vec<String> {
-        let mut ids: Vec<String> = self.reference.iter().cloned().collect();
-        for (at, line) in self.lines.iter().enumerate() {
-            let later = self.lines.iter().skip(at.saturating_add(1));
-            let sent: Vec<&String> = later.flat_map(|line| line.sent.values()).collect();
-            let Some(body) = body(&line.answer) else { continue };
-            walk(&body, String::new(), &mut |_, text| {
-                let is_name = text.len() > 2 && text.bytes().any(|byte| byte.is_ascii_digit());
-                let is_own = self.input.iter().any(|value| says(value, text));
-                if is_name && !is_own && self.samples.amount.as_ref().is_none_or(|sum| !sum.is_said(text)) {
-                    ids.extend(sent.iter().any(|it| it.as_str() == text).then(|| text.to_owned()));
-                }
+    /// Texts of the answers that may be names which the provider made.
+    pub fn made(&self) -> Vec<String> {
+        let mut made = vec![];
+        for said in self.lines.iter().filter_map(|line| said(&line.answer)) {
+            walk(&said, String::new(), &mut |_, text| {
+                // An address has its id as a part.
+                let parts = text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"-_".contains(letter));
+                made.extend(
+                    [text]
+                        .into_iter()
+                        .chain(parts)
+                        .filter(|it| self.may_be_made(it))
+                        .map(str::to_owned),
+                );
             });
         }
-        ids
+        made
     }
 
-    /// How much a request is like this one of the vector, and what it says in place of the samples; `None`: it is another one.
-    pub fn fit(&self, line: &Line, method: &str, leaves: &Leaves) -> Option<(i64, Bound)> {
+    fn may_be_made(&self, text: &str) -> bool {
+        let is_name = text.len() > 2 && text.bytes().any(|byte| byte.is_ascii_digit());
+        let is_asked = || self.input.iter().any(|value| says(value, text));
+        let is_amount = || self.samples.amount.as_ref().is_some_and(|sum| sum.is_said(text));
+        is_name && !is_asked() && !is_amount()
+    }
+
+    /// Every text of its requests.
+    pub fn sent(&self) -> impl Iterator<Item = &String> {
+        self.lines.iter().flat_map(|line| line.sent.values())
+    }
+
+    /// How a request is like this one of the vector; `None`: it is another one.
+    pub fn fit(&self, line: &Line, method: &str, leaves: &Leaves) -> Option<Likeness> {
         let paths = |all: &Leaves| all.keys().filter(|place| place.starts_with(PATH)).count();
         if line.method != method || paths(&line.sent) != paths(leaves) {
             return None;
         }
-        let (mut score, mut bound) = (0_i64, Bound::default());
-        for (place, sample) in &line.sent {
+        let (mut score, mut bound, mut is_kind) = (0_i64, Bound::default(), true);
+        // The currency first: it says how amounts are written.
+        let (assets, others): (Vec<_>, Vec<_>) = line.sent.iter().partition(|(_, it)| self.samples.is_asset(it));
+        for (place, sample) in assets.into_iter().chain(others) {
             let fits = leaves
                 .get(place)
                 .map(|text| self.samples.bind(place, (sample, text), &mut bound));
+            is_kind &= fits != Some(false) || !matches!(sample.as_str(), "true" | "false");
             score = score.saturating_add(match fits {
                 Some(true) => 2,
                 Some(false) if place.starts_with(PATH) => return None,
@@ -187,10 +222,8 @@ impl Case {
         let more = leaves
             .keys()
             .filter(|place| !place.starts_with("header/") && !line.sent.contains_key(*place));
-        Some((
-            score.saturating_sub_unsigned(u64::try_from(more.count()).unwrap_or(u64::MAX)),
-            bound,
-        ))
+        let score = score.saturating_sub_unsigned(u64::try_from(more.count()).unwrap_or(u64::MAX));
+        Some(Likeness { score, is_kind, bound })
     }
 }
 
@@ -217,13 +250,16 @@ impl Line {
     }
 }
 
-/// The body of an answer, as JSON where it is that.
-pub fn body(answer: &Answered) -> Option<Value> {
-    let (Answered::Response(_, body) | Answered::ResponseWith(_, _, body)) = answer else {
-        return None;
+/// What an answer says: its headers, and its body, as JSON where it is that.
+pub fn said(answer: &Answered) -> Option<Value> {
+    let (headers, body) = match answer {
+        Answered::Response(_, body) => (&[][..], body),
+        Answered::ResponseWith(_, headers, body) => (headers.as_slice(), body),
+        Answered::NotSent(_) | Answered::Unknown(_) => return None,
     };
     let parsed = body.as_str().and_then(|text| serde_json::from_str(text).ok());
-    Some(parsed.unwrap_or_else(|| body.clone()))
+    let headers: serde_json::Map<String, Value> = headers.iter().map(|(name, it)| (name.clone(), json!(it))).collect();
+    Some(json!({ "headers": headers, "body": parsed.unwrap_or_else(|| body.clone()) }))
 }
 
 fn says(value: &Value, wanted: &str) -> bool {

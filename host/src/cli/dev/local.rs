@@ -7,6 +7,7 @@ use anyhow::{Context, bail, ensure};
 use portolan_channels::Asked;
 use serde_json::{Map, Value, json};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ pub const PLACE: &str = ".portolan";
 pub const NAME: &str = "adapter";
 /// How long a start may take: compiling a large component takes most of it.
 const READY_WITHIN: Duration = Duration::from_secs(120);
+/// What its configuration begins with.
+const MARK: &str = "# Made by `portolan plugin dev`, anew at each start.\n";
 const LOOK: Duration = Duration::from_millis(20);
 /// Lines of its log that are shown when it does not start.
 const LOG_SHOWN: usize = 5;
@@ -51,11 +54,17 @@ impl Local {
     /// Starts a router for the component in a folder, whose provider is there. `settings`: of its channel.
     pub fn start(folder: &Path, asked: &Asked, provider: SocketAddr, settings: &Value) -> anyhow::Result<Self> {
         let place = folder.join(PLACE);
+        let config = place.join("portolan.toml");
         if place.exists() {
+            let is_own = std::fs::read_to_string(&config).is_ok_and(|text| text.starts_with(MARK));
+            ensure!(is_own, "{} was not made by `plugin dev`: move it away", place.display());
             std::fs::remove_dir_all(&place).with_context(|| place.display().to_string())?;
         }
+        // What is made up is nobody's business all the same.
+        std::fs::DirBuilder::new().mode(0o700).create(&place)?;
+        std::fs::write(&config, MARK)?;
         let secrets = place.join("secrets");
-        std::fs::create_dir_all(&secrets)?;
+        std::fs::create_dir(&secrets)?;
         std::fs::write(place.join(".gitignore"), "*\n")?;
         for name in &asked.secrets {
             std::fs::write(secrets.join(name), format!("made-up-{name}"))?;
@@ -65,11 +74,7 @@ impl Local {
         }
         let (at, admin) = (free()?, free()?);
         let text = toml::to_string(&written(asked, (at, admin), provider, settings))?;
-        let config = place.join("portolan.toml");
-        std::fs::write(
-            &config,
-            format!("# Made by `portolan plugin dev`, anew at each start.\n{text}"),
-        )?;
+        std::fs::write(&config, format!("{MARK}{text}"))?;
         let log = place.join("router.log");
         let child = Command::new(std::env::current_exe()?)
             .arg("--config")

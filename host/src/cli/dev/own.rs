@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub struct Own {
     provider: Option<Provider>,
     running: Option<Running>,
+    /// Whether it was said how to go on by hand in this router.
+    is_hinted: bool,
 }
 
 /// A router, and what it was started with.
@@ -27,13 +29,12 @@ struct Running {
 }
 
 impl Own {
-    /// Puts a component into the router and pays with it; how many payments ended otherwise than their vectors say.
-    pub fn take(&mut self, folder: &Path, component: &Path, bench: &Bench) -> anyhow::Result<usize> {
-        let vectors: Vec<(String, Vector)> = kit::vectors(&folder.join("vectors"), None)?
-            .into_iter()
-            .map(named)
-            .collect();
+    /// Puts a component into the router and pays with it. `is_once`: the router ends after that.
+    pub fn take(&mut self, folder: &Path, component: &Path, bench: &Bench, is_once: bool) -> anyhow::Result<()> {
+        let vectors = kit::vectors(&folder.join("vectors"), None)?;
+        let vectors: Vec<(String, Vector)> = vectors.into_iter().map(named).collect();
         let settings = settings(&vectors)?;
+        let asked = bench.asked();
         let provider = match self.provider.take() {
             Some(provider) => {
                 provider.with(|script| script.learn(vectors));
@@ -41,39 +42,37 @@ impl Own {
             }
             None => Provider::start(Script::new(vectors))?,
         };
-        let asked = bench.asked();
+        // It stays, whatever becomes of the rest.
+        let provider = self.provider.insert(provider);
         let is_same = |it: &mut Running| it.local.is_alive() && it.asked == asked && it.settings == settings;
-        let (running, is_new) = match self.running.take().map(|mut it| (is_same(&mut it), it)) {
-            Some((true, running)) => {
-                give(&running.local.operator, NAME, component)?;
-                (running, false)
-            }
-            before => {
-                // The old one ends before the new one begins where it was.
-                drop(before);
-                let local = Local::start(folder, &asked, provider.at, &settings)?;
-                say("a router of its own, and a provider that answers as the vectors say:")?;
-                (Running { local, asked, settings }, true)
-            }
-        };
-        let rehearsed = rehearse(&running.local, &provider, is_new);
-        let told = rehearsed.and_then(|it| {
-            if is_new {
-                hint(&running.local, &it).map(|()| it)
-            } else {
-                Ok(it)
-            }
-        });
-        (self.provider, self.running) = (Some(provider), Some(running));
-        Ok(told?.surprises)
+        let is_new = !self.running.as_mut().is_some_and(is_same);
+        if is_new {
+            // The old one ends before the new one begins where it was.
+            (self.running, self.is_hinted) = (None, false);
+            let local = Local::start(folder, &asked, provider.at, &settings)?;
+            self.running = Some(Running { local, asked, settings });
+            say("a router of its own, and a provider that answers as the vectors say:")?;
+        }
+        let running = self.running.as_ref().context("no router")?;
+        if !is_new {
+            let why =
+                "the router does not take it in; its channel's settings are those of the first vector that has some";
+            give(&running.local.operator, NAME, component).context(why)?;
+        }
+        let rehearsed = rehearse(&running.local, provider, is_new)?;
+        if !self.is_hinted && !is_once {
+            hint(&running.local, &rehearsed)?;
+            self.is_hinted = true;
+        }
+        let surprises = rehearsed.surprises;
+        anyhow::ensure!(surprises == 0, "{surprises} went otherwise than their vectors say");
+        Ok(())
     }
 }
 
 fn named((path, vector): (PathBuf, Vector)) -> (String, Vector) {
-    (
-        path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        vector,
-    )
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    (name.into_owned(), vector)
 }
 
 /// The channel's settings: those of the first vector that has some.
@@ -87,12 +86,16 @@ fn settings(vectors: &[(String, Vector)]) -> anyhow::Result<Value> {
 
 /// How to go on by hand.
 fn hint(local: &Local, rehearsed: &Rehearsed) -> anyhow::Result<()> {
-    let Some(body) = &rehearsed.body else { return Ok(()) };
-    let (at, key, config) = (local.at, &local.key, local.config.display());
+    let Some((body, payment)) = &rehearsed.first else {
+        return Ok(());
+    };
+    let (at, key) = (local.at, &local.key);
+    let (program, config) = (std::env::current_exe()?, std::path::absolute(&local.config)?);
+    let (program, config) = (program.display(), config.display());
     say(&format!(
         "pay yourself: the last two digits of the amount are the vector's number among those of `authorize`\n  \
-         curl http://{at}/v1/payments -H 'Authorization: Bearer {key}' -H \"Idempotency-Key: $RANDOM-$RANDOM\" \
+         curl http://{at}/v1/payments -H 'Authorization: Bearer {key}' -H \"Idempotency-Key: $(date +%s%N)\" \
          -H 'Content-Type: application/json' -d '{body}'\n\
-         look: portolan --config {config} payment pay_…"
+         look:\n  '{program}' --config '{config}' payment {payment}"
     ))
 }

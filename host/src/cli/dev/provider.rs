@@ -1,4 +1,4 @@
-//! The provider that an adapter is tried against: a script behind HTTP, on loopback. It ends with the process.
+//! The provider that an adapter is tried against: a script behind HTTP, on loopback.
 
 use super::leaves::Sent;
 use super::script::{Answer, Script};
@@ -13,11 +13,21 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// The longest request.
 const BODY_MAX: usize = 1 << 20;
 /// Requests that are kept to be told of.
 const HEARD_MAX: usize = 1_000;
+
+/// What the connection says of itself, whatever stands in a vector.
+const OWN_HEADERS: [&str; 5] = [
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "content-encoding",
+];
 
 /// What is played, and what was heard.
 struct Stage {
@@ -31,13 +41,16 @@ pub struct Heard {
     pub line: String,
     /// The vector that was played.
     pub by: Option<String>,
+    /// Whether it was asked for something that is not there.
+    pub is_absent: bool,
 }
 
-/// A provider that answers as vectors say.
+/// A provider that answers as vectors say, until it is dropped.
 pub struct Provider {
     /// Where it listens.
     pub at: SocketAddr,
     stage: Arc<Mutex<Stage>>,
+    _open: oneshot::Sender<()>,
 }
 
 impl Provider {
@@ -51,10 +64,16 @@ impl Provider {
             .context("the provider's port")?;
         let at = listener.local_addr()?;
         let shared = stage.clone();
-        std::thread::Builder::new()
-            .name("provider".into())
-            .spawn(move || runtime.block_on(listen(listener, shared)))?;
-        Ok(Self { at, stage })
+        let (open, closed) = oneshot::channel();
+        std::thread::Builder::new().name("provider".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = listen(listener, shared) => {}
+                    _ = closed => {}
+                }
+            });
+        })?;
+        Ok(Self { at, stage, _open: open })
     }
 
     /// Does something with the script.
@@ -101,36 +120,46 @@ async fn reply(stage: Arc<Mutex<Stage>>, request: Request<Incoming>) -> std::io:
         headers: head.headers.iter().map(header).collect(),
         body: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
     };
-    let answer = answer(&mut stage.lock().unwrap_or_else(PoisonError::into_inner), &sent);
-    let Answer::Said(status, headers, body) = answer else {
-        return Err(std::io::Error::other("no answer"));
-    };
-    let mut response = Response::builder().status(status);
-    if !headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
-    {
-        response = response.header("content-type", "application/json");
-    }
-    for (name, value) in headers {
-        response = response.header(name, value);
-    }
-    response.body(Body::from(body)).map_err(std::io::Error::other)
+    answer(&mut stage.lock().unwrap_or_else(PoisonError::into_inner), &sent)
 }
 
-fn answer(stage: &mut Stage, sent: &Sent) -> Answer {
+fn response((status, headers, body): (u16, &[(String, String)], &str)) -> Result<Response<Body>, hyper::http::Error> {
+    let is_own = |name: &str| OWN_HEADERS.iter().any(|own| name.eq_ignore_ascii_case(own));
+    let says_kind = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let mut response = Response::builder().status(status);
+    if !says_kind {
+        response = response.header("content-type", "application/json");
+    }
+    for (name, value) in headers.iter().filter(|(name, _)| !is_own(name)) {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(body.to_owned()))
+}
+
+fn answer(stage: &mut Stage, sent: &Sent) -> std::io::Result<Response<Body>> {
     let told = stage.script.answer(sent);
+    let response = match &told.answer {
+        Answer::Said(status, headers, body) => {
+            response((*status, headers, body)).map_err(|error| format!("an answer that HTTP does not know: {error}"))
+        }
+        Answer::Silence => Err("no answer".to_owned()),
+    };
     // A query may name the payer.
     let path = sent.path.split('?').next().unwrap_or_default();
-    let what = match &told.answer {
-        Answer::Said(status, ..) => status.to_string(),
-        Answer::Silence => "no answer".into(),
+    let what = match &response {
+        Ok(response) => response.status().as_u16().to_string(),
+        Err(problem) => problem.clone(),
     };
     let by = told.by.as_deref().unwrap_or("no vector");
-    let line = format!("{} {path} → {what} ({by})", sent.method);
-    stage.heard.push_back(Heard { line, by: told.by });
+    stage.heard.push_back(Heard {
+        line: format!("{} {path} → {what} ({by})", sent.method),
+        is_absent: told.is_absent,
+        by: told.by,
+    });
     if stage.heard.len() > HEARD_MAX {
         stage.heard.pop_front();
     }
-    told.answer
+    response.map_err(std::io::Error::other)
 }

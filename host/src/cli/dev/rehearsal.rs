@@ -1,32 +1,32 @@
-//! Payments through the local router, one for each vector of `authorize`, and one refund for each of `refund`: what a merchant
-//! would see of the adapter that was just saved.
+//! Payments through the local router, one for each vector of `authorize`, and what follows one for each vector of `capture`,
+//! `cancel` and `refund`: what a merchant would see of the adapter that was just saved.
 
-use super::super::client::Client;
 use super::case::{Case, Ending};
 use super::local::Local;
-use super::provider::Provider;
-use super::sample::Sum;
+use super::order::{self, Order};
+use super::provider::{Heard, Provider};
 use crate::cli::say;
-use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Amounts begin here, in minor units; the last two digits choose the vector.
-const CHARGED: u64 = 1_000;
-const REFUNDED: u64 = 100;
 /// How long an unknown outcome is waited for.
 const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(50);
-/// The digits of a card number before its check digit.
-const CARD_DIGITS: usize = 15;
+/// What follows a payment that is held, and one that is captured.
+const FOLLOW_UPS: [(&str, bool); 3] = [("capture", false), ("cancel", false), ("refund", true)];
 
 /// What a vector is about, for one that is to be paid.
-struct Part {
-    name: String,
+pub struct Part {
+    /// The vector's name.
+    pub name: String,
+    /// Its number among those of its function.
+    pub number: u64,
+    /// The function's arguments.
+    pub input: Vec<Value>,
     shows: String,
-    number: u64,
+    function: String,
     ending: Ending,
-    input: Vec<Value>,
+    is_playable: bool,
 }
 
 /// What came of it.
@@ -34,210 +34,177 @@ struct Part {
 pub struct Rehearsed {
     /// How many ended otherwise than their vector says.
     pub surprises: usize,
-    /// The first payment's request.
-    pub body: Option<Value>,
+    /// The first payment's request, and its id.
+    pub first: Option<(Value, String)>,
 }
 
-/// Pays each. `is_wordy`: what the provider was asked is told of every one, not only of a surprise.
+/// A run over all vectors.
+struct Run<'a> {
+    local: &'a Local,
+    provider: &'a Provider,
+    /// Whether what the provider was asked is told of each, not only of a surprise.
+    is_wordy: bool,
+    rehearsed: Rehearsed,
+    /// Vectors whose payment is held, and captured: what others follow.
+    bases: [Option<usize>; 2],
+}
+
+/// Pays each. `is_wordy`: what the provider was asked is told of each, not only of a surprise.
 pub fn rehearse(local: &Local, provider: &Provider, is_wordy: bool) -> anyhow::Result<Rehearsed> {
-    let parts = |function: &'static str| -> Vec<Part> {
-        provider.with(|script| {
-            let wanted = script
-                .cases()
-                .iter()
-                .filter(|case| case.function == function && case.is_playable());
-            wanted.map(Part::of).collect()
-        })
+    let parts: Vec<Part> = provider.with(|script| script.cases().iter().map(Part::of).collect());
+    let mut run = Run {
+        local,
+        provider,
+        is_wordy,
+        rehearsed: Rehearsed::default(),
+        bases: [None, None],
     };
-    let (mut rehearsed, mut paid) = (Rehearsed::default(), None);
-    provider.heard();
-    for part in parts("authorize") {
-        let Some(body) = part.payment(&local.merchant)? else {
-            say(&format!("{}: not paid: the API has no such payment method", part.name))?;
-            continue;
-        };
-        let done = part.send(local, ("/v1/payments", &body))?;
-        let is_surprise = part.told(&done, provider, ("payment", is_wordy))?;
-        rehearsed.surprises = rehearsed.surprises.saturating_add(usize::from(is_surprise));
-        rehearsed.body = rehearsed.body.or(Some(body));
-        if paid.is_none() && done.get("status").and_then(Value::as_str) == Some("succeeded") {
-            paid = done.get("id").and_then(Value::as_str).map(str::to_owned);
+    for (at, part) in parts
+        .iter()
+        .enumerate()
+        .filter(|(_, part)| part.function == "authorize")
+    {
+        let order = order::payment(part, &local.merchant);
+        if let Some(status) = run.play(part, order)? {
+            let base = usize::from(status == "succeeded");
+            if part.ending == Ending::Done && matches!(status.as_str(), "succeeded" | "requires_capture") {
+                run.bases.get_mut(base).map(|it| it.get_or_insert(at));
+            }
         }
     }
-    let Some(paid) = paid else { return Ok(rehearsed) };
-    for part in parts("refund") {
-        let body = json!({ "payment": paid, "amount": REFUNDED.saturating_add(part.number) });
-        let done = part.send(local, ("/v1/refunds", &body))?;
-        let is_surprise = part.told(&done, provider, ("refund", is_wordy))?;
-        rehearsed.surprises = rehearsed.surprises.saturating_add(usize::from(is_surprise));
+    for (function, is_captured) in FOLLOW_UPS {
+        let base = run.bases.get(usize::from(is_captured)).copied().flatten();
+        let base = base.and_then(|at| parts.get(at));
+        for part in parts.iter().filter(|part| part.function == function) {
+            let Some(base) = base else {
+                let what = if is_captured { "captures" } else { "holds" };
+                say(&format!(
+                    "  {function}, {} ({}): not tried: no vector of authorize that was paid {what} a payment",
+                    part.name, part.shows
+                ))?;
+                continue;
+            };
+            let paid = order::payment(base, &local.merchant).and_then(|order| order.send(&local.merchant));
+            let order = paid.map(|paid| order::follow_up(part, function, &paid));
+            run.play(part, order)?;
+        }
     }
-    Ok(rehearsed)
+    Ok(run.rehearsed)
 }
 
 impl Part {
     fn of(case: &Case) -> Self {
         Self {
             name: case.name.clone(),
-            shows: case.shows.clone(),
             number: case.number,
-            ending: case.ending,
             input: case.input.clone(),
+            shows: case.shows.clone(),
+            function: case.function.clone(),
+            ending: case.ending,
+            is_playable: case.is_playable(),
         }
-    }
-
-    /// The merchant's request that comes to such an operation.
-    fn payment(&self, merchant: &Client) -> anyhow::Result<Option<Value>> {
-        let Some(asked) = self.input.first() else {
-            return Ok(None);
-        };
-        let Some(sum) = asked.get("amount").and_then(Sum::of) else {
-            return Ok(None);
-        };
-        let is_captured = asked.get("capture").and_then(Value::as_bool).unwrap_or(true);
-        let mut body = json!({
-            "amount": CHARGED.saturating_add(self.number),
-            "currency": sum.asset,
-            "confirm": true,
-            "capture_method": if is_captured { "automatic" } else { "manual" },
-            "return_url": "https://shop.example/back",
-        });
-        let instrument = asked.get("instrument").unwrap_or(&Value::Null);
-        let (field, method) = if let Some(card) = instrument.get("Card") {
-            ("payment_method", stored(merchant, card, self.number)?)
-        } else if let Some(name) = instrument.get("Wallet").and_then(Value::as_str) {
-            ("payment_method_type", format!("wallet:{name}"))
-        } else {
-            return Ok(None);
-        };
-        if let Some(fields) = body.as_object_mut() {
-            fields.insert(field.into(), json!(method));
-        }
-        Ok(Some(body))
-    }
-
-    /// Sends it, and waits a while where nobody knows what became of it.
-    fn send(&self, local: &Local, (path, body): (&str, &Value)) -> anyhow::Result<Value> {
-        let started = Instant::now();
-        let mut now = local.merchant.post(path, body)?;
-        let id = now.get("id").and_then(Value::as_str).context("no id")?.to_owned();
-        let word = |value: &Value| {
-            value
-                .get("status")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let first = word(&now);
-        while matches!(word(&now).as_str(), "processing" | "pending" | "unknown") && started.elapsed() < SETTLES_WITHIN
-        {
-            std::thread::sleep(LOOK);
-            now = local.merchant.get(&format!("{path}/{id}"))?;
-        }
-        if let Some(fields) = now.as_object_mut() {
-            fields.insert("first".into(), json!(first));
-            fields.insert("took_ms".into(), json!(u64::try_from(started.elapsed().as_millis())?));
-        }
-        Ok(now)
     }
 
     /// Whether that status is what the vector's outcome comes to.
     fn is_expected(&self, status: &str) -> bool {
         let is_open = matches!(status, "requires_action" | "processing" | "pending" | "unknown");
+        let is_done = match self.function.as_str() {
+            "authorize" => matches!(status, "succeeded" | "requires_capture"),
+            "cancel" => status == "canceled",
+            _ => status == "succeeded",
+        };
         match self.ending {
-            Ending::Done => matches!(status, "succeeded" | "requires_capture"),
-            Ending::Refused => matches!(status, "failed" | "requires_payment_method"),
-            Ending::Pending => is_open,
-            // It was done; whether that can be found out is for other vectors to say.
-            Ending::Unclear => is_open || matches!(status, "succeeded" | "requires_capture"),
+            Ending::Done => is_done,
+            // A payment that was not captured or canceled is held on.
+            Ending::Refused => matches!(status, "failed" | "requires_payment_method" | "requires_capture"),
+            // It may have been found out meanwhile.
+            Ending::Pending | Ending::Unclear => is_open || is_done || status == "requires_capture",
             Ending::Absent => true,
         }
     }
 
-    /// Says what became of it; whether that is a surprise.
-    fn told(&self, done: &Value, provider: &Provider, (what, is_wordy): (&str, bool)) -> anyhow::Result<bool> {
-        let text = |name: &str| done.get(name).and_then(Value::as_str).unwrap_or_default();
-        let (status, first, heard) = (text("status"), text("first"), provider.heard());
-        let way = if first == status {
-            status.to_owned()
+    /// What is wrong, or worth a word, with how it went.
+    fn remark(&self, status: &str, heard: &[Heard]) -> (bool, &'static str) {
+        let is_unheard = heard.iter().any(|it| it.by.is_none() && !it.is_absent);
+        let is_open = matches!(status, "processing" | "pending" | "unknown");
+        let is_told = heard.iter().any(|it| it.by.as_ref().is_some_and(|by| *by != self.name));
+        if heard.is_empty() {
+            (true, "; IT SENT NOTHING")
+        } else if self.ending == Ending::Unclear && is_open && heard.iter().any(|it| it.is_absent) {
+            (true, "; IT WAS TAKEN, AND WHAT IT ASKED FOR IS NOT THERE")
+        } else if heard.iter().any(|it| it.by.as_ref() == Some(&self.name)) {
+            match self.is_expected(status) {
+                true if is_open && is_unheard && !is_told => (false, "; no vector shows what it asked for"),
+                true => (false, ""),
+                false => (true, "; THE VECTOR SAYS OTHERWISE"),
+            }
+        } else if is_unheard {
+            (true, "; NO VECTOR SENDS ITS REQUEST")
         } else {
-            format!("{first}, then {status}")
-        };
-        // A vector that ends before anything says the amount is not played.
-        let is_played = heard.iter().any(|it| it.by.as_ref() == Some(&self.name));
-        let is_unheard = heard.iter().any(|it| it.by.is_none());
-        let (is_surprise, mark) = match (is_played, self.is_expected(status)) {
-            (true, true) => (false, ""),
-            (true, false) => (true, "; THE VECTOR SAYS OTHERWISE"),
-            (false, _) if is_unheard => (true, "; NO VECTOR SENDS ITS REQUEST"),
-            (false, _) => (false, "; not played: its request has no amount to choose it by"),
-        };
-        let number = |name: &str| done.get(name).and_then(Value::as_u64).unwrap_or_default();
-        say(&format!(
-            "  {what} of {} {}, {} ({}): {way}, {} ms, {}{mark}",
-            number("amount"),
-            text("currency"),
-            self.name,
-            self.shows,
-            number("took_ms"),
-            text("id"),
-        ))?;
-        for it in heard.iter().filter(|_| is_wordy || is_surprise) {
-            say(&format!("      {}", it.line))?;
+            (
+                false,
+                "; another vector was played: nothing in its request chooses this one",
+            )
         }
-        Ok(is_surprise)
     }
 }
 
-/// The token of a card like the vector's: its first and last digits where they make a number, and another one for each vector.
-fn stored(merchant: &Client, card: &Value, number: u64) -> anyhow::Result<String> {
-    let bin = card.get("bin").and_then(Value::as_str).unwrap_or("424242");
-    let body = json!({
-        "type": "card",
-        "card": {
-            "number": card_number(bin, number),
-            "expiry_month": card.get("expiry_month"),
-            "expiry_year": card.get("expiry_year"),
-            "security_code": "123",
-        },
-    });
-    let made = merchant.post("/v1/payment_methods", &body)?;
-    Ok(made
-        .get("id")
-        .and_then(Value::as_str)
-        .context("no card was stored")?
-        .to_owned())
-}
+impl Run<'_> {
+    /// Sends an order and says what became of it: the status, where it was sent.
+    fn play(&mut self, part: &Part, order: anyhow::Result<Order>) -> anyhow::Result<Option<String>> {
+        let what = format!("{}, {} ({})", part.function, part.name, part.shows);
+        if !part.is_playable {
+            say(&format!("  {what}: not tried: nothing of it reaches a provider"))?;
+            return Ok(None);
+        }
+        self.provider.heard();
+        let started = Instant::now();
+        let sent = order.and_then(|order| Ok((order.send(&self.local.merchant)?, order)));
+        let (sent, order) = match sent {
+            Ok(sent) => sent,
+            Err(problem) => {
+                say(&format!("  {what}: not tried: {problem}"))?;
+                return Ok(None);
+            }
+        };
+        let first = order::status(&sent).to_owned();
+        let now = self.settled(&order, sent)?;
+        let (status, heard) = (order::status(&now).to_owned(), self.provider.heard());
+        let (is_surprise, remark) = part.remark(&status, &heard);
+        let way = if first == status {
+            status.clone()
+        } else {
+            format!("{first}, then {status}")
+        };
+        say(&format!(
+            "  {} of {}, {} ({}): {way}, {} ms, {}{}{remark}",
+            order.what,
+            order.shown,
+            part.name,
+            part.shows,
+            started.elapsed().as_millis(),
+            order::id(&now),
+            order::why(&now),
+        ))?;
+        for it in heard.iter().filter(|_| self.is_wordy || is_surprise) {
+            say(&format!("      {}", it.line))?;
+        }
+        self.rehearsed.surprises = self.rehearsed.surprises.saturating_add(usize::from(is_surprise));
+        if part.function == "authorize" {
+            let first = || (order.body.clone(), order::id(&now).to_owned());
+            self.rehearsed.first.get_or_insert_with(first);
+        }
+        Ok(Some(status))
+    }
 
-/// A number of that range, which passes Luhn's test.
-fn card_number(bin: &str, number: u64) -> String {
-    let length = if bin.starts_with("34") || bin.starts_with("37") {
-        CARD_DIGITS - 1
-    } else {
-        CARD_DIGITS
-    };
-    let rest = length.saturating_sub(bin.len());
-    let body = format!("{bin}{number:0>rest$}");
-    let sum: u32 = body
-        .bytes()
-        .rev()
-        .enumerate()
-        .map(|(at, byte)| {
-            let digit = u32::from(byte.saturating_sub(b'0'));
-            let doubled = if at % 2 == 0 { digit * 2 } else { digit };
-            doubled / 10 + doubled % 10
-        })
-        .sum();
-    format!("{body}{}", (10 - sum % 10) % 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::card_number;
-
-    #[test]
-    fn made_up_card_numbers_pass_luhns_test() {
-        assert_eq!(card_number("424242", 1).len(), 16);
-        assert_eq!(card_number("378282", 7).len(), 15);
-        assert_eq!(card_number("424242", 424_242_424), "4242424242424242");
+    /// Where nobody knows, a moment later.
+    fn settled(&self, order: &Order, mut now: Value) -> anyhow::Result<Value> {
+        let started = Instant::now();
+        let is_open = |value: &Value| matches!(order::status(value), "processing" | "pending" | "unknown");
+        while is_open(&now) && started.elapsed() < SETTLES_WITHIN {
+            std::thread::sleep(LOOK);
+            now = self.local.merchant.get(&order.place(&now))?;
+        }
+        Ok(now)
     }
 }

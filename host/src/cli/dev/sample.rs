@@ -2,6 +2,7 @@
 //! the place where the vector's own request has it, and put into the answer wherever the vector's answer has it.
 
 use super::leaves::{PATH, walk};
+use portolan_domain::money::Asset;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +34,7 @@ impl Sum {
     }
 
     /// `10.99`
-    fn major(&self) -> String {
+    pub fn major(&self) -> String {
         let digits = format!("{:0>width$}", self.units, width = self.exponent.saturating_add(1));
         let (whole, part) = digits.split_at(digits.len().saturating_sub(self.exponent));
         if part.is_empty() {
@@ -48,25 +49,29 @@ impl Sum {
         text == self.units || (text.contains('.') && short(text) == short(&self.major()))
     }
 
-    /// The units in a text that is written as that sample of this amount is.
-    fn read(&self, sample: &str, text: &str) -> Option<String> {
+    /// The units in a text that is written as that sample of this amount is, in a currency with so many decimals.
+    fn read(&self, sample: &str, text: &str, exponent: usize) -> Option<String> {
         let digits = if sample == self.units {
             text.to_owned()
         } else {
             let (whole, part) = text.split_once('.').unwrap_or((text, ""));
             let part = part.trim_end_matches('0');
-            format!("{whole}{part:0<width$}", width = self.exponent)
+            if part.len() > exponent {
+                return None;
+            }
+            format!("{whole}{part:0<exponent$}")
         };
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         let units = digits.trim_start_matches('0');
         is_number.then(|| if units.is_empty() { "0".into() } else { units.to_owned() })
     }
 
-    /// Another amount, written as that sample is.
-    fn write(&self, sample: &str, units: &str) -> String {
+    /// Another amount, written as that sample is, in a currency with so many decimals.
+    fn write(&self, sample: &str, units: &str, exponent: usize) -> String {
         let other = Self {
             units: units.to_owned(),
-            ..self.clone()
+            exponent,
+            asset: String::new(),
         };
         if sample == self.units {
             other.units
@@ -106,6 +111,14 @@ pub struct Bound {
     pub texts: BTreeMap<String, String>,
 }
 
+impl Bound {
+    /// The decimals of the currency that was asked for; a token has those of the vector's.
+    fn exponent(&self, sum: &Sum) -> usize {
+        let asked = self.asset.as_deref().and_then(Asset::currency);
+        asked.map_or(sum.exponent, |asset| usize::from(asset.exponent()))
+    }
+}
+
 impl Samples {
     /// Of a vector's arguments.
     pub fn new(input: &[Value]) -> Self {
@@ -138,19 +151,23 @@ impl Samples {
         self.names.sort_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
     }
 
+    /// Whether a text is the vector's currency.
+    pub fn is_asset(&self, text: &str) -> bool {
+        self.amount
+            .as_ref()
+            .is_some_and(|sum| sum.asset.eq_ignore_ascii_case(text))
+    }
+
     /// Whether the text stands at that place as the sample stands; what it says is noted.
     pub fn bind(&self, place: &str, (sample, text): (&str, &str), bound: &mut Bound) -> bool {
-        for (sum, to) in [(&self.amount, &mut bound.amount), (&self.whole, &mut bound.whole)] {
+        for (sum, is_whole) in [(&self.amount, false), (&self.whole, true)] {
             if let Some(sum) = sum.as_ref().filter(|sum| sum.is_said(sample)) {
-                let read = sum.read(sample, text);
+                let read = sum.read(sample, text, bound.exponent(sum));
+                let to = if is_whole { &mut bound.whole } else { &mut bound.amount };
                 return read.is_some_and(|units| to.get_or_insert(units.clone()) == &units);
             }
         }
-        if self
-            .amount
-            .as_ref()
-            .is_some_and(|sum| sum.asset.eq_ignore_ascii_case(sample))
-        {
+        if self.is_asset(sample) {
             bound.asset = Some(text.to_ascii_uppercase());
             return true;
         }
@@ -195,7 +212,7 @@ impl Samples {
             if let (Some(sum), Some(units)) = (sum, units)
                 && sum.is_said(text)
             {
-                return sum.write(text, units);
+                return sum.write(text, units, bound.exponent(sum));
             }
         }
         if let (Some(sum), Some(asset)) = (&self.amount, &bound.asset)
@@ -257,6 +274,18 @@ mod tests {
             json!({ "a": "7.50", "b": 750 })
         );
         assert!(!samples.bind("body/x", ("10.0", "much"), &mut bound));
+        // Each currency has its own decimals.
+        for (asset, said, units, told) in [("JPY", "1002", "1002", "1002"), ("KWD", "1.001", "1001", "1.001")] {
+            let mut bound = Bound::default();
+            assert!(samples.bind("body/y", ("EUR", asset), &mut bound));
+            assert!(samples.bind("body/x", ("10.00", said), &mut bound));
+            assert_eq!(bound.amount.as_deref(), Some(units));
+            assert_eq!(samples.fill(&json!("10.00"), &bound), json!(told));
+        }
+        assert!(
+            !samples.bind("body/x", ("10.0", "7.505"), &mut Bound::default()),
+            "no cents of cents"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Which of several vectors with one request is played is the payer's choice: the last two digits of the amount are the
 //! vector's number among those of its function.
 
-use super::case::{Case, Ending, body};
+use super::case::{Case, Ending, said};
 use super::leaves::{Leaves, Sent};
 use super::sample::Bound;
 use portolan_channels::{Answered, Vector};
@@ -27,13 +27,15 @@ pub enum Answer {
     Silence,
 }
 
-/// An answer, and the vector that it comes from; `None`: no vector sends such a request.
+/// An answer.
 #[derive(Clone, Debug)]
 pub struct Told {
     /// What is sent back.
     pub answer: Answer,
-    /// The vector's name.
+    /// The vector that it comes from; `None`: no vector has an answer.
     pub by: Option<String>,
+    /// Whether it was asked for something that is not there.
+    pub is_absent: bool,
 }
 
 /// Something that was taken.
@@ -52,6 +54,7 @@ struct Taken {
 struct Fit {
     at: (usize, usize),
     score: i64,
+    is_kind: bool,
     bound: Bound,
 }
 
@@ -77,8 +80,7 @@ impl Script {
             *number = number.saturating_add(1);
             cases.push(Case::new(name, *number, vector));
         }
-        let names = cases.iter().flat_map(Case::names).collect();
-        let ids = cases.iter().flat_map(Case::ids).collect();
+        let (names, ids) = named(&mut cases);
         Self {
             cases,
             names,
@@ -103,7 +105,7 @@ impl Script {
 
     /// Answers a request.
     pub fn answer(&mut self, sent: &Sent) -> Told {
-        if self.taken.len() >= TAKEN_MAX {
+        if self.taken.len().max(self.answered.len()).max(self.known_by.len()) >= TAKEN_MAX {
             (self.taken, self.known_by, self.answered) = (vec![], HashMap::new(), HashMap::new());
         }
         let mut fits = self.fits(sent);
@@ -134,9 +136,15 @@ impl Script {
         let mut fits = vec![];
         for (case_at, case) in self.cases.iter().enumerate().filter(|(_, case)| case.is_playable()) {
             for (line_at, line) in case.lines.iter().enumerate() {
-                if let Some((score, bound)) = case.fit(line, &sent.method, &leaves) {
-                    let at = (case_at, line_at);
-                    fits.push(Fit { at, score, bound });
+                if let Some(like) = case.fit(line, &sent.method, &leaves) {
+                    let (at, score) = ((case_at, line_at), like.score);
+                    let (is_kind, bound) = (like.is_kind, like.bound);
+                    fits.push(Fit {
+                        at,
+                        score,
+                        is_kind,
+                        bound,
+                    });
                 }
             }
         }
@@ -169,28 +177,33 @@ impl Script {
             let case = self.case(fit);
             let ending = case.map_or(Ending::Unclear, |case| case.ending);
             let is_other = case.is_none_or(|case| case.state != state);
-            let is_wrong = (ending == Ending::Absent) != own.is_none();
+            // A payment is not said to be captured that is only authorized, or waits, or was canceled.
+            let is_wrong =
+                (ending == Ending::Absent) != own.is_none() || own.is_some() && is_other && function == "status";
             (is_wrong, is_other, ending, -fit.score)
         };
         fits.sort_by_key(rank);
         let Some(fit) = fits.into_iter().next().filter(|fit| !rank(fit).0) else {
-            return unshown(own.is_some());
+            return unshown(own.map(|_| state.as_deref().unwrap_or("done")));
         };
         let bound = self.with_taken(&fit, own.or(other));
-        self.said(fit.at, &bound)
+        Told {
+            is_absent: own.is_none(),
+            ..self.said(fit.at, &bound)
+        }
     }
 
     /// Something is to be done.
     fn take(&mut self, sent: &Sent, mut fits: Vec<Fit>, function: &str) -> Told {
-        fits.sort_by_key(|fit| (self.case(fit).map(|case| case.ending), -fit.score));
+        fits.sort_by_key(|fit| (!fit.is_kind, self.case(fit).map(|case| case.ending), -fit.score));
         let of = |fit: &Fit| {
             let (own, other) = self.named(&fit.bound, function, true);
             (own, other, self.with_taken(fit, own.or(other)))
         };
         let number = |fit: &&Fit| {
             let units = of(fit).2.amount.and_then(|units| units.parse::<u64>().ok());
-            self.case(fit)
-                .is_some_and(|case| units.is_some_and(|it| it % NUMBERS == case.number))
+            let chosen = self.case(fit).map(|case| case.number);
+            fit.is_kind && chosen.is_some() && units.map(|it| it % NUMBERS) == chosen
         };
         let Some(done) = fits.first() else { return unheard(sent) };
         let chosen = fits.iter().find(number).unwrap_or(done);
@@ -240,16 +253,14 @@ impl Script {
         bound: &mut Bound,
     ) {
         let Some(case) = self.cases.get(at.0) else { return };
-        let answer = case
-            .lines
-            .get(at.1)
-            .and_then(|line| body(&line.answer))
-            .unwrap_or_default();
+        let answer = case.lines.get(at.1).and_then(|line| said(&line.answer));
+        let answer = answer.unwrap_or_default();
         let mut said = BTreeSet::new();
         super::leaves::walk(&answer, String::new(), &mut |_, text| {
             said.insert(text.to_owned());
         });
-        for id in said.iter().filter(|text| self.ids.contains(*text)) {
+        let is_said = |id: &&String| said.iter().any(|text| text.contains(id.as_str()));
+        for id in self.ids.iter().filter(is_said) {
             if !bound.texts.contains_key(id) {
                 self.made = self.made.saturating_add(1);
                 bound.texts.insert(id.clone(), another(id, self.made));
@@ -295,15 +306,34 @@ impl Script {
         let filled = answer.map(|(case, answer)| match answer {
             Answered::Response(status, body) => Answer::Said(*status, vec![], text(&case.samples.fill(body, bound))),
             Answered::ResponseWith(status, headers, body) => {
-                Answer::Said(*status, headers.clone(), text(&case.samples.fill(body, bound)))
+                let fill = |value: &str| text(&case.samples.fill(&json!(value), bound));
+                let headers = headers.iter().map(|(name, value)| (name.clone(), fill(value)));
+                Answer::Said(*status, headers.collect(), text(&case.samples.fill(body, bound)))
             }
             Answered::NotSent(_) | Answered::Unknown(_) => Answer::Silence,
         });
         Told {
             answer: filled.unwrap_or(Answer::Silence),
             by: case.map(|case| case.name.clone()),
+            is_absent: false,
         }
     }
+}
+
+/// What names something, and what of that the provider makes: texts of answers that stand in requests and references too, of
+/// whatever vector. Each vector learns them: an id that its own answers do not show may stand in its path.
+fn named(cases: &mut [Case]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut names: BTreeSet<String> = cases.iter().flat_map(Case::names).collect();
+    let asked: BTreeSet<&String> = cases.iter().flat_map(Case::sent).chain(&names).collect();
+    let is_asked = |text: &String| asked.iter().any(|it| it.contains(text.as_str()));
+    let made = cases.iter().flat_map(Case::made).filter(is_asked);
+    let references = cases.iter().filter_map(|case| case.reference.clone());
+    let ids: BTreeSet<String> = made.chain(references).collect();
+    names.extend(ids.iter().cloned());
+    for case in cases {
+        case.samples.learn(&json!({ "reference": ids }));
+    }
+    (names, ids)
 }
 
 /// The function that a question is about.
@@ -350,19 +380,20 @@ fn text(body: &Value) -> String {
     body.as_str().map_or_else(|| body.to_string(), str::to_owned)
 }
 
-/// No vector shows what is told of what is there, or of what is not.
-fn unshown(is_there: bool) -> Told {
+/// No vector shows what is told of what is there, in that state, or of what is not.
+fn unshown(state: Option<&str>) -> Told {
     // What was taken is not said to be missing: whoever believed it would take the money again.
-    let (status, problem) = match is_there {
-        true => (
+    let (status, problem) = match state {
+        Some(state) => (
             501,
-            "no vector shows what is told of something that was taken: write one",
+            format!("no vector shows what is told of something that is {state}: write one"),
         ),
-        false => (404, "not there"),
+        None => (404, "not there".to_owned()),
     };
     Told {
         answer: Answer::Said(status, vec![], json!({ "error": problem }).to_string()),
         by: None,
+        is_absent: state.is_none(),
     }
 }
 
@@ -375,6 +406,7 @@ fn unheard(sent: &Sent) -> Told {
     Told {
         answer: Answer::Said(501, vec![], json!({ "error": problem }).to_string()),
         by: None,
+        is_absent: false,
     }
 }
 

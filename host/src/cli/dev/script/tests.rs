@@ -2,6 +2,7 @@
 
 use super::super::leaves::Sent;
 use super::{Answer, Script};
+use portolan_channels::Vector;
 use serde_json::{Value, json};
 
 macro_rules! vectors {
@@ -149,4 +150,114 @@ fn a_request_that_no_vector_sends_is_told_so() {
         body["error"],
         "no vector sends POST /payouts: write one, with what your provider answers"
     );
+}
+
+/// A vector of one request.
+fn vector(function: &str, input: Value, (request, body): (&str, Value), answer: Value, done: Value) -> Vector {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let send =
+        json!({ "request": request, "headers": ["idempotency-key: key-1"], "body": body, "effect": "Effect::Write" });
+    let all = json!({
+        "shows": "", "function": function, "input": input, "answers": [answer],
+        "expect": [{ "send": send }, { "done": done }],
+    });
+    serde_json::from_value(all).unwrap()
+}
+
+fn eur(units: &str) -> Value {
+    json!({ "units": units, "exponent": 2, "asset": "EUR" })
+}
+
+fn order(kind: &str, captured: bool) -> Vector {
+    vector(
+        "authorize",
+        json!([{ "payment": "pay_1", "amount": eur("1099") }]),
+        (
+            "api POST /orders",
+            json!({ "id": "pay_1", "value": "10.99", "ccy": "EUR", "now": captured }),
+        ),
+        json!({ "response_with": [201, [["location", "/orders/o-77"]], { "state": kind, "value": "10.99" }] }),
+        json!({ "Accepted": { "reference": "ord:o-77", "captured": captured } }),
+    )
+}
+
+fn target() -> Value {
+    json!({ "reference": "ord:o-77", "keys": ["k"], "operation": "op_1", "amount": eur("1099"), "started_ms": 1 })
+}
+
+fn orders() -> Script {
+    let refund = vector(
+        "refund",
+        json!([target(), eur("400"), null]),
+        ("api POST /orders/o-77/refunds", json!({ "value": "4.00" })),
+        json!({ "response": [201, { "refund": "r-1", "value": "4.00" }] }),
+        json!({ "Done": { "reference": "r-1" } }),
+    );
+    let paid = vector(
+        "status",
+        json!([target()]),
+        ("api GET /orders/o-77", Value::Null),
+        json!({ "response": [200, { "state": "PAID", "value": "10.99" }] }),
+        json!({ "Standing": { "reference": "ord:o-77", "state": "Captured" } }),
+    );
+    let all = [
+        ("held", order("HELD", false)),
+        ("paid", order("PAID", true)),
+        ("refund", refund),
+        ("status", paid),
+    ];
+    Script::new(all.map(|(name, vector)| (name.to_owned(), vector)).into())
+}
+
+fn ordered(script: &mut Script, value: &str, (ccy, now): (&str, bool)) -> (String, Value) {
+    let body = json!({ "id": "pay_9", "value": value, "ccy": ccy, "now": now });
+    let Answer::Said(201, headers, body) = script.answer(&sent("POST", "/orders", Some(value), &body)).answer else {
+        panic!("not taken")
+    };
+    (headers[0].1.clone(), serde_json::from_str(&body).unwrap())
+}
+
+#[test]
+fn an_id_in_a_header_is_another_one_each_time_and_found_in_a_path_that_only_it_stands_in() {
+    let mut script = orders();
+    assert_eq!(ordered(&mut script, "5.10", ("EUR", true)).0, "/orders/o-77_1");
+    assert_eq!(
+        ordered(&mut script, "6.20", ("EUR", true)),
+        ("/orders/o-77_2".into(), json!({ "state": "PAID", "value": "6.20" }))
+    );
+    let refund = sent("POST", "/orders/o-77_2/refunds", Some("k"), &json!({ "value": "1.50" }));
+    assert_eq!(said(&mut script, &refund).1["value"], "1.50");
+    let found = said(&mut script, &sent("GET", "/orders/o-77_1", None, &Value::Null));
+    assert_eq!(found, (200, json!({ "state": "PAID", "value": "5.10" })));
+}
+
+#[test]
+fn what_is_a_yes_or_no_in_a_request_is_the_vectors_whatever_the_amount_chooses() {
+    let mut script = orders();
+    // The second vector is for those that are captured at once.
+    assert_eq!(ordered(&mut script, "5.02", ("EUR", false)).1["state"], "HELD");
+    assert_eq!(ordered(&mut script, "5.01", ("EUR", true)).1["state"], "PAID");
+}
+
+#[test]
+fn nothing_is_said_of_a_state_that_no_vector_shows() {
+    let mut script = orders();
+    let held = ordered(&mut script, "5.10", ("EUR", false)).0;
+    let (status, body) = said(&mut script, &sent("GET", &held, None, &Value::Null));
+    assert_eq!(status, 501);
+    assert_eq!(
+        body["error"],
+        "no vector shows what is told of something that is Authorized: write one"
+    );
+}
+
+#[test]
+fn a_currency_has_its_own_decimals() {
+    let mut script = orders();
+    assert_eq!(ordered(&mut script, "501", ("JPY", true)).1["value"], "501");
+    assert_eq!(ordered(&mut script, "0.501", ("KWD", true)).1["value"], "0.501");
 }
