@@ -7,7 +7,11 @@ use serde_json::json;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
+/// How long `plugin dev` may be silent on a busy machine.
+const SAYS_WITHIN: Duration = Duration::from_secs(120);
 const LANGUAGES: [&str; 4] = ["rust", "javascript", "python", "go"];
 
 /// Runs `portolan plugin …`; what it said, good or not.
@@ -111,14 +115,14 @@ fn a_new_folder_in_each_language_is_an_adapter_that_conforms() {
             "--lang",
             language,
             "--can",
-            "payments,refunds",
+            "payments,captures,refunds",
             "--name",
             &name,
         ]);
         with_tools(&folder, language);
         good(&["build", &path]);
         let said = good(&["test", &component, "--vectors", &vectors]);
-        assert!(said.contains("9 vectors good, 0 not"), "{language}: {said}");
+        assert!(said.contains("15 vectors good, 0 not"), "{language}: {said}");
         if language == "python" {
             // Compiling 19 MB takes its time; the attacks are the same.
             continue;
@@ -126,7 +130,7 @@ fn a_new_folder_in_each_language_is_an_adapter_that_conforms() {
         let said = good(&["conform", &component, "--vectors", &vectors]);
         assert!(said.contains(" attacks, 0 findings"), "{language}: {said}");
         let said = good(&["check", &component]);
-        assert!(said.contains("vectors: 9 in it"), "{said}");
+        assert!(said.contains("vectors: 15 in it"), "{said}");
         assert!(said.starts_with(&format!("{name} 0.1.0: PROVIDER, cards")), "{said}");
         assert!(
             said.contains("  secret api_key at api (header authorization after \"Bearer \"): every request"),
@@ -283,8 +287,18 @@ fn the_same_adapter_in_javascript_and_python_takes_over_a_running_channel() {
     world.assert_books().unwrap();
 }
 
+/// A process that ends with this, however that is.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 /// `portolan plugin dev` of a folder, with what it says.
-fn dev(folder: &Path) -> (std::process::Child, impl FnMut(&str) -> String) {
+fn dev(folder: &Path) -> (Running, impl FnMut(&str) -> String) {
     let mut watching = Command::new(binary("portolan"))
         .args(["plugin", "dev"])
         .arg(folder)
@@ -292,14 +306,27 @@ fn dev(folder: &Path) -> (std::process::Child, impl FnMut(&str) -> String) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = BufReader::new(watching.stdout.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
+    let said = watching.stdout.take().unwrap();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(said).lines().map_while(Result::ok) {
+            let _gone = tell.send(line);
+        }
+    });
     let until = move |what: &str| {
-        said.find(|line| line.contains(what))
-            .unwrap_or_else(|| panic!("never: {what}"))
+        let mut all = String::new();
+        loop {
+            let Ok(line) = told.recv_timeout(SAYS_WITHIN) else {
+                panic!("never: {what}; it said:\n{all}")
+            };
+            if line.contains(what) {
+                return line;
+            }
+            all.push_str(&line);
+            all.push('\n');
+        }
     };
-    (watching, until)
+    (Running(watching), until)
 }
 
 /// What the command answers.
@@ -325,7 +352,7 @@ fn a_new_folder_is_paid_with_at_a_provider_that_answers_as_its_vectors_say() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("acme");
     let path = folder.display().to_string();
-    let can = ["--can", "payments,refunds"];
+    let can = ["--can", "captures,refunds"];
     good(&[
         "new",
         &path,
@@ -337,13 +364,16 @@ fn a_new_folder_is_paid_with_at_a_provider_that_answers_as_its_vectors_say() {
         "com.acme.cards",
     ]);
     with_tools(&folder, "javascript");
-    let (mut watching, mut until) = dev(&folder);
+    let (watching, mut until) = dev(&folder);
     for (vector, ending) in [
         ("approved", "succeeded"),
         ("declined-unknown-code", "failed"),
         ("declined", "failed"),
+        ("held", "requires_capture"),
         ("server-error", "processing, then succeeded"),
         ("timeout", "processing, then succeeded"),
+        ("capture", "succeeded"),
+        ("cancel", "canceled"),
         ("refund", "succeeded"),
     ] {
         let said = until(&format!(", {vector} ("));
@@ -368,16 +398,16 @@ fn a_new_folder_is_paid_with_at_a_provider_that_answers_as_its_vectors_say() {
     // One that asks for what it never sent is found, although its vectors hold.
     let wrong = text.replace("/charges?key=${of.keys[0]}", "/charges?key=${of.operation}");
     assert_ne!(wrong, text);
-    for name in ["status.json", "status-not-found.json"] {
+    for name in ["status.json", "status-held.json", "status-not-found.json"] {
         let vector = folder.join("vectors").join(name);
         let kept = std::fs::read_to_string(&vector).unwrap();
         std::fs::write(&vector, kept.replace("charges?key=key-of-charge", "charges?key=op_1")).unwrap();
     }
     std::fs::write(&source, wrong).unwrap();
     assert!(until(", timeout (").contains("IT WAS TAKEN, AND WHAT IT ASKED FOR IS NOT THERE"));
-    until("2 went otherwise than their vectors say");
+    until("went otherwise than their vectors say");
     until("waiting for the next save");
-    for name in ["status.json", "status-not-found.json"] {
+    for name in ["status.json", "status-held.json", "status-not-found.json"] {
         let vector = folder.join("vectors").join(name);
         let kept = std::fs::read_to_string(&vector).unwrap();
         std::fs::write(&vector, kept.replace("charges?key=op_1", "charges?key=key-of-charge")).unwrap();
@@ -398,8 +428,7 @@ fn a_new_folder_is_paid_with_at_a_provider_that_answers_as_its_vectors_say() {
         .unwrap()
         .to_owned();
     // However it ends, its router does not stay behind.
-    watching.kill().unwrap();
-    watching.wait().unwrap();
+    drop(watching);
     let started = std::time::Instant::now();
     while std::net::TcpStream::connect(&at).is_ok() {
         assert!(started.elapsed().as_secs() < 60, "{at} still listens");

@@ -4,6 +4,7 @@
 mod case;
 mod leaves;
 mod local;
+mod memory;
 mod order;
 mod own;
 mod provider;
@@ -84,8 +85,14 @@ pub fn dev(folder: &Path, mut to: To, is_once: bool) -> anyhow::Result<()> {
             say("waiting for the next save; Ctrl-C ends")?;
         }
         // What was saved while it was built is not missed.
-        while files(folder)? == before {
+        let mut now = files(folder)?;
+        let mut is_quiet = now == before;
+        while now == before || !is_quiet {
             std::thread::sleep(LOOK);
+            let seen = files(folder)?;
+            // Several files may be saved at once, and one not all at once.
+            is_quiet = seen == now;
+            now = seen;
         }
     }
 }

@@ -147,7 +147,7 @@ pub enum PluginVerb {
         /// What it is written in.
         #[arg(long)]
         lang: Language,
-        /// What it can: payments, refunds.
+        /// What it can besides payments: captures, refunds.
         #[arg(long, value_delimiter = ',', default_value = "payments")]
         can: Vec<String>,
         /// Its reverse-domain name.

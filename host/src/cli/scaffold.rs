@@ -24,7 +24,7 @@ pub enum Language {
 }
 
 /// What a template can do besides payments.
-const MORE: [&str; 1] = ["refunds"];
+const MORE: [&str; 2] = ["captures", "refunds"];
 /// The component, in every language.
 pub const OUT: &str = "adapter.wasm";
 
@@ -42,6 +42,12 @@ const VECTORS: &[(&str, &str)] = embedded!(
     "server-error.json" => "plugins/templates/vectors/server-error.json",
     "status.json" => "plugins/templates/vectors/status.json",
     "status-not-found.json" => "plugins/templates/vectors/status-not-found.json",
+    "held.json" => "plugins/templates/vectors/held.json",
+    "status-held.json" => "plugins/templates/vectors/status-held.json",
+    "capture.json" => "plugins/templates/vectors/capture.json",
+    "capture-status.json" => "plugins/templates/vectors/capture-status.json",
+    "cancel.json" => "plugins/templates/vectors/cancel.json",
+    "cancel-status.json" => "plugins/templates/vectors/cancel-status.json",
     "refund.json" => "plugins/templates/vectors/refund.json",
     "refund-status.json" => "plugins/templates/vectors/refund-status.json",
 );
@@ -117,14 +123,14 @@ const PACKAGE: &str = r#"{
 
 const REQUIREMENTS: &str = "componentize-py==0.25.1\n";
 
-/// Keeps what stands between `can: x` and `end` where x is wanted, and takes the marks out.
+/// Keeps what stands between `can: x y` and `end` where x or y is wanted, and takes the marks out.
 fn chosen(template: &str, can: &[String], name: &str) -> String {
     let mut out = String::new();
     let mut is_kept = true;
     for line in template.lines() {
         let mark = line.trim().trim_start_matches(['/', '#', ' ']);
         if let Some(what) = mark.strip_prefix("can: ").filter(|_| !line.contains("/*")) {
-            is_kept = can.iter().any(|it| it == what.trim());
+            is_kept = what.split_whitespace().any(|it| can.iter().any(|can| can == it));
         } else if mark == "end" {
             is_kept = true;
         } else if is_kept {
@@ -145,7 +151,7 @@ fn inline(line: &str, can: &[String]) -> String {
     };
     let (kept, after) = rest.split_once(" /* end */").unwrap_or((rest, ""));
     let kept = if can.iter().any(|it| it == what) { kept } else { "" };
-    format!("{before}{kept}{after}")
+    format!("{before}{kept}{}", inline(after, can))
 }
 
 fn world(can: &[String]) -> String {
@@ -182,7 +188,13 @@ pub fn new(folder: &Path, language: Language, can: &[String], name: &str) -> any
         );
     }
     for (file, text) in VECTORS {
-        if !file.starts_with("refund") || can.iter().any(|it| it == "refunds") {
+        let of = match file.split(['-', '.']).next() {
+            Some("refund") => "refunds",
+            Some("capture" | "cancel" | "held") => "captures",
+            _ if *file == "status-held.json" => "captures",
+            _ => "payments",
+        };
+        if of == "payments" || can.iter().any(|it| it == of) {
             write(folder, &format!("vectors/{file}"), text)?;
         }
     }
@@ -333,9 +345,16 @@ mod tests {
 
     #[test]
     fn a_template_keeps_what_is_wanted() {
-        let template = "a\n// can: refunds\nb\n// end\nc(x /* can: refunds */, y /* end */);\nNAME\n";
-        let with = chosen(template, &["refunds".into()], "com.acme");
-        assert_eq!(with, "a\nb\nc(x, y);\ncom.acme\n");
-        assert_eq!(chosen(template, &[], "com.acme"), "a\nc(x);\ncom.acme\n");
+        let template = "a\n// can: captures refunds\nb\n// end\nc(x /* can: captures */, y /* end */ /* can: refunds */, z /* end */);\nNAME\n";
+        let with = |can: &[&str]| {
+            chosen(
+                template,
+                &can.iter().map(|it| (*it).into()).collect::<Vec<_>>(),
+                "com.acme",
+            )
+        };
+        assert_eq!(with(&["refunds"]), "a\nb\nc(x, z);\ncom.acme\n");
+        assert_eq!(with(&["captures", "refunds"]), "a\nb\nc(x, y, z);\ncom.acme\n");
+        assert_eq!(with(&[]), "a\nc(x);\ncom.acme\n");
     }
 }

@@ -37,6 +37,9 @@ func Describe() describe.Manifest {
 		Methods: []string{"card"},
 		Capabilities: []describe.Capability{
 			capability("payments"),
+			// can: captures
+			capability("captures"),
+			// end
 			// can: refunds
 			capability("refunds"),
 			// end
@@ -168,6 +171,34 @@ func standing(found charge, of types.Target) (payments.Finding, error) {
 	return payments.MakeFindingStanding(it), nil
 }
 
+// can: captures
+type capturing struct {
+	Amount json.Number `json:"amount"`
+	Final  bool        `json:"final"`
+}
+
+// Capture takes what was authorized, or some of it.
+func Capture(ctx *portolan.Ctx, of types.Target, amount types.Money, isFinal bool) (types.FollowUpOutcome, error) {
+	return follow(ctx, of, "captures", capturing{portolan.Minor(amount), isFinal}, amount)
+}
+
+// Cancel lets it go.
+func Cancel(ctx *portolan.Ctx, of types.Target) (types.FollowUpOutcome, error) {
+	if of.Amount.IsNone() {
+		return types.FollowUpOutcome{}, portolan.Other("the target has no amount")
+	}
+	return follow(ctx, of, "void", struct{}{}, of.Amount.Some())
+}
+
+// CaptureStatus says what became of that one capture or cancel.
+func CaptureStatus(ctx *portolan.Ctx, of types.Target) (types.FollowUpOutcome, error) {
+	if of.Kind == "capture" {
+		return found(ctx, of, "captures")
+	}
+	return found(ctx, of, "voids")
+}
+
+// end
 // can: refunds
 type refunding struct {
 	Amount json.Number `json:"amount"`
@@ -175,6 +206,18 @@ type refunding struct {
 
 // Refund gives some of it back.
 func Refund(ctx *portolan.Ctx, of types.Target, amount types.Money, reason *string) (types.FollowUpOutcome, error) {
+	return follow(ctx, of, "refunds", refunding{portolan.Minor(amount)}, amount)
+}
+
+// RefundStatus says what became of it.
+func RefundStatus(ctx *portolan.Ctx, of types.Target) (types.FollowUpOutcome, error) {
+	return found(ctx, of, "refunds")
+}
+
+// end
+// can: captures refunds
+// Something that follows a charge.
+func follow(ctx *portolan.Ctx, of types.Target, what string, body any, asked types.Money) (types.FollowUpOutcome, error) {
 	charged := of.ParentReference
 	if charged.IsNone() {
 		charged = of.Reference
@@ -182,19 +225,19 @@ func Refund(ctx *portolan.Ctx, of types.Target, amount types.Money, reason *stri
 	if charged.IsNone() {
 		return types.FollowUpOutcome{}, portolan.Unsupported("the charge has no id yet")
 	}
-	made, doubt, err := write(ctx, "/charges/"+charged.Some()+"/refunds", refunding{portolan.Minor(amount)})
+	made, doubt, err := write(ctx, "/charges/"+charged.Some()+"/"+what, body)
 	if err != nil || doubt != "" {
 		return types.MakeFollowUpOutcomeUnknown(doubt), err
 	}
-	return refunded(made, amount)
+	return followed(made, asked)
 }
 
-// RefundStatus says what became of it.
-func RefundStatus(ctx *portolan.Ctx, of types.Target) (types.FollowUpOutcome, error) {
+// What became of it.
+func found(ctx *portolan.Ctx, of types.Target, list string) (types.FollowUpOutcome, error) {
 	if len(of.Keys) == 0 || of.Amount.IsNone() {
-		return types.FollowUpOutcome{}, portolan.Unsupported("a refund is found by its key")
+		return types.FollowUpOutcome{}, portolan.Unsupported("it is found by its key")
 	}
-	reply := ctx.Send(portolan.Get(api, "/refunds?key="+of.Keys[0]).Bearer(ctx.Secret("api_key")))
+	reply := ctx.Send(portolan.Get(api, "/"+list+"?key="+of.Keys[0]).Bearer(ctx.Secret("api_key")))
 	switch {
 	case !reply.OK:
 		return types.MakeFollowUpOutcomeUnknown(reply.Why), nil
@@ -203,16 +246,16 @@ func RefundStatus(ctx *portolan.Ctx, of types.Target) (types.FollowUpOutcome, er
 	case reply.Status != 200:
 		return types.MakeFollowUpOutcomeUnknown(fmt.Sprintf("status %d", reply.Status)), nil
 	}
-	var found charge
-	if err := reply.JSON(&found); err != nil {
+	var it charge
+	if err := reply.JSON(&it); err != nil {
 		return types.FollowUpOutcome{}, err
 	}
-	return refunded(found, of.Amount.Some())
+	return followed(it, of.Amount.Some())
 }
 
-func refunded(made charge, asked types.Money) (types.FollowUpOutcome, error) {
+func followed(made charge, asked types.Money) (types.FollowUpOutcome, error) {
 	switch made.Status {
-	case "refunded":
+	case "captured", "voided", "refunded":
 		amount, err := made.money(asked)
 		return types.MakeFollowUpOutcomeDone(types.Done{Reference: made.ID, Amount: amount}), err
 	case "declined":

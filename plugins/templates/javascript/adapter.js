@@ -23,7 +23,7 @@ export const adapter = manifest(() => ({
   summary: "PROVIDER, cards",
   methods: ["card"],
   countries: [],
-  capabilities: ["payments" /* can: refunds */, "refunds" /* end */].map(capability),
+  capabilities: ["payments" /* can: captures */, "captures" /* end */ /* can: refunds */, "refunds" /* end */].map(capability),
   endpoints: [{
     name: API, purpose: "charges", liveUrl: "https://api.provider.example", testUrl: "https://test.provider.example",
   }],
@@ -63,29 +63,68 @@ export const payments = operations({
   },
 });
 
-// can: refunds
-export const refunds = operations({
-  *refund(ctx, of, amount, _reason) {
-    const charge = of.parentReference ?? of.reference;
-    if (charge == null) throw unsupported("the charge has no id yet");
-    const told = yield* write(ctx, `/charges/${charge}/refunds`, { amount: minor(amount) });
-    return told.doubt ? { tag: "unknown", val: told.doubt } : refundOutcome(told.body, amount);
+// can: captures
+export const captures = operations({
+  *capture(ctx, of, amount, isFinal) {
+    return yield* follow(ctx, `/charges/${chargeOf(of)}/captures`, { amount: minor(amount), final: isFinal }, amount);
   },
 
+  *cancel(ctx, of) {
+    return yield* follow(ctx, `/charges/${chargeOf(of)}/void`, {}, amountOf(of));
+  },
+
+  /** What became of that one capture or cancel. */
   *status(ctx, of) {
-    if (of.keys.length === 0) throw unsupported("a refund is found by its key");
-    if (of.amount == null) throw new Fault("other", "the target has no amount");
-    const reply = yield authorized(ctx, get(API, `/refunds?key=${of.keys[0]}`));
-    if (!reply.ok) return { tag: "unknown", val: reply.why };
-    if (reply.status === 200) return refundOutcome(reply.json(), of.amount);
-    return reply.status === 404 ? notFound : { tag: "unknown", val: `status ${reply.status}` };
+    return yield* found(ctx, of.kind === "capture" ? "captures" : "voids", of);
   },
 });
 
-function refundOutcome(refund, asked) {
-  const status = word(refund, "status");
-  if (status === "refunded") return done({ reference: word(refund, "id"), amount: money(refund, asked) });
-  if (status === "declined") return refusal(refund);
+// end
+// can: refunds
+export const refunds = operations({
+  *refund(ctx, of, amount, _reason) {
+    return yield* follow(ctx, `/charges/${chargeOf(of)}/refunds`, { amount: minor(amount) }, amount);
+  },
+
+  *status(ctx, of) {
+    return yield* found(ctx, "refunds", of);
+  },
+});
+
+// end
+// can: captures refunds
+function chargeOf(of) {
+  const charge = of.parentReference ?? of.reference;
+  if (charge == null) throw unsupported("the charge has no id yet");
+  return charge;
+}
+
+function amountOf(of) {
+  if (of.amount == null) throw new Fault("other", "the target has no amount");
+  return of.amount;
+}
+
+/** Something that follows a charge. */
+function* follow(ctx, path, body, asked) {
+  const told = yield* write(ctx, path, body);
+  return told.doubt ? { tag: "unknown", val: told.doubt } : followOutcome(told.body, asked);
+}
+
+/** What became of it. */
+function* found(ctx, list, of) {
+  if (of.keys.length === 0) throw unsupported("it is found by its key");
+  const reply = yield authorized(ctx, get(API, `/${list}?key=${of.keys[0]}`));
+  if (!reply.ok) return { tag: "unknown", val: reply.why };
+  if (reply.status === 200) return followOutcome(reply.json(), amountOf(of));
+  return reply.status === 404 ? notFound : { tag: "unknown", val: `status ${reply.status}` };
+}
+
+function followOutcome(made, asked) {
+  const status = word(made, "status");
+  if (["captured", "voided", "refunded"].includes(status)) {
+    return done({ reference: word(made, "id"), amount: money(made, asked) });
+  }
+  if (status === "declined") return refusal(made);
   return { tag: "unknown", val: `status "${status}" is not in the documents` };
 }
 // end

@@ -26,6 +26,9 @@ class Adapter(exports.Adapter):
     def describe(self):
         capabilities = [
             "payments",
+            # can: captures
+            "captures",
+            # end
             # can: refunds
             "refunds",
             # end
@@ -85,37 +88,73 @@ class Payments(exports.Payments):
         return payments.Finding_NotFound() if reply.status == 404 else payments.Finding_Unknown(f"status {reply.status}")
 
 
+# can: captures
+@operations
+class Captures(exports.Captures):
+    async def capture(self, ctx, of, amount, is_final):
+        body = {"amount": minor(amount), "final": is_final}
+        return await follow(ctx, f"/charges/{charge_of(of)}/captures", body, amount)
+
+    async def cancel(self, ctx, of):
+        return await follow(ctx, f"/charges/{charge_of(of)}/void", {}, amount_of(of))
+
+    async def status(self, ctx, of):
+        """What became of that one capture or cancel."""
+        return await found(ctx, "captures" if of.kind == "capture" else "voids", of)
+
+
+# end
 # can: refunds
 @operations
 class Refunds(exports.Refunds):
     async def refund(self, ctx, of, amount, reason):
-        charge = of.parent_reference if of.parent_reference is not None else of.reference
-        if charge is None:
-            raise unsupported("the charge has no id yet")
-        refund, doubt = await write(ctx, f"/charges/{charge}/refunds", {"amount": minor(amount)})
-        return types.FollowUpOutcome_Unknown(doubt) if doubt else refund_outcome(refund, amount)
+        return await follow(ctx, f"/charges/{charge_of(of)}/refunds", {"amount": minor(amount)}, amount)
 
     async def status(self, ctx, of):
-        if not of.keys:
-            raise unsupported("a refund is found by its key")
-        if of.amount is None:
-            raise fault("Other", "the target has no amount")
-        reply = await ctx.send(authorized(ctx, get(API, f"/refunds?key={of.keys[0]}")))
-        if not reply.ok:
-            return types.FollowUpOutcome_Unknown(reply.why)
-        if reply.status == 200:
-            return refund_outcome(reply.json(), of.amount)
-        if reply.status == 404:
-            return types.FollowUpOutcome_NotFound()
-        return types.FollowUpOutcome_Unknown(f"status {reply.status}")
+        return await found(ctx, "refunds", of)
 
 
-def refund_outcome(refund, asked):
-    match word(refund, "status"):
-        case "refunded":
-            return done(word(refund, "id"), money(refund, asked))
+# end
+# can: captures refunds
+def charge_of(of):
+    charge = of.parent_reference if of.parent_reference is not None else of.reference
+    if charge is None:
+        raise unsupported("the charge has no id yet")
+    return charge
+
+
+def amount_of(of):
+    if of.amount is None:
+        raise fault("Other", "the target has no amount")
+    return of.amount
+
+
+async def follow(ctx, path, body, asked):
+    """Something that follows a charge."""
+    made, doubt = await write(ctx, path, body)
+    return types.FollowUpOutcome_Unknown(doubt) if doubt else follow_outcome(made, asked)
+
+
+async def found(ctx, what, of):
+    """What became of it."""
+    if not of.keys:
+        raise unsupported("it is found by its key")
+    reply = await ctx.send(authorized(ctx, get(API, f"/{what}?key={of.keys[0]}")))
+    if not reply.ok:
+        return types.FollowUpOutcome_Unknown(reply.why)
+    if reply.status == 200:
+        return follow_outcome(reply.json(), amount_of(of))
+    if reply.status == 404:
+        return types.FollowUpOutcome_NotFound()
+    return types.FollowUpOutcome_Unknown(f"status {reply.status}")
+
+
+def follow_outcome(made, asked):
+    match word(made, "status"):
+        case "captured" | "voided" | "refunded":
+            return done(word(made, "id"), money(made, asked))
         case "declined":
-            return types.FollowUpOutcome_Declined(refusal(refund))
+            return types.FollowUpOutcome_Declined(refusal(made))
         case other:
             return types.FollowUpOutcome_Unknown(f'status "{other}" is not in the documents')
 

@@ -4,13 +4,19 @@
 use portolan_adapter::payments::{Accepted, Authorization, Finding, Instrument, Outcome, Standing, State};
 use portolan_adapter::types::{Capability, Decline, EndpointAsk, Fault, Manifest, Money, Place, PlaceAsk, Request, Retry, SecretAsk, Target};
 use portolan_adapter::{Adapter, Ctx, Declines, Payments, ReplyExt, RequestExt, Value, declined, get, json, minor_units, post, why};
+// can: captures
+use portolan_adapter::Captures;
+// end
 // can: refunds
-use portolan_adapter::{Refunds, captures};
+use portolan_adapter::Refunds;
+// end
+// can: captures refunds
+use portolan_adapter::captures;
 // end
 
 pub struct Own;
 
-portolan_adapter::export_channel!(Own: adapter, payments /* can: refunds */, refunds /* end */);
+portolan_adapter::export_channel!(Own: adapter, payments /* can: captures */, captures /* end */ /* can: refunds */, refunds /* end */);
 
 const API: &str = "api";
 
@@ -39,7 +45,7 @@ impl Adapter for Own {
             summary: "PROVIDER, cards".into(),
             methods: vec!["card".into()],
             countries: vec![],
-            capabilities: ["payments" /* can: refunds */, "refunds" /* end */].map(capability).into(),
+            capabilities: ["payments" /* can: captures */, "captures" /* end */ /* can: refunds */, "refunds" /* end */].map(capability).into(),
             endpoints: vec![EndpointAsk {
                 name: API.into(),
                 purpose: "charges".into(),
@@ -97,39 +103,76 @@ impl Payments for Own {
     }
 }
 
-// can: refunds
-impl Refunds for Own {
-    async fn refund(ctx: &Ctx, of: Target, amount: Money, _reason: Option<String>) -> Result<captures::Outcome, Fault> {
-        let charge = of.parent_reference.as_deref().or(of.reference.as_deref());
-        let charge = charge.ok_or_else(|| Fault::Unsupported("the charge has no id yet".into()))?;
-        match write(ctx, &format!("/charges/{charge}/refunds"), &json!({ "amount": minor_units(&amount)? })).await? {
-            Ok(refund) => refund_outcome(&refund, &amount),
-            Err(doubt) => Ok(captures::Outcome::Unknown(doubt)),
-        }
+// can: captures
+impl Captures for Own {
+    async fn capture(ctx: &Ctx, of: Target, amount: Money, is_final: bool) -> Result<captures::Outcome, Fault> {
+        let body = json!({ "amount": minor_units(&amount)?, "final": is_final });
+        follow(ctx, &format!("/charges/{}/captures", charge_of(&of)?), &body, &amount).await
     }
 
+    async fn cancel(ctx: &Ctx, of: Target) -> Result<captures::Outcome, Fault> {
+        follow(ctx, &format!("/charges/{}/void", charge_of(&of)?), &json!({}), &amount_of(&of)?).await
+    }
+
+    /// What became of that one capture or cancel.
     async fn status(ctx: &Ctx, of: Target) -> Result<captures::Outcome, Fault> {
-        let key = of.keys.first().ok_or_else(|| Fault::Unsupported("a refund is found by its key".into()))?;
-        let amount = of.amount.clone().ok_or_else(|| Fault::Other("the target has no amount".into()))?;
-        match ctx.send(authorized(ctx, get(API, format!("/refunds?key={key}")))?).await {
-            Ok(reply) if reply.status == 200 => refund_outcome(&reply.json()?, &amount),
-            Ok(reply) if reply.status == 404 => Ok(captures::Outcome::NotFound),
-            Ok(reply) => Ok(captures::Outcome::Unknown(format!("status {}", reply.status))),
-            Err(no) => Ok(captures::Outcome::Unknown(why(&no))),
-        }
+        found(ctx, if of.kind == "capture" { "captures" } else { "voids" }, &of).await
     }
 }
 
-fn refund_outcome(refund: &Value, asked: &Money) -> Result<captures::Outcome, Fault> {
-    match text(refund, "status")? {
-        "refunded" => Ok(captures::Outcome::Done(captures::Done {
-            reference: text(refund, "id")?.to_owned(),
-            amount: money(refund, asked)?,
+// end
+// can: refunds
+impl Refunds for Own {
+    async fn refund(ctx: &Ctx, of: Target, amount: Money, _reason: Option<String>) -> Result<captures::Outcome, Fault> {
+        let body = json!({ "amount": minor_units(&amount)? });
+        follow(ctx, &format!("/charges/{}/refunds", charge_of(&of)?), &body, &amount).await
+    }
+
+    async fn status(ctx: &Ctx, of: Target) -> Result<captures::Outcome, Fault> {
+        found(ctx, "refunds", &of).await
+    }
+}
+
+// end
+// can: captures refunds
+fn charge_of(of: &Target) -> Result<&str, Fault> {
+    let charge = of.parent_reference.as_deref().or(of.reference.as_deref());
+    charge.ok_or_else(|| Fault::Unsupported("the charge has no id yet".into()))
+}
+
+fn amount_of(of: &Target) -> Result<Money, Fault> {
+    of.amount.clone().ok_or_else(|| Fault::Other("the target has no amount".into()))
+}
+
+/// Something that follows a charge.
+async fn follow(ctx: &Ctx, path: &str, body: &Value, asked: &Money) -> Result<captures::Outcome, Fault> {
+    match write(ctx, path, body).await? {
+        Ok(made) => follow_outcome(&made, asked),
+        Err(doubt) => Ok(captures::Outcome::Unknown(doubt)),
+    }
+}
+
+/// What became of it.
+async fn found(ctx: &Ctx, list: &str, of: &Target) -> Result<captures::Outcome, Fault> {
+    let key = of.keys.first().ok_or_else(|| Fault::Unsupported("it is found by its key".into()))?;
+    match ctx.send(authorized(ctx, get(API, format!("/{list}?key={key}")))?).await {
+        Ok(reply) if reply.status == 200 => follow_outcome(&reply.json()?, &amount_of(of)?),
+        Ok(reply) if reply.status == 404 => Ok(captures::Outcome::NotFound),
+        Ok(reply) => Ok(captures::Outcome::Unknown(format!("status {}", reply.status))),
+        Err(no) => Ok(captures::Outcome::Unknown(why(&no))),
+    }
+}
+
+fn follow_outcome(made: &Value, asked: &Money) -> Result<captures::Outcome, Fault> {
+    match text(made, "status")? {
+        "captured" | "voided" | "refunded" => Ok(captures::Outcome::Done(captures::Done {
+            reference: text(made, "id")?.to_owned(),
+            amount: money(made, asked)?,
             fee: None,
             memo: None,
             extra: vec![],
         })),
-        "declined" => Ok(captures::Outcome::Declined(decline(refund))),
+        "declined" => Ok(captures::Outcome::Declined(decline(made))),
         other => Ok(captures::Outcome::Unknown(format!("status {other:?} is not in the documents"))),
     }
 }

@@ -43,6 +43,8 @@ pub struct Heard {
     pub by: Option<String>,
     /// Whether it was asked for something that is not there.
     pub is_absent: bool,
+    /// What it was about, of all that was taken.
+    pub about: Option<usize>,
 }
 
 /// A provider that answers as vectors say, until it is dropped.
@@ -156,6 +158,7 @@ fn answer(stage: &mut Stage, sent: &Sent) -> std::io::Result<Response<Body>> {
     stage.heard.push_back(Heard {
         line: format!("{} {path} → {what} ({by})", sent.method),
         is_absent: told.is_absent,
+        about: told.about,
         by: told.by,
     });
     if stage.heard.len() > HEARD_MAX {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// How long an unknown outcome is waited for.
-const SETTLES_WITHIN: Duration = Duration::from_secs(2);
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(50);
 /// What follows a payment that is held, and one that is captured.
 const FOLLOW_UPS: [(&str, bool); 3] = [("capture", false), ("cancel", false), ("refund", true)];
@@ -123,9 +123,23 @@ impl Part {
         }
     }
 
+    /// Whether no vector has an answer to that, and it is not another payment's.
+    fn is_unshown(&self, it: &Heard, heard: &[Heard]) -> bool {
+        let own = heard.iter().find(|it| it.by.as_ref() == Some(&self.name));
+        let own = own.and_then(|it| it.about);
+        it.by.is_none() && !it.is_absent && (it.about.is_none() || it.about == own)
+    }
+
+    /// Whether what was heard says all that there will be to say.
+    fn is_told(&self, heard: &[Heard]) -> bool {
+        let is_others = |it: &Heard| it.by.as_ref().is_some_and(|by| *by != self.name);
+        let is_waiting = self.ending == Ending::Pending && heard.iter().any(is_others);
+        is_waiting || heard.iter().any(|it| it.is_absent || self.is_unshown(it, heard))
+    }
+
     /// What is wrong, or worth a word, with how it went.
     fn remark(&self, status: &str, heard: &[Heard]) -> (bool, &'static str) {
-        let is_unheard = heard.iter().any(|it| it.by.is_none() && !it.is_absent);
+        let is_unheard = heard.iter().any(|it| self.is_unshown(it, heard));
         let is_open = matches!(status, "processing" | "pending" | "unknown");
         let is_told = heard.iter().any(|it| it.by.as_ref().is_some_and(|by| *by != self.name));
         if heard.is_empty() {
@@ -168,8 +182,8 @@ impl Run<'_> {
             }
         };
         let first = order::status(&sent).to_owned();
-        let now = self.settled(&order, sent)?;
-        let (status, heard) = (order::status(&now).to_owned(), self.provider.heard());
+        let (now, heard) = self.settled(part, &order, sent)?;
+        let status = order::status(&now).to_owned();
         let (is_surprise, remark) = part.remark(&status, &heard);
         let way = if first == status {
             status.clone()
@@ -197,14 +211,17 @@ impl Run<'_> {
         Ok(Some(status))
     }
 
-    /// Where nobody knows, a moment later.
-    fn settled(&self, order: &Order, mut now: Value) -> anyhow::Result<Value> {
+    /// Where nobody knows, a moment later; and what the provider was asked.
+    fn settled(&self, part: &Part, order: &Order, mut now: Value) -> anyhow::Result<(Value, Vec<Heard>)> {
         let started = Instant::now();
+        let mut heard = self.provider.heard();
         let is_open = |value: &Value| matches!(order::status(value), "processing" | "pending" | "unknown");
-        while is_open(&now) && started.elapsed() < SETTLES_WITHIN {
+        while is_open(&now) && !part.is_told(&heard) && started.elapsed() < SETTLES_WITHIN {
             std::thread::sleep(LOOK);
+            heard.extend(self.provider.heard());
             now = self.local.merchant.get(&order.place(&now))?;
         }
-        Ok(now)
+        heard.extend(self.provider.heard());
+        Ok((now, heard))
     }
 }

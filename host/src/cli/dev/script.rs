@@ -4,19 +4,18 @@
 //! Which of several vectors with one request is played is the payer's choice: the last two digits of the amount are the
 //! vector's number among those of its function.
 
-use super::case::{Case, Ending, said};
+use super::case::{Case, Ending};
 use super::leaves::{Leaves, Sent};
+use super::memory::{FAILED, Found, Memory, Names, asked_about};
 use super::sample::Bound;
 use portolan_channels::{Answered, Vector};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 /// What is remembered; then everything is forgotten, as a test account is wiped.
 const TAKEN_MAX: usize = 10_000;
 /// The amount's digits that choose.
 const NUMBERS: u64 = 100;
-/// The contract's word for what came to nothing.
-const FAILED: &str = "Failed";
 
 /// What is sent back.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,18 +35,8 @@ pub struct Told {
     pub by: Option<String>,
     /// Whether it was asked for something that is not there.
     pub is_absent: bool,
-}
-
-/// Something that was taken.
-#[derive(Default)]
-struct Taken {
-    function: String,
-    amount: Option<String>,
-    asset: Option<String>,
-    /// Sample and real id.
-    ids: BTreeMap<String, String>,
-    reference: Option<String>,
-    state: Option<String>,
+    /// What it is about, of all that was taken.
+    pub about: Option<usize>,
 }
 
 /// A vector's request that is like the one that came, by its place: vector and request.
@@ -61,13 +50,10 @@ struct Fit {
 /// All vectors of an adapter, and what was taken so far.
 pub struct Script {
     cases: Vec<Case>,
-    names: BTreeSet<String>,
-    ids: BTreeSet<String>,
-    taken: Vec<Taken>,
-    known_by: HashMap<String, Vec<usize>>,
+    names: Names,
+    memory: Memory,
     /// By path and key: the same request again has the same answer.
     answered: HashMap<(String, String), Told>,
-    made: u64,
 }
 
 impl Script {
@@ -80,15 +66,11 @@ impl Script {
             *number = number.saturating_add(1);
             cases.push(Case::new(name, *number, vector));
         }
-        let (names, ids) = named(&mut cases);
         Self {
+            names: Names::of(&mut cases),
             cases,
-            names,
-            ids,
-            taken: vec![],
-            known_by: HashMap::new(),
+            memory: Memory::default(),
             answered: HashMap::new(),
-            made: 0,
         }
     }
 
@@ -99,14 +81,14 @@ impl Script {
 
     /// Takes other vectors; what was taken stays.
     pub fn learn(&mut self, vectors: Vec<(String, Vector)>) {
-        let Self { cases, names, ids, .. } = Self::new(vectors);
-        (self.cases, self.names, self.ids) = (cases, names, ids);
+        let Self { cases, names, .. } = Self::new(vectors);
+        (self.cases, self.names) = (cases, names);
     }
 
     /// Answers a request.
     pub fn answer(&mut self, sent: &Sent) -> Told {
-        if self.taken.len().max(self.answered.len()).max(self.known_by.len()) >= TAKEN_MAX {
-            (self.taken, self.known_by, self.answered) = (vec![], HashMap::new(), HashMap::new());
+        if self.memory.len().max(self.answered.len()) >= TAKEN_MAX {
+            (self.memory, self.answered) = (Memory::default(), HashMap::new());
         }
         let mut fits = self.fits(sent);
         // The first of those that are as good, in the order of their files.
@@ -151,32 +133,17 @@ impl Script {
         fits
     }
 
-    /// What was taken and is named in the request: of this function, and of others. `by_id`: only by the provider's own names.
-    fn named(&self, bound: &Bound, function: &str, by_id: bool) -> (Option<usize>, Option<usize>) {
-        let names = if by_id { &self.ids } else { &self.names };
-        let texts = bound.texts.iter().filter(|(sample, _)| names.contains(*sample));
-        let found: Vec<usize> = texts
-            .filter_map(|(_, text)| self.known_by.get(text))
-            .flatten()
-            .copied()
-            .collect();
-        let is_own = |at: &usize| self.taken.get(*at).is_some_and(|it| it.function == function);
-        let own = found.iter().rev().copied().find(|at| is_own(at));
-        (own, found.iter().copied().find(|at| !is_own(at)))
-    }
-
     /// What became of something.
     fn tell(&self, mut fits: Vec<Fit>, function: &str, bound: &Bound) -> Told {
-        let (own, other) = self.named(bound, asked_about(function), false);
-        let state_of = |at: usize| self.taken.get(at).and_then(|it| it.state.clone());
-        let state = own.and_then(state_of);
+        let Found { own, other } = self.memory.find(&self.names.all, bound, asked_about(function));
+        let state = own.and_then(|at| self.memory.state(at));
         // What was refused is told only where a vector says how.
-        let is_told = |fit: &Fit| self.case(fit).is_some_and(|case| case.state == state);
-        let own = own.filter(|_| state.as_deref() != Some(FAILED) || fits.iter().any(is_told));
+        let is_told = |fit: &Fit| self.case(fit).is_some_and(|case| case.state.as_deref() == state);
+        let own = own.filter(|_| state != Some(FAILED) || fits.iter().any(is_told));
         let rank = |fit: &Fit| {
             let case = self.case(fit);
             let ending = case.map_or(Ending::Unclear, |case| case.ending);
-            let is_other = case.is_none_or(|case| case.state != state);
+            let is_other = case.is_none_or(|case| case.state.as_deref() != state);
             // A payment is not said to be captured that is only authorized, or waits, or was canceled.
             let is_wrong =
                 (ending == Ending::Absent) != own.is_none() || own.is_some() && is_other && function == "status";
@@ -184,12 +151,12 @@ impl Script {
         };
         fits.sort_by_key(rank);
         let Some(fit) = fits.into_iter().next().filter(|fit| !rank(fit).0) else {
-            return unshown(own.map(|_| state.as_deref().unwrap_or("done")));
+            return unshown(own.map(|at| (at, state.unwrap_or("done"))));
         };
-        let bound = self.with_taken(&fit, own.or(other));
+        let bound = self.known(&fit, own.or(other));
         Told {
             is_absent: own.is_none(),
-            ..self.said(fit.at, &bound)
+            ..self.said(fit.at, &bound, own)
         }
     }
 
@@ -197,11 +164,11 @@ impl Script {
     fn take(&mut self, sent: &Sent, mut fits: Vec<Fit>, function: &str) -> Told {
         fits.sort_by_key(|fit| (!fit.is_kind, self.case(fit).map(|case| case.ending), -fit.score));
         let of = |fit: &Fit| {
-            let (own, other) = self.named(&fit.bound, function, true);
-            (own, other, self.with_taken(fit, own.or(other)))
+            let found = self.memory.find(&self.names.ids, &fit.bound, function);
+            (found, self.known(fit, found.own.or(found.other)))
         };
         let number = |fit: &&Fit| {
-            let units = of(fit).2.amount.and_then(|units| units.parse::<u64>().ok());
+            let units = of(fit).1.amount.and_then(|units| units.parse::<u64>().ok());
             let chosen = self.case(fit).map(|case| case.number);
             fit.is_kind && chosen.is_some() && units.map(|it| it % NUMBERS) == chosen
         };
@@ -210,10 +177,11 @@ impl Script {
         let ending = self.case(chosen).map_or(Ending::Unclear, |case| case.ending);
         // Where nobody knows, it was done: whoever asks will be told.
         let performed = if ending == Ending::Unclear { done } else { chosen };
-        let (own, other, mut bound) = of(performed);
+        let (found, mut bound) = of(performed);
         let (at, chosen_at, key) = (performed.at, chosen.at, again(sent, &performed.bound));
-        self.remember(at, function, (own, other), &mut bound);
-        let told = self.said(at, &bound);
+        let case = self.cases.get(at.0);
+        let place = case.map(|case| self.memory.take((case, at.1), found, &self.names, &mut bound));
+        let told = self.said(at, &bound, place);
         if let Some(again) = key {
             // Who did not hear it asks again, with the same key, and is told.
             self.answered.insert(again, told.clone());
@@ -221,86 +189,20 @@ impl Script {
         if chosen_at == at {
             told
         } else {
-            self.said(chosen_at, &bound)
+            self.said(chosen_at, &bound, place)
         }
     }
 
     /// What the request says, and what is known of what it names.
-    fn with_taken(&self, fit: &Fit, taken: Option<usize>) -> Bound {
-        let mut bound = fit.bound.clone();
-        let (Some(taken), Some(case)) = (taken.and_then(|at| self.taken.get(at)), self.case(fit)) else {
-            return bound;
-        };
-        let is_same = asked_about(&case.function) == taken.function;
-        let amount = if is_same { &mut bound.amount } else { &mut bound.whole };
-        *amount = amount.take().or_else(|| taken.amount.clone());
-        bound.asset = bound.asset.or_else(|| taken.asset.clone());
-        for (sample, id) in &taken.ids {
-            bound.texts.entry(sample.clone()).or_insert_with(|| id.clone());
-        }
-        if let (true, Some(sample), Some(reference)) = (is_same, &case.reference, &taken.reference) {
-            bound.texts.insert(sample.clone(), reference.clone());
-        }
-        bound
+    fn known(&self, fit: &Fit, taken: Option<usize>) -> Bound {
+        let case = self.case(fit).zip(taken);
+        case.map_or_else(
+            || fit.bound.clone(),
+            |(case, at)| self.memory.known(case, at, &fit.bound),
+        )
     }
 
-    /// Keeps what was taken, with new ids where the answer has some.
-    fn remember(
-        &mut self,
-        at: (usize, usize),
-        function: &str,
-        before: (Option<usize>, Option<usize>),
-        bound: &mut Bound,
-    ) {
-        let Some(case) = self.cases.get(at.0) else { return };
-        let answer = case.lines.get(at.1).and_then(|line| said(&line.answer));
-        let answer = answer.unwrap_or_default();
-        let mut said = BTreeSet::new();
-        super::leaves::walk(&answer, String::new(), &mut |_, text| {
-            said.insert(text.to_owned());
-        });
-        let is_said = |id: &&String| said.iter().any(|text| text.contains(id.as_str()));
-        for id in self.ids.iter().filter(is_said) {
-            if !bound.texts.contains_key(id) {
-                self.made = self.made.saturating_add(1);
-                bound.texts.insert(id.clone(), another(id, self.made));
-            }
-        }
-        let is_last = at.1.saturating_add(1) == case.lines.len();
-        let state = if case.ending == Ending::Refused {
-            Some(FAILED.to_owned())
-        } else {
-            case.state.clone()
-        };
-        let (reference, state) = (case.reference.clone(), state.filter(|_| is_last));
-        let place = before.0.unwrap_or(self.taken.len());
-        if place == self.taken.len() {
-            self.taken.push(Taken::default());
-        }
-        if let Some(parent) = before.1.and_then(|at| self.taken.get_mut(at)) {
-            parent.state = after(function).map(str::to_owned).or(parent.state.take());
-        }
-        let Some(taken) = self.taken.get_mut(place) else { return };
-        taken.function = function.to_owned();
-        taken.amount = bound.amount.clone().or(taken.amount.take());
-        taken.asset = bound.asset.clone().or(taken.asset.take());
-        taken.state = state.or(taken.state.take());
-        for (sample, text) in &bound.texts {
-            if self.ids.contains(sample) {
-                taken.ids.insert(sample.clone(), text.clone());
-            }
-            let is_parents = before.1.is_some() && reference.as_ref() != Some(sample) && !sample.starts_with("key-");
-            if self.names.contains(sample) && !is_parents {
-                let places = self.known_by.entry(text.clone()).or_default();
-                places.retain(|known| *known != place);
-                places.push(place);
-            }
-        }
-        let own = reference.and_then(|sample| taken.ids.get(&sample).cloned());
-        taken.reference = own.or(taken.reference.take());
-    }
-
-    fn said(&self, at: (usize, usize), bound: &Bound) -> Told {
+    fn said(&self, at: (usize, usize), bound: &Bound, about: Option<usize>) -> Told {
         let case = self.cases.get(at.0);
         let answer = case.and_then(|case| Some((case, &case.lines.get(at.1)?.answer)));
         let filled = answer.map(|(case, answer)| match answer {
@@ -316,43 +218,8 @@ impl Script {
             answer: filled.unwrap_or(Answer::Silence),
             by: case.map(|case| case.name.clone()),
             is_absent: false,
+            about,
         }
-    }
-}
-
-/// What names something, and what of that the provider makes: texts of answers that stand in requests and references too, of
-/// whatever vector. Each vector learns them: an id that its own answers do not show may stand in its path.
-fn named(cases: &mut [Case]) -> (BTreeSet<String>, BTreeSet<String>) {
-    let mut names: BTreeSet<String> = cases.iter().flat_map(Case::names).collect();
-    let asked: BTreeSet<&String> = cases.iter().flat_map(Case::sent).chain(&names).collect();
-    let is_asked = |text: &String| asked.iter().any(|it| it.contains(text.as_str()));
-    let made = cases.iter().flat_map(Case::made).filter(is_asked);
-    let references = cases.iter().filter_map(|case| case.reference.clone());
-    let ids: BTreeSet<String> = made.chain(references).collect();
-    names.extend(ids.iter().cloned());
-    for case in cases {
-        case.samples.learn(&json!({ "reference": ids }));
-    }
-    (names, ids)
-}
-
-/// The function that a question is about.
-fn asked_about(function: &str) -> &str {
-    match function {
-        "status" => "authorize",
-        "payouts-status" => "pay",
-        "exchange-status" => "convert",
-        other => other.strip_suffix("-status").unwrap_or(other),
-    }
-}
-
-/// The state that a payment is in after it.
-fn after(function: &str) -> Option<&'static str> {
-    match function {
-        "capture" => Some("Captured"),
-        "cancel" => Some("Canceled"),
-        "reverse" => Some("Reversed"),
-        _ => None,
     }
 }
 
@@ -362,29 +229,15 @@ fn again(sent: &Sent, bound: &Bound) -> Option<(String, String)> {
     key.map(|(_, key)| (sent.path.clone(), key.clone()))
 }
 
-/// Another id of the same kind.
-fn another(id: &str, number: u64) -> String {
-    let is_uuid = id.len() == 36 && id.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
-    if is_uuid {
-        return format!("{}{number:012x}", id.get(..24).unwrap_or_default());
-    }
-    let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
-    if is_number {
-        format!("{id}{number:04}")
-    } else {
-        format!("{id}_{number}")
-    }
-}
-
 fn text(body: &Value) -> String {
     body.as_str().map_or_else(|| body.to_string(), str::to_owned)
 }
 
 /// No vector shows what is told of what is there, in that state, or of what is not.
-fn unshown(state: Option<&str>) -> Told {
+fn unshown(there: Option<(usize, &str)>) -> Told {
     // What was taken is not said to be missing: whoever believed it would take the money again.
-    let (status, problem) = match state {
-        Some(state) => (
+    let (status, problem) = match there {
+        Some((_, state)) => (
             501,
             format!("no vector shows what is told of something that is {state}: write one"),
         ),
@@ -393,7 +246,8 @@ fn unshown(state: Option<&str>) -> Told {
     Told {
         answer: Answer::Said(status, vec![], json!({ "error": problem }).to_string()),
         by: None,
-        is_absent: state.is_none(),
+        is_absent: there.is_none(),
+        about: there.map(|(at, _)| at),
     }
 }
 
@@ -407,6 +261,7 @@ fn unheard(sent: &Sent) -> Told {
         answer: Answer::Said(501, vec![], json!({ "error": problem }).to_string()),
         by: None,
         is_absent: false,
+        about: None,
     }
 }
 

@@ -141,6 +141,21 @@ fn a_refund_is_about_its_charge_and_has_an_amount_of_its_own() {
     );
 }
 
+/// What follows the whole of a payment says the payment's amount.
+#[test]
+fn a_cancel_is_about_its_charge() {
+    let mut script = Script::new(vectors!["cancel", "held"]);
+    let held = said(&mut script, &charge(1_234, "k-1"));
+    let void = said(
+        &mut script,
+        &sent("POST", "/charges/ch_1_1/void", Some("k-2"), &json!({})),
+    );
+    assert_eq!(
+        (held.0, void.0, &void.1["amount"], &void.1["id"]),
+        (200, 200, &json!(1_234), &json!("vo_1_2"))
+    );
+}
+
 #[test]
 fn a_request_that_no_vector_sends_is_told_so() {
     let mut script = script();
