@@ -14,13 +14,12 @@ use crate::webhooks::Webhooks;
 use crate::wire::Json;
 use anyhow::Context;
 use portolan_channels::{Artifacts, Registry, Sandbox};
-use portolan_domain::ids::Mode;
 use portolan_domain::ports::{Ambient, Channels, KeyRing, Library, Store};
 use portolan_egress::{Egress, Timeouts};
 use portolan_engine::{Engine, Ports};
 use portolan_rules::RuleBook;
 use portolan_storage::SqlStore;
-use portolan_vault::{KeyFile, LocalVault, WebhookSigner};
+use portolan_vault::{KeyFile, LocalVault};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -169,13 +168,8 @@ impl App {
             ambient: ambient.clone(),
         });
         routes.start()?;
-        let signer = |mode| WebhookSigner::new(&vault, mode).map_err(anyhow::Error::msg);
         let told_of = (store.clone() as _, store.clone() as _, ambient.clone());
-        let webhooks = Webhooks::load(
-            told_of,
-            [signer(Mode::Test)?, signer(Mode::Live)?],
-            config.webhooks_allow_private,
-        )?;
+        let webhooks = Webhooks::load(told_of, vault.clone(), config.webhooks_allow_private)?;
         Ok(Self {
             routes,
             webhooks: Arc::new(webhooks),

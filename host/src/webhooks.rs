@@ -12,7 +12,7 @@ use portolan_domain::ids::{EventId, MerchantId, Mode, WebhookId};
 use portolan_domain::ports::{Ambient, CommitError, Library, Page, ReadError, Webhooks as Endpoints};
 use portolan_domain::webhook::{Answer, ENDPOINTS_MAX, Message, WebhookEndpoint};
 use portolan_egress::{Egress, Timeouts};
-use portolan_vault::WebhookSigner;
+use portolan_vault::{LocalVault, WebhookSigner};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, Semaphore};
@@ -49,13 +49,23 @@ struct Line {
     is_tried: AtomicBool,
     /// When it was written down last by what came of messages.
     written_ms: AtomicU64,
+    /// How often its merchant asked to be told again.
+    replays: AtomicU64,
+    /// The router's own key to what this merchant is told.
+    signer: Option<WebhookSigner>,
     /// One change after the other: a merchant's, and what came of messages.
     changing: Mutex<()>,
 }
 
 impl Line {
-    fn new(endpoint: WebhookEndpoint) -> Arc<Self> {
+    fn new(endpoint: WebhookEndpoint, vault: &LocalVault) -> Arc<Self> {
+        let signer = WebhookSigner::new(vault, (endpoint.mode, &endpoint.merchant));
+        if let Err(problem) = &signer {
+            tracing::error!(problem, endpoint = %endpoint.id, "the router's own signature will be missing");
+        }
         Arc::new(Self {
+            signer: signer.ok(),
+            replays: AtomicU64::new(0),
             endpoint: RwLock::new(Arc::new(endpoint)),
             is_behind: AtomicBool::new(true),
             is_at_work: AtomicBool::new(false),
@@ -98,8 +108,7 @@ pub struct Webhooks {
     library: Arc<dyn Library>,
     ambient: Arc<dyn Ambient>,
     egress: Egress,
-    /// Test, live.
-    signers: [WebhookSigner; 2],
+    vault: Arc<LocalVault>,
     allow_private: bool,
     lines: DashMap<WebhookId, Arc<Line>>,
     adding: Mutex<()>,
@@ -109,10 +118,10 @@ pub struct Webhooks {
 }
 
 impl Webhooks {
-    /// With what the store has. `signers`: of test mode, of live mode. `allow_private`: endpoints may be on addresses that are not public, and in test mode not encrypted.
+    /// With what the store has. `allow_private`: endpoints may be on addresses that are not public, and in test mode not encrypted.
     pub fn load(
         (store, library, ambient): (Arc<dyn Endpoints>, Arc<dyn Library>, Arc<dyn Ambient>),
-        signers: [WebhookSigner; 2],
+        vault: Arc<LocalVault>,
         allow_private: bool,
     ) -> Result<Self, ReadError> {
         let all = store.webhook_endpoints()?;
@@ -121,9 +130,9 @@ impl Webhooks {
             library,
             ambient,
             egress: Egress::new(Timeouts::default()),
-            signers,
             allow_private,
-            lines: all.into_iter().map(|it| (it.id, Line::new(it))).collect(),
+            lines: all.into_iter().map(|it| (it.id, Line::new(it, &vault))).collect(),
+            vault,
             adding: Mutex::new(()),
             tests: Semaphore::new(TESTS_AT_ONCE),
             told: Default::default(),
@@ -135,17 +144,9 @@ impl Webhooks {
         self.allow_private
     }
 
-    fn signer(&self, mode: Mode) -> &WebhookSigner {
-        let [test, live] = &self.signers;
-        match mode {
-            Mode::Test => test,
-            Mode::Live => live,
-        }
-    }
-
-    /// The public key to what the router signs.
-    pub fn public_key(&self, mode: Mode) -> String {
-        self.signer(mode).public()
+    /// The public key to what the router signs for this endpoint's merchant, in its mode.
+    pub fn public_key(&self, id: WebhookId) -> Option<String> {
+        Some(self.lines.get(&id)?.signer.as_ref()?.public())
     }
 
     /// Every endpoint, the oldest first.
@@ -186,7 +187,7 @@ impl Webhooks {
             ..endpoint
         };
         self.store.put_webhook_endpoint(endpoint.clone()).await?;
-        let line = Line::new(endpoint);
+        let line = Line::new(endpoint, &self.vault);
         let added = line.endpoint();
         self.lines.insert(added.id, line);
         Ok(added)
@@ -266,10 +267,20 @@ impl Webhooks {
         if found.first().is_none_or(|event| event.id != from) {
             return Ok(None);
         }
-        let replayed = self.change(endpoint.id, |it| it.cursor = Some(cursor)).await?;
-        if let Some(line) = self.line(endpoint.id) {
-            line.is_behind.store(true, Ordering::SeqCst);
-        }
+        // Where it is further back than that, it will be told of this one too; nothing in between is passed over.
+        let here = endpoint.cursor.unwrap_or(EventId(Uuid::nil()));
+        let is_ahead = !self.library.events(&page(Some(from), Some(here)), None)?.is_empty();
+        let Some(line) = self.line(endpoint.id) else {
+            return Ok(None);
+        };
+        let back = |it: &mut WebhookEndpoint| {
+            if !is_ahead {
+                it.cursor = Some(cursor);
+                line.replays.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        let replayed = self.change(endpoint.id, back).await?;
+        line.is_behind.store(true, Ordering::SeqCst);
         Ok(replayed)
     }
 
@@ -282,9 +293,9 @@ impl Webhooks {
         Ok(())
     }
 
-    async fn send(&self, endpoint: &WebhookEndpoint, message: &Message, now_ms: u64) -> Answer {
-        let how = (self.signer(endpoint.mode), self.allow_private);
-        send::send(&self.egress, how, (endpoint, message), now_ms).await
+    async fn send(&self, line: &Line, endpoint: &WebhookEndpoint, message: &Message) -> Answer {
+        let how = (line.signer.as_ref(), self.allow_private);
+        send::send(&self.egress, how, (endpoint, message), self.ambient.now_ms()).await
     }
 
     /// Sends a message that tells nothing, and says what came of it. One that was failing and takes it is back.
@@ -299,7 +310,7 @@ impl Webhooks {
             event: id,
             body: WebhookBody::test(id, endpoint.mode, now_ms),
         };
-        let answer = self.send(endpoint, &message, now_ms).await;
+        let answer = self.send(&line, endpoint, &message).await;
         if matches!(answer, Answer::Taken(_)) && endpoint.failing.is_some() && endpoint.disabled.is_none() {
             self.note(&line, |it| it.is_back(now_ms), true).await?;
             line.is_behind.store(true, Ordering::SeqCst);

@@ -147,7 +147,11 @@ fn too_many_requests_end_the_operation() {
 
 #[test]
 fn a_changed_byte_in_the_compiled_component_is_never_loaded() {
-    let mut world = World::start(Options::default()).unwrap();
+    let mut world = World::start(Options {
+        is_fresh: true,
+        ..Options::default()
+    })
+    .unwrap();
     let folder = world.folder.join("data/components");
     let file = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
     let good = std::fs::read(&file).unwrap();

@@ -362,11 +362,37 @@ fn an_endpoint_is_told_again_from_an_event_on() {
     let seen = receiver.await_seen("shop", |seen| seen.len() == 5);
     // Those of several payments go at once.
     assert_eq!(sorted(&ids(&seen[3..])), sorted(&first[1..]));
+    // One that was never told of an event is not moved past those before it.
+    let late = endpoint(&world, &receiver, "late", &["payment.captured"]);
+    receiver.script("late", &json!({ "always": { "status": 410 } }));
+    for amount in [2_000, 2_001] {
+        world.pay(CARD, amount).unwrap();
+    }
+    await_endpoint(&world, &late, |it| it.text_at("/status") == "disabled");
+    let newest = events(&world)
+        .into_iter()
+        .rfind(|it| it["type"] == "payment.captured")
+        .unwrap();
+    receiver.script("late", &json!({ "always": { "status": 204 } }));
+    let path = format!("/v1/webhook_endpoints/{}/replay", late.text_at("/id"));
+    assert_eq!(world.post(&path, &json!({ "from": newest["id"] })).unwrap().status, 200);
+    does(&world, &late, "enable");
+    receiver.await_seen("late", |seen| {
+        let taken = seen.iter().filter(|it| it["answered"] == 204);
+        taken
+            .map(|it| it["told"]["data"]["amount"].clone())
+            .collect::<HashSet<_>>()
+            .len()
+            == 2
+    });
+    receiver.await_seen("shop", |seen| seen.len() == 7);
     world.pay(CARD, 1_003).unwrap();
-    assert_eq!(receiver.await_seen("shop", |seen| seen.len() == 6).len(), 6);
+    assert_eq!(receiver.await_seen("shop", |seen| seen.len() == 8).len(), 8);
     world.kill_host().unwrap();
     world.start_host().unwrap();
-    assert_eq!(shown(&world, &made).text_at("/public_key"), made.text_at("/public_key"));
+    let key = made.text_at("/public_key");
+    assert!(key.starts_with("whpk_") && key == late.text_at("/public_key"), "{key}");
+    assert_eq!(shown(&world, &made).text_at("/public_key"), key);
 }
 
 #[test]

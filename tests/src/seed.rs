@@ -5,14 +5,17 @@ use crate::world::workspace;
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 const KEYS: &str = "keys.json";
 const COMPILED: &str = "components";
+/// No test process lives so long.
+const KEPT: Duration = Duration::from_secs(6 * 3_600);
 
 /// The folder, once somebody needed it; whoever reads or writes it holds the lock.
 static SHARED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Does something with the folder: this process's own. Those of processes that are gone are removed.
+/// Does something with the folder: this process's own. Those of a while ago are removed.
 fn with_shared(act: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(folder) = shared.as_ref() {
@@ -20,14 +23,17 @@ fn with_shared(act: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<
     }
     let all = workspace().join("target/seeds");
     std::fs::create_dir_all(&all)?;
-    for entry in std::fs::read_dir(&all)? {
-        let entry = entry?;
-        if !Path::new("/proc").join(entry.file_name()).exists() {
-            std::fs::remove_dir_all(entry.path())?;
+    for entry in std::fs::read_dir(&all)?.filter_map(Result::ok) {
+        let age = entry
+            .metadata()
+            .and_then(|about| about.modified())
+            .map(|at| at.elapsed());
+        if age.is_ok_and(|age| age.is_ok_and(|age| age > KEPT)) {
+            // Another process may be at it.
+            let _removed = std::fs::remove_dir_all(entry.path());
         }
     }
-    let folder = all.join(std::process::id().to_string());
-    std::fs::create_dir_all(&folder)?;
+    let folder = tempfile::Builder::new().prefix("seed-").tempdir_in(&all)?.keep();
     act(shared.insert(folder))
 }
 

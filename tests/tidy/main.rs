@@ -201,6 +201,14 @@ fn tests_neither_sleep_nor_ignore() {
 #[test]
 fn documentation_has_no_code_to_run() {
     for (path, text) in sources() {
+        for begin in ["/**", "/*!", "~~~", "#[doc", "#![doc"] {
+            let mut lines = text.lines().map(|line| line.trim_start_matches([' ', '/', '!']));
+            let is_path = |line: &str| begin.starts_with("/*") && line.contains("/*\"");
+            assert!(
+                !lines.any(|line| line.starts_with(begin) && !is_path(line)),
+                "{path}: {begin}"
+            );
+        }
         let fences = text.lines().map(str::trim_start).filter(|line| line.starts_with("//"));
         let mut fences = fences.filter(|line| line.trim_start_matches(['/', '!', ' ']).starts_with("```"));
         while let Some(begin) = fences.next() {

@@ -131,6 +131,10 @@ impl Asked {
                 Grant::Session | Grant::Key(_) => {}
             }
         }
+        for names in [&mut asked.endpoints, &mut asked.secrets, &mut asked.harmless] {
+            names.sort();
+            names.dedup();
+        }
         asked
     }
 }

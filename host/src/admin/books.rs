@@ -193,6 +193,7 @@ pub async fn webhooks(State(shared): App) -> Json<Value> {
     let shown = all.iter().map(|it| {
         json!({
             "id": it.id.to_string(), "merchant": it.merchant.as_str(), "mode": it.mode.as_str(), "url": it.url,
+            "public_key": shared.app.webhooks.public_key(it.id),
             "status": status_of(it), "waiting": it.parked.len(), "delivered": it.delivered, "given_up": it.given_up,
             "next_in_s": it.next_ms().map(|at| at.saturating_sub(now_ms).div_ceil(1_000)),
             "last": it.last.as_ref().map(|last| json!({ "at_ms": last.at_ms, "status": last.status, "error": last.why })),

@@ -30,7 +30,9 @@ const LOOK: Duration = Duration::from_millis(200);
 const FILES_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 32;
 /// What building makes, or needs; so is whatever begins with a dot.
-const NOT_ITS_OWN: [&str; 5] = [
+const NOT_ITS_OWN: [&str; 7] = [
+    "Cargo.lock",
+    "go.sum",
     "target",
     "node_modules",
     "__pycache__",

@@ -44,6 +44,7 @@ const VECTORS: &[(&str, &str)] = embedded!(
     "status-not-found.json" => "plugins/templates/vectors/status-not-found.json",
     "held.json" => "plugins/templates/vectors/held.json",
     "status-held.json" => "plugins/templates/vectors/status-held.json",
+    "status-voided.json" => "plugins/templates/vectors/status-voided.json",
     "capture.json" => "plugins/templates/vectors/capture.json",
     "capture-status.json" => "plugins/templates/vectors/capture-status.json",
     "cancel.json" => "plugins/templates/vectors/cancel.json",
@@ -191,7 +192,7 @@ pub fn new(folder: &Path, language: Language, can: &[String], name: &str) -> any
         let of = match file.split(['-', '.']).next() {
             Some("refund") => "refunds",
             Some("capture" | "cancel" | "held") => "captures",
-            _ if *file == "status-held.json" => "captures",
+            _ if matches!(*file, "status-held.json" | "status-voided.json") => "captures",
             _ => "payments",
         };
         if of == "payments" || can.iter().any(|it| it == of) {

@@ -147,6 +147,7 @@ impl Webhooks {
 
     /// Sends what is due again, and what is new.
     async fn tell(&self, line: &Line, stop: &watch::Receiver<bool>) -> Result<Told, WebhookError> {
+        let replays = line.replays.load(Ordering::SeqCst);
         let endpoint = line.endpoint();
         // It may have been removed since its turn came.
         if !self.lines.contains_key(&endpoint.id) {
@@ -159,7 +160,8 @@ impl Webhooks {
         let is_full = new.len() >= EVENTS_AT_ONCE;
         // What is sent again stands for itself.
         let mut by_payment: BTreeMap<Uuid, Vec<Message>> = again.into_iter().map(|it| (it.event.0, vec![it])).collect();
-        for event in new.iter().filter(|event| endpoint.wants(&event.name())) {
+        let waits = |event: &Event| endpoint.parked.iter().any(|it| it.message.event == event.id);
+        for event in new.iter().filter(|it| endpoint.wants(&it.name()) && !waits(it)) {
             let messages = by_payment.entry(event.payment.0).or_default();
             messages.push(Message {
                 event: event.id,
@@ -167,7 +169,7 @@ impl Webhooks {
             });
         }
         let is_sent = !by_payment.is_empty();
-        let heard = self.send_all(&endpoint, by_payment.into_values(), stop).await;
+        let heard = self.send_all((line, &endpoint), by_payment.into_values(), stop).await;
         let last_ms = line.written_ms.load(Ordering::Relaxed);
         let is_written = is_sent || cursor.is_some() && now_ms.saturating_sub(last_ms) >= PASSED_EVERY_MS;
         let note = |it: &mut WebhookEndpoint| {
@@ -179,7 +181,7 @@ impl Webhooks {
                 }
             }
             // Meanwhile the merchant may have asked to be told from somewhere else.
-            if it.cursor == endpoint.cursor {
+            if line.replays.load(Ordering::SeqCst) == replays {
                 it.cursor = cursor.or(it.cursor);
             }
         };
@@ -219,7 +221,7 @@ impl Webhooks {
     /// Sends; once several in a row were not taken, or the endpoint is gone, or the router stops, the others are put off.
     async fn send_all(
         &self,
-        endpoint: &WebhookEndpoint,
+        (line, endpoint): (&Line, &WebhookEndpoint),
         payments: impl Iterator<Item = Vec<Message>>,
         stop: &watch::Receiver<bool>,
     ) -> Vec<Heard> {
@@ -233,9 +235,8 @@ impl Webhooks {
                     continue;
                 }
                 let mut stop = stop.clone();
-                let now_ms = self.ambient.now_ms();
                 let answer = tokio::select! {
-                    answer = self.send(endpoint, &message, now_ms) => answer,
+                    answer = self.send(line, endpoint, &message) => answer,
                     _ = stop.changed() => {
                         heard.push(Heard::PutOff(message));
                         continue;

@@ -83,9 +83,8 @@ pub struct WebhookEndpointView<'a> {
     status: &'static str,
     /// Why it is disabled: `gone`, `failing`.
     reason: Option<&'static str>,
-    /// The router's key, to what it signs besides (`v1a`, Ed25519): who has a message can show it to others.
-    #[schemars(regex(pattern = "^whpk_"))]
-    public_key: String,
+    /// The router's key to what it signs for this merchant besides (`v1a`, Ed25519): who has a message can show it to others.
+    public_key: Option<String>,
     /// What messages are signed with: shown when it is made, and when it is rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
@@ -129,7 +128,7 @@ impl<'a> DeliveryReport<'a> {
 
 impl<'a> WebhookEndpointView<'a> {
     /// The endpoint as its merchant sees it, with the router's key; `secret` only when it is new.
-    pub fn of(endpoint: &'a WebhookEndpoint, public_key: String, secret: Option<String>) -> Self {
+    pub fn of(endpoint: &'a WebhookEndpoint, public_key: Option<String>, secret: Option<String>) -> Self {
         Self {
             id: endpoint.id,
             object: "webhook_endpoint",
@@ -154,7 +153,7 @@ impl<'a> WebhookEndpointView<'a> {
     }
 
     /// The same, gone.
-    pub fn removed(endpoint: &'a WebhookEndpoint, public_key: String) -> Self {
+    pub fn removed(endpoint: &'a WebhookEndpoint, public_key: Option<String>) -> Self {
         Self {
             removed: true,
             ..Self::of(endpoint, public_key, None)

@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use aws_lc_rs::{hmac, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use portolan_domain::ids::Mode;
+use portolan_domain::ids::{MerchantId, Mode};
 
 /// The bytes of a secret; the standard wants 24 to 64.
 const SECRET_BYTES: usize = 32;
@@ -34,13 +34,15 @@ pub fn sign_webhook(secret: &[u8], message: (&str, u64), body: &str) -> String {
     format!("v1,{}", STANDARD.encode(hmac::sign(&key, &signed(message, body))))
 }
 
-/// The router's own key pair for messages of one mode: the same as long as the key file has its first key.
+/// The router's own key pair for what one merchant is told in one mode: the same as long as the key file has its first key. No other
+/// merchant's messages are signed with it: what one was told is not taken for what another was.
 pub struct WebhookSigner(Ed25519KeyPair);
 
 impl WebhookSigner {
     /// From the key file.
-    pub fn new(vault: &LocalVault, mode: Mode) -> Result<Self, &'static str> {
-        let seed = vault.keys.derived(&format!("webhook signatures, {}", mode.as_str()))?;
+    pub fn new(vault: &LocalVault, (mode, merchant): (Mode, &MerchantId)) -> Result<Self, &'static str> {
+        let purpose = format!("webhook signatures, {}, {}", mode.as_str(), merchant.as_str());
+        let seed = vault.keys.derived(&purpose)?;
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed);
         pair.map(Self).map_err(|_| "a key of the wrong length")
     }

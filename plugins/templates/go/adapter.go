@@ -144,6 +144,7 @@ func PaymentStatus(ctx *portolan.Ctx, of types.Target) (payments.Finding, error)
 var states = map[string]payments.State{
 	"authorized": payments.StateAuthorized,
 	"captured":   payments.StateCaptured,
+	"voided":     payments.StateCanceled,
 	"declined":   payments.StateFailed,
 }
 
@@ -234,7 +235,7 @@ func follow(ctx *portolan.Ctx, of types.Target, what string, body any, asked typ
 
 // What became of it.
 func found(ctx *portolan.Ctx, of types.Target, list string) (types.FollowUpOutcome, error) {
-	if len(of.Keys) == 0 || of.Amount.IsNone() {
+	if len(of.Keys) == 0 {
 		return types.FollowUpOutcome{}, portolan.Unsupported("it is found by its key")
 	}
 	reply := ctx.Send(portolan.Get(api, "/"+list+"?key="+of.Keys[0]).Bearer(ctx.Secret("api_key")))
@@ -249,6 +250,9 @@ func found(ctx *portolan.Ctx, of types.Target, list string) (types.FollowUpOutco
 	var it charge
 	if err := reply.JSON(&it); err != nil {
 		return types.FollowUpOutcome{}, err
+	}
+	if of.Amount.IsNone() {
+		return types.FollowUpOutcome{}, portolan.Other("the target has no amount")
 	}
 	return followed(it, of.Amount.Some())
 }

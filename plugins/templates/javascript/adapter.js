@@ -168,7 +168,7 @@ function standing(charge, of) {
   if (of.amount == null) throw new Fault("other", "the target has no amount");
   const status = word(charge, "status");
   const amount = money(charge, of.amount);
-  const state = { authorized: "authorized", captured: "captured", declined: "failed" }[status];
+  const state = { authorized: "authorized", captured: "captured", voided: "canceled", declined: "failed" }[status];
   if (state === undefined) throw protocol(`status "${status}" is not in the documents`);
   return {
     reference: word(charge, "id"),

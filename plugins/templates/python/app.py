@@ -216,6 +216,7 @@ def outcome(charge, asked):
 STATES = {
     "authorized": payments.State.AUTHORIZED,
     "captured": payments.State.CAPTURED,
+    "voided": payments.State.CANCELED,
     "declined": payments.State.FAILED,
 }
 

@@ -237,6 +237,7 @@ fn standing(charge: &Value, of: &Target) -> Result<Standing, Fault> {
         state: match status {
             "authorized" => State::Authorized,
             "captured" => State::Captured,
+            "voided" => State::Canceled,
             "declined" => State::Failed,
             other => return Err(Fault::Protocol(format!("status {other:?} is not in the documents"))),
         },

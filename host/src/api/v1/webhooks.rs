@@ -57,7 +57,7 @@ pub async fn create(
 
 /// As its merchant sees it; the secret only when it is new.
 fn shown(api: &Api, endpoint: &WebhookEndpoint, secret: Option<&[u8]>) -> Response {
-    let key = api.app.webhooks.public_key(endpoint.mode);
+    let key = api.app.webhooks.public_key(endpoint.id);
     Json(WebhookEndpointView::of(endpoint, key, secret.map(webhook_secret_text))).into_response()
 }
 
@@ -162,9 +162,11 @@ async fn changed(
 pub async fn list(State(api): State<Api>, caller: Caller) -> Response {
     let mut all = api.app.webhooks.of(&caller.merchant, caller.mode);
     all.reverse();
-    let key = api.app.webhooks.public_key(caller.mode);
-    let view = |it| WebhookEndpointView::of(it, key.clone(), None);
-    let views = all.iter().map(|it| view(it)).collect();
+    let key = |it: &WebhookEndpoint| api.app.webhooks.public_key(it.id);
+    let views = all
+        .iter()
+        .map(|it| WebhookEndpointView::of(it, key(it), None))
+        .collect();
     Json(ListView::of(ENDPOINTS_MAX + 1, false, views)).into_response()
 }
 
@@ -229,7 +231,7 @@ pub async fn test(State(api): State<Api>, caller: Caller, Path(id): Path<String>
 /// `POST /v1/webhook_endpoints/{id}/remove`.
 pub async fn remove(State(api): State<Api>, caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let found = find(&api, &caller, &id)?;
+    let key = api.app.webhooks.public_key(found.id);
     api.app.webhooks.remove(found.id).await?;
-    let key = api.app.webhooks.public_key(found.mode);
     Ok(Json(WebhookEndpointView::removed(&found, key)).into_response())
 }

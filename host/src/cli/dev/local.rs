@@ -56,7 +56,8 @@ impl Local {
         let place = folder.join(PLACE);
         let config = place.join("portolan.toml");
         if place.exists() {
-            let is_own = std::fs::read_to_string(&config).is_ok_and(|text| text.starts_with(MARK));
+            let is_empty = std::fs::read_dir(&place)?.next().is_none();
+            let is_own = is_empty || std::fs::read_to_string(&config).is_ok_and(|text| text.starts_with(MARK));
             ensure!(is_own, "{} was not made by `plugin dev`: move it away", place.display());
             std::fs::remove_dir_all(&place).with_context(|| place.display().to_string())?;
         }
@@ -72,7 +73,7 @@ impl Local {
         for (name, algorithm) in &asked.keys {
             std::fs::write(secrets.join(name), made_up_key(name, algorithm)?)?;
         }
-        let (at, admin) = (free()?, free()?);
+        let [at, admin] = free()?;
         let text = toml::to_string(&written(asked, (at, admin), provider, settings))?;
         std::fs::write(&config, format!("{MARK}{text}"))?;
         let log = place.join("router.log");
@@ -156,9 +157,10 @@ fn written(asked: &Asked, (at, admin): (SocketAddr, SocketAddr), provider: Socke
     })
 }
 
-/// A port that nobody has just now.
-fn free() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+/// Two ports that nobody has just now.
+fn free() -> anyhow::Result<[SocketAddr; 2]> {
+    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok([one.local_addr()?, other.local_addr()?])
 }
 
 /// Waits until it takes payments.

@@ -64,6 +64,10 @@ impl Own {
             hint(&running.local, &rehearsed)?;
             self.is_hinted = true;
         }
+        anyhow::ensure!(
+            rehearsed.first.is_some(),
+            "nothing was paid: no vector of `authorize` could be tried"
+        );
         let surprises = rehearsed.surprises;
         anyhow::ensure!(surprises == 0, "{surprises} went otherwise than their vectors say");
         Ok(())
@@ -91,7 +95,12 @@ fn hint(local: &Local, rehearsed: &Rehearsed) -> anyhow::Result<()> {
     };
     let (at, key) = (local.at, &local.key);
     let (program, config) = (std::env::current_exe()?, std::path::absolute(&local.config)?);
-    let (program, config) = (program.display(), config.display());
+    let quoted = |text: String| text.replace('\'', r"'\''");
+    let (program, config) = (
+        quoted(program.display().to_string()),
+        quoted(config.display().to_string()),
+    );
+    let body = quoted(body.to_string());
     say(&format!(
         "pay yourself: the last two digits of the amount are the vector's number among those of `authorize`\n  \
          curl http://{at}/v1/payments -H 'Authorization: Bearer {key}' -H \"Idempotency-Key: $(date +%s%N)\" \

@@ -12,11 +12,14 @@ use hyper_util::rt::TokioIo;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// The longest request.
 const BODY_MAX: usize = 1 << 20;
+/// After a connection that was not accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// Requests that are kept to be told of.
 const HEARD_MAX: usize = 1_000;
 
@@ -91,7 +94,11 @@ impl Provider {
 }
 
 async fn listen(listener: TcpListener, stage: Arc<Mutex<Stage>>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
         let stage = stage.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| reply(stage.clone(), request));

@@ -173,11 +173,18 @@ impl Run<'_> {
         }
         self.provider.heard();
         let started = Instant::now();
-        let sent = order.and_then(|order| Ok((order.send(&self.local.merchant)?, order)));
-        let (sent, order) = match sent {
-            Ok(sent) => sent,
+        let order = match order {
+            Ok(order) => order,
             Err(problem) => {
                 say(&format!("  {what}: not tried: {problem}"))?;
+                return Ok(None);
+            }
+        };
+        let sent = match order.send(&self.local.merchant) {
+            Ok(sent) => sent,
+            Err(problem) => {
+                say(&format!("  {what}: THE ROUTER REFUSES IT: {problem}"))?;
+                self.rehearsed.surprises = self.rehearsed.surprises.saturating_add(1);
                 return Ok(None);
             }
         };
