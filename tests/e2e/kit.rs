@@ -10,6 +10,13 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+/// The templates' vectors that ask for a charge by its key.
+const STATUS_VECTORS: [&str; 4] = [
+    "status.json",
+    "status-held.json",
+    "status-not-found.json",
+    "status-voided.json",
+];
 /// How long `plugin dev` may be silent on a busy machine.
 const SAYS_WITHIN: Duration = Duration::from_secs(120);
 const LANGUAGES: [&str; 4] = ["rust", "javascript", "python", "go"];
@@ -398,7 +405,7 @@ fn a_new_folder_is_paid_with_at_a_provider_that_answers_as_its_vectors_say() {
     // One that asks for what it never sent is found, although its vectors hold.
     let wrong = text.replace("/charges?key=${of.keys[0]}", "/charges?key=${of.operation}");
     assert_ne!(wrong, text);
-    for name in ["status.json", "status-held.json", "status-not-found.json"] {
+    for name in STATUS_VECTORS {
         let vector = folder.join("vectors").join(name);
         let kept = std::fs::read_to_string(&vector).unwrap();
         std::fs::write(&vector, kept.replace("charges?key=key-of-charge", "charges?key=op_1")).unwrap();
@@ -407,7 +414,7 @@ fn a_new_folder_is_paid_with_at_a_provider_that_answers_as_its_vectors_say() {
     assert!(until(", timeout (").contains("IT WAS TAKEN, AND WHAT IT ASKED FOR IS NOT THERE"));
     until("went otherwise than their vectors say");
     until("waiting for the next save");
-    for name in ["status.json", "status-held.json", "status-not-found.json"] {
+    for name in STATUS_VECTORS {
         let vector = folder.join("vectors").join(name);
         let kept = std::fs::read_to_string(&vector).unwrap();
         std::fs::write(&vector, kept.replace("charges?key=op_1", "charges?key=key-of-charge")).unwrap();
