@@ -395,6 +395,26 @@ fn an_endpoint_is_told_again_from_an_event_on() {
     assert_eq!(shown(&world, &made).text_at("/public_key"), key);
 }
 
+/// Asked for while the first delivery of that very event is under way: what is noted of that does not pass the replay over.
+#[test]
+fn a_replay_is_not_lost_to_a_delivery_that_is_under_way() {
+    let (world, receiver) = (world(), Receiver::start());
+    world.pay(CARD, 500).unwrap();
+    let before = events(&world).len();
+    let made = endpoint(&world, &receiver, "shop", &["payment.captured"]);
+    receiver.script("shop", &json!({ "answers": [{ "status": 204, "delay": 3 }] }));
+    world.pay(CARD, 1_000).unwrap();
+    // It has come, and is not answered yet.
+    let seen = receiver.await_seen("shop", |seen| seen.len() == 1);
+    let first = events(&world).into_iter().nth(before).unwrap();
+    assert_eq!(shown(&world, &made).body["delivered"], 0);
+    let path = format!("/v1/webhook_endpoints/{}/replay", made.text_at("/id"));
+    assert_eq!(world.post(&path, &json!({ "from": first["id"] })).unwrap().status, 200);
+    let again = receiver.await_seen("shop", |seen| seen.len() == 2);
+    assert_eq!(ids(&again[1..]), ids(&seen));
+    await_endpoint(&world, &made, |it| it.body["delivered"] == 2);
+}
+
 #[test]
 fn what_is_no_endpoint_is_refused_with_the_reason() {
     let world = World::start(Options::default()).unwrap();
