@@ -5,10 +5,11 @@ use portolan_domain::commit::{Act, Journaled};
 use portolan_domain::ids::{ChannelId, EventId, MerchantId, Mode, PaymentId};
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::{Ambient, Channels, CommitError, Library, Page, ReadError, RuleSets, Store};
+use portolan_domain::risk::{Effect, Flag};
 use portolan_domain::routing::RouteFacts;
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::RuleSet;
-use portolan_engine::{Engine, facts_of, word_of};
+use portolan_engine::{Engine, Past, facts_of, word_of};
 use portolan_rules::{Compiled, ENGINE, Problem, RuleBook};
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub struct Changed {
     pub from: Option<ChannelId>,
     /// See `from`.
     pub to: Option<ChannelId>,
+    /// What the new set's rules about risk bring about.
+    pub flags: Vec<Flag>,
     /// The rules of the new set that apply to it.
     pub applied: Vec<String>,
 }
@@ -55,7 +58,8 @@ pub struct Changed {
 pub struct Replayed {
     /// Payments that were looked at.
     pub payments: usize,
-    /// Those that would go elsewhere first, may have more or fewer attempts, or would have their payers authenticated or not.
+    /// Those that would go elsewhere first, may have more or fewer attempts, would have their payers authenticated or not, or be
+    /// refused or warned of.
     pub changed: Vec<Changed>,
 }
 
@@ -171,12 +175,13 @@ impl Routes {
     }
 
     /// What would be decided about such a payment now; with the given rules instead of those in force, if there are any.
-    pub fn evaluate(&self, facts: &RouteFacts<'_>, rules: Option<&Compiled>) -> Decision {
+    pub fn evaluate(&self, facts: &RouteFacts<'_>, rules: Option<&Compiled>) -> Result<Decision, ReadError> {
         let rulings = rules.map(|rules| rules.judge(facts));
         self.parts.engine.evaluate(facts, rulings)
     }
 
-    /// What a set would change of the merchant's last payments, at what is known of the channels now.
+    /// What a set would change of the merchant's last payments, at what is known of the channels now. Limits count what of these
+    /// payments came before each, so those of the first ones see less than they saw.
     pub fn replay(
         &self,
         (mode, merchant): (Mode, &MerchantId),
@@ -192,18 +197,28 @@ impl Routes {
             created_gte_ms: None,
         };
         let payments = self.parts.library.payments(&page)?;
-        let changed = payments.iter().filter_map(|found| {
+        let (mut past, mut new_past) = (Past::default(), Past::default());
+        // Oldest first: what was let through counts for what came after it.
+        let changed = payments.iter().rev().filter_map(|found| {
             let payment = &found.payment;
             let word = word_of(payment);
             let facts = facts_of(payment, &word, None);
-            let decide = |rulings| self.parts.engine.evaluate_as((&facts, payment.id), rulings);
-            let (before, after) = (decide(None), decide(Some(rules.judge(&facts))));
-            let first = |decision: &Decision| decision.plan.first().map(|it| it.channel.clone());
+            let engine = &self.parts.engine;
+            let it = (&facts, payment.id, payment.created_ms);
+            let before = engine.evaluate_as(it, None, &mut past);
+            let after = engine.evaluate_as(it, Some(rules.judge(&facts)), &mut new_past);
+            let first = |decision: &Decision| {
+                let is_refused = decision.flags.iter().any(|flag| flag.effect == Effect::Refuse);
+                let planned = decision.plan.first().filter(|_| !is_refused);
+                planned.map(|it| it.channel.clone())
+            };
             let asks = |decision: &Decision| decision.authenticate.is_some();
             let is_same = first(&before) == first(&after)
                 && before.attempts_max == after.attempts_max
-                && asks(&before) == asks(&after);
+                && asks(&before) == asks(&after)
+                && before.flags == after.flags;
             (!is_same).then(|| Changed {
+                flags: after.flags.clone(),
                 payment: payment.id,
                 was: payment.attempts.first().map(|it| it.channel.clone()),
                 from: first(&before),
@@ -211,8 +226,10 @@ impl Routes {
                 applied: after.applied.iter().map(|it| it.rule.clone()).collect(),
             })
         });
+        let mut changed: Vec<Changed> = changed.collect();
+        changed.reverse();
         Ok(Replayed {
-            changed: changed.collect(),
+            changed,
             payments: payments.len(),
         })
     }

@@ -32,6 +32,7 @@ use portolan_domain::operation::{Action, CardFacts, Instrument, Kind, reason};
 use portolan_domain::payment::conversion::{Conversion, Leg, legs};
 use portolan_domain::payment::{Attempt, LastError, Payment};
 use portolan_domain::ports::{Method, Render};
+use portolan_domain::risk::Flag;
 use portolan_domain::routing::decision::Decision;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
@@ -148,12 +149,17 @@ pub struct PaymentView<'a> {
     legs: Vec<LegView>,
     next_action: Option<ActionView<'a>>,
     last_error: Option<ErrorView<'a>>,
+    /// What the merchant's rules about risk brought about.
+    flags: Vec<FlagView<'a>>,
     description: Option<&'a str>,
     statement_descriptor: Option<&'a str>,
     return_url: Option<&'a str>,
     /// `automatic` or `required`.
     authentication: &'static str,
     payer: PayerView<'a>,
+    /// Where goods are sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shipping: Option<ShippingView<'a>>,
     metadata: BTreeMap<&'a str, &'a str>,
     cancellation_reason: Option<&'a str>,
     attempts: Vec<AttemptView<'a>>,
@@ -208,6 +214,7 @@ impl<'a> PaymentView<'a> {
             legs: legs(payment).into_iter().map(LegView::of).collect(),
             next_action: payment.action.as_ref().map(ActionView::of),
             last_error: payment.last_error.as_ref().map(ErrorView::of),
+            flags: payment.flags.iter().map(FlagView::of).collect(),
             description: payment.description.as_deref(),
             statement_descriptor: payment.statement_descriptor.as_deref(),
             return_url: payment.return_url.as_deref(),
@@ -220,7 +227,14 @@ impl<'a> PaymentView<'a> {
                 name: payment.payer_name.as_deref(),
                 email: payment.payer_email.as_deref(),
                 country: payment.payer_country.as_deref(),
+                id: payment.payer_id.as_deref(),
+                ip: payment.payer_ip.map(|ip| ip.to_string()),
+                ip_country: payment.ip_country.as_deref(),
             },
+            shipping: payment
+                .shipping_country
+                .as_deref()
+                .map(|country| ShippingView { country }),
             metadata: payment.metadata.iter().map(pair).collect(),
             cancellation_reason: payment.cancel_reason.as_deref(),
             attempts: payment.attempts.iter().map(AttemptView::of).collect(),
@@ -334,6 +348,44 @@ struct PayerView<'a> {
     email: Option<&'a str>,
     /// ISO 3166-1 alpha-2.
     country: Option<&'a str>,
+    /// The merchant's own id of the payer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    /// The address that the payer comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    /// Where that is, ISO 3166-1 alpha-2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_country: Option<&'a str>,
+}
+
+/// Where goods are sent to.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Shipping")]
+struct ShippingView<'a> {
+    /// ISO 3166-1 alpha-2.
+    country: &'a str,
+}
+
+/// What a rule about risk brought about.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename = "Flag")]
+pub struct FlagView<'a> {
+    rule: &'a str,
+    /// `refuse`, `authenticate` or `warn`.
+    effect: &'static str,
+    /// In words.
+    why: &'a str,
+}
+
+impl<'a> FlagView<'a> {
+    fn of(flag: &'a Flag) -> Self {
+        Self {
+            rule: &flag.rule,
+            effect: flag.effect.as_str(),
+            why: &flag.why,
+        }
+    }
 }
 
 /// A card, as far as a merchant may see it.

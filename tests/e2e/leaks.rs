@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 const CARD: &str = "4539578763621486";
 const NAME: &str = "Zebedee Quixwortham";
 const MAIL: &str = "zebedee@quixwortham.example";
+const CUSTOMER: &str = "customer-quixwortham";
+const ADDRESS: &str = "203.0.113.177";
 
 /// A value in every spelling that somebody might have written down.
 fn spellings(value: &str) -> Vec<Vec<u8>> {
@@ -106,6 +108,10 @@ fn nothing_secret_is_written_anywhere() {
     let hook = json!({ "url": format!("http://{}/hooks", world.admin) });
     let hook = world.post("/v1/webhook_endpoints", &hook).unwrap();
     let webhook_secret = hook.text_at("/secret").trim_start_matches("whsec_").to_owned();
+    // Limits count by who pays and from where: they keep neither.
+    let limit = |per: &str| json!({ "name": per, "limit": { "per": per, "payments": 9, "within": "1h" } });
+    let rules = json!({ "rules": [limit("payer"), limit("ip"), limit("card")] });
+    assert_eq!(world.post("/v1/routes/rules", &rules).unwrap().status, 200);
     let pay = |amount: u64| {
         let card =
             json!({ "number": CARD, "expiry_month": 12, "expiry_year": 2031, "security_code": "739", "holder": NAME });
@@ -113,7 +119,7 @@ fn nothing_secret_is_written_anywhere() {
             .post("/v1/payment_methods", &json!({ "type": "card", "card": card }))
             .unwrap();
         assert_eq!(method.status, 200, "{}", method.text);
-        let payer = json!({ "name": NAME, "email": MAIL });
+        let payer = json!({ "name": NAME, "email": MAIL, "id": CUSTOMER, "ip": ADDRESS });
         let body = json!({
             "amount": amount, "currency": "EUR", "payment_method": method.text_at("/id"), "confirm": true, "payer": payer,
             "description": "for Zebedee Quixwortham",
@@ -151,6 +157,8 @@ fn nothing_secret_is_written_anywhere() {
         &webhook_secret,
         NAME,
         MAIL,
+        CUSTOMER,
+        ADDRESS,
         "acquirer-client-secret",
         "acquirer-signing-key",
         "acquirer-notify-key",

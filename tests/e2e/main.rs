@@ -29,6 +29,7 @@ mod plugins;
 mod postgres;
 mod refusals;
 mod reports;
+mod risk;
 mod routing;
 mod standby;
 mod statements;

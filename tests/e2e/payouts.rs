@@ -5,7 +5,7 @@ use portolan_tests::{Reply, World};
 use serde_json::{Value, json};
 
 /// A world whose shop has HKD available.
-fn with_money(cents: u64) -> World {
+pub fn with_money(cents: u64) -> World {
     with_money_at(&[], cents)
 }
 

@@ -402,7 +402,7 @@ fn the_command_line_puts_the_example_in_force() {
     };
     let path = file.to_str().unwrap();
     let (good, said) = run(&["check", "--merchant", "shop", path]);
-    assert!(good && said.contains("\"tests\": 2"), "{said}");
+    assert!(good && said.contains("\"tests\": 3"), "{said}");
     assert!(run(&["put", "--merchant", "shop", "--by", "alice", path]).0);
     let (_, said) = run(&["list", "--merchant", "shop"]);
     assert!(

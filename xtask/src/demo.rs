@@ -3,6 +3,7 @@
 
 mod banks;
 mod borders;
+mod risk;
 mod routes;
 mod tokens;
 mod versions;
@@ -49,6 +50,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     banks::story(&world)?;
     versions::story(&world)?;
     routes::story(&mut world)?;
+    risk::story(&world)?;
     ensure!(refused == 1, "one key made {refused} charges");
     try_next(&world, &payments)?;
     if once {

@@ -8,6 +8,7 @@ use crate::operation::{Operation, Progress, Subject};
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
 use crate::ports::Ambient;
+use crate::risk::LimitGuard;
 use crate::routing::decision::Decision;
 use crate::routing::tries::TryGuard;
 use crate::settlement::BatchLine;
@@ -194,6 +195,8 @@ pub struct Commit {
     pub covers: Option<(Account, Money)>,
     /// How often the payment's card may be tried: refused beyond that.
     pub tries: Option<TryGuard>,
+    /// The limits of the merchant's rules that the payment counts for: refused beyond them.
+    pub limits: Option<Box<LimitGuard>>,
     /// How the payment's route came about.
     pub decision: Option<Box<Decision>>,
     /// A notification or a report's line that is dealt with by this commit, and so no longer news or a break.
@@ -226,6 +229,8 @@ pub struct Change {
     pub covers: Option<(Account, Money)>,
     /// How often the payment's card may be tried.
     pub tries: Option<TryGuard>,
+    /// The limits that the payment counts for.
+    pub limits: Option<Box<LimitGuard>>,
 }
 
 impl Change {
@@ -242,6 +247,7 @@ impl Change {
             quote: None,
             covers: None,
             tries: None,
+            limits: None,
         }
     }
 
@@ -338,6 +344,7 @@ impl Change {
             quote: self.quote,
             covers: self.covers,
             tries: self.tries,
+            limits: self.limits,
             ..Commit::default()
         }
     }

@@ -15,6 +15,7 @@ pub mod operation;
 pub mod payment;
 pub mod ports;
 pub mod quote;
+pub mod risk;
 pub mod routing;
 pub mod settlement;
 pub mod statement;

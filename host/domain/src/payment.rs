@@ -16,7 +16,9 @@ use crate::ids::{AttemptId, ChannelId, MerchantId, MethodId, Mode, OperationId, 
 use crate::ledger::Hold;
 use crate::money::Money;
 use crate::operation::{Action, AskedBy, Authentication, Instrument, Kind, Memo};
+use crate::risk::Flag;
 use conversion::{Conversion, LegState, Step, next_step};
+use core::net::IpAddr;
 use delivery::Delivery;
 use dispute::Dispute;
 use fact::Fact;
@@ -59,6 +61,18 @@ pub struct Payment {
     /// Where the payer lives, ISO 3166-1 alpha-2.
     #[serde(default)]
     pub payer_country: Option<String>,
+    /// The merchant's own id of the payer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer_id: Option<String>,
+    /// The address that the payer comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer_ip: Option<IpAddr>,
+    /// Where that address is, ISO 3166-1 alpha-2, as the merchant knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_country: Option<String>,
+    /// Where goods are sent to, ISO 3166-1 alpha-2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipping_country: Option<String>,
     /// What the payer pays with.
     pub instrument: Option<Instrument>,
     /// Whether the merchant wants the payer authenticated, whatever the issuer would let pass.
@@ -88,6 +102,9 @@ pub struct Payment {
     pub settled: Option<Money>,
     /// What the payer has to do.
     pub action: Option<Action>,
+    /// What rules of the merchant's brought about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
     /// Why it failed.
     pub last_error: Option<LastError>,
     /// Since when an outcome is unknown, and when the router asks again.

@@ -14,6 +14,7 @@ use crate::money::Asset;
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject, Verdict};
 use crate::payment::fact::Event;
 use crate::quote::Quote;
+use crate::risk::{LimitPassed, Use, UseKey};
 use crate::routing::RouteFacts;
 use crate::routing::decision::Decision;
 use crate::routing::rule::{RuleSet, Rulings};
@@ -60,6 +61,9 @@ pub enum CommitError {
     /// The card may not be tried now.
     #[error("{0}")]
     CardRefused(#[from] TryRefusal),
+    /// A limit of the merchant's rules.
+    #[error("{0}")]
+    LimitPassed(#[from] LimitPassed),
     /// The disk is nearly full: no new money.
     #[error("the disk is nearly full")]
     DiskFloor,
@@ -176,6 +180,8 @@ pub trait Store: Send + Sync {
     async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError>;
     /// Forgets what counts against a card, and writes down who wanted it so; how many attempts that were.
     async fn forget_tries(&self, card: &CardKey, act: Act) -> Result<usize, CommitError>;
+    /// What a limit counts, since that time: at most [`USES_MAX`](crate::risk::USES_MAX), the newest.
+    fn uses(&self, key: &UseKey, since_ms: u64) -> Result<Vec<Use>, ReadError>;
     /// Whether a notification was dealt with already.
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError>;
     /// Keeps news until they are dealt with; told again, they are the same. `false`: their channel has [`NEWS_MAX`] already,
@@ -213,6 +219,8 @@ pub struct Older {
     pub news_ms: u64,
     /// Attempts that count against a card, from before this time.
     pub tries_ms: u64,
+    /// What limits count, from before this time.
+    pub uses_ms: u64,
 }
 
 /// The most news that a store keeps of one channel: an account that others use too tells of much that is not ours.
@@ -468,6 +476,8 @@ pub trait Vault: Keys {
     fn provider_key(&self, operation: OperationId, n: u8) -> String;
     /// The operation that a provider's key belongs to, if it can be one of ours.
     fn operation_of_key(&self, key: &str) -> Option<OperationId>;
+    /// A name for somebody that says nothing about who it is: the same each time, and for nobody else to compute.
+    fn pseudonym(&self, of: &str) -> String;
     /// 32 bytes that are the same each time for one operation.
     fn entropy(&self, operation: OperationId) -> [u8; 32];
     /// Puts the values in place. Refuses a handle anywhere but at its granted places.

@@ -13,11 +13,14 @@ mod order;
 pub mod rule;
 pub mod tries;
 
+use crate::beneficiary::PayoutAccount;
 use crate::channel::ChannelFacts;
 use crate::ids::{ChannelId, MerchantId, Mode};
 use crate::money::Money;
 use crate::operation::{AskedBy, Kind};
+use crate::risk::Effect;
 use candidate::{Gathered, gather};
+use core::net::IpAddr;
 use decision::Decision;
 use health::Standing;
 use learner::{Learner, Segment, band};
@@ -47,11 +50,43 @@ pub struct RouteFacts<'a> {
     pub card: Option<&'a str>,
     /// Where the payer lives.
     pub country: Option<&'a str>,
+    /// The other countries that it has to do with.
+    pub places: Places<'a>,
+    /// Who it is about, for limits.
+    pub subjects: Subjects<'a>,
     /// Whether the merchant wants the payer authenticated.
     pub must_authenticate: bool,
 }
 
+/// Countries that a payment has to do with besides the payer's, as far as anybody says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places<'a> {
+    /// Where the payer's address is.
+    pub ip: Option<&'a str>,
+    /// Where goods are sent to.
+    pub shipping: Option<&'a str>,
+    /// Where the beneficiary of a payout is.
+    pub beneficiary: Option<&'a str>,
+}
+
+/// Who a payment is about, as the merchant says it: only limits look at it, and they keep pseudonyms.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subjects<'a> {
+    /// The payer, by the merchant's own id or the e-mail.
+    pub payer: Option<&'a str>,
+    /// The address that the payer comes from.
+    pub ip: Option<IpAddr>,
+    /// The account that is paid.
+    pub beneficiary: Option<&'a PayoutAccount>,
+}
+
 impl<'a> RouteFacts<'a> {
+    /// From where it comes, as far as anybody says.
+    pub fn place(&self) -> &'a str {
+        let all = [self.places.ip, self.country, self.places.beneficiary];
+        all.into_iter().flatten().next().unwrap_or_default()
+    }
+
     /// What of it an approval may depend on.
     pub fn segment(&self) -> Segment<'a> {
         Segment {
@@ -114,8 +149,10 @@ fn asked_by(facts: &RouteFacts<'_>, rulings: &Rulings) -> Option<AskedBy> {
     if facts.must_authenticate {
         return Some(AskedBy::Merchant);
     }
-    let rule = rulings.applied.iter().find(|it| it.act == Act::Authenticate)?;
-    Some(AskedBy::Rule(rule.rule.clone()))
+    let rule = rulings.applied.iter().find(|it| it.act == Act::Authenticate);
+    let rule = rule.map(|it| &it.rule);
+    let by_limit = || rulings.flag(Effect::Authenticate).map(|flag| &flag.rule);
+    Some(AskedBy::Rule(rule.or_else(by_limit)?.clone()))
 }
 
 /// The route of a payment.
@@ -138,7 +175,9 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
         _ => None,
     });
     let attempts_max = by_rules.min().unwrap_or(usize::MAX).min(market.attempts_max);
-    let tried = order.iter().take(attempts_max);
+    // What is refused is planned all the same, so that the trace says where it would have gone.
+    let is_refused = market.rulings.flag(Effect::Refuse).is_some();
+    let tried = order.iter().take(if is_refused { 0 } else { attempts_max });
     let authenticate = asked_by(facts, &market.rulings);
     Route {
         channels: tried
@@ -149,6 +188,8 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
             rules: market.rulings.set,
             applied: market.rulings.applied,
             broken: market.rulings.broken,
+            measured: market.rulings.measured,
+            flags: market.rulings.flags,
             excluded,
             plan: order
                 .into_iter()

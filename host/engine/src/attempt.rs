@@ -15,6 +15,7 @@ use portolan_domain::payment::decide::{self, Next};
 use portolan_domain::payment::status::AttemptStatus;
 use portolan_domain::payment::{LastError, Payment};
 use portolan_domain::ports::{CommitError, Method, Need};
+use portolan_domain::risk::{Effect, LimitPassed};
 use portolan_domain::routing::decision::Stage;
 use portolan_domain::routing::tries::CardKey;
 
@@ -28,10 +29,15 @@ impl Engine {
     ) -> Result<Answered, EngineError> {
         let claim = lead.claim.name.clone();
         let mut why = None;
-        let route = self.route(&base.payment, method.as_ref());
+        let (route, limits) = self.route(&base.payment, method.as_ref())?;
         let is_full = route.decision.excluded.iter().any(|it| it.stage == Stage::Capacity);
         if route.channels.is_empty() && is_full {
             why = Some(GivenUp::Unusable(busy()));
+        }
+        let flags = route.decision.flags.clone();
+        flags.iter().for_each(|flag| self.tell_of(&base.payment, flag));
+        if let Some(flag) = flags.iter().find(|flag| flag.effect == Effect::Refuse) {
+            why = Some(GivenUp::Refused(flag.clone()));
         }
         let nowhere = (base.payment.merchant.clone(), String::new());
         let asked_now = route.decision.authenticate.clone();
@@ -48,6 +54,8 @@ impl Engine {
             chosen: nowhere,
             channels_left: route.channels.len(),
             all_sick: route.all_sick,
+            limits,
+            flags,
             answer: None,
         };
         'route: for (channel, active) in route.channels {
@@ -61,6 +69,13 @@ impl Engine {
                     Ok(Err(unusable)) => why = Some(GivenUp::Unusable(unusable)),
                     Err(EngineError::Store(CommitError::CardRefused(refusal))) => {
                         why = Some(GivenUp::CardRefused(refusal));
+                        break 'route;
+                    }
+                    // Another payment was quicker since it was measured.
+                    Err(EngineError::Store(CommitError::LimitPassed(LimitPassed(flag)))) => {
+                        self.tell_of(&walk.base.payment, &flag);
+                        walk.flags.push(flag.clone());
+                        why = Some(GivenUp::Refused(flag));
                         break 'route;
                     }
                     // What the balance covered at first may be gone after a decline. The payment is on disk: it has to end.
@@ -208,7 +223,7 @@ impl Engine {
     async fn give_up(&self, mut walk: Walk, why: Option<GivenUp>) -> Result<Answered, EngineError> {
         let now_ms = self.ports.ambient.now_ms();
         let fail = |payment: &mut Payment, change: &mut Change| {
-            walk.precede(change);
+            walk.precede(payment, change)?;
             refuse_beside_another(payment)?;
             // An issuer's word says more to the payer than what was in the way of asking another channel.
             let last = payment.last_error.as_ref();

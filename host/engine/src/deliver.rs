@@ -137,6 +137,10 @@ impl Engine {
             payer_name: None,
             payer_email: None,
             payer_country: None,
+            payer_id: None,
+            payer_ip: None,
+            ip_country: None,
+            shipping_country: None,
         };
         let mut change = Change::new(&*self.ports.ambient);
         let names = (id, self.ports.ambient.uuid_v4(), parent.merchant.clone(), parent.mode);

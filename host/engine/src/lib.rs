@@ -17,6 +17,7 @@ mod quote;
 mod recommend;
 mod recover;
 mod resume;
+mod risk;
 mod route;
 mod run;
 mod send_again;
@@ -34,6 +35,7 @@ pub use notify::Notified;
 pub use prune::Retention;
 pub use quote::{CreateQuote, QuotePolicy};
 pub use recommend::{Offer, Offers, Wish};
+pub use risk::Past;
 pub use route::{facts_of, word_of};
 pub use settle::Reconciled;
 pub use tasks::{Decided, TaskError};
@@ -84,6 +86,8 @@ pub struct Engine {
     pub(crate) busy: DashMap<OperationId, ()>,
     /// Attempts under way here: what they come to, they say themselves.
     pub(crate) walking: DashMap<OperationId, ()>,
+    /// What merchants' rules brought about since the start.
+    pub(crate) flagged: risk::Flagged,
     pub(crate) asking: DashMap<OperationId, Arc<tokio::sync::Mutex<()>>>,
     pub(crate) lanes: DashMap<ChannelId, Arc<tokio::sync::Mutex<()>>>,
     /// The channels where a sweep is under way that a timer began.
@@ -155,6 +159,7 @@ impl Engine {
             legs: DashMap::new(),
             busy: DashMap::new(),
             walking: DashMap::new(),
+            flagged: risk::Flagged::default(),
             asking: DashMap::new(),
             lanes: DashMap::new(),
             sweeping: DashMap::new(),

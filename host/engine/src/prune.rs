@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use portolan_domain::ports::Older;
+use portolan_domain::risk::WITHIN_MAX_MS;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -44,6 +45,7 @@ impl Engine {
             journals_ms: now_ms.saturating_sub(retention.journals_ms),
             news_ms: now_ms.saturating_sub(NEWS_MS),
             tries_ms: now_ms.saturating_sub(self.routing.blocked_ms.max(TRIES_MS)),
+            uses_ms: now_ms.saturating_sub(WITHIN_MAX_MS),
         };
         while !*stop.borrow() {
             match self.ports.store.prune(older, AT_ONCE).await {

@@ -7,8 +7,9 @@ use portolan_domain::ids::{MerchantId, Mode};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Fixed, Inquiry, Kind};
 use portolan_domain::quote::Quote;
-use portolan_domain::routing::RouteFacts;
+use portolan_domain::risk::Effect;
 use portolan_domain::routing::decision::Decision;
+use portolan_domain::routing::{Places, RouteFacts, Subjects};
 
 /// How long a price is asked to hold.
 const LOCK_S: u32 = 15 * 60;
@@ -69,6 +70,12 @@ impl Engine {
         };
         for method in methods {
             let decision = self.would_go(wish, &method, &wish.amount);
+            if let Some(flag) = decision.flags.iter().find(|flag| flag.effect == Effect::Refuse) {
+                offers
+                    .missing
+                    .push((method.clone(), format!("the rule {:?} refuses it", flag.rule)));
+                continue;
+            }
             match decision.plan.is_empty() {
                 true => {
                     let mut excluded = decision.excluded.into_iter();
@@ -136,8 +143,10 @@ impl Engine {
             issuer: None,
             card: None,
             country: wish.country.as_deref(),
+            places: Places::default(),
+            subjects: Subjects::default(),
         };
-        self.evaluate(&facts, None)
+        self.evaluate_for_anybody(&facts)
     }
 
     /// What the merchant's amount costs in the currency of the payer's country, where that is another one.

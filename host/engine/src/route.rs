@@ -2,6 +2,7 @@
 //! without a payment, for whoever asks what would happen.
 
 use crate::Engine;
+use crate::risk::Past;
 use crate::run::Ran;
 use crate::traffic::{ChannelHealth, seed_of};
 use crate::walk::Walk;
@@ -12,11 +13,12 @@ use portolan_domain::operation::{
 };
 use portolan_domain::payment::status::AttemptStatus;
 use portolan_domain::payment::{Attempt, Payment};
-use portolan_domain::ports::Method;
+use portolan_domain::ports::{Method, ReadError};
+use portolan_domain::risk::LimitGuard;
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::Rulings;
 use portolan_domain::routing::tries::{CardKey, TryGuard};
-use portolan_domain::routing::{Market, Route, RouteFacts, plan};
+use portolan_domain::routing::{Market, Places, Route, RouteFacts, Subjects, plan};
 
 /// What an attempt of the payment does.
 pub(crate) fn kind_of(payment: &Payment) -> Kind {
@@ -41,6 +43,7 @@ pub fn facts_of<'a>(payment: &'a Payment, word: &'a str, method: Option<&'a Meth
         Some(Instrument::Card(_, card)) => Some(card),
         Some(Instrument::Wallet(_) | Instrument::Token(_)) | None => None,
     };
+    let beneficiary = payment.payout.as_ref().map(|payout| &payout.terms.beneficiary);
     let card: Option<&CardFacts> = method.map(|method| &method.card).or(stored);
     RouteFacts {
         merchant: &payment.merchant,
@@ -53,6 +56,16 @@ pub fn facts_of<'a>(payment: &'a Payment, word: &'a str, method: Option<&'a Meth
         issuer: card.map(|card| card.bin.as_str()),
         card: card.map(|card| card.fingerprint.as_str()),
         country: payment.payer_country.as_deref(),
+        places: Places {
+            ip: payment.ip_country.as_deref(),
+            shipping: payment.shipping_country.as_deref(),
+            beneficiary: beneficiary.map(|it| it.country.as_str()),
+        },
+        subjects: Subjects {
+            payer: payment.payer_id.as_deref().or(payment.payer_email.as_deref()),
+            ip: payment.payer_ip,
+            beneficiary: beneficiary.map(|it| &it.account),
+        },
         must_authenticate: payment.must_authenticate,
     }
 }
@@ -67,28 +80,53 @@ pub(crate) enum GoesOn {
 }
 
 impl Engine {
-    /// The payment's route.
-    pub(crate) fn route(&self, payment: &Payment, method: Option<&Method>) -> Route {
+    /// The payment's route, and what guards its intent where a limit counts it.
+    pub(crate) fn route(
+        &self,
+        payment: &Payment,
+        method: Option<&Method>,
+    ) -> Result<(Route, Option<Box<LimitGuard>>), ReadError> {
         // What it is about to be paid with counts, whatever it was begun with.
         let word = method.map_or_else(|| word_of(payment), |_| "card".to_owned());
         let facts = facts_of(payment, &word, method);
-        let route = self.route_of(&facts, seed_of(payment.id), self.ports.rules.rulings(&facts));
+        let rulings = self.ports.rules.rulings(&facts);
+        let guard = self.limit_guard(&facts, payment.id, &rulings);
+        let rulings = self.assess(&guard, rulings)?;
+        let route = self.route_of(&facts, seed_of(payment.id), rulings);
         if route.decision.is_exploring {
             self.traffic.explored(&payment.amount, route.decision.at_ms);
         }
         tracing::debug!(payment = %payment.id, ?route, "routed");
-        route
+        Ok((route, Some(guard).filter(|it| it.counts_anything()).map(Box::new)))
     }
 
     /// What would be decided about such a payment now, by these rulings or by the rules in force. Nothing is done, and nothing is
     /// spent.
-    pub fn evaluate(&self, facts: &RouteFacts<'_>, rulings: Option<Rulings>) -> Decision {
-        self.evaluate_as((facts, PaymentId::new(self.ports.ambient.uuid_v7())), rulings)
+    pub fn evaluate(&self, facts: &RouteFacts<'_>, rulings: Option<Rulings>) -> Result<Decision, ReadError> {
+        let id = PaymentId::new(self.ports.ambient.uuid_v7());
+        let rulings = rulings.unwrap_or_else(|| self.ports.rules.rulings(facts));
+        let guard = self.limit_guard(facts, id, &rulings);
+        let rulings = self.assess(&guard, rulings)?;
+        Ok(self.route_of(facts, seed_of(id), rulings).decision)
     }
 
-    /// The same, with the draws of that payment.
-    pub fn evaluate_as(&self, (facts, id): (&RouteFacts<'_>, PaymentId), rulings: Option<Rulings>) -> Decision {
+    /// The same where nobody is known yet: limits have nothing to count.
+    pub(crate) fn evaluate_for_anybody(&self, facts: &RouteFacts<'_>) -> Decision {
+        let id = PaymentId::new(self.ports.ambient.uuid_v7());
+        self.evaluate_as((facts, id, 0), None, &mut Past::default())
+    }
+
+    /// The same, with the draws of that payment, and with what came before it as its limits see it.
+    pub fn evaluate_as(
+        &self,
+        (facts, id, at_ms): (&RouteFacts<'_>, PaymentId, u64),
+        rulings: Option<Rulings>,
+        past: &mut Past,
+    ) -> Decision {
         let rulings = rulings.unwrap_or_else(|| self.ports.rules.rulings(facts));
+        let mut guard = self.limit_guard(facts, id, &rulings);
+        guard.this.at_ms = at_ms;
+        let rulings = past.assess(guard, rulings);
         self.route_of(facts, seed_of(id), rulings).decision
     }
 

@@ -15,6 +15,7 @@ use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use portolan_domain::payment::{LastError, Payment};
 use portolan_domain::ports::Method;
+use portolan_domain::risk::{self, Flag, LimitGuard, LimitPassed};
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::tries::TryRefusal;
 use std::sync::Arc;
@@ -54,6 +55,10 @@ pub(crate) struct Walk {
     pub attempts_before: usize,
     /// How many this one may make.
     pub attempts_max: usize,
+    /// The limits that count the payment.
+    pub limits: Option<Box<LimitGuard>>,
+    /// What rules brought about, and is not on the payment yet.
+    pub flags: Vec<Flag>,
     /// The answer as it is stored, once it is final.
     pub answer: Option<StoredAnswer>,
 }
@@ -96,10 +101,11 @@ impl Walk {
     }
 
     /// What was decided before stands in front, in the same commit.
-    pub fn precede(&self, change: &mut Change) {
+    pub fn precede(&self, payment: &mut Payment, change: &mut Change) -> Result<(), EngineError> {
         if let Some(lead) = &self.lead {
             change.precede(&lead.events);
         }
+        Ok(risk::flag(payment, change, &self.flags)?)
     }
 
     /// The attempt's own facts, unless they are on the payment already (the second write of an operation).
@@ -110,7 +116,7 @@ impl Walk {
         change: &mut Change,
         operation: &Operation,
     ) -> Result<(), EngineError> {
-        self.precede(change);
+        self.precede(payment, change)?;
         if let Some(attempt) = payment.attempt(operation.attempt) {
             return if attempt.status == AttemptStatus::Started {
                 Ok(())
@@ -137,6 +143,8 @@ impl Walk {
             change.quote = Some(conversion.quote);
         }
         change.tries = engine.try_guard(payment, operation);
+        // It is one payment, however many attempts it takes.
+        change.limits = self.limits.clone().filter(|_| self.lead.is_some());
         let chosen = (self.chosen.clone(), self.asks_for_authentication(operation));
         decide::begin_attempt(payment, change, operation.attempt, operation.id, chosen)?;
         let due = change.now_ms.saturating_add(LOOK_AFTER_MS);
@@ -189,6 +197,8 @@ pub(crate) enum GivenUp {
     Unusable(Fault),
     /// The card may not be tried now.
     CardRefused(TryRefusal),
+    /// A rule of the merchant's refuses it.
+    Refused(Flag),
 }
 
 impl GivenUp {
@@ -196,6 +206,7 @@ impl GivenUp {
         let ((code, message), advice) = match self {
             Self::Unusable(fault) => (decide::fault_error(fault), None),
             Self::CardRefused(refusal) => ((refusal.code(), refusal.to_string()), Some(refusal.advice())),
+            Self::Refused(flag) => (("refused_by_rule", LimitPassed(flag.clone()).to_string()), None),
         };
         LastError {
             code: code.into(),

@@ -9,7 +9,7 @@ use portolan_domain::operation::Kind;
 use portolan_domain::routing::health::Standing;
 use portolan_domain::routing::learner::{Learner, Segment};
 use portolan_domain::routing::rule::Rulings;
-use portolan_domain::routing::{ChannelState, Market, RouteFacts, plan};
+use portolan_domain::routing::{ChannelState, Market, Places, RouteFacts, Subjects, plan};
 use portolan_rules::Compiled;
 use std::time::Instant;
 
@@ -94,6 +94,8 @@ fn main() {
         issuer: Some("424242"),
         card: Some("fingerprint"),
         country: None,
+        places: Places::default(),
+        subjects: Subjects::default(),
     };
     let before = memory_kib();
     let mut learner = Learner::default();

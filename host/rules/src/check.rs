@@ -1,7 +1,7 @@
 //! Reading a condition: it is parsed, and its types are checked, so that what can be written can be judged. Only facts,
 //! found and functions without loops are allowed.
 
-use crate::facts::{FACTS, Type, check_value, type_of};
+use crate::facts::{FACTS, Place, Type, check_value, type_of};
 use cel::Program;
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators as op};
 
@@ -34,6 +34,8 @@ pub(crate) struct Condition {
     /// The numbers and texts in it: between them its truth cannot change.
     pub numbers: Vec<i64>,
     pub texts: Vec<String>,
+    /// The places that it looks at besides the payer's country.
+    pub places: Vec<Place>,
     /// A fact that is compared with what it can never be.
     pub impossible: Option<String>,
     /// Whether it only compares facts with values: then payments made of these values stand for all.
@@ -55,6 +57,7 @@ impl Condition {
         let mut condition = Self {
             numbers: vec![],
             texts: vec![],
+            places: vec![],
             impossible: None,
             is_plain: true,
             length: text.len(),
@@ -67,6 +70,7 @@ impl Condition {
         }
         condition.numbers = found.numbers;
         condition.texts = found.texts;
+        condition.places = found.places;
         condition.impossible = found.impossible;
         condition.is_plain = !found.reckons;
         Ok(condition)
@@ -97,6 +101,7 @@ fn first_line(text: &str) -> String {
 struct Found {
     numbers: Vec<i64>,
     texts: Vec<String>,
+    places: Vec<Place>,
     /// The first fact that is compared with what it can never be.
     impossible: Option<String>,
     /// Whether a value is made of facts, or looked into.
@@ -130,7 +135,10 @@ fn infer_here(expression: &IdedExpr, found: &mut Found) -> Result<Type, String> 
         Expr::Literal(LiteralValue::Boolean(_)) => Ok(Type::Bool),
         Expr::Literal(_) => Err("numbers are whole, texts are in quotes; nothing else can be written".into()),
         Expr::Select(select) if !select.test => match &select.operand.expr {
-            Expr::Ident(root) => fact(root, &select.field),
+            Expr::Ident(root) => {
+                found.places.extend(Place::of(root, &select.field));
+                fact(root, &select.field)
+            }
             _ => Err(unknown("this")),
         },
         Expr::Ident(name) => Err(unknown(name)),
@@ -248,6 +256,7 @@ mod tests {
             "size(card.bin) == 6 && payment.amount * 2 - 1 < 900",
             "payment.method != \"card\" && payment.kind == 'payout'",
             "payment.currency in []",
+            "payer.ip_country != payer.country && shipping.country == 'DE' || beneficiary.country in ['HK']",
             "payment.currency == 'USDC:eip155:1' || payer.country in ['DE', ''] || card.bin == '424242'",
         ] {
             assert_eq!(refusal(text), "", "{text}");
@@ -259,6 +268,7 @@ mod tests {
         for (text, why) in [
             ("payment.amout > 1", "payment.amout is no fact"),
             ("payer.city == 'Bonn'", "payer.city is no fact"),
+            ("shipping.country == 'UK'", "shipping.country is never 'UK'"),
             ("amount > 1", "amount is no fact"),
             ("payment.amount > '1'", "> cannot be used with a number and a text"),
             ("payment.currency == 978", "== cannot be used with a text and a number"),
@@ -319,6 +329,9 @@ mod tests {
                     network: String::new(),
                     bin: String::new(),
                     country: String::new(),
+                    ip_country: String::new(),
+                    shipping_country: String::new(),
+                    beneficiary_country: String::new(),
                 };
                 assert!(condition.program.execute(&facts.context()).is_ok());
             }

@@ -13,6 +13,8 @@ use portolan_domain::routing::rule::{Act, Applied, Rulings};
 const RULES_MAX: usize = 100;
 /// Tests of one set.
 const TESTS_MAX: usize = 200;
+/// Limits of one set: what each counts is read for every payment that it applies to.
+const LIMITS_MAX: usize = 10;
 /// Characters of all conditions of a set: they are judged for every payment.
 const CONDITIONS_MAX: usize = 16_000;
 /// Characters of a set.
@@ -90,6 +92,10 @@ impl Compiled {
                 Err(more) => problems.extend(more),
             }
         }
+        let limits = rules.iter().filter(|rule| matches!(rule.act, Act::Limit(_)));
+        if limits.count() > LIMITS_MAX {
+            problems.push(problem("/rules", "too_many", format!("at most {LIMITS_MAX} limits")));
+        }
         let lengths = rules.iter().filter_map(|rule| rule.condition.as_ref());
         if lengths.map(|it| it.length).sum::<usize>() > CONDITIONS_MAX {
             let message = format!("at most {CONDITIONS_MAX} characters of conditions in all");
@@ -123,7 +129,7 @@ impl Compiled {
                 Err(why) => {
                     rulings.broken.push((rule.name.clone(), why));
                     // What protects is not dropped because its condition cannot be judged.
-                    if rule.act == Act::Authenticate {
+                    if rule.act.protects() {
                         rulings.applied.push(Applied {
                             rule: rule.name.clone(),
                             act: rule.act.clone(),
@@ -198,11 +204,7 @@ impl Compiled {
             if let Some(message) = test.payment.wrong() {
                 return Some(problem(&format!("/tests/{at}/payment"), "invalid_value", message));
             }
-            let rulings = self.judge_sample(&Sample::of_test(
-                &test.payment,
-                test.card.as_ref(),
-                test.payer.as_ref().map(|payer| payer.country.as_str()),
-            ));
+            let rulings = self.judge_sample(&Sample::of_test(test));
             let applied: Vec<&str> = rulings.applied.iter().map(|it| it.rule.as_str()).collect();
             if let Some((rule, why)) = rulings.broken.first() {
                 let message = format!("the test {:?}: the rule {rule:?} cannot be judged: {why}", test.name);

@@ -1,6 +1,6 @@
 //! The facts that conditions may name, with their types, and how they come from a payment. Amounts are integers in minor units.
 
-use crate::written::{CardSample, PaymentSample};
+use crate::written::{PlaceSample, RawTest};
 use cel::{Context, Env, Value};
 use portolan_domain::money::Asset;
 use portolan_domain::operation::{CARD_BRANDS, Kind};
@@ -42,11 +42,36 @@ pub(crate) const FACTS: &[(&str, &str, Type)] = &[
     ("card", "network", Type::Text),
     ("card", "bin", Type::Text),
     ("payer", "country", Type::Text),
+    ("payer", "ip_country", Type::Text),
+    ("shipping", "country", Type::Text),
+    ("beneficiary", "country", Type::Text),
 ];
 
 pub(crate) fn type_of(root: &str, field: &str) -> Option<&'static Type> {
     let found = FACTS.iter().find(|(r, f, _)| (*r, *f) == (root, field));
     found.map(|(_, _, kind)| kind)
+}
+
+/// A place that few rules look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// Where the payer's address is.
+    Ip,
+    /// Where goods go.
+    Shipping,
+    /// Where a payout goes.
+    Beneficiary,
+}
+
+impl Place {
+    pub fn of(root: &str, field: &str) -> Option<Self> {
+        match (root, field) {
+            ("payer", "ip_country") => Some(Self::Ip),
+            ("shipping", "country") => Some(Self::Shipping),
+            ("beneficiary", "country") => Some(Self::Beneficiary),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a fact can ever be that text: a rule that compares it with another one never holds, or always. Empty: not known.
@@ -61,7 +86,7 @@ pub(crate) fn check_value(root: &str, field: &str, text: &str) -> Result<(), Str
         ("payment", "kind") => (KINDS.contains(&text), KINDS.join(", ")),
         ("card", "network") => (CARD_BRANDS.contains(&text), CARD_BRANDS.join(", ")),
         ("card", "bin") => (is_digits(BIN), format!("the first {BIN} digits")),
-        ("payer", "country") => {
+        (_, "country" | "ip_country") => {
             let mut errors = vec![];
             check_country("", Some(text), &mut errors);
             (errors.is_empty(), "a country of ISO 3166-1, by its two letters".into())
@@ -90,6 +115,9 @@ pub struct Sample {
     pub(crate) network: String,
     pub(crate) bin: String,
     pub(crate) country: String,
+    pub(crate) ip_country: String,
+    pub(crate) shipping_country: String,
+    pub(crate) beneficiary_country: String,
 }
 
 impl Sample {
@@ -107,11 +135,16 @@ impl Sample {
             network: facts.network.unwrap_or_default().to_owned(),
             bin: facts.issuer.unwrap_or_default().to_owned(),
             country: facts.country.unwrap_or_default().to_owned(),
+            ip_country: facts.places.ip.unwrap_or_default().to_owned(),
+            shipping_country: facts.places.shipping.unwrap_or_default().to_owned(),
+            beneficiary_country: facts.places.beneficiary.unwrap_or_default().to_owned(),
         }
     }
 
     /// Of a test in a set.
-    pub(crate) fn of_test(payment: &PaymentSample, card: Option<&CardSample>, country: Option<&str>) -> Self {
+    pub(crate) fn of_test(test: &RawTest) -> Self {
+        let (payment, card, payer) = (&test.payment, test.card.as_ref(), test.payer.as_ref());
+        let country = |of: &Option<PlaceSample>| of.as_ref().map(|it| it.country.clone()).unwrap_or_default();
         Self {
             amount: payment.amount,
             currency: payment.currency.clone(),
@@ -120,7 +153,10 @@ impl Sample {
             manual_capture: payment.manual_capture,
             network: card.map(|card| card.network.clone()).unwrap_or_default(),
             bin: card.map(|card| card.bin.clone()).unwrap_or_default(),
-            country: country.unwrap_or_default().to_owned(),
+            country: payer.map(|payer| payer.country.clone()).unwrap_or_default(),
+            ip_country: payer.map(|payer| payer.ip_country.clone()).unwrap_or_default(),
+            shipping_country: country(&test.shipping),
+            beneficiary_country: country(&test.beneficiary),
         }
     }
 
@@ -142,8 +178,18 @@ impl Sample {
         let mut context = Context::with_env(ENV.clone());
         context.add_variable_from_value("payment", payment);
         context.add_variable_from_value("card", card);
-        let payer = HashMap::from([("country".to_owned(), text(&self.country))]);
+        let payer = HashMap::from([
+            ("country".to_owned(), text(&self.country)),
+            ("ip_country".to_owned(), text(&self.ip_country)),
+        ]);
         context.add_variable_from_value("payer", payer);
+        for (root, country) in [
+            ("shipping", &self.shipping_country),
+            ("beneficiary", &self.beneficiary_country),
+        ] {
+            let place = HashMap::from([("country".to_owned(), text(country))]);
+            context.add_variable_from_value(root, place);
+        }
         context
     }
 }

@@ -5,6 +5,7 @@
 mod check;
 mod document;
 mod facts;
+mod limits;
 mod sample;
 mod written;
 

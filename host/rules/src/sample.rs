@@ -3,7 +3,7 @@
 //! them stand for all.
 
 use crate::check::Condition;
-use crate::facts::Sample;
+use crate::facts::{Place, Sample};
 use cel::{Program, Value};
 
 /// An amount that is larger than any that is written.
@@ -30,6 +30,9 @@ pub(crate) fn samples(conditions: &[&Condition]) -> Option<Vec<Sample>> {
         network: String::new(),
         bin: String::new(),
         country: String::new(),
+        ip_country: String::new(),
+        shipping_country: String::new(),
+        beneficiary_country: String::new(),
     };
     let all = spread(vec![one], &values.amounts, |sample, it| sample.amount = *it);
     let all = spread(all, &values.currencies, |sample, it| sample.currency.clone_from(it));
@@ -37,6 +40,15 @@ pub(crate) fn samples(conditions: &[&Condition]) -> Option<Vec<Sample>> {
     let all = spread(all, &values.networks, |sample, it| sample.network.clone_from(it));
     let all = spread(all, &values.bins, |sample, it| sample.bin.clone_from(it));
     let all = spread(all, &values.countries, |sample, it| sample.country.clone_from(it));
+    let all = spread(all, values.of_place(Place::Ip), |sample, it| {
+        sample.ip_country.clone_from(it)
+    });
+    let all = spread(all, values.of_place(Place::Shipping), |sample, it| {
+        sample.shipping_country.clone_from(it);
+    });
+    let all = spread(all, values.of_place(Place::Beneficiary), |sample, it| {
+        sample.beneficiary_country.clone_from(it);
+    });
     let all = spread(all, &KINDS, |sample, it| (*it).clone_into(&mut sample.kind));
     Some(spread(all, &[false, true], |sample, it| sample.manual_capture = *it))
 }
@@ -51,6 +63,8 @@ struct Values {
     networks: Vec<String>,
     bins: Vec<String>,
     countries: Vec<String>,
+    /// The places that conditions look at besides the payer's country.
+    places: Vec<Place>,
 }
 
 impl Values {
@@ -65,6 +79,13 @@ impl Values {
         let is_word = |it: &str| !is_currency(it) && !is_digits(it) && !is_country(it);
         // A card's first digits are six.
         let six = |it: String| if it.is_empty() { it } else { format!("{it:0<6}") };
+        let places: Vec<Place> = conditions.iter().flat_map(|it| it.places.iter().copied()).collect();
+        // Places are compared with one another: as many that nobody wrote as there are places, so that all may differ.
+        let unwritten: &[&str] = if places.is_empty() {
+            &["", "ZZ"]
+        } else {
+            &["", "XX", "XZ", "ZX", "ZZ"]
+        };
         Self {
             amounts: amounts(conditions),
             currencies: written(&texts, is_currency, &["XTS"]),
@@ -74,7 +95,17 @@ impl Values {
                 .into_iter()
                 .map(six)
                 .collect(),
-            countries: written(&texts, is_country, &["", "ZZ"]),
+            countries: written(&texts, is_country, unwritten),
+            places,
+        }
+    }
+
+    /// What a place is tried with: nothing, where no condition looks at it.
+    fn of_place(&self, place: Place) -> &[String] {
+        static NOWHERE: [String; 1] = [String::new()];
+        match self.places.contains(&place) {
+            true => &self.countries,
+            false => &NOWHERE,
         }
     }
 
@@ -86,9 +117,11 @@ impl Values {
             &self.bins,
             &self.countries,
         ];
+        let places = [Place::Ip, Place::Shipping, Place::Beneficiary].map(|it| self.of_place(it).len());
         let lengths = texts
             .into_iter()
             .map(Vec::len)
+            .chain(places)
             .chain([self.amounts.len(), KINDS.len(), 2]);
         lengths.into_iter().try_fold(1_usize, usize::checked_mul)
     }

@@ -2,7 +2,9 @@
 
 use crate::check::Condition;
 use crate::document::{Problem, Rule};
+use crate::limits::{self, RawLimit};
 use portolan_domain::ids::{ChannelId, Name};
+use portolan_domain::risk::Limit;
 use portolan_domain::routing::rule::Act;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -26,6 +28,9 @@ pub(crate) struct RawRule {
     sticky: Option<bool>,
     attempts: Option<usize>,
     authenticate: Option<bool>,
+    refuse: Option<bool>,
+    warn: Option<bool>,
+    limit: Option<RawLimit>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +40,8 @@ pub(crate) struct RawTest {
     pub payment: PaymentSample,
     pub card: Option<CardSample>,
     pub payer: Option<PayerSample>,
+    pub shipping: Option<PlaceSample>,
+    pub beneficiary: Option<PlaceSample>,
     pub applies: Vec<String>,
 }
 
@@ -68,6 +75,16 @@ impl PaymentSample {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PayerSample {
+    #[serde(default)]
+    pub country: String,
+    #[serde(default)]
+    pub ip_country: String,
+}
+
+/// Where goods or money go in a test.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlaceSample {
     pub country: String,
 }
 
@@ -187,6 +204,18 @@ impl Reader<'_> {
             .collect()
     }
 
+    fn limit(&mut self, raw: RawLimit) -> Option<Limit> {
+        match limits::read(raw) {
+            Ok(limit) => Some(limit),
+            Err(wrong) => {
+                for (field, message) in wrong {
+                    self.bad(&format!("/limit{field}"), "invalid_value", message);
+                }
+                None
+            }
+        }
+    }
+
     /// The one thing that it asks for.
     fn act(&mut self, raw: RawRule) -> Option<Act> {
         let mut acts: Vec<Act> = vec![];
@@ -200,10 +229,17 @@ impl Reader<'_> {
         }
         acts.extend(raw.attempts.map(Act::Attempts));
         acts.extend(raw.authenticate.filter(|is_on| *is_on).map(|_| Act::Authenticate));
+        acts.extend(raw.refuse.filter(|is_on| *is_on).map(|_| Act::Refuse));
+        acts.extend(raw.warn.filter(|is_on| *is_on).map(|_| Act::Warn));
+        let is_limit = raw.limit.is_some();
+        acts.extend(raw.limit.and_then(|raw| self.limit(raw)).map(Act::Limit));
         match (acts.pop(), acts.is_empty()) {
             (Some(act), true) => Some(act),
+            // What is wrong with it was said.
+            (None, _) if is_limit => None,
             (_, _) => {
-                let message = "a rule asks for one thing: prefer, exclude, split, sticky, attempts or authenticate";
+                let message = "a rule asks for one thing: prefer, exclude, split, sticky, attempts, authenticate, refuse, \
+                               warn or limit";
                 self.bad("", "one_act", message.into());
                 None
             }

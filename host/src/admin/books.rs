@@ -283,6 +283,18 @@ pub async fn metrics(State(shared): App) -> Result<String, Refusal> {
         ),
     ];
     metric("portolan_tasks_open", "gauge", "Open tasks by owner.", &rows);
+    let [refused, authenticated, warned] = shared.app.engine.flagged().map(|(_, count)| count);
+    let rows = [
+        ("{effect=\"refuse\"}", refused),
+        ("{effect=\"authenticate\"}", authenticated),
+        ("{effect=\"warn\"}", warned),
+    ];
+    metric(
+        "portolan_flags_total",
+        "counter",
+        "Payments and payouts that merchants' rules refused, had authenticated, or warned of.",
+        &rows,
+    );
     let [taken, not_taken] = &shared.app.webhooks.told;
     let rows = [
         ("{result=\"taken\"}", taken.load(Ordering::Relaxed)),

@@ -159,6 +159,7 @@ impl From<CommitError> for Problem {
             },
             // A payment that meets this fails with it; no other write is guarded so.
             CommitError::CardRefused(refusal) => Self::new(409, refusal.code(), refusal.to_string()),
+            CommitError::LimitPassed(passed) => Self::new(409, "refused_by_rule", passed.to_string()),
             CommitError::QuoteUsed => Self::new(409, "quote_used", error.to_string()),
             CommitError::Uncovered => Self::new(
                 409,

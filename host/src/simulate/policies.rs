@@ -12,7 +12,7 @@ use portolan_domain::routing::explore::{ExploreLimit, Explored};
 use portolan_domain::routing::health::{Health, Signal};
 use portolan_domain::routing::learner::Learner;
 use portolan_domain::routing::rule::Rulings;
-use portolan_domain::routing::{ChannelState, Market as Seen, RouteFacts, plan};
+use portolan_domain::routing::{ChannelState, Market as Seen, Places, RouteFacts, Subjects, plan};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Beta, Distribution};
@@ -159,6 +159,8 @@ fn facts<'a>(merchant: &'a MerchantId, payment: &'a Payment, amount: &'a Money) 
         issuer: Some(&payment.bin),
         card: None,
         country: None,
+        places: Places::default(),
+        subjects: Subjects::default(),
     }
 }
 

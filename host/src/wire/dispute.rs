@@ -111,6 +111,9 @@ impl<'a> DisputeView<'a> {
                 name: payment.payer_name.as_deref(),
                 email: payment.payer_email.as_deref(),
                 country: payment.payer_country.as_deref(),
+                id: None,
+                ip: None,
+                ip_country: None,
             },
             card: match &payment.instrument {
                 Some(Instrument::Card(_, card)) => Some(CardView::of(card)),

@@ -75,6 +75,12 @@ struct EventDetail<'a> {
     by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// The merchant's rule that brought it about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    /// What it brought about: `refuse`, `authenticate` or `warn`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<&'static str>,
 }
 
 impl<'a> EventView<'a> {
@@ -152,6 +158,12 @@ impl<'a> EventDetail<'a> {
             },
             Fact::AttemptNoEffect { why: code, .. } | Fact::Failed { code } => Self {
                 code: Some(code),
+                ..nothing
+            },
+            Fact::Flagged { flag } => Self {
+                rule: Some(&flag.rule),
+                effect: Some(flag.effect.as_str()),
+                reason: Some(&flag.why),
                 ..nothing
             },
             Fact::AttemptReleased { by, .. } => Self {

@@ -1,7 +1,7 @@
 //! A payout for merchants. The account is masked: whoever may read payouts need not know where the money went.
 
 use super::quote::AmountView;
-use super::{AttemptView, ErrorView, Minor, seconds, text, text_or_null};
+use super::{AttemptView, ErrorView, FlagView, Minor, seconds, text, text_or_null};
 use portolan_domain::beneficiary::{Beneficiary, PartyKind, StoredBeneficiary};
 use portolan_domain::ids::{BeneficiaryId, Mode, PaymentId, PayoutId};
 use portolan_domain::payment::status::PaymentStatus;
@@ -38,6 +38,8 @@ pub struct PayoutView<'a> {
     /// What the channel took for it.
     fee: Option<AmountView<'a>>,
     last_error: Option<ErrorView<'a>>,
+    /// What the merchant's rules about risk brought about.
+    flags: Vec<FlagView<'a>>,
     attempts: Vec<AttemptView<'a>>,
     /// The payment whose deliver leg it is.
     #[serde(serialize_with = "text_or_null", skip_serializing_if = "Option::is_none")]
@@ -177,6 +179,7 @@ impl<'a> PayoutView<'a> {
             return_reason: payout.returned.as_ref().map(|(_, reason)| reason.as_str()),
             fee: payout.fee.as_ref().map(AmountView::of),
             last_error: payment.last_error.as_ref().map(ErrorView::of),
+            flags: payment.flags.iter().map(FlagView::of).collect(),
             attempts: payment.attempts.iter().map(AttemptView::of).collect(),
             payment: payout.leg_of,
             description: payment.description.as_deref(),

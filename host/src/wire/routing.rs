@@ -1,10 +1,11 @@
 //! How a payment's route came about, as its merchant sees it.
 
-use super::Minor;
 use super::authentication::asking;
 use super::seconds;
+use super::{FlagView, Minor};
 use portolan_domain::ids::Mode;
 use portolan_domain::payment::{Attempt, Payment};
+use portolan_domain::risk::{Limit, Measured, Most};
 use portolan_domain::routing::decision::{Decision, Planned};
 use portolan_domain::routing::rule::{Act, RuleSet};
 use schemars::JsonSchema;
@@ -20,7 +21,12 @@ pub struct RoutingView<'a> {
     rules_version: Option<u32>,
     /// The rules whose condition held, in order.
     applied: Vec<AppliedView<'a>>,
-    /// Rules that could not be judged: they asked for nothing, but for `authenticate`, which applies then.
+    /// What the limits among them count, with this payment.
+    measured: Vec<MeasuredView<'a>>,
+    /// What follows of the rules about risk. Where one refuses, nothing of the plan is tried.
+    flags: Vec<FlagView<'a>>,
+    /// Rules that could not be judged: they asked for nothing, but for those that protect (`authenticate`, `refuse`, `warn`,
+    /// `limit`), which apply then.
     broken: Vec<BrokenView<'a>>,
     /// The channels that could take it, in the order in which they are tried.
     plan: Vec<PlannedView<'a>>,
@@ -39,6 +45,26 @@ pub struct RoutingView<'a> {
 struct AppliedView<'a> {
     rule: &'a str,
     asks: Value,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct MeasuredView<'a> {
+    rule: &'a str,
+    /// Payments, cards, countries, or minor units; null: the payment does not say what to count it by, or its currency has no limit.
+    seen: Option<Minor>,
+    most: Option<Minor>,
+    passed: bool,
+}
+
+impl<'a> MeasuredView<'a> {
+    fn of(measured: &'a Measured) -> Self {
+        Self {
+            rule: &measured.rule,
+            seen: measured.seen.map(Minor),
+            most: measured.most.map(Minor),
+            passed: measured.is_passed(),
+        }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -106,6 +132,8 @@ impl<'a> RoutingView<'a> {
                     asks: asks(&it.act),
                 })
                 .collect(),
+            measured: decision.measured.iter().map(MeasuredView::of).collect(),
+            flags: decision.flags.iter().map(FlagView::of).collect(),
             broken: decision
                 .broken
                 .iter()
@@ -146,6 +174,33 @@ impl<'a> RoutingView<'a> {
     }
 }
 
+fn limit_as_written(limit: &Limit) -> Value {
+    let mut written = json!({
+        "per": limit.per.as_str(), "within": within_as_written(limit.within_ms), "then": limit.then.as_str(),
+    });
+    let (what, most) = match &limit.most {
+        Most::Payments(most) => ("payments", json!(most)),
+        Most::Cards(most) => ("cards", json!(most)),
+        Most::Countries(most) => ("countries", json!(most)),
+        Most::Total(limits) => {
+            let pairs = limits.iter().map(|(code, most)| (code.clone(), json!(Minor(*most))));
+            ("total", Value::Object(pairs.collect()))
+        }
+    };
+    if let Some(fields) = written.as_object_mut() {
+        fields.insert(what.into(), most);
+    }
+    written
+}
+
+/// `24h`.
+fn within_as_written(ms: u64) -> String {
+    let units = [(86_400_000, 'd'), (3_600_000, 'h'), (60_000, 'm')];
+    let fits = units.into_iter().find(|(unit, _)| ms.is_multiple_of(*unit));
+    let (unit, letter) = fits.unwrap_or((1_000, 's'));
+    format!("{}{letter}", ms / unit)
+}
+
 /// What a rule asks for, as it is written in a set.
 fn asks(act: &Act) -> Value {
     match act {
@@ -161,6 +216,9 @@ fn asks(act: &Act) -> Value {
         Act::Sticky => json!({ "sticky": true }),
         Act::Attempts(most) => json!({ "attempts": most }),
         Act::Authenticate => json!({ "authenticate": true }),
+        Act::Refuse => json!({ "refuse": true }),
+        Act::Warn => json!({ "warn": true }),
+        Act::Limit(limit) => json!({ "limit": limit_as_written(limit) }),
     }
 }
 

@@ -34,6 +34,7 @@ use portolan_domain::ports::{
     Webhooks,
 };
 use portolan_domain::quote::{self, Quote};
+use portolan_domain::risk::{Counted, Effect, Limit, LimitGuard, Most, Per, Use, UseKey};
 use portolan_domain::routing::rule::RuleSet;
 use portolan_domain::routing::tries::{CardKey, RetryLimit, TryGuard, TryRefusal};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak, ReportLine};
@@ -375,6 +376,7 @@ fn news_wait_until_they_are_dealt_with() {
             journals_ms: 0,
             news_ms: 40,
             tries_ms: 40,
+            uses_ms: 40,
         };
         store.prune(older, 100).await.unwrap();
         let left: Vec<_> = waiting(0, 10).into_iter().map(|(_, it)| it).collect();
@@ -1462,6 +1464,7 @@ fn what_is_pruned_is_gone_and_the_rest_stays() {
             journals_ms: 1,
             news_ms: 1,
             tries_ms: 1,
+            uses_ms: 1,
         };
         assert_eq!(store.prune(long_ago, 10).await.unwrap(), 0);
         assert!(store.claim(&name).unwrap().unwrap().answer.is_some());
@@ -1470,6 +1473,7 @@ fn what_is_pruned_is_gone_and_the_rest_stays() {
             journals_ms: 1,
             news_ms: 1,
             tries_ms: 1,
+            uses_ms: 1,
         };
         assert!(store.prune(today, 10).await.unwrap() > 0);
         assert_eq!(store.claim(&name).unwrap().unwrap().answer, None);
@@ -1669,4 +1673,87 @@ fn a_backup_is_not_put_beside_what_another_store_left() {
     std::fs::remove_file(folder.path().join("store.db-shm")).unwrap();
     restore(&copy, &file).unwrap();
     assert!(sqlite(folder.path(), 0).was_restored().unwrap());
+}
+
+/// A payment that a limit counts for `subject`, with the guard of its intent.
+fn limited(ambient: &Manual, subject: &str, (minor, at_ms): (i128, u64), most: Most) -> (Payment, Commit) {
+    let (payment, _) = new_payment(ambient, minor);
+    let limit = Limit {
+        per: Per::Payer,
+        most,
+        within_ms: 1_000,
+        then: Effect::Refuse,
+    };
+    let guard = LimitGuard {
+        this: Use {
+            payment: payment.id,
+            at_ms,
+            minor,
+            asset: "EUR".into(),
+            card: "f".into(),
+            country: "DE".into(),
+            is_over: false,
+        },
+        counted: vec![Counted {
+            rule: "r".into(),
+            limit,
+            key: Some(UseKey(subject.into())),
+        }],
+    };
+    let commit = Commit {
+        limits: Some(Box::new(guard)),
+        ..Change::new(ambient).into_commit(payment.clone(), 0)
+    };
+    (payment, commit)
+}
+
+#[test]
+fn limits_count_what_was_let_through_and_for_totals_what_did_not_fail() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(0));
+        let total = || Most::Total(vec![("EUR".into(), 250)]);
+        let begin = async |subject: &str, (minor, at_ms), most| {
+            let (payment, commit) = limited(&ambient, subject, (minor, at_ms), most);
+            store.commit(&commit).await.map(|()| payment)
+        };
+        let first = begin("a", (100, 1), total()).await.unwrap();
+        begin("a", (100, 2), total()).await.unwrap();
+        let refused = begin("a", (100, 3), total()).await.unwrap_err();
+        let CommitError::LimitPassed(passed) = &refused else {
+            panic!("{refused}")
+        };
+        assert_eq!((passed.0.rule.as_str(), passed.0.effect), ("r", Effect::Refuse));
+        assert!(passed.0.why.starts_with("300 minor units of EUR"), "{}", passed.0.why);
+        // A refused one is not written, nor counted; another subject has its own count.
+        assert_eq!(store.uses(&UseKey("a".into()), 0).unwrap().len(), 2);
+        begin("b", (100, 3), total()).await.unwrap();
+        // What failed is no part of the total any more, and still a payment.
+        let failed = Fact::Failed { code: "x".into() };
+        store.commit(&outcome(&ambient, &first, failed)).await.unwrap();
+        begin("a", (100, 4), total()).await.unwrap();
+        assert!(begin("a", (1, 5), Most::Payments(3)).await.is_err());
+        // What is older than the limit looks back does not count.
+        begin("a", (100, 1_003), Most::Payments(3)).await.unwrap();
+        let uses = store.uses(&UseKey("a".into()), 2).unwrap();
+        let shown: Vec<(u64, i128, bool)> = uses.iter().map(|it| (it.at_ms, it.minor, it.is_over)).collect();
+        assert_eq!(shown, [(1_003, 100, false), (4, 100, false), (2, 100, false)]);
+        // One that is confirmed again counts once, from then on.
+        let (payment, again) = limited(&ambient, "a", (100, 1_500), Most::Payments(9));
+        store.commit(&again).await.unwrap();
+        let more = Commit {
+            limits: again.limits.clone(),
+            ..Change::new(&ambient).into_commit(payment, 1)
+        };
+        store.commit(&more).await.unwrap();
+        assert_eq!(store.uses(&UseKey("a".into()), 0).unwrap().len(), 5);
+        let older = Older {
+            answers_ms: 0,
+            journals_ms: 0,
+            news_ms: 0,
+            tries_ms: 0,
+            uses_ms: 1_500,
+        };
+        store.prune(older, 100).await.unwrap();
+        assert_eq!(store.uses(&UseKey("a".into()), 0).unwrap().len(), 1);
+    });
 }

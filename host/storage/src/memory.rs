@@ -21,6 +21,7 @@ use portolan_domain::ports::{
     Stops, Store, Versions, Webhooks,
 };
 use portolan_domain::quote::Quote;
+use portolan_domain::risk::{self, USES_MAX, Use, UseKey};
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::RuleSet;
 use portolan_domain::routing::tries::{self, CardKey, Try, TryChange, TryGuard};
@@ -59,6 +60,7 @@ struct State {
     versions: Vec<Version>,
     stops: Vec<Stop>,
     tries: Vec<(CardKey, Try)>,
+    uses: Vec<(UseKey, Use)>,
     decisions: Vec<(PaymentId, Decision)>,
     rule_sets: Vec<RuleSet>,
     acts: Vec<Act>,
@@ -118,6 +120,12 @@ impl State {
         }
         if let Some(guard) = &commit.tries {
             guard.check(&self.tries_of(guard))?;
+        }
+        if let Some(guard) = &commit.limits {
+            for counted in &guard.counted {
+                let Some(key) = &counted.key else { continue };
+                guard.check(counted, &self.uses_of(key, guard.since_ms(counted)))?;
+            }
         }
         match &commit.payment {
             Some((payment, expect)) if self.payments.get(&payment.id.0).map_or(0, |it| it.version) != *expect => {
@@ -181,6 +189,27 @@ impl State {
         self.tries.iter().filter(of_card).map(|(_, it)| it.clone()).collect()
     }
 
+    /// What a limit counts, since that time.
+    fn uses_of(&self, key: &UseKey, since_ms: u64) -> Vec<Use> {
+        let counts = |(of, it): &&(UseKey, Use)| of == key && it.at_ms >= since_ms;
+        let newest = self.uses.iter().rev().filter(counts);
+        newest.map(|(_, it)| it.clone()).take(USES_MAX).collect()
+    }
+
+    fn count_uses(&mut self, commit: &Commit) {
+        if let Some(guard) = &commit.limits {
+            for key in guard.counted.iter().filter_map(|it| it.key.as_ref()) {
+                let is_same = |(of, it): &(UseKey, Use)| of == key && it.payment == guard.this.payment;
+                self.uses.retain(|it| !is_same(it));
+                self.uses.push((key.clone(), guard.this.clone()));
+            }
+        }
+        if let Some((payment, _)) = commit.payment.as_ref().filter(|_| risk::is_over(&commit.events)) {
+            let of_it = self.uses.iter_mut().filter(|(_, it)| it.payment == payment.id);
+            of_it.for_each(|(_, it)| it.is_over = true);
+        }
+    }
+
     fn count_tries(&mut self, commit: &Commit) {
         if let Some(guard) = commit.tries.as_ref().filter(|guard| !self.tries_of(guard).is_empty()) {
             self.tries.retain(|(_, it)| it.attempt != guard.attempt);
@@ -202,6 +231,7 @@ impl State {
 
     fn apply(&mut self, commit: Commit) {
         self.count_tries(&commit);
+        self.count_uses(&commit);
         if let (Some(decision), Some((payment, _))) = (&commit.decision, &commit.payment) {
             self.decisions.push((payment.id, (**decision).clone()));
         }
@@ -383,6 +413,10 @@ impl Store for MemoryStore {
         Ok(gone)
     }
 
+    fn uses(&self, key: &UseKey, since_ms: u64) -> Result<Vec<Use>, ReadError> {
+        Ok(self.state().uses_of(key, since_ms))
+    }
+
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         Ok(self.state().seen.contains(seen))
     }
@@ -475,6 +509,7 @@ impl Store for MemoryStore {
         let mut state = self.state();
         state.news.retain(|(_, it)| it.at_ms >= older.news_ms);
         state.tries.retain(|(_, it)| it.at_ms >= older.tries_ms);
+        state.uses.retain(|(_, it)| it.at_ms >= older.uses_ms);
         let is_old = |claim: &&mut Claim| claim.at_ms < older.answers_ms && claim.answer.is_some();
         let claims = state.claims.values_mut().filter(is_old).take(limit);
         let mut touched = claims.map(|claim| claim.answer = None).count();

@@ -19,7 +19,10 @@ use session::Session;
 use std::sync::Arc;
 
 /// The migrations, in order. A released one never changes.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/postgres/0001_store.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/postgres/0001_store.sql"),
+    include_str!("../migrations/postgres/0002_limits.sql"),
+];
 
 /// The oldest server that this was tried with, as it says its version.
 const OLDEST: i64 = 150_000;

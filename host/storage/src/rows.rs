@@ -14,6 +14,7 @@ use portolan_domain::payment::conversion::{Exposure, exposure_of};
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{CommitError, Method, ReadError, Sealed, Sealer};
 use portolan_domain::quote::Quote;
+use portolan_domain::risk::{self, LimitGuard};
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::tries::{self, TryChange, TryGuard};
 use portolan_domain::settlement::{Banked, BatchLine, Break, BreakKind, OpenBreak};
@@ -106,6 +107,9 @@ pub(crate) struct Rows {
     pub quote: Option<QuoteId>,
     pub covers: Option<(Account, Money)>,
     pub tries: Option<TryGuard>,
+    pub limits: Option<Box<LimitGuard>>,
+    /// A payment that ends without money by this commit.
+    pub is_over: Option<PaymentId>,
     pub try_changes: Vec<TryChange>,
     pub seen: Option<Seen>,
     pub batch_line: Option<BatchLineRow>,
@@ -259,6 +263,10 @@ pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seal
         quote: commit.quote,
         covers: commit.covers.clone(),
         tries: commit.tries.clone(),
+        limits: commit.limits.clone(),
+        is_over: payment
+            .filter(|_| risk::is_over(&commit.events))
+            .map(|(payment, _)| payment.id),
         try_changes: payment.map_or_else(Vec::new, |(payment, _)| tries::changes(payment, &commit.events)),
         journal: journal_row(commit, &key, sealer)?,
         payment: payment_row(commit, key, sealer)?,

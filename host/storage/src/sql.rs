@@ -7,6 +7,7 @@ pub(crate) mod files;
 mod kept;
 mod key_ring;
 mod library;
+mod limits;
 mod reader;
 mod routing;
 mod singles;

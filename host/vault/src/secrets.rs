@@ -161,6 +161,10 @@ impl Vault for LocalVault {
         self.provider_keys.operation(key)
     }
 
+    fn pseudonym(&self, of: &str) -> String {
+        hex::encode(self.mac("pseudonym", of.as_bytes()))
+    }
+
     fn entropy(&self, operation: OperationId) -> [u8; 32] {
         self.mac("entropy", operation.to_string().as_bytes())
     }

@@ -6,6 +6,7 @@ use super::dispute::DisputeState;
 use crate::ids::{AttemptId, ChannelId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId};
 use crate::money::Money;
 use crate::operation::{AskedBy, Kind, Retry};
+use crate::risk::Flag;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -23,7 +24,7 @@ pub const EVENT_FAMILIES: [&str; 9] = [
 ];
 
 /// The names of events, in alphabetical order; what happens to a payout is called `payout.…` in the place of `payment.…`.
-const NAMES: [&str; 60] = [
+const NAMES: [&str; 61] = [
     "attempt.declined",
     "attempt.no_effect",
     "attempt.pending",
@@ -61,6 +62,7 @@ const NAMES: [&str; 60] = [
     "payment.delivery_failed",
     "payment.delivery_started",
     "payment.failed",
+    "payment.flagged",
     "payment.late_settled",
     "payment.late_success",
     "payment.method_set",
@@ -240,6 +242,11 @@ pub enum Fact {
         amount: Money,
         /// Why.
         reason: String,
+    },
+    /// A rule of the merchant's refused it, wants its payer authenticated, or warns.
+    Flagged {
+        /// Which, with what follows and why.
+        flag: Flag,
     },
     /// There is a payment method now.
     MethodSet,
@@ -441,6 +448,7 @@ impl Fact {
             Self::Banked { .. } => "payment.banked",
             Self::Booked { is_return: true, .. } => "payment.return_booked",
             Self::Booked { .. } => "payment.booked",
+            Self::Flagged { .. } => "payment.flagged",
             Self::MethodSet => "payment.method_set",
             Self::AttemptStarted { .. } => "attempt.started",
             Self::ActionRequired { .. } => "payment.requires_action",
@@ -521,6 +529,7 @@ impl Fact {
             | Self::DisputeSettled { .. }
             | Self::Banked { .. }
             | Self::Booked { .. }
+            | Self::Flagged { .. }
             | Self::MethodSet
             | Self::CodeRequired
             | Self::Failed { .. }
@@ -557,6 +566,7 @@ impl Fact {
             | Self::Swept { operation } => Some(*operation),
             Self::Captured { operation, .. } | Self::AttemptReleased { operation, .. } => *operation,
             Self::Created { .. }
+            | Self::Flagged { .. }
             | Self::MethodSet
             | Self::AttemptStarted { .. }
             | Self::ActionRequired { .. }

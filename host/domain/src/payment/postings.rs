@@ -153,6 +153,7 @@ impl Payment {
             | Fact::RateLocked { .. }
             | Fact::Requoted { .. }
             | Fact::ConversionHeld { .. }
+            | Fact::Flagged { .. }
             | Fact::MethodSet
             | Fact::ActionRequired { .. }
             | Fact::Resumed { .. }

@@ -8,6 +8,7 @@ use crate::beneficiary::{self, PayoutAccount, PayoutTerms};
 use crate::ids::{MethodId, QuoteId};
 use crate::money::{Asset, Money};
 use crate::operation::Instrument;
+use core::net::IpAddr;
 use iso_currency::Country;
 use std::str::FromStr;
 
@@ -48,6 +49,14 @@ pub struct PaymentRequest {
     pub payer_email: Option<String>,
     /// Where the payer lives, ISO 3166-1 alpha-2.
     pub payer_country: Option<String>,
+    /// The merchant's own id of the payer.
+    pub payer_id: Option<String>,
+    /// The address that the payer comes from.
+    pub payer_ip: Option<String>,
+    /// Where that is, ISO 3166-1 alpha-2.
+    pub ip_country: Option<String>,
+    /// Where goods are sent to, ISO 3166-1 alpha-2.
+    pub shipping_country: Option<String>,
 }
 
 /// What is meant.
@@ -85,6 +94,14 @@ pub struct ValidPayment {
     pub payer_email: Option<String>,
     /// Where the payer lives, ISO 3166-1 alpha-2.
     pub payer_country: Option<String>,
+    /// The merchant's own id of the payer.
+    pub payer_id: Option<String>,
+    /// The address that the payer comes from.
+    pub payer_ip: Option<IpAddr>,
+    /// Where that is, ISO 3166-1 alpha-2.
+    pub ip_country: Option<String>,
+    /// Where goods are sent to, ISO 3166-1 alpha-2.
+    pub shipping_country: Option<String>,
 }
 
 /// How a payment uses a quote.
@@ -180,6 +197,10 @@ pub fn validate(
     check_text("/payer/name", request.payer_name.as_deref(), 200, &mut errors);
     check_text("/payer/email", request.payer_email.as_deref(), 320, &mut errors);
     check_country("/payer/country", request.payer_country.as_deref(), &mut errors);
+    check_text("/payer/id", request.payer_id.as_deref(), 64, &mut errors);
+    let payer_ip = check_ip(request.payer_ip.as_deref(), &mut errors);
+    check_country("/payer/ip_country", request.ip_country.as_deref(), &mut errors);
+    check_country("/shipping/country", request.shipping_country.as_deref(), &mut errors);
     check_url(request.return_url.as_deref(), &mut errors);
     check_metadata(&request.metadata, &mut errors);
     match amount {
@@ -200,9 +221,24 @@ pub fn validate(
             payer_name: request.payer_name,
             payer_email: request.payer_email,
             payer_country: request.payer_country,
+            payer_id: request.payer_id,
+            payer_ip,
+            ip_country: request.ip_country,
+            shipping_country: request.shipping_country,
         }),
         Some(_) | None => Err(errors),
     }
+}
+
+/// The address of the payer. One of IPv4 that was written as one of IPv6 is what it is.
+fn check_ip(text: Option<&str>, errors: &mut Vec<FieldError>) -> Option<IpAddr> {
+    let text = text?;
+    let parsed: Option<IpAddr> = text.parse().ok();
+    if parsed.is_none() {
+        let how = "an IPv4 or IPv6 address, without a port";
+        errors.push(FieldError::new("/payer/ip", "invalid_value", how));
+    }
+    parsed.map(|ip| ip.to_canonical())
 }
 
 fn check_authentication(request: &PaymentRequest, errors: &mut Vec<FieldError>) -> bool {
@@ -397,6 +433,10 @@ pub fn validate_payout(
             payer_name: None,
             payer_email: None,
             payer_country: None,
+            payer_id: None,
+            payer_ip: None,
+            ip_country: None,
+            shipping_country: None,
         }),
         Some(_) | None => Err(errors),
     }

@@ -112,6 +112,7 @@ impl PaymentStatus {
                 Fact::DisputeOpened { .. } | Fact::DisputeMoved { .. } | Fact::DisputeSettled { .. },
                 S::RequiresCapture | S::Succeeded,
             ) => Some(self),
+            (Fact::Flagged { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(self),
             (Fact::MethodSet, S::RequiresPaymentMethod | S::RequiresConfirmation) => Some(S::RequiresConfirmation),
             (Fact::AttemptStarted { .. }, S::RequiresPaymentMethod | S::RequiresConfirmation | S::Processing) => {
                 Some(S::Processing)

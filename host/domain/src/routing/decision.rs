@@ -5,6 +5,7 @@ use super::learner::Estimate;
 use super::rule::{Applied, SetName};
 use crate::ids::ChannelId;
 use crate::operation::AskedBy;
+use crate::risk::{Flag, Measured};
 use serde::{Deserialize, Serialize};
 
 /// Where in the pipeline something was decided.
@@ -80,6 +81,12 @@ pub struct Decision {
     /// Those that could not be judged, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<(String, String)>,
+    /// What the limits among them count, with this payment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<Measured>,
+    /// What follows of the rules about risk; if one refuses, nothing of the plan is tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
     /// Channels that were left out.
     pub excluded: Vec<Excluded>,
     /// The others, in order.

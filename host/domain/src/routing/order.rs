@@ -41,7 +41,9 @@ pub(super) fn first_by_rule(
             let kept = candidates.iter().max_by_key(place)?;
             (vec![kept.facts.id.clone()], "kept for this card by")
         }
-        Act::Exclude(_) | Act::Attempts(_) | Act::Authenticate => return None,
+        Act::Exclude(_) | Act::Attempts(_) | Act::Authenticate | Act::Refuse | Act::Warn | Act::Limit(_) => {
+            return None;
+        }
     };
     Some(First {
         rule: applied.rule.clone(),

@@ -2,6 +2,7 @@
 //! the crate `rules`; here is what it may ask for.
 
 use crate::ids::{ChannelId, MerchantId, Mode};
+use crate::risk::{Effect, Flag, Limit, Measured};
 use serde::{Deserialize, Serialize};
 
 /// What a rule asks for, where its condition holds.
@@ -20,6 +21,12 @@ pub enum Act {
     Attempts(usize),
     /// Only with the payer authenticated, where it is a card.
     Authenticate,
+    /// Not at all.
+    Refuse,
+    /// It goes its way, and whoever listens is told.
+    Warn,
+    /// So much for one card, payer, address or beneficiary, and what follows beyond that.
+    Limit(Limit),
 }
 
 impl Act {
@@ -27,7 +34,17 @@ impl Act {
     pub fn is_about_order(&self) -> bool {
         match self {
             Self::Prefer(_) | Self::Split(_) | Self::Sticky => true,
-            Self::Exclude(_) | Self::Attempts(_) | Self::Authenticate => false,
+            Self::Exclude(_) | Self::Attempts(_) | Self::Authenticate | Self::Refuse | Self::Warn | Self::Limit(_) => {
+                false
+            }
+        }
+    }
+
+    /// Whether it protects: where its condition cannot be judged, it holds.
+    pub fn protects(&self) -> bool {
+        match self {
+            Self::Authenticate | Self::Refuse | Self::Warn | Self::Limit(_) => true,
+            Self::Prefer(_) | Self::Exclude(_) | Self::Split(_) | Self::Sticky | Self::Attempts(_) => false,
         }
     }
 }
@@ -59,6 +76,17 @@ pub struct Rulings {
     pub applied: Vec<Applied>,
     /// Rules that could not be judged, with the reason. What they ask for stands in `applied` only where that is the safer way.
     pub broken: Vec<(String, String)>,
+    /// What the limits among them count.
+    pub measured: Vec<Measured>,
+    /// What follows of the rules about risk.
+    pub flags: Vec<Flag>,
+}
+
+impl Rulings {
+    /// The first rule that has that effect on the payment.
+    pub fn flag(&self, effect: Effect) -> Option<&Flag> {
+        self.flags.iter().find(|flag| flag.effect == effect)
+    }
 }
 
 /// A version of a merchant's rules, as it was written.

@@ -66,6 +66,8 @@ fn facts<'a>(merchant: &'a MerchantId, amount: &'a Money) -> RouteFacts<'a> {
         issuer: Some("424242"),
         card: Some("fingerprint"),
         country: None,
+        places: Places::default(),
+        subjects: Subjects::default(),
     }
 }
 

@@ -457,6 +457,7 @@ fn a_payer_whose_issuer_asks_is_authenticated_and_the_card_tried_again() {
         let known = |router: &Engine| {
             let plan = router
                 .evaluate(&portolan_engine::facts_of(&made, &word, None), None)
+                .unwrap()
                 .plan;
             let of_a = plan.into_iter().find(|it| it.channel.as_str() == "a").unwrap();
             (of_a.score.estimate.attempts, of_a.score.estimate.ppm)

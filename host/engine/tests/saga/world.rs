@@ -14,6 +14,7 @@ use portolan_domain::ports::{
     Ambient, Channels, CommitError, Fill, Keys, Method, Older, ReadError, Render, Rules, Steps, Store, Vault,
 };
 use portolan_domain::quote::Quote;
+use portolan_domain::risk::{Use, UseKey};
 use portolan_domain::routing::RouteFacts;
 use portolan_domain::routing::rule::Rulings;
 use portolan_domain::routing::tries::CardKey;
@@ -162,6 +163,9 @@ impl Store for CrashStore {
     async fn forget_tries(&self, card: &CardKey, act: Act) -> Result<usize, CommitError> {
         self.inner.forget_tries(card, act).await
     }
+    fn uses(&self, key: &UseKey, since_ms: u64) -> Result<Vec<Use>, ReadError> {
+        self.inner.uses(key, since_ms)
+    }
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         self.inner.was_seen(seen)
     }
@@ -252,6 +256,9 @@ impl Vault for NoCards {
     }
     fn operation_of_key(&self, key: &str) -> Option<OperationId> {
         key.parse().ok()
+    }
+    fn pseudonym(&self, of: &str) -> String {
+        of.to_owned()
     }
     fn entropy(&self, _: OperationId) -> [u8; 32] {
         [0; 32]
@@ -369,6 +376,10 @@ pub fn plain(amount: Money) -> ValidPayment {
         payer_name: None,
         payer_email: None,
         payer_country: None,
+        payer_id: None,
+        payer_ip: None,
+        ip_country: None,
+        shipping_country: None,
     }
 }
 

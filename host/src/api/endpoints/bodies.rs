@@ -40,12 +40,27 @@ pub(super) fn create_payment() -> Value {
             "description": { "type": "string", "maxLength": 1000 },
             "statement_descriptor": { "type": "string", "maxLength": 22 },
             "return_url": { "type": "string", "format": "uri" },
-            "payer": object(json!({
-                "name": { "type": "string" }, "email": { "type": "string" },
-                "country": { "type": "string", "pattern": "^[A-Z]{2}$", "description": "ISO 3166-1; a fact for routing" },
-            })),
+            "payer": payer(),
+            "shipping": shipping(),
             "metadata": { "type": "object", "maxProperties": 50, "additionalProperties": { "type": "string", "maxLength": 500 } },
         }),
+    )
+}
+
+fn payer() -> Value {
+    let country = |what: &str| json!({ "type": "string", "pattern": "^[A-Z]{2}$", "description": what });
+    object(json!({
+        "name": { "type": "string" }, "email": { "type": "string" },
+        "country": country("ISO 3166-1; a fact for rules"),
+        "id": { "type": "string", "maxLength": 64, "description": "Your own id of the payer; limits count by it, or by the e-mail" },
+        "ip": { "type": "string", "description": "Where the payer comes from; limits count by it" },
+        "ip_country": country("Where that address is, as far as you know; a fact for rules"),
+    }))
+}
+
+fn shipping() -> Value {
+    object(
+        json!({ "country": { "type": "string", "pattern": "^[A-Z]{2}$", "description": "Where goods go; a fact for rules" } }),
     )
 }
 
@@ -63,7 +78,8 @@ pub(super) fn evaluate_route() -> Value {
                 "network": { "type": "string", "description": "Where no card is stored: visa, mastercard, …" },
                 "bin": { "type": "string", "description": "Its first six digits" },
             })),
-            "payer": object(json!({ "country": { "type": "string", "pattern": "^[A-Z]{2}$" } })),
+            "payer": payer(),
+            "shipping": shipping(),
             "rules": { "type": "object", "description": "A set to try instead of the one in force" },
         }),
     )
@@ -75,12 +91,23 @@ pub(super) fn rule_set() -> Value {
         &["name"],
         json!({
             "name": { "type": "string", "maxLength": 80 },
-            "when": { "type": "string", "maxLength": 1000, "description": "CEL over payment.*, card.* and payer.*; always, if absent" },
+            "when": { "type": "string", "maxLength": 1000, "description": "CEL over payment, card, payer, shipping and beneficiary; always, if absent" },
             "prefer": channels, "exclude": channels,
             "split": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } },
             "sticky": { "type": "boolean", "description": "The same channel for the same card" },
             "attempts": { "type": "integer", "minimum": 1 },
             "authenticate": { "type": "boolean", "description": "Only with the payer authenticated, where it is a card" },
+            "refuse": { "type": "boolean", "description": "Not at all" },
+            "warn": { "type": "boolean", "description": "payment.flagged, and it goes its way" },
+            "limit": required(&["per", "within"], json!({
+                "per": { "enum": ["card", "payer", "ip", "beneficiary"] },
+                "within": { "type": "string", "pattern": "^[0-9]{1,5}[smhd]$", "description": "1s to 30d" },
+                "payments": { "type": "integer", "minimum": 1, "maximum": 1000 },
+                "cards": { "type": "integer", "minimum": 1, "maximum": 1000 },
+                "countries": { "type": "integer", "minimum": 1, "maximum": 1000 },
+                "total": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 }, "description": "By currency, minor units" },
+                "then": { "enum": ["refuse", "authenticate", "warn"], "default": "refuse" },
+            })),
         }),
     );
     let test = required(
@@ -92,7 +119,9 @@ pub(super) fn rule_set() -> Value {
                 "kind": { "enum": ["payment", "payout"], "default": "payment" }, "manual_capture": { "type": "boolean" },
             })),
             "card": object(json!({ "network": { "type": "string" }, "bin": { "type": "string" } })),
-            "payer": object(json!({ "country": { "type": "string" } })),
+            "payer": object(json!({ "country": { "type": "string" }, "ip_country": { "type": "string" } })),
+            "shipping": object(json!({ "country": { "type": "string" } })),
+            "beneficiary": object(json!({ "country": { "type": "string" } })),
             "applies": { "type": "array", "items": { "type": "string" }, "description": "The rules that apply, in order" },
         }),
     );

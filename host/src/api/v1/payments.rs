@@ -25,7 +25,6 @@ pub async fn create(
     body: Body,
 ) -> Result<Response, Problem> {
     let (claim, mut fields) = open(&api, &caller, &headers, body, "POST /v1/payments").await?;
-    let mut payer = fields.inside("payer");
     let request = PaymentRequest {
         amount: fields.integer("amount"),
         currency: fields.text("currency"),
@@ -41,11 +40,9 @@ pub async fn create(
         statement_descriptor: fields.text("statement_descriptor"),
         return_url: fields.text("return_url"),
         metadata: fields.texts("metadata"),
-        payer_name: payer.text("name"),
-        payer_email: payer.text("email"),
-        payer_country: payer.text("country"),
+        ..PaymentRequest::default()
     };
-    fields.close(payer);
+    let request = read_payer(&mut fields, request);
     let delivery = payouts::read_delivery(&api, &caller, &mut fields, request.quote.as_deref())?;
     let valid = validate(request, |code| api.app.config.asset(code));
     let valid = match (valid, delivery) {
@@ -69,6 +66,25 @@ pub async fn create(
         |engine| async move { engine.create_payment(command).await },
     )
     .await
+}
+
+/// Who pays, and where goods go, as far as the merchant says.
+pub(super) fn read_payer(fields: &mut Fields, request: PaymentRequest) -> PaymentRequest {
+    let mut payer = fields.inside("payer");
+    let mut request = PaymentRequest {
+        payer_name: payer.text("name"),
+        payer_email: payer.text("email"),
+        payer_country: payer.text("country"),
+        payer_id: payer.text("id"),
+        payer_ip: payer.text("ip"),
+        ip_country: payer.text("ip_country"),
+        ..request
+    };
+    fields.close(payer);
+    let mut shipping = fields.inside("shipping");
+    request.shipping_country = shipping.text("country");
+    fields.close(shipping);
+    request
 }
 
 /// `POST /v1/payments/{id}/confirm`.

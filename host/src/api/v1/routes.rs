@@ -3,6 +3,7 @@
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::strict::{self, Fields};
+use crate::api::v1::payments::read_payer;
 use crate::api::{Api, open_body, read_body};
 use crate::routes::RouteError;
 use crate::wire::{ListView, RoutingView, RuleSetView};
@@ -12,7 +13,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use portolan_domain::operation::{CardFacts, Instrument, Kind};
 use portolan_domain::payment::request::{FieldError, PaymentRequest, validate};
-use portolan_domain::routing::RouteFacts;
+use portolan_domain::routing::{Places, RouteFacts, Subjects};
 
 /// `POST /v1/routes/evaluate`.
 pub async fn evaluate(
@@ -28,9 +29,6 @@ pub async fn evaluate(
     check_network(network.as_deref(), &mut card_errors);
     check_bin(bin.as_deref(), &mut card_errors);
     fields.close(card);
-    let mut payer = fields.inside("payer");
-    let payer_country = payer.text("country");
-    fields.close(payer);
     let draft = fields.json("rules");
     let request = PaymentRequest {
         amount: fields.integer("amount"),
@@ -39,9 +37,9 @@ pub async fn evaluate(
         payment_method: fields.text("payment_method"),
         payment_method_type: fields.text("payment_method_type"),
         authentication: fields.text("authentication"),
-        payer_country,
         ..PaymentRequest::default()
     };
+    let request = read_payer(&mut fields, request);
     let valid = validate(request, |code| api.app.config.asset(code));
     let valid = fields.finish(and_errors(valid, card_errors))?;
     let stored = stored_card(&api, &caller, valid.method)?;
@@ -68,8 +66,18 @@ pub async fn evaluate(
         issuer: stored.as_ref().map(|card| card.bin.as_str()).or(bin.as_deref()),
         card: stored.as_ref().map(|card| card.fingerprint.as_str()),
         country: valid.payer_country.as_deref(),
+        places: Places {
+            ip: valid.ip_country.as_deref(),
+            shipping: valid.shipping_country.as_deref(),
+            beneficiary: None,
+        },
+        subjects: Subjects {
+            payer: valid.payer_id.as_deref().or(valid.payer_email.as_deref()),
+            ip: valid.payer_ip,
+            beneficiary: None,
+        },
     };
-    let decision = api.app.routes.evaluate(&facts, rules.as_ref());
+    let decision = api.app.routes.evaluate(&facts, rules.as_ref())?;
     Ok(axum::Json(RoutingView::of(&decision, None, None)).into_response())
 }
 

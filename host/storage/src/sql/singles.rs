@@ -141,6 +141,7 @@ fn prune_quotes(connection: &dyn Sql, before_ms: u64, limit: usize) -> Result<us
 pub(super) fn prune(connection: &dyn Sql, older: Older, limit: usize) -> Result<usize> {
     let mut touched = prune_quotes(connection, older.answers_ms, limit)?;
     touched += super::routing::prune_tries(connection, older.tries_ms, limit)?;
+    touched += super::limits::prune(connection, older.uses_ms, limit)?;
     touched += prune_news(connection, older.news_ms, limit)?;
     for (column, before_ms) in [("answer", older.answers_ms), ("operations", older.journals_ms)] {
         let from: Option<i64> = connection.one("SELECT seq FROM pruned WHERE what = ?", values![column], |row| {

@@ -33,6 +33,9 @@ pub(super) fn commit(connection: &dyn Sql, books: &mut Books, rows: &Rows) -> Re
         Some(guard) => super::routing::refuse_exceeded(connection, guard)?.then(|| guard.opened()),
         None => None,
     };
+    if let Some(guard) = &rows.limits {
+        super::limits::refuse_passed(connection, guard)?;
+    }
     let listed = rows.journal.as_ref().map(|_| books.next_seq().to_be_bytes());
     if let Some(row) = &rows.payment {
         payment(connection, row, listed.as_ref().map_or(&[], |seq| seq.as_slice()))?;
@@ -50,6 +53,12 @@ pub(super) fn commit(connection: &dyn Sql, books: &mut Books, rows: &Rows) -> Re
         super::routing::put_try(connection, &guard.card.0, opened)?;
     }
     super::routing::change_tries(connection, &rows.try_changes)?;
+    if let Some(guard) = &rows.limits {
+        super::limits::count(connection, guard)?;
+    }
+    if let Some(payment) = rows.is_over {
+        super::limits::end(connection, payment)?;
+    }
     rest(connection, rows)?;
     Ok(())
 }

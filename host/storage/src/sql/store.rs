@@ -14,6 +14,7 @@ use portolan_domain::money::Asset;
 use portolan_domain::operation::{Progress, Subject};
 use portolan_domain::ports::{CommitError, Method, Older, ReadError, Store};
 use portolan_domain::quote::Quote;
+use portolan_domain::risk::{Use, UseKey};
 use portolan_domain::routing::tries::CardKey;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
@@ -296,6 +297,10 @@ impl Store for SqlStore {
         self.writer
             .write(Unit::ForgetTries(card.0.clone(), Box::new(act)))
             .await
+    }
+
+    fn uses(&self, key: &UseKey, since_ms: u64) -> Result<Vec<Use>, ReadError> {
+        self.read(|connection| super::limits::uses(connection, key, since_ms))
     }
 
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {

@@ -8,6 +8,7 @@ use crate::operation::Kind;
 use crate::payment::conversion::LegState;
 use crate::payment::dispute::DisputeState;
 use crate::payment::fact::Fact;
+use crate::risk::{Effect, Flag};
 use std::fmt::Write;
 use uuid::Uuid;
 
@@ -140,6 +141,16 @@ fn facts() -> Vec<(&'static str, Fact)> {
                 attempt,
                 amount: amount.clone(),
                 reason: String::new(),
+            },
+        ),
+        (
+            "flagged",
+            Fact::Flagged {
+                flag: Flag {
+                    rule: String::new(),
+                    effect: Effect::Warn,
+                    why: String::new(),
+                },
             },
         ),
         ("method set", Fact::MethodSet),

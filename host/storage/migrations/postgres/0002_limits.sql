@@ -1,0 +1,9 @@
+-- Payments that were let through where a limit of their merchant's rules counts them. Whose they are stands here by a pseudonym
+-- only; `minor` is sixteen bytes, most significant first.
+CREATE TABLE limit_use (
+    key TEXT NOT NULL, payment BYTEA NOT NULL, at_ms BIGINT NOT NULL, minor BYTEA NOT NULL, asset TEXT NOT NULL, card TEXT NOT NULL,
+    country TEXT NOT NULL, is_over BIGINT NOT NULL, PRIMARY KEY (key, payment)
+);
+CREATE INDEX limit_use_by_key ON limit_use (key, at_ms);
+CREATE INDEX limit_use_by_payment ON limit_use (payment);
+CREATE INDEX limit_use_by_time ON limit_use (at_ms);
