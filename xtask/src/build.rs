@@ -32,28 +32,31 @@ pub fn guests() -> anyhow::Result<()> {
         added.is_ok_and(|out| out.status.success()),
         "run: rustup target add wasm32-wasip2"
     );
-    guest("portolan-sandbox-adapter", "target/guests")?;
-    guest("portolan-stripe-adapter", "target/guests")?;
-    guest("portolan-airwallex-adapter", "target/guests")?;
-    guest("portolan-alipay-plus-adapter", "target/guests")?;
-    guest("portolan-evm-stablecoin-adapter", "target/guests")?;
-    guest("portolan-iso20022-bank-adapter", "target/guests")?;
-    // It is built on the sandbox adapter, whose component it would overwrite.
-    guest("portolan-misbehaving-adapter", "target/guests-misbehaving")
+    // It is built on the sandbox adapter, whose component it overwrites: that comes after it.
+    components(&["portolan-misbehaving-adapter"])?;
+    components(&[
+        "portolan-sandbox-adapter",
+        "portolan-stripe-adapter",
+        "portolan-airwallex-adapter",
+        "portolan-alipay-plus-adapter",
+        "portolan-evm-stablecoin-adapter",
+        "portolan-iso20022-bank-adapter",
+    ])
 }
 
-fn guest(package: &str, target: &str) -> anyhow::Result<()> {
-    cargo(&[
-        "build",
-        "-p",
-        package,
+/// At once, so that what they share is built once.
+fn components(packages: &[&str]) -> anyhow::Result<()> {
+    let target = [
         "--profile",
         "guest",
         "--target",
         "wasm32-wasip2",
         "--target-dir",
-        target,
-    ])
+        "target/guests",
+    ];
+    let named = packages.iter().flat_map(|package| ["-p", package]);
+    let words: Vec<&str> = ["build"].into_iter().chain(named).chain(target).collect();
+    cargo(&words)
 }
 
 /// Runs cargo in the workspace.
