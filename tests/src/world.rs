@@ -42,7 +42,12 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// A guest of the workspace, built by `cargo xtask`.
 pub fn guest(name: &str) -> PathBuf {
-    workspace().join(format!("target/guests/wasm32-wasip2/guest/{name}.wasm"))
+    let target = if name.contains("misbehaving") {
+        "guests-misbehaving"
+    } else {
+        "guests"
+    };
+    workspace().join(format!("target/{target}/wasm32-wasip2/guest/{name}.wasm"))
 }
 
 /// What differs from world to world.

@@ -32,30 +32,31 @@ pub fn guests() -> anyhow::Result<()> {
         added.is_ok_and(|out| out.status.success()),
         "run: rustup target add wasm32-wasip2"
     );
-    // It is built on the sandbox adapter, whose component it overwrites: that comes after it.
-    components(&["portolan-misbehaving-adapter"])?;
-    components(&[
+    let all = [
         "portolan-sandbox-adapter",
         "portolan-stripe-adapter",
         "portolan-airwallex-adapter",
         "portolan-alipay-plus-adapter",
         "portolan-evm-stablecoin-adapter",
         "portolan-iso20022-bank-adapter",
-    ])
+    ];
+    components(&all, "target/guests")?;
+    // It is built on the sandbox adapter, whose component it would overwrite.
+    components(&["portolan-misbehaving-adapter"], "target/guests-misbehaving")
 }
 
 /// At once, so that what they share is built once.
-fn components(packages: &[&str]) -> anyhow::Result<()> {
-    let target = [
+fn components(packages: &[&str], target: &str) -> anyhow::Result<()> {
+    let into = [
         "--profile",
         "guest",
         "--target",
         "wasm32-wasip2",
         "--target-dir",
-        "target/guests",
+        target,
     ];
     let named = packages.iter().flat_map(|package| ["-p", package]);
-    let words: Vec<&str> = ["build"].into_iter().chain(named).chain(target).collect();
+    let words: Vec<&str> = ["build"].into_iter().chain(named).chain(into).collect();
     cargo(&words)
 }
 
