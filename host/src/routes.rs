@@ -5,7 +5,7 @@ use portolan_domain::commit::{Act, Journaled};
 use portolan_domain::ids::{ChannelId, EventId, MerchantId, Mode, PaymentId};
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::{Ambient, Channels, CommitError, Library, Page, ReadError, RuleSets, Store};
-use portolan_domain::risk::{Effect, Flag};
+use portolan_domain::risk::Flag;
 use portolan_domain::routing::RouteFacts;
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::RuleSet;
@@ -169,6 +169,11 @@ impl Routes {
         Ok(set)
     }
 
+    /// How many merchants' sets could not be read since the start.
+    pub fn unread(&self) -> u64 {
+        self.parts.book.unread()
+    }
+
     /// The last versions, the newest first: it is in force.
     pub fn versions(&self, (mode, merchant): (Mode, &MerchantId), limit: usize) -> Result<Vec<RuleSet>, ReadError> {
         self.parts.sets.rule_sets(mode, merchant, limit.min(VERSIONS_MAX))
@@ -196,7 +201,10 @@ impl Routes {
             before: None,
             created_gte_ms: None,
         };
-        let payments = self.parts.library.payments(&page)?;
+        let mut payments = self.parts.library.payments(&page)?;
+        payments.extend(self.parts.library.payouts(&page)?);
+        payments.sort_by_key(|it| std::cmp::Reverse((it.payment.created_ms, it.payment.id)));
+        payments.truncate(page.limit);
         let (mut past, mut new_past) = (Past::default(), Past::default());
         // Oldest first: what was let through counts for what came after it.
         let changed = payments.iter().rev().filter_map(|found| {
@@ -204,12 +212,11 @@ impl Routes {
             let word = word_of(payment);
             let facts = facts_of(payment, &word, None);
             let engine = &self.parts.engine;
-            let it = (&facts, payment.id, payment.created_ms);
+            let it = (&facts, payment);
             let before = engine.evaluate_as(it, None, &mut past);
             let after = engine.evaluate_as(it, Some(rules.judge(&facts)), &mut new_past);
             let first = |decision: &Decision| {
-                let is_refused = decision.flags.iter().any(|flag| flag.effect == Effect::Refuse);
-                let planned = decision.plan.first().filter(|_| !is_refused);
+                let planned = decision.plan.first().filter(|_| decision.refused().is_none());
                 planned.map(|it| it.channel.clone())
             };
             let asks = |decision: &Decision| decision.authenticate.is_some();

@@ -223,14 +223,7 @@ impl<'a> PaymentView<'a> {
             } else {
                 "automatic"
             },
-            payer: PayerView {
-                name: payment.payer_name.as_deref(),
-                email: payment.payer_email.as_deref(),
-                country: payment.payer_country.as_deref(),
-                id: payment.payer_id.as_deref(),
-                ip: payment.payer_ip.map(|ip| ip.to_string()),
-                ip_country: payment.ip_country.as_deref(),
-            },
+            payer: PayerView::of(payment),
             shipping: payment
                 .shipping_country
                 .as_deref()
@@ -349,14 +342,24 @@ struct PayerView<'a> {
     /// ISO 3166-1 alpha-2.
     country: Option<&'a str>,
     /// The merchant's own id of the payer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     /// The address that the payer comes from.
-    #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<String>,
     /// Where that is, ISO 3166-1 alpha-2.
-    #[serde(skip_serializing_if = "Option::is_none")]
     ip_country: Option<&'a str>,
+}
+
+impl<'a> PayerView<'a> {
+    fn of(payment: &'a Payment) -> Self {
+        Self {
+            name: payment.payer_name.as_deref(),
+            email: payment.payer_email.as_deref(),
+            country: payment.payer_country.as_deref(),
+            id: payment.payer_id.as_deref(),
+            ip: payment.payer_ip.map(|ip| ip.to_string()),
+            ip_country: payment.ip_country.as_deref(),
+        }
+    }
 }
 
 /// Where goods are sent to.
@@ -379,7 +382,8 @@ pub struct FlagView<'a> {
 }
 
 impl<'a> FlagView<'a> {
-    fn of(flag: &'a Flag) -> Self {
+    /// The flag as it is shown.
+    pub fn of(flag: &'a Flag) -> Self {
         Self {
             rule: &flag.rule,
             effect: flag.effect.as_str(),

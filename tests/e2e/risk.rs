@@ -61,7 +61,7 @@ fn a_payer_who_pays_too_often_is_refused_before_anything_is_sent() {
     // Over a restart too.
     world.stop_host().unwrap();
     world.start_host().unwrap();
-    let refused = pay(&world, GOOD, 1_000, by("Ann"));
+    let refused = pay(&world, GOOD, 1_000, by("ann"));
     assert_eq!(refused.text_at("/status"), "failed", "{}", refused.text);
     assert_eq!(refused.text_at("/last_error/code"), "refused_by_rule");
     let why = "3 payments for one payer in 60 minutes with this payment, and 2 are allowed";
@@ -83,8 +83,18 @@ fn a_payer_who_pays_too_often_is_refused_before_anything_is_sent() {
     let nobody = pay(&world, GOOD, 1_000, json!({}));
     assert_eq!(nobody.text_at("/status"), "succeeded");
     assert_eq!(routing(&world, &nobody)["measured"][0]["seen"], Value::Null);
-    // The e-mail stands for a payer without an id. Another merchant has its own rules and counts.
+    // Ids are the merchant's: another case is another payer; and an id is no e-mail.
+    for other in [by("Ann"), json!({ "payer": { "email": "ann" } })] {
+        assert_eq!(pay(&world, GOOD, 1_000, other).text_at("/status"), "succeeded");
+    }
+    // Told again under its key, it is what it was, and nobody is told twice.
+    let events = flagged(&world, &refused).len();
+    let shown = world.get(&format!("/v1/payments/{}", refused.text_at("/id"))).unwrap();
+    assert_eq!((shown.body["flags"][0]["why"].as_str(), events), (Some(why), 1));
+    // Another merchant has its own counts, by the same rule.
     world.key = world.new_key("other").unwrap();
+    let rule = json!([{ "name": "twice an hour", "limit": { "per": "payer", "payments": 2, "within": "1h" } }]);
+    put(&world, rule);
     assert_eq!(pay(&world, GOOD, 1_000, by("ann")).text_at("/status"), "succeeded");
     world.assert_books().unwrap();
 }
@@ -102,6 +112,20 @@ fn payments_side_by_side_do_not_pass_a_limit_together() {
         let body = json!({ "amount": 1_000, "currency": "EUR", "payment_method": method, "confirm": true,
             "payer": { "ip": format!("2001:db8::{n}") } });
         let paid = world.post("/v1/payments", &body).unwrap();
+        // One that is refused says so everywhere, whoever refused it: the plan, or the commit.
+        if paid.text_at("/status") == "failed" {
+            let told = routing(&world, &paid);
+            let passed = told["measured"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|it| it["passed"] == true);
+            assert!(passed && told["flags"][0]["effect"] == "refuse", "{told}");
+            assert_eq!(
+                flagged(&world, &paid).len(),
+                paid.body["flags"].as_array().unwrap().len()
+            );
+        }
         (paid.text_at("/status").to_owned(), paid.text.clone())
     };
     let all: Vec<(String, String)> = std::thread::scope(|scope| {
@@ -137,6 +161,18 @@ fn totals_count_what_did_not_fail_and_cards_what_was_tried() {
     assert_eq!(pay(&world, GOOD, 4_000, ann()).text_at("/status"), "succeeded");
     let over = pay(&world, GOOD, 1, ann());
     assert_eq!(over.text_at("/last_error/code"), "refused_by_rule", "{}", over.text);
+    // What is canceled is no part of it either.
+    let held = || json!({ "payer": { "id": "bob" }, "capture_method": "manual" });
+    let first = pay(&world, GOOD, 10_000, held());
+    assert_eq!(first.text_at("/status"), "requires_capture", "{}", first.text);
+    assert_eq!(
+        pay(&world, GOOD, 100, held()).text_at("/last_error/code"),
+        "refused_by_rule"
+    );
+    world
+        .post(&format!("/v1/payments/{}/cancel", first.text_at("/id")), &json!({}))
+        .unwrap();
+    assert_eq!(pay(&world, GOOD, 100, held()).text_at("/status"), "requires_capture");
     // Somebody tries cards from one address: the fourth is not even tried, the known ones go on.
     let from = || json!({ "payer": { "ip": "198.51.100.7" } });
     for n in 0..3 {
@@ -221,6 +257,11 @@ fn a_beneficiary_is_paid_so_much_and_no_more() {
     let second = world.post("/v1/payouts", &payouts::to_hong_kong(20_001)).unwrap();
     assert_eq!(second.text_at("/last_error/code"), "refused_by_rule", "{}", second.text);
     assert_eq!(second.text_at("/flags/0/rule"), "to one account");
+    // Calling the account something else besides makes no other account of it.
+    let mut again = payouts::to_hong_kong(20_001);
+    again["beneficiary"]["name"] = "Kowloon Lamps".into();
+    let again = world.post("/v1/payouts", &again).unwrap();
+    assert_eq!(again.text_at("/last_error/code"), "refused_by_rule", "{}", again.text);
     let third = world.post("/v1/payouts", &payouts::to_hong_kong(20_000)).unwrap();
     assert_ne!(third.text_at("/status"), "failed", "{}", third.text);
     let events = world.get("/v1/events?limit=100").unwrap();
@@ -234,18 +275,29 @@ fn what_a_limit_would_have_done_is_known_before_it_is_in_force() {
     for _ in 0..4 {
         pay(&world, GOOD, 1_000, json!({ "payer": { "id": "ann" } }));
     }
+    // What failed, and what was never confirmed, is no part of a total.
+    pay(&world, "4000000000000002", 5_000, json!({ "payer": { "id": "ann" } }));
+    let draft = json!({ "amount": 5_000, "currency": "EUR", "payer": { "id": "ann" } });
+    world.post("/v1/payments", &draft).unwrap();
     let set = json!({ "rules": [{ "name": "three", "limit": { "per": "payer", "payments": 3, "within": "1h" } }] });
     let replayed = world
         .admin_call("POST", "/admin/routes/shop/test/replay?last=10", Some(&set))
         .unwrap();
     let changed = replayed.body["changed"].as_array().unwrap();
-    assert_eq!(changed.len(), 1, "{}", replayed.text);
+    // The fourth, the declined one after it, and the draft, if it came to that.
+    assert_eq!(changed.len(), 3, "{}", replayed.text);
     assert_eq!(
         (&changed[0]["to"], &changed[0]["flags"][0]["effect"]),
         (&Value::Null, &json!("refuse")),
         "{}",
         replayed.text
     );
+    let total =
+        json!({ "rules": [{ "name": "50", "limit": { "per": "payer", "total": { "EUR": 9_000 }, "within": "1h" } }] });
+    let replayed = world
+        .admin_call("POST", "/admin/routes/shop/test/replay?last=10", Some(&total))
+        .unwrap();
+    assert_eq!(replayed.body["changed"], json!([]), "{}", replayed.text);
     // Nobody's uses were counted while there was no limit: it begins when it is in force.
     put(&world, set["rules"].clone());
     let ask = json!({ "amount": 1_000, "currency": "EUR", "payer": { "id": "ann" } });
@@ -287,7 +339,11 @@ fn limits_and_places_that_cannot_be_meant_are_refused_with_their_place() {
         ),
         (
             json!({ "per": "ip", "total": { "EURO": 1 }, "within": "1h" }),
-            "/limit/total",
+            "/limit/total/EURO",
+        ),
+        (
+            json!({ "per": "beneficiary", "countries": 2, "within": "1h" }),
+            "/limit/countries",
         ),
         (json!({ "per": "ip", "total": {}, "within": "1h" }), "/limit/total"),
         (json!({ "per": "card", "cards": 2, "within": "1h" }), "/limit/cards"),
@@ -334,4 +390,32 @@ fn limits_and_places_that_cannot_be_meant_are_refused_with_their_place() {
         "/shipping/country",
     ];
     assert_eq!(told, expected, "{}", refused.text);
+}
+
+#[test]
+fn what_is_refused_is_not_recommended() {
+    let world = World::start(Options {
+        desks: vec![vec![]],
+        ..Options::default()
+    })
+    .unwrap();
+    put(
+        &world,
+        json!([{ "name": "no HKD", "when": "payment.currency == 'HKD' || shipping.country == 'AQ'", "refuse": true }]),
+    );
+    let ask = |more: Value| {
+        let mut ask = json!({ "amount": 10_000, "currency": "EUR", "payer": { "country": "HK" } });
+        ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.post("/v1/payment_methods/recommend", &ask).unwrap()
+    };
+    let offered = ask(json!({}));
+    let data = offered.body["data"].as_array().unwrap();
+    assert!(
+        !data.is_empty() && data.iter().all(|it| it["currency"] == "EUR"),
+        "{}",
+        offered.text
+    );
+    let nothing = ask(json!({ "shipping": { "country": "AQ" } }));
+    assert_eq!(nothing.body["data"], json!([]), "{}", nothing.text);
+    assert!(nothing.text.contains("refuses it"), "{}", nothing.text);
 }

@@ -63,7 +63,7 @@ pub enum CommitError {
     CardRefused(#[from] TryRefusal),
     /// A limit of the merchant's rules.
     #[error("{0}")]
-    LimitPassed(#[from] LimitPassed),
+    LimitPassed(#[from] Box<LimitPassed>),
     /// The disk is nearly full: no new money.
     #[error("the disk is nearly full")]
     DiskFloor,
@@ -180,8 +180,8 @@ pub trait Store: Send + Sync {
     async fn put_cursor(&self, channel: &ChannelId, cursor: Vec<u8>) -> Result<(), CommitError>;
     /// Forgets what counts against a card, and writes down who wanted it so; how many attempts that were.
     async fn forget_tries(&self, card: &CardKey, act: Act) -> Result<usize, CommitError>;
-    /// What a limit counts, since that time: at most [`USES_MAX`](crate::risk::USES_MAX), the newest.
-    fn uses(&self, key: &UseKey, since_ms: u64) -> Result<Vec<Use>, ReadError>;
+    /// What a limit counts, since that time: the newest, at most `limit`.
+    fn uses(&self, key: &UseKey, since_ms: u64, limit: usize) -> Result<Vec<Use>, ReadError>;
     /// Whether a notification was dealt with already.
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError>;
     /// Keeps news until they are dealt with; told again, they are the same. `false`: their channel has [`NEWS_MAX`] already,

@@ -7,6 +7,7 @@ use crate::ids::{MerchantId, Mode, PaymentId};
 use crate::payment::Payment;
 use crate::payment::decide::Refusal;
 use crate::payment::fact::{Event, Fact};
+use crate::payment::status::PaymentStatus;
 use crate::routing::rule::{Act, Applied, Rulings};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -16,9 +17,9 @@ pub const WITHIN_MIN_MS: u64 = 1_000;
 /// The longest: uses are kept no longer.
 pub const WITHIN_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// The largest number of payments, cards or countries that a limit may allow.
-pub const COUNT_MAX: u32 = 1_000;
+pub const COUNT_MAX: u32 = 500;
 /// So many uses are looked at for one limit, the newest; where there are as many, it is passed.
-pub const USES_MAX: usize = 2_000;
+pub const USES_MAX: usize = 1_000;
 
 /// For whom a limit counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -147,7 +148,7 @@ pub struct Counted {
     pub key: Option<UseKey>,
 }
 
-/// What a limit counts, with the payment that is looked at.
+/// What a limit counts, with the payment that is looked at: so much, or too many uses to count.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Measured {
     /// The rule.
@@ -156,12 +157,16 @@ pub struct Measured {
     pub seen: Option<i128>,
     /// How much it may be.
     pub most: Option<i128>,
+    /// Whether there are more uses than are looked at.
+    #[serde(default)]
+    pub is_cut: bool,
 }
 
 impl Measured {
     /// Whether it is too much.
     pub fn is_passed(&self) -> bool {
-        matches!((self.seen, self.most), (Some(seen), Some(most)) if seen > most)
+        let is_more = matches!((self.seen, self.most), (Some(seen), Some(most)) if seen > most);
+        is_more || self.is_cut
     }
 }
 
@@ -174,6 +179,17 @@ pub struct Flag {
     pub effect: Effect,
     /// Why, in words.
     pub why: String,
+}
+
+impl std::fmt::Display for Flag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verb = match self.effect {
+            Effect::Refuse => "refuses it",
+            Effect::Authenticate => "wants its payer authenticated",
+            Effect::Warn => "warns of it",
+        };
+        write!(f, "the rule {:?} {verb}: {}", self.rule, self.why)
+    }
 }
 
 impl Limit {
@@ -199,9 +215,16 @@ impl Limit {
                 (sum, *most)
             }
         };
-        let is_cut = others.len() >= USES_MAX;
-        let seen = if is_cut { seen.max(most.saturating_add(1)) } else { seen };
         (Some(seen), Some(most))
+    }
+
+    /// So many uses say whether it is passed.
+    pub fn uses_max(&self) -> usize {
+        match &self.most {
+            // With the payment itself, which may be among them.
+            Most::Payments(most) => usize::try_from(*most).map_or(USES_MAX, |most| most.saturating_add(2)),
+            Most::Cards(_) | Most::Countries(_) | Most::Total(_) => USES_MAX,
+        }
     }
 
     /// What it counts, as a sentence goes on: `payments by one card in 60 minutes`.
@@ -226,7 +249,7 @@ fn count(many: usize) -> i128 {
     i128::try_from(many).unwrap_or(i128::MAX)
 }
 
-/// `24 hours`.
+/// `24 hours`, `60 minutes`.
 fn in_words(ms: u64) -> String {
     let units = [(86_400_000, "days"), (3_600_000, "hours"), (60_000, "minutes")];
     let fits = units
@@ -238,14 +261,21 @@ fn in_words(ms: u64) -> String {
 
 /// A limit would be passed.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the rule {:?} refuses it: {}", .0.rule, .0.why)]
-pub struct LimitPassed(pub Flag);
+#[error("{flag}")]
+pub struct LimitPassed {
+    /// What follows.
+    pub flag: Flag,
+    /// What was counted.
+    pub measured: Measured,
+}
 
 /// The guard of an intent: the payment as a use, and what it counts for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LimitGuard {
     /// The payment.
     pub this: Use,
+    /// Whether its payer can be authenticated: others are warned of.
+    pub can_authenticate: bool,
     /// The limits that apply to it.
     pub counted: Vec<Counted>,
 }
@@ -269,6 +299,7 @@ impl LimitGuard {
         };
         Measured {
             rule: counted.rule.clone(),
+            is_cut: seen.is_some() && others.len() >= USES_MAX,
             seen,
             most,
         }
@@ -277,23 +308,34 @@ impl LimitGuard {
     /// What follows if that was measured; `None`: nothing.
     pub fn flag(&self, counted: &Counted, measured: &Measured) -> Option<Flag> {
         let (seen, most) = (measured.seen?, measured.most?);
-        (seen > most).then(|| Flag {
+        let what = counted.limit.in_words(&self.this.asset);
+        measured.is_passed().then(|| Flag {
             rule: counted.rule.clone(),
-            effect: counted.limit.then,
-            why: format!(
-                "{seen} {} with this payment, and {most} are allowed",
-                counted.limit.in_words(&self.this.asset)
-            ),
+            effect: match counted.limit.then {
+                Effect::Authenticate if !self.can_authenticate => Effect::Warn,
+                effect => effect,
+            },
+            why: match measured.is_cut {
+                true => format!("more than {USES_MAX} payments stand behind the {what}: too many to count"),
+                false => format!("{seen} {what} with this payment, and {most} are allowed"),
+            },
         })
     }
 
     /// Whether the payment may begin, after these others: what only warns or authenticates does not stand in its way.
-    pub fn check(&self, counted: &Counted, others: &[Use]) -> Result<(), LimitPassed> {
-        let flag = self.flag(counted, &self.measure(counted, others));
+    pub fn check(&self, counted: &Counted, others: &[Use]) -> Result<(), Box<LimitPassed>> {
+        let measured = self.measure(counted, others);
+        let flag = self.flag(counted, &measured);
         match flag.filter(|flag| flag.effect == Effect::Refuse) {
-            Some(flag) => Err(LimitPassed(flag)),
+            Some(flag) => Err(Box::new(LimitPassed { flag, measured })),
             None => Ok(()),
         }
+    }
+
+    /// The limits that may refuse it, each with whose uses it counts.
+    pub fn refusing(&self) -> impl Iterator<Item = (&Counted, &UseKey)> {
+        let all = self.counted.iter().filter(|it| it.limit.then == Effect::Refuse);
+        all.filter_map(|it| Some((it, it.key.as_ref()?)))
     }
 }
 
@@ -323,8 +365,13 @@ fn flagged(applied: &Applied, effect: Effect) -> Flag {
     }
 }
 
-/// Writes down what rules brought about: once for each rule, however often the payment is confirmed.
-pub fn flag(payment: &mut Payment, change: &mut Change, flags: &[Flag]) -> Result<(), Refusal> {
+/// Writes down what rules brought about: once for each rule, however often the payment is confirmed. One that has gone on, or ended,
+/// meanwhile is beyond them.
+pub fn write_flags(payment: &mut Payment, change: &mut Change, flags: &[Flag]) -> Result<(), Refusal> {
+    use PaymentStatus as S;
+    if !matches!(payment.status, S::RequiresPaymentMethod | S::RequiresConfirmation) {
+        return Ok(());
+    }
     for flag in flags {
         if payment
             .flags
@@ -339,11 +386,15 @@ pub fn flag(payment: &mut Payment, change: &mut Change, flags: &[Flag]) -> Resul
     Ok(())
 }
 
-/// Whether these facts end a payment without money: it is no part of a total any more.
-pub fn is_over(events: &[Event]) -> bool {
-    events
-        .iter()
-        .any(|event| matches!(event.fact, Fact::Failed { .. } | Fact::Canceled { .. }))
+/// Whether the payment is a part of totals after these facts; `None`: nothing changes. What was certainly not taken, or came back,
+/// is none; what was taken late is one again.
+pub fn is_over(events: &[Event]) -> Option<bool> {
+    let mut said = events.iter().filter_map(|event| match event.fact {
+        Fact::Failed { .. } | Fact::Canceled { .. } | Fact::CodeRequired | Fact::Returned { .. } => Some(true),
+        Fact::LateSuccess { .. } => Some(false),
+        _ => None,
+    });
+    said.next_back()
 }
 
 #[cfg(test)]

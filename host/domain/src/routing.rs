@@ -72,8 +72,10 @@ pub struct Places<'a> {
 /// Who a payment is about, as the merchant says it: only limits look at it, and they keep pseudonyms.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Subjects<'a> {
-    /// The payer, by the merchant's own id or the e-mail.
+    /// The payer, by the merchant's own id …
     pub payer: Option<&'a str>,
+    /// … or else by the e-mail.
+    pub email: Option<&'a str>,
     /// The address that the payer comes from.
     pub ip: Option<IpAddr>,
     /// The account that is paid.
@@ -81,12 +83,6 @@ pub struct Subjects<'a> {
 }
 
 impl<'a> RouteFacts<'a> {
-    /// From where it comes, as far as anybody says.
-    pub fn place(&self) -> &'a str {
-        let all = [self.places.ip, self.country, self.places.beneficiary];
-        all.into_iter().flatten().next().unwrap_or_default()
-    }
-
     /// What of it an approval may depend on.
     pub fn segment(&self) -> Segment<'a> {
         Segment {
@@ -165,7 +161,9 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
     let best_known = candidates.iter().map(|it| it.expected_micro).max();
     let first = first_by_rule(facts, &candidates, &market);
     let order = in_order(candidates, first.as_ref());
+    let is_refused = market.rulings.flag(Effect::Refuse).is_some();
     let is_exploring = market.may_explore
+        && !is_refused
         && first.is_none()
         && order
             .first()
@@ -176,7 +174,6 @@ pub fn plan(facts: &RouteFacts<'_>, channels: &[ChannelFacts], market: Market<'_
     });
     let attempts_max = by_rules.min().unwrap_or(usize::MAX).min(market.attempts_max);
     // What is refused is planned all the same, so that the trace says where it would have gone.
-    let is_refused = market.rulings.flag(Effect::Refuse).is_some();
     let tried = order.iter().take(if is_refused { 0 } else { attempts_max });
     let authenticate = asked_by(facts, &market.rulings);
     Route {

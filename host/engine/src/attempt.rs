@@ -15,7 +15,6 @@ use portolan_domain::payment::decide::{self, Next};
 use portolan_domain::payment::status::AttemptStatus;
 use portolan_domain::payment::{LastError, Payment};
 use portolan_domain::ports::{CommitError, Method, Need};
-use portolan_domain::risk::{Effect, LimitPassed};
 use portolan_domain::routing::decision::Stage;
 use portolan_domain::routing::tries::CardKey;
 
@@ -34,14 +33,13 @@ impl Engine {
         if route.channels.is_empty() && is_full {
             why = Some(GivenUp::Unusable(busy()));
         }
-        let flags = route.decision.flags.clone();
-        flags.iter().for_each(|flag| self.tell_of(&base.payment, flag));
-        if let Some(flag) = flags.iter().find(|flag| flag.effect == Effect::Refuse) {
+        if let Some(flag) = route.decision.refused() {
             why = Some(GivenUp::Refused(flag.clone()));
         }
         let nowhere = (base.payment.merchant.clone(), String::new());
         let asked_now = route.decision.authenticate.clone();
         let (attempts_before, attempts_max) = (base.payment.attempts.len(), route.decision.attempts_max);
+        let flags = route.decision.flags.clone();
         lead.decision = Some(Box::new(route.decision));
         let mut walk = Walk {
             authenticate: asked_now.or_else(|| asked_before(&base.payment)),
@@ -72,10 +70,8 @@ impl Engine {
                         break 'route;
                     }
                     // Another payment was quicker since it was measured.
-                    Err(EngineError::Store(CommitError::LimitPassed(LimitPassed(flag)))) => {
-                        self.tell_of(&walk.base.payment, &flag);
-                        walk.flags.push(flag.clone());
-                        why = Some(GivenUp::Refused(flag));
+                    Err(EngineError::Store(CommitError::LimitPassed(passed))) => {
+                        why = Some(GivenUp::Refused(walk.refused_late(*passed)));
                         break 'route;
                     }
                     // What the balance covered at first may be gone after a decline. The payment is on disk: it has to end.

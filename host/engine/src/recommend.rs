@@ -7,7 +7,6 @@ use portolan_domain::ids::{MerchantId, Mode};
 use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{Fixed, Inquiry, Kind};
 use portolan_domain::quote::Quote;
-use portolan_domain::risk::Effect;
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::{Places, RouteFacts, Subjects};
 
@@ -27,6 +26,10 @@ pub struct Wish {
     pub amount: Money,
     /// Where the payer lives.
     pub country: Option<String>,
+    /// Where the payer's address is.
+    pub ip_country: Option<String>,
+    /// Where goods are to go.
+    pub shipping_country: Option<String>,
     /// The network of the payer's card, where one is known.
     pub network: Option<String>,
 }
@@ -70,18 +73,13 @@ impl Engine {
         };
         for method in methods {
             let decision = self.would_go(wish, &method, &wish.amount);
-            if let Some(flag) = decision.flags.iter().find(|flag| flag.effect == Effect::Refuse) {
-                offers
-                    .missing
-                    .push((method.clone(), format!("the rule {:?} refuses it", flag.rule)));
-                continue;
-            }
-            match decision.plan.is_empty() {
+            match !is_open(&decision) {
                 true => {
+                    let refused = decision.refused().map(ToString::to_string);
                     let mut excluded = decision.excluded.into_iter();
                     let why = excluded.find(|it| !it.why.starts_with("does not take "));
                     let why = why.map_or_else(|| "no channel takes this".to_owned(), |it| it.why);
-                    offers.missing.push((method.clone(), why));
+                    offers.missing.push((method.clone(), refused.unwrap_or(why)));
                 }
                 false => offers.offers.push(Offer {
                     method: method.clone(),
@@ -95,7 +93,7 @@ impl Engine {
             let own = own.and_then(|quote| Some((quote, quote.best()?.sold.clone())));
             if let Some((quote, price)) = own {
                 let decision = self.would_go(wish, &method, &price);
-                if !decision.plan.is_empty() {
+                if is_open(&decision) {
                     offers.offers.push(Offer {
                         method: method.clone(),
                         price,
@@ -143,7 +141,11 @@ impl Engine {
             issuer: None,
             card: None,
             country: wish.country.as_deref(),
-            places: Places::default(),
+            places: Places {
+                ip: wish.ip_country.as_deref(),
+                shipping: wish.shipping_country.as_deref(),
+                beneficiary: None,
+            },
             subjects: Subjects::default(),
         };
         self.evaluate_for_anybody(&facts)
@@ -167,6 +169,11 @@ impl Engine {
         };
         self.create_quote(ask).await.map(Some)
     }
+}
+
+/// Whether some channel takes it and no rule refuses it.
+fn is_open(decision: &Decision) -> bool {
+    !decision.plan.is_empty() && decision.refused().is_none()
 }
 
 /// What an offer is worth in basis points of its price, rounded: comparable between currencies.

@@ -4,11 +4,12 @@
 use crate::Engine;
 use portolan_domain::beneficiary::PayoutAccount;
 use portolan_domain::ids::PaymentId;
+use portolan_domain::operation::Kind;
 use portolan_domain::payment::Payment;
 use portolan_domain::ports::ReadError;
 use portolan_domain::risk::{self, Counted, Effect, Flag, LimitGuard, Measured, Per, Use, UseKey};
-use portolan_domain::routing::RouteFacts;
 use portolan_domain::routing::rule::{Act, Rulings};
+use portolan_domain::routing::{RouteFacts, Subjects};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +25,7 @@ impl Engine {
         Effect::ALL.map(|effect| (effect, counts.next().unwrap_or_default()))
     }
 
-    /// Counts a flag and says so in the log, as it happens.
+    /// Counts a flag that is on disk now, and says so in the log.
     pub(crate) fn tell_of(&self, payment: &Payment, flag: &Flag) {
         let all = Effect::ALL.iter().zip(&self.flagged.0);
         for (_, count) in all.filter(|(effect, _)| **effect == flag.effect) {
@@ -51,9 +52,10 @@ impl Engine {
                 minor: facts.amount.minor(),
                 asset: facts.amount.asset().code().to_owned(),
                 card: facts.card.unwrap_or_default().to_owned(),
-                country: facts.place().to_owned(),
+                country: facts.places.ip.unwrap_or_default().to_owned(),
                 is_over: false,
             },
+            can_authenticate: facts.method == "card" && facts.kind == Kind::Authorize,
             counted: counted.collect(),
         }
     }
@@ -62,19 +64,27 @@ impl Engine {
     fn use_key(&self, facts: &RouteFacts<'_>, rule: &str, per: Per) -> Option<UseKey> {
         let subject = match per {
             Per::Card => facts.card.filter(|card| !card.is_empty()).map(str::to_owned),
-            Per::Payer => facts.subjects.payer.map(str::to_lowercase),
+            Per::Payer => payer_of(&facts.subjects),
             Per::Ip => facts.subjects.ip.map(|ip| source(ip).to_string()),
             Per::Beneficiary => facts.subjects.beneficiary.map(account),
         };
-        let pseudonym = self.ports.vault.pseudonym(&format!("{}:{}", per.as_str(), subject?));
+        // Of its own for each merchant: nobody's payers can be found among another's.
+        let whose = format!("{}:{}:{}", facts.mode.as_str(), facts.merchant, per.as_str());
+        let pseudonym = self.ports.vault.pseudonym(&format!("{whose}:{}", subject?));
         Some(UseKey::new((facts.mode, facts.merchant), rule, (per, &pseudonym)))
     }
 
     /// Measures every limit, and says what follows.
     pub(crate) fn assess(&self, guard: &LimitGuard, rulings: Rulings) -> Result<Rulings, ReadError> {
+        let is_refused = rulings.applied.iter().any(|it| it.act == Act::Refuse);
         let measure = |counted: &Counted| {
             let others = match &counted.key {
-                Some(key) => self.ports.store.uses(key, guard.since_ms(counted))?,
+                // It is refused as it is.
+                _ if is_refused => vec![],
+                Some(key) => self
+                    .ports
+                    .store
+                    .uses(key, guard.since_ms(counted), counted.limit.uses_max())?,
                 None => vec![],
             };
             Ok(guard.measure(counted, &others))
@@ -92,12 +102,29 @@ fn source(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// The fields of a local account that say which it is.
+const ACCOUNT: [&str; 5] = ["account_number", "bank_code", "cnaps", "routing_number", "sort_code"];
+
+/// The payer as one text: an id as the merchant writes it, an e-mail whatever its case.
+fn payer_of(subjects: &Subjects<'_>) -> Option<String> {
+    let said = |text: &&str| !text.trim().is_empty();
+    let email = || {
+        subjects
+            .email
+            .filter(said)
+            .map(|it| format!("email:{}", it.trim().to_lowercase()))
+    };
+    subjects.payer.filter(said).map(|it| format!("id:{it}")).or_else(email)
+}
+
 /// The account as one text, the same for the same account.
 fn account(account: &PayoutAccount) -> String {
     match account {
         PayoutAccount::Iban(iban) => iban.clone(),
         PayoutAccount::Local(fields) => {
-            let mut pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            // What it is called besides (its type, for one) makes no other account of it.
+            let names = fields.iter().filter(|(name, _)| ACCOUNT.contains(&name.as_str()));
+            let mut pairs: Vec<String> = names.map(|(name, value)| format!("{name}={value}")).collect();
             pairs.sort_unstable();
             pairs.join(";")
         }
@@ -111,17 +138,66 @@ fn account(account: &PayoutAccount) -> String {
 pub struct Past(HashMap<UseKey, Vec<Use>>);
 
 impl Past {
-    /// Measures the limits over what came before, and keeps the payment for those after it, unless it is refused.
-    pub(crate) fn assess(&mut self, guard: LimitGuard, rulings: Rulings) -> Rulings {
+    /// Measures the limits over what came before, and keeps the payment for those after it, unless it is refused or nothing was ever
+    /// sent for it.
+    pub(crate) fn assess(&mut self, guard: LimitGuard, rulings: Rulings, was_tried: bool) -> Rulings {
         let others = |counted: &Counted| counted.key.as_ref().and_then(|key| self.0.get(key));
         let measure = |counted: &Counted| guard.measure(counted, others(counted).map_or(&[], Vec::as_slice));
         let measured = guard.counted.iter().map(measure).collect();
         let rulings = risk::assess(rulings, &guard, measured);
-        if rulings.flag(Effect::Refuse).is_none() {
+        if was_tried && rulings.flag(Effect::Refuse).is_none() {
             for key in guard.counted.into_iter().filter_map(|it| it.key) {
                 self.0.entry(key).or_default().push(guard.this.clone());
             }
         }
         rulings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(fields: &[(&str, &str)]) -> String {
+        let owned = fields.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        account(&PayoutAccount::Local(owned.collect()))
+    }
+
+    #[test]
+    fn an_account_is_one_account_however_it_is_written() {
+        let bare = local(&[("routing_number", "021000021"), ("account_number", "123")]);
+        let typed = [
+            ("account_number", "123"),
+            ("routing_number", "021000021"),
+            ("account_type", "savings"),
+        ];
+        assert_eq!(local(&typed), bare);
+        assert_ne!(
+            local(&[("routing_number", "021000021"), ("account_number", "124")]),
+            bare
+        );
+        let chain = |address: &str| account(&PayoutAccount::Chain("eip155:1".into(), address.into()));
+        assert_eq!(chain("0xAbC"), chain("0xabc"));
+    }
+
+    #[test]
+    fn an_id_is_as_written_and_an_email_in_any_case() {
+        let of = |payer, email| {
+            payer_of(&Subjects {
+                payer,
+                email,
+                ..Subjects::default()
+            })
+        };
+        assert_eq!(
+            of(None, Some(" Ann@Example.org ")),
+            of(Some(""), Some("ann@example.org"))
+        );
+        assert_ne!(of(Some("Ann"), None), of(Some("ann"), None));
+        assert_eq!(of(None, Some(" ")), None);
+        assert_eq!(
+            source("2001:db8:1:2:3::4".parse().unwrap()),
+            source("2001:db8:1:2::".parse().unwrap())
+        );
     }
 }

@@ -11,10 +11,10 @@ use portolan_domain::ids::{ChannelId, PaymentId};
 use portolan_domain::operation::{
     AskedBy, CardFacts, Decline, Fault, Instrument, Kind, Operation, Outcome, Retry, Verdict,
 };
-use portolan_domain::payment::status::AttemptStatus;
+use portolan_domain::payment::status::{AttemptStatus, PaymentStatus};
 use portolan_domain::payment::{Attempt, Payment};
 use portolan_domain::ports::{Method, ReadError};
-use portolan_domain::risk::LimitGuard;
+use portolan_domain::risk::{self, LimitGuard};
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::Rulings;
 use portolan_domain::routing::tries::{CardKey, TryGuard};
@@ -62,7 +62,8 @@ pub fn facts_of<'a>(payment: &'a Payment, word: &'a str, method: Option<&'a Meth
             beneficiary: beneficiary.map(|it| it.country.as_str()),
         },
         subjects: Subjects {
-            payer: payment.payer_id.as_deref().or(payment.payer_email.as_deref()),
+            payer: payment.payer_id.as_deref(),
+            email: payment.payer_email.as_deref(),
             ip: payment.payer_ip,
             beneficiary: beneficiary.map(|it| &it.account),
         },
@@ -113,21 +114,25 @@ impl Engine {
     /// The same where nobody is known yet: limits have nothing to count.
     pub(crate) fn evaluate_for_anybody(&self, facts: &RouteFacts<'_>) -> Decision {
         let id = PaymentId::new(self.ports.ambient.uuid_v7());
-        self.evaluate_as((facts, id, 0), None, &mut Past::default())
+        let rulings = self.ports.rules.rulings(facts);
+        let guard = self.limit_guard(facts, id, &rulings);
+        let rulings = risk::assess(rulings, &guard, vec![]);
+        self.route_of(facts, seed_of(id), rulings).decision
     }
 
     /// The same, with the draws of that payment, and with what came before it as its limits see it.
     pub fn evaluate_as(
         &self,
-        (facts, id, at_ms): (&RouteFacts<'_>, PaymentId, u64),
+        (facts, payment): (&RouteFacts<'_>, &Payment),
         rulings: Option<Rulings>,
         past: &mut Past,
     ) -> Decision {
         let rulings = rulings.unwrap_or_else(|| self.ports.rules.rulings(facts));
-        let mut guard = self.limit_guard(facts, id, &rulings);
-        guard.this.at_ms = at_ms;
-        let rulings = past.assess(guard, rulings);
-        self.route_of(facts, seed_of(id), rulings).decision
+        let mut guard = self.limit_guard(facts, payment.id, &rulings);
+        guard.this.at_ms = payment.created_ms;
+        guard.this.is_over = matches!(payment.status, PaymentStatus::Failed | PaymentStatus::Canceled);
+        let rulings = past.assess(guard, rulings, !payment.attempts.is_empty());
+        self.route_of(facts, seed_of(payment.id), rulings).decision
     }
 
     fn route_of(&self, facts: &RouteFacts<'_>, seed: u64, rulings: Rulings) -> Route {

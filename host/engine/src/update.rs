@@ -5,6 +5,7 @@ use portolan_domain::commit::{Change, Commit, Versioned, in_flight};
 use portolan_domain::ids::PaymentId;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::conversion::exposure_of;
+use portolan_domain::payment::fact::Fact;
 use portolan_domain::ports::CommitError;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,7 @@ impl Engine {
             match self.commit_patiently(&commit).await {
                 Ok(()) => {
                     self.forget_lock(id, &lock);
+                    self.tell_of_flags(&commit);
                     return written(commit).map(|written| (written, value));
                 }
                 Err(CommitError::VersionConflict) if base.version > 0 => newer = Some(self.load(id)?),
@@ -75,6 +77,15 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What rules brought about is told once it is on disk.
+    fn tell_of_flags(&self, commit: &Commit) {
+        for event in &commit.events {
+            if let (Fact::Flagged { flag }, Some((payment, _))) = (&event.fact, &commit.payment) {
+                self.tell_of(payment, flag);
+            }
+        }
     }
 
     fn forget_lock(&self, id: PaymentId, lock: &Arc<tokio::sync::Mutex<()>>) {

@@ -105,7 +105,7 @@ impl Walk {
         if let Some(lead) = &self.lead {
             change.precede(&lead.events);
         }
-        Ok(risk::flag(payment, change, &self.flags)?)
+        Ok(risk::write_flags(payment, change, &self.flags)?)
     }
 
     /// The attempt's own facts, unless they are on the payment already (the second write of an operation).
@@ -156,6 +156,18 @@ impl Walk {
 }
 
 impl Walk {
+    /// A limit was passed since it was measured: the trace says so too.
+    pub fn refused_late(&mut self, passed: LimitPassed) -> Flag {
+        let decision = self.lead.as_mut().and_then(|lead| lead.decision.as_mut());
+        if let Some(decision) = decision {
+            decision.measured.retain(|it| it.rule != passed.measured.rule);
+            decision.measured.push(passed.measured);
+            decision.flags.push(passed.flag.clone());
+        }
+        self.flags.push(passed.flag.clone());
+        passed.flag
+    }
+
     /// Whether no attempt may be made any more without the payer's authentication.
     pub fn insists(&self) -> bool {
         self.authenticate.is_some()
@@ -206,7 +218,7 @@ impl GivenUp {
         let ((code, message), advice) = match self {
             Self::Unusable(fault) => (decide::fault_error(fault), None),
             Self::CardRefused(refusal) => ((refusal.code(), refusal.to_string()), Some(refusal.advice())),
-            Self::Refused(flag) => (("refused_by_rule", LimitPassed(flag.clone()).to_string()), None),
+            Self::Refused(flag) => (("refused_by_rule", flag.to_string()), None),
         };
         LastError {
             code: code.into(),

@@ -1,7 +1,7 @@
 //! Reading a condition: it is parsed, and its types are checked, so that what can be written can be judged. Only facts,
 //! found and functions without loops are allowed.
 
-use crate::facts::{FACTS, Place, Type, check_value, type_of};
+use crate::facts::{FACTS, Type, check_value, type_of};
 use cel::Program;
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators as op};
 
@@ -34,8 +34,8 @@ pub(crate) struct Condition {
     /// The numbers and texts in it: between them its truth cannot change.
     pub numbers: Vec<i64>,
     pub texts: Vec<String>,
-    /// The places that it looks at besides the payer's country.
-    pub places: Vec<Place>,
+    /// The facts that it looks at, `payment.amount`.
+    pub looks_at: Vec<String>,
     /// A fact that is compared with what it can never be.
     pub impossible: Option<String>,
     /// Whether it only compares facts with values: then payments made of these values stand for all.
@@ -57,7 +57,7 @@ impl Condition {
         let mut condition = Self {
             numbers: vec![],
             texts: vec![],
-            places: vec![],
+            looks_at: vec![],
             impossible: None,
             is_plain: true,
             length: text.len(),
@@ -70,7 +70,7 @@ impl Condition {
         }
         condition.numbers = found.numbers;
         condition.texts = found.texts;
-        condition.places = found.places;
+        condition.looks_at = found.looks_at;
         condition.impossible = found.impossible;
         condition.is_plain = !found.reckons;
         Ok(condition)
@@ -101,7 +101,7 @@ fn first_line(text: &str) -> String {
 struct Found {
     numbers: Vec<i64>,
     texts: Vec<String>,
-    places: Vec<Place>,
+    looks_at: Vec<String>,
     /// The first fact that is compared with what it can never be.
     impossible: Option<String>,
     /// Whether a value is made of facts, or looked into.
@@ -136,7 +136,7 @@ fn infer_here(expression: &IdedExpr, found: &mut Found) -> Result<Type, String> 
         Expr::Literal(_) => Err("numbers are whole, texts are in quotes; nothing else can be written".into()),
         Expr::Select(select) if !select.test => match &select.operand.expr {
             Expr::Ident(root) => {
-                found.places.extend(Place::of(root, &select.field));
+                found.looks_at.push(format!("{root}.{}", select.field));
                 fact(root, &select.field)
             }
             _ => Err(unknown("this")),

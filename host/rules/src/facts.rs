@@ -52,28 +52,6 @@ pub(crate) fn type_of(root: &str, field: &str) -> Option<&'static Type> {
     found.map(|(_, _, kind)| kind)
 }
 
-/// A place that few rules look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    /// Where the payer's address is.
-    Ip,
-    /// Where goods go.
-    Shipping,
-    /// Where a payout goes.
-    Beneficiary,
-}
-
-impl Place {
-    pub fn of(root: &str, field: &str) -> Option<Self> {
-        match (root, field) {
-            ("payer", "ip_country") => Some(Self::Ip),
-            ("shipping", "country") => Some(Self::Shipping),
-            ("beneficiary", "country") => Some(Self::Beneficiary),
-            _ => None,
-        }
-    }
-}
-
 /// Whether a fact can ever be that text: a rule that compares it with another one never holds, or always. Empty: not known.
 pub(crate) fn check_value(root: &str, field: &str, text: &str) -> Result<(), String> {
     let is_digits = |many: usize| text.len() == many && text.bytes().all(|it| it.is_ascii_digit());

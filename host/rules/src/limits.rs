@@ -19,7 +19,7 @@ pub(crate) struct RawLimit {
 }
 
 /// What is wrong: the field of the limit, and what to do about it.
-pub(crate) type Wrong = (&'static str, String);
+pub(crate) type Wrong = (String, String);
 
 /// The limit, or everything that is wrong with it.
 pub(crate) fn read(raw: RawLimit) -> Result<Limit, Vec<Wrong>> {
@@ -49,14 +49,14 @@ fn keep<T>(read: Result<T, Wrong>, wrong: &mut Vec<Wrong>) -> Option<T> {
 fn per(word: &str) -> Result<Per, Wrong> {
     let found = Per::ALL.into_iter().find(|it| it.as_str() == word);
     let all = Per::ALL.map(Per::as_str).join(", ");
-    found.ok_or_else(|| ("/per", format!("{word:?} is none of {all}")))
+    found.ok_or_else(|| ("/per".into(), format!("{word:?} is none of {all}")))
 }
 
 fn then(word: Option<&str>) -> Result<Effect, Wrong> {
     let word = word.unwrap_or(Effect::Refuse.as_str());
     let found = Effect::ALL.into_iter().find(|it| it.as_str() == word);
     let all = Effect::ALL.map(Effect::as_str).join(", ");
-    found.ok_or_else(|| ("/then", format!("{word:?} is none of {all}")))
+    found.ok_or_else(|| ("/then".into(), format!("{word:?} is none of {all}")))
 }
 
 /// `30s`, `10m`, `24h`, `30d`.
@@ -78,7 +78,7 @@ fn within(text: &str) -> Result<u64, Wrong> {
     };
     read().ok_or_else(|| {
         (
-            "/within",
+            "/within".into(),
             format!("{text:?} is no time from 1s to 30d, such as 10m or 24h"),
         )
     })
@@ -92,28 +92,34 @@ fn most(raw: RawLimit) -> Result<Most, Wrong> {
         ("/countries", raw.countries, Most::Countries),
     ] {
         if many.is_some_and(|many| !(1..=COUNT_MAX).contains(&many)) {
-            return Err((field, format!("from 1 to {COUNT_MAX}")));
+            return Err((field.into(), format!("from 1 to {COUNT_MAX}")));
         }
         all.extend(many.map(most));
     }
     all.extend(raw.total.map(total).transpose()?);
     match (all.pop(), all.is_empty()) {
         (Some(most), true) => Ok(most),
-        (_, _) => Err(("", "counts one thing: payments, cards, countries or total".into())),
+        (_, _) => Err((
+            String::new(),
+            "counts one thing: payments, cards, countries or total".into(),
+        )),
     }
 }
 
 fn total(limits: BTreeMap<String, i64>) -> Result<Most, Wrong> {
-    let wrong = |why: String| Err(("/total", why));
+    let wrong = |code: &str, why: String| Err((format!("/total{code}"), why));
     if limits.is_empty() {
-        return wrong("names no currency: { EUR = 50000 } is 500.00 EUR".into());
+        return wrong("", "names no currency: { EUR = 50000 } is 500.00 EUR".into());
     }
     for (code, most) in &limits {
         if Asset::currency(code).is_none() && Asset::token(code, 0).is_none() {
-            return wrong(format!("{code:?} is no currency of ISO 4217, and no token"));
+            return wrong(
+                &format!("/{code}"),
+                format!("{code:?} is no currency of ISO 4217, and no token"),
+            );
         }
         if *most < 1 {
-            return wrong(format!("{code}: from 1 minor unit up"));
+            return wrong(&format!("/{code}"), format!("{code}: from 1 minor unit up"));
         }
     }
     let read = limits.into_iter().map(|(code, most)| (code, i128::from(most)));
@@ -122,14 +128,12 @@ fn total(limits: BTreeMap<String, i64>) -> Result<Most, Wrong> {
 
 /// A limit that could never be passed, or that nothing is counted by.
 fn senseless(limit: &Limit) -> Option<Wrong> {
-    match (limit.per, &limit.most, limit.then) {
-        (Per::Card, Most::Cards(_), _) => {
-            Some(("/cards", "one card is always one card: count it per payer or ip".into()))
-        }
-        (Per::Beneficiary, Most::Cards(_), _) => Some(("/cards", "a payout is made with no card".into())),
-        (Per::Beneficiary, _, Effect::Authenticate) => {
-            Some(("/then", "who is paid is not authenticated: refuse or warn".into()))
-        }
-        (_, _, _) => None,
-    }
+    let (field, why) = match (limit.per, &limit.most, limit.then) {
+        (Per::Card, Most::Cards(_), _) => ("/cards", "one card is always one card: count it per payer or ip"),
+        (Per::Beneficiary, Most::Cards(_), _) => ("/cards", "a payout is made with no card"),
+        (Per::Beneficiary, Most::Countries(_), _) => ("/countries", "who is paid comes from nowhere"),
+        (Per::Beneficiary, _, Effect::Authenticate) => ("/then", "who is paid is not authenticated: refuse or warn"),
+        (_, _, _) => return None,
+    };
+    Some((field.into(), why.into()))
 }

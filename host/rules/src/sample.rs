@@ -3,13 +3,13 @@
 //! them stand for all.
 
 use crate::check::Condition;
-use crate::facts::{Place, Sample};
+use crate::facts::Sample;
 use cel::{Program, Value};
 
 /// An amount that is larger than any that is written.
 const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// More combinations are not looked at: what was not found among so many is not claimed.
-const SAMPLES_MAX: usize = 5_000;
+const SAMPLES_MAX: usize = 20_000;
 /// Nor more combinations times characters of conditions: some tenths of a second.
 const WORK_MAX: usize = 4_000_000;
 
@@ -35,36 +35,30 @@ pub(crate) fn samples(conditions: &[&Condition]) -> Option<Vec<Sample>> {
         beneficiary_country: String::new(),
     };
     let all = spread(vec![one], &values.amounts, |sample, it| sample.amount = *it);
-    let all = spread(all, &values.currencies, |sample, it| sample.currency.clone_from(it));
-    let all = spread(all, &values.methods, |sample, it| sample.method.clone_from(it));
-    let all = spread(all, &values.networks, |sample, it| sample.network.clone_from(it));
-    let all = spread(all, &values.bins, |sample, it| sample.bin.clone_from(it));
-    let all = spread(all, &values.countries, |sample, it| sample.country.clone_from(it));
-    let all = spread(all, values.of_place(Place::Ip), |sample, it| {
-        sample.ip_country.clone_from(it)
-    });
-    let all = spread(all, values.of_place(Place::Shipping), |sample, it| {
-        sample.shipping_country.clone_from(it);
-    });
-    let all = spread(all, values.of_place(Place::Beneficiary), |sample, it| {
-        sample.beneficiary_country.clone_from(it);
-    });
-    let all = spread(all, &KINDS, |sample, it| (*it).clone_into(&mut sample.kind));
-    Some(spread(all, &[false, true], |sample, it| sample.manual_capture = *it))
+    let all = values
+        .texts
+        .iter()
+        .fold(all, |all, (set, values)| spread(all, values, set));
+    Some(spread(all, &values.manual, |sample, it| sample.manual_capture = *it))
 }
 
+/// The facts that are countries.
+const COUNTRIES: [&str; 4] = [
+    "payer.country",
+    "payer.ip_country",
+    "shipping.country",
+    "beneficiary.country",
+];
 const KINDS: [&str; 2] = ["payment", "payout"];
 
-/// What each fact is tried with: the values that are written, and one beside them.
+/// How a text becomes a fact of a payment.
+type Set = fn(&mut Sample, &String);
+
+/// What each fact is tried with: the values that are written and some beside them, where a condition looks at it; else one.
 struct Values {
     amounts: Vec<i64>,
-    currencies: Vec<String>,
-    methods: Vec<String>,
-    networks: Vec<String>,
-    bins: Vec<String>,
-    countries: Vec<String>,
-    /// The places that conditions look at besides the payer's country.
-    places: Vec<Place>,
+    texts: Vec<(Set, Vec<String>)>,
+    manual: Vec<bool>,
 }
 
 impl Values {
@@ -73,56 +67,85 @@ impl Values {
             .iter()
             .flat_map(|it| it.texts.iter().map(String::as_str))
             .collect();
+        let is_looked_at = |fact: &str| {
+            conditions
+                .iter()
+                .any(|it| it.looks_at.iter().any(|known| known == fact))
+        };
         let is_currency = |it: &str| it.len() >= 3 && it.starts_with(|first: char| first.is_ascii_uppercase());
         let is_digits = |it: &str| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit());
         let is_country = |it: &str| it.len() == 2 && it.bytes().all(|byte| byte.is_ascii_uppercase());
         let is_word = |it: &str| !is_currency(it) && !is_digits(it) && !is_country(it);
         // A card's first digits are six.
         let six = |it: String| if it.is_empty() { it } else { format!("{it:0<6}") };
-        let places: Vec<Place> = conditions.iter().flat_map(|it| it.places.iter().copied()).collect();
         // Places are compared with one another: as many that nobody wrote as there are places, so that all may differ.
-        let unwritten: &[&str] = if places.is_empty() {
-            &["", "ZZ"]
-        } else {
-            &["", "XX", "XZ", "ZX", "ZZ"]
-        };
+        let places = COUNTRIES.into_iter().filter(|fact| is_looked_at(fact)).count();
+        let unwritten = ["", "ZZ", "ZX", "XZ", "XX"];
+        let countries = written(&texts, is_country, unwritten.get(..=places).unwrap_or(&unwritten));
+        let bins = written(&texts, is_digits, &["", "999999"])
+            .into_iter()
+            .map(six)
+            .collect();
+        let all: [(&str, Set, Vec<String>); 9] = [
+            (
+                "payment.currency",
+                |sample, it| sample.currency.clone_from(it),
+                written(&texts, is_currency, &["XTS"]),
+            ),
+            (
+                "payment.method",
+                |sample, it| sample.method.clone_from(it),
+                written(&texts, is_word, &["card"]),
+            ),
+            (
+                "payment.kind",
+                |sample, it| sample.kind.clone_from(it),
+                KINDS.map(str::to_owned).to_vec(),
+            ),
+            (
+                "card.network",
+                |sample, it| sample.network.clone_from(it),
+                written(&texts, is_word, &["", "another"]),
+            ),
+            ("card.bin", |sample, it| sample.bin.clone_from(it), bins),
+            (
+                "payer.country",
+                |sample, it| sample.country.clone_from(it),
+                countries.clone(),
+            ),
+            (
+                "payer.ip_country",
+                |sample, it| sample.ip_country.clone_from(it),
+                countries.clone(),
+            ),
+            (
+                "shipping.country",
+                |sample, it| sample.shipping_country.clone_from(it),
+                countries.clone(),
+            ),
+            (
+                "beneficiary.country",
+                |sample, it| sample.beneficiary_country.clone_from(it),
+                countries,
+            ),
+        ];
+        let looked_at = all.into_iter().filter(|(fact, _, _)| is_looked_at(fact));
         Self {
-            amounts: amounts(conditions),
-            currencies: written(&texts, is_currency, &["XTS"]),
-            methods: written(&texts, is_word, &["card"]),
-            networks: written(&texts, is_word, &["", "another"]),
-            bins: written(&texts, is_digits, &["", "999999"])
-                .into_iter()
-                .map(six)
-                .collect(),
-            countries: written(&texts, is_country, unwritten),
-            places,
-        }
-    }
-
-    /// What a place is tried with: nothing, where no condition looks at it.
-    fn of_place(&self, place: Place) -> &[String] {
-        static NOWHERE: [String; 1] = [String::new()];
-        match self.places.contains(&place) {
-            true => &self.countries,
-            false => &NOWHERE,
+            amounts: match is_looked_at("payment.amount") {
+                true => amounts(conditions),
+                false => vec![1],
+            },
+            texts: looked_at.map(|(_, set, values)| (set, values)).collect(),
+            manual: match is_looked_at("payment.manual_capture") {
+                true => vec![false, true],
+                false => vec![false],
+            },
         }
     }
 
     fn combinations(&self) -> Option<usize> {
-        let texts = [
-            &self.currencies,
-            &self.methods,
-            &self.networks,
-            &self.bins,
-            &self.countries,
-        ];
-        let places = [Place::Ip, Place::Shipping, Place::Beneficiary].map(|it| self.of_place(it).len());
-        let lengths = texts
-            .into_iter()
-            .map(Vec::len)
-            .chain(places)
-            .chain([self.amounts.len(), KINDS.len(), 2]);
+        let texts = self.texts.iter().map(|(_, values)| values.len());
+        let lengths = texts.chain([self.amounts.len(), self.manual.len()]);
         lengths.into_iter().try_fold(1_usize, usize::checked_mul)
     }
 }

@@ -283,17 +283,20 @@ pub async fn metrics(State(shared): App) -> Result<String, Refusal> {
         ),
     ];
     metric("portolan_tasks_open", "gauge", "Open tasks by owner.", &rows);
-    let [refused, authenticated, warned] = shared.app.engine.flagged().map(|(_, count)| count);
-    let rows = [
-        ("{effect=\"refuse\"}", refused),
-        ("{effect=\"authenticate\"}", authenticated),
-        ("{effect=\"warn\"}", warned),
-    ];
+    let flagged = shared.app.engine.flagged();
+    let labelled = flagged.map(|(effect, count)| (format!("{{effect=\"{}\"}}", effect.as_str()), count));
+    let rows = labelled.each_ref().map(|(labels, count)| (labels.as_str(), *count));
     metric(
         "portolan_flags_total",
         "counter",
         "Payments and payouts that merchants' rules refused, had authenticated, or warned of.",
         &rows,
+    );
+    metric(
+        "portolan_rule_sets_unread_total",
+        "counter",
+        "Merchants' rules that this version cannot read: what they refuse is let through.",
+        &[("", shared.app.routes.unread())],
     );
     let [taken, not_taken] = &shared.app.webhooks.told;
     let rows = [

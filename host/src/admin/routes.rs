@@ -2,6 +2,7 @@
 
 use super::{App, Refusal, failed, refuse};
 use crate::routes::{RouteError, Routes};
+use crate::wire::FlagView;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -108,7 +109,7 @@ pub(super) async fn replay(
         json!({
             "payment": it.payment.to_string(), "was": it.was.as_ref().map(ToString::to_string), "from": it.from.as_ref().map(ToString::to_string),
             "to": it.to.as_ref().map(ToString::to_string), "rules": it.applied,
-            "flags": it.flags.iter().map(|flag| json!({ "rule": flag.rule, "effect": flag.effect.as_str(), "why": flag.why })).collect::<Vec<_>>(),
+            "flags": it.flags.iter().map(FlagView::of).collect::<Vec<_>>(),
         })
     });
     Ok(Json(

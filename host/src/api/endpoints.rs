@@ -309,7 +309,11 @@ fn on_routes() -> Vec<Endpoint> {
                     json!({
                         "amount": minor("What the merchant is to get, in minor units"),
                         "currency": { "type": "string" },
-                        "payer": object(json!({ "country": { "type": "string", "pattern": "^[A-Z]{2}$" } })),
+                        "payer": object(json!({
+                            "country": { "type": "string", "pattern": "^[A-Z]{2}$" },
+                            "ip_country": { "type": "string", "pattern": "^[A-Z]{2}$" },
+                        })),
+                        "shipping": bodies::shipping(),
                         "card": object(json!({ "network": { "type": "string" } })),
                     }),
                 ),

@@ -107,14 +107,7 @@ impl<'a> DisputeView<'a> {
         let attempt = payment.attempt(dispute.attempt);
         let names = events.iter().map(|event| (event.name(), event.at_ms));
         let evidence = EvidenceView {
-            payer: PayerView {
-                name: payment.payer_name.as_deref(),
-                email: payment.payer_email.as_deref(),
-                country: payment.payer_country.as_deref(),
-                id: None,
-                ip: None,
-                ip_country: None,
-            },
+            payer: PayerView::of(payment),
             card: match &payment.instrument {
                 Some(Instrument::Card(_, card)) => Some(CardView::of(card)),
                 Some(Instrument::Wallet(_) | Instrument::Token(_)) | None => None,

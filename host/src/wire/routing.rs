@@ -54,6 +54,9 @@ struct MeasuredView<'a> {
     seen: Option<Minor>,
     most: Option<Minor>,
     passed: bool,
+    /// Whether there are more uses than are counted: then it is passed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    too_many: bool,
 }
 
 impl<'a> MeasuredView<'a> {
@@ -63,6 +66,7 @@ impl<'a> MeasuredView<'a> {
             seen: measured.seen.map(Minor),
             most: measured.most.map(Minor),
             passed: measured.is_passed(),
+            too_many: measured.is_cut,
         }
     }
 }

@@ -1694,6 +1694,7 @@ fn limited(ambient: &Manual, subject: &str, (minor, at_ms): (i128, u64), most: M
             country: "DE".into(),
             is_over: false,
         },
+        can_authenticate: false,
         counted: vec![Counted {
             rule: "r".into(),
             limit,
@@ -1722,19 +1723,39 @@ fn limits_count_what_was_let_through_and_for_totals_what_did_not_fail() {
         let CommitError::LimitPassed(passed) = &refused else {
             panic!("{refused}")
         };
-        assert_eq!((passed.0.rule.as_str(), passed.0.effect), ("r", Effect::Refuse));
-        assert!(passed.0.why.starts_with("300 minor units of EUR"), "{}", passed.0.why);
+        assert_eq!((passed.flag.rule.as_str(), passed.flag.effect), ("r", Effect::Refuse));
+        assert!(
+            passed.flag.why.starts_with("300 minor units of EUR"),
+            "{}",
+            passed.flag.why
+        );
         // A refused one is not written, nor counted; another subject has its own count.
-        assert_eq!(store.uses(&UseKey("a".into()), 0).unwrap().len(), 2);
+        assert_eq!(store.uses(&UseKey("a".into()), 0, 9).unwrap().len(), 2);
         begin("b", (100, 3), total()).await.unwrap();
         // What failed is no part of the total any more, and still a payment.
         let failed = Fact::Failed { code: "x".into() };
         store.commit(&outcome(&ambient, &first, failed)).await.unwrap();
         begin("a", (100, 4), total()).await.unwrap();
         assert!(begin("a", (1, 5), Most::Payments(3)).await.is_err());
+        assert!(begin("a", (51, 5), total()).await.is_err());
+        // What was taken late is part of it again.
+        let late = Fact::LateSuccess {
+            attempt: AttemptId(Uuid::nil()),
+            amount: eur(100),
+        };
+        let mut late = outcome(&ambient, &first, late);
+        late.payment.as_mut().unwrap().1 = 2;
+        store.commit(&late).await.unwrap();
+        assert!(
+            !store
+                .uses(&UseKey("a".into()), 0, 9)
+                .unwrap()
+                .iter()
+                .any(|it| it.is_over)
+        );
         // What is older than the limit looks back does not count.
         begin("a", (100, 1_003), Most::Payments(3)).await.unwrap();
-        let uses = store.uses(&UseKey("a".into()), 2).unwrap();
+        let uses = store.uses(&UseKey("a".into()), 2, 9).unwrap();
         let shown: Vec<(u64, i128, bool)> = uses.iter().map(|it| (it.at_ms, it.minor, it.is_over)).collect();
         assert_eq!(shown, [(1_003, 100, false), (4, 100, false), (2, 100, false)]);
         // One that is confirmed again counts once, from then on.
@@ -1745,7 +1766,7 @@ fn limits_count_what_was_let_through_and_for_totals_what_did_not_fail() {
             ..Change::new(&ambient).into_commit(payment, 1)
         };
         store.commit(&more).await.unwrap();
-        assert_eq!(store.uses(&UseKey("a".into()), 0).unwrap().len(), 5);
+        assert_eq!(store.uses(&UseKey("a".into()), 0, 9).unwrap().len(), 5);
         let older = Older {
             answers_ms: 0,
             journals_ms: 0,
@@ -1754,6 +1775,6 @@ fn limits_count_what_was_let_through_and_for_totals_what_did_not_fail() {
             uses_ms: 1_500,
         };
         store.prune(older, 100).await.unwrap();
-        assert_eq!(store.uses(&UseKey("a".into()), 0).unwrap().len(), 1);
+        assert_eq!(store.uses(&UseKey("a".into()), 0, 9).unwrap().len(), 1);
     });
 }

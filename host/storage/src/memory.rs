@@ -21,7 +21,7 @@ use portolan_domain::ports::{
     Stops, Store, Versions, Webhooks,
 };
 use portolan_domain::quote::Quote;
-use portolan_domain::risk::{self, USES_MAX, Use, UseKey};
+use portolan_domain::risk::{self, Use, UseKey};
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::RuleSet;
 use portolan_domain::routing::tries::{self, CardKey, Try, TryChange, TryGuard};
@@ -122,9 +122,9 @@ impl State {
             guard.check(&self.tries_of(guard))?;
         }
         if let Some(guard) = &commit.limits {
-            for counted in &guard.counted {
-                let Some(key) = &counted.key else { continue };
-                guard.check(counted, &self.uses_of(key, guard.since_ms(counted)))?;
+            for (counted, key) in guard.refusing() {
+                let others = self.uses_of(key, guard.since_ms(counted), counted.limit.uses_max());
+                guard.check(counted, &others)?;
             }
         }
         match &commit.payment {
@@ -190,10 +190,10 @@ impl State {
     }
 
     /// What a limit counts, since that time.
-    fn uses_of(&self, key: &UseKey, since_ms: u64) -> Vec<Use> {
+    fn uses_of(&self, key: &UseKey, since_ms: u64, limit: usize) -> Vec<Use> {
         let counts = |(of, it): &&(UseKey, Use)| of == key && it.at_ms >= since_ms;
         let newest = self.uses.iter().rev().filter(counts);
-        newest.map(|(_, it)| it.clone()).take(USES_MAX).collect()
+        newest.map(|(_, it)| it.clone()).take(limit).collect()
     }
 
     fn count_uses(&mut self, commit: &Commit) {
@@ -204,9 +204,9 @@ impl State {
                 self.uses.push((key.clone(), guard.this.clone()));
             }
         }
-        if let Some((payment, _)) = commit.payment.as_ref().filter(|_| risk::is_over(&commit.events)) {
+        if let (Some((payment, _)), Some(is_over)) = (&commit.payment, risk::is_over(&commit.events)) {
             let of_it = self.uses.iter_mut().filter(|(_, it)| it.payment == payment.id);
-            of_it.for_each(|(_, it)| it.is_over = true);
+            of_it.for_each(|(_, it)| it.is_over = is_over);
         }
     }
 
@@ -413,8 +413,8 @@ impl Store for MemoryStore {
         Ok(gone)
     }
 
-    fn uses(&self, key: &UseKey, since_ms: u64) -> Result<Vec<Use>, ReadError> {
-        Ok(self.state().uses_of(key, since_ms))
+    fn uses(&self, key: &UseKey, since_ms: u64, limit: usize) -> Result<Vec<Use>, ReadError> {
+        Ok(self.state().uses_of(key, since_ms, limit))
     }
 
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {

@@ -108,8 +108,8 @@ pub(crate) struct Rows {
     pub covers: Option<(Account, Money)>,
     pub tries: Option<TryGuard>,
     pub limits: Option<Box<LimitGuard>>,
-    /// A payment that ends without money by this commit.
-    pub is_over: Option<PaymentId>,
+    /// Whether the payment is a part of totals after this commit, where that changes.
+    pub is_over: Option<(PaymentId, bool)>,
     pub try_changes: Vec<TryChange>,
     pub seen: Option<Seen>,
     pub batch_line: Option<BatchLineRow>,
@@ -265,8 +265,8 @@ pub(crate) fn make(commit: &Commit, data_key: Option<Vec<u8>>, sealer: &dyn Seal
         tries: commit.tries.clone(),
         limits: commit.limits.clone(),
         is_over: payment
-            .filter(|_| risk::is_over(&commit.events))
-            .map(|(payment, _)| payment.id),
+            .map(|(payment, _)| payment.id)
+            .zip(risk::is_over(&commit.events)),
         try_changes: payment.map_or_else(Vec::new, |(payment, _)| tries::changes(payment, &commit.events)),
         journal: journal_row(commit, &key, sealer)?,
         payment: payment_row(commit, key, sealer)?,

@@ -198,6 +198,10 @@ pub fn validate(
     check_text("/payer/email", request.payer_email.as_deref(), 320, &mut errors);
     check_country("/payer/country", request.payer_country.as_deref(), &mut errors);
     check_text("/payer/id", request.payer_id.as_deref(), 64, &mut errors);
+    if request.payer_id.as_deref().is_some_and(|id| id.trim().is_empty()) {
+        let how = "your own id of the payer; leave it out for one that has none";
+        errors.push(FieldError::new("/payer/id", "invalid_value", how));
+    }
     let payer_ip = check_ip(request.payer_ip.as_deref(), &mut errors);
     check_country("/payer/ip_country", request.ip_country.as_deref(), &mut errors);
     check_country("/shipping/country", request.shipping_country.as_deref(), &mut errors);

@@ -5,7 +5,7 @@ use super::learner::Estimate;
 use super::rule::{Applied, SetName};
 use crate::ids::ChannelId;
 use crate::operation::AskedBy;
-use crate::risk::{Flag, Measured};
+use crate::risk::{Effect, Flag, Measured};
 use serde::{Deserialize, Serialize};
 
 /// Where in the pipeline something was decided.
@@ -67,6 +67,13 @@ pub struct Planned {
     pub why: String,
     /// What is expected of it.
     pub score: Score,
+}
+
+impl Decision {
+    /// The rule that refuses the payment, if one does.
+    pub fn refused(&self) -> Option<&Flag> {
+        self.flags.iter().find(|flag| flag.effect == Effect::Refuse)
+    }
 }
 
 /// Everything that led to a payment's route.

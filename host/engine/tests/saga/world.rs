@@ -163,8 +163,8 @@ impl Store for CrashStore {
     async fn forget_tries(&self, card: &CardKey, act: Act) -> Result<usize, CommitError> {
         self.inner.forget_tries(card, act).await
     }
-    fn uses(&self, key: &UseKey, since_ms: u64) -> Result<Vec<Use>, ReadError> {
-        self.inner.uses(key, since_ms)
+    fn uses(&self, key: &UseKey, since_ms: u64, limit: usize) -> Result<Vec<Use>, ReadError> {
+        self.inner.uses(key, since_ms, limit)
     }
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
         self.inner.was_seen(seen)

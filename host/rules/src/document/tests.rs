@@ -64,6 +64,41 @@ fn rules_that_never_decide_are_refused() {
     assert_eq!(problems(&beside), []);
 }
 
+/// Facts that no condition looks at do not make so many payments that nothing can be said any more; the example is no exception.
+#[test]
+fn dead_rules_are_found_beside_limits_and_places() {
+    let example = include_str!("../../../../examples/routes.toml");
+    let mut set: serde_json::Value = toml::from_str(example).unwrap();
+    let known = [Name::parse("acquirer-a").unwrap()];
+    assert!(Compiled::read(&set.to_string(), Some(&known)).is_ok());
+    let dead = serde_json::json!({ "name": "dead", "warn": true,
+        "when": "payer.ip_country == 'DE' && payer.ip_country == 'BR' && shipping.country != payer.country" });
+    set["rules"].as_array_mut().unwrap().push(dead);
+    let found = Compiled::read(&set.to_string(), Some(&known)).err().unwrap();
+    assert_eq!(
+        (found[0].pointer.as_str(), found[0].code),
+        ("/rules/4/when", "never_true")
+    );
+    let three = r#"{ "rules": [{ "name": "three places", "refuse": true,
+        "when": "payer.country != '' && payer.ip_country != '' && shipping.country != '' && payer.country != payer.ip_country && shipping.country != payer.country && shipping.country != payer.ip_country" }] }"#;
+    assert_eq!(problems(three), []);
+}
+
+/// What protects holds where its condition cannot be judged.
+#[test]
+fn a_refusal_that_cannot_be_judged_refuses() {
+    let set = r#"{ "rules": [{ "name": "x", "when": "payment.amount * 9223372036854775807 > 5", "refuse": true },
+        { "name": "y", "when": "payment.amount * 9223372036854775807 > 5", "attempts": 1 }] }"#;
+    let compiled = Compiled::read(set, None).ok().unwrap();
+    let (merchant, amount) = (
+        Name::parse("shop").unwrap(),
+        portolan_domain::money::Money::new(500, portolan_domain::money::Asset::currency("EUR").unwrap()).unwrap(),
+    );
+    let rulings = compiled.judge(&facts(&merchant, &amount));
+    let applied: Vec<&str> = rulings.applied.iter().map(|it| it.rule.as_str()).collect();
+    assert_eq!((applied, rulings.broken.len()), (vec!["x"], 2));
+}
+
 #[test]
 fn nothing_is_claimed_of_what_is_reckoned() {
     for condition in [
@@ -94,4 +129,25 @@ fn a_mistyped_word_is_refused_when_it_is_written_and_kept_where_it_was_in_force(
     let set = r#"{ "rules": [ { "name": "x", "when": "card.network != 'vsa'", "prefer": ["a"] } ] }"#;
     assert_eq!(problems(set), [("/rules/0/when".to_owned(), "impossible_value")]);
     assert!(Compiled::reread(set).is_ok());
+}
+
+fn facts<'a>(
+    merchant: &'a portolan_domain::ids::MerchantId,
+    amount: &'a portolan_domain::money::Money,
+) -> RouteFacts<'a> {
+    RouteFacts {
+        merchant,
+        mode: portolan_domain::ids::Mode::Test,
+        method: "card",
+        amount,
+        kind: portolan_domain::operation::Kind::Authorize,
+        manual_capture: false,
+        network: None,
+        issuer: None,
+        card: None,
+        country: None,
+        places: portolan_domain::routing::Places::default(),
+        subjects: portolan_domain::routing::Subjects::default(),
+        must_authenticate: false,
+    }
 }

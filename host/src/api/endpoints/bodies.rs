@@ -52,13 +52,13 @@ fn payer() -> Value {
     object(json!({
         "name": { "type": "string" }, "email": { "type": "string" },
         "country": country("ISO 3166-1; a fact for rules"),
-        "id": { "type": "string", "maxLength": 64, "description": "Your own id of the payer; limits count by it, or by the e-mail" },
+        "id": { "type": "string", "maxLength": 64, "description": "Your own id of the payer (a long number with a letter in front: it may look like a card's); limits count by it, or by the e-mail" },
         "ip": { "type": "string", "description": "Where the payer comes from; limits count by it" },
         "ip_country": country("Where that address is, as far as you know; a fact for rules"),
     }))
 }
 
-fn shipping() -> Value {
+pub(super) fn shipping() -> Value {
     object(
         json!({ "country": { "type": "string", "pattern": "^[A-Z]{2}$", "description": "Where goods go; a fact for rules" } }),
     )
@@ -102,9 +102,9 @@ pub(super) fn rule_set() -> Value {
             "limit": required(&["per", "within"], json!({
                 "per": { "enum": ["card", "payer", "ip", "beneficiary"] },
                 "within": { "type": "string", "pattern": "^[0-9]{1,5}[smhd]$", "description": "1s to 30d" },
-                "payments": { "type": "integer", "minimum": 1, "maximum": 1000 },
-                "cards": { "type": "integer", "minimum": 1, "maximum": 1000 },
-                "countries": { "type": "integer", "minimum": 1, "maximum": 1000 },
+                "payments": { "type": "integer", "minimum": 1, "maximum": 500 },
+                "cards": { "type": "integer", "minimum": 1, "maximum": 500 },
+                "countries": { "type": "integer", "minimum": 1, "maximum": 500 },
                 "total": { "type": "object", "additionalProperties": { "type": "integer", "minimum": 1 }, "description": "By currency, minor units" },
                 "then": { "enum": ["refuse", "authenticate", "warn"], "default": "refuse" },
             })),

@@ -21,8 +21,11 @@ pub async fn recommend(
 ) -> Result<Response, Problem> {
     let mut fields = open_body(&headers, body).await?;
     let mut payer = fields.inside("payer");
-    let payer_country = payer.text("country");
+    let (payer_country, ip_country) = (payer.text("country"), payer.text("ip_country"));
     fields.close(payer);
+    let mut shipping = fields.inside("shipping");
+    let shipping_country = shipping.text("country");
+    fields.close(shipping);
     let mut card = fields.inside("card");
     let network = card.text("network");
     let mut card_errors = vec![];
@@ -32,6 +35,8 @@ pub async fn recommend(
         amount: fields.integer("amount"),
         currency: fields.text("currency"),
         payer_country,
+        ip_country,
+        shipping_country,
         ..PaymentRequest::default()
     };
     let valid = validate(request, |code| api.app.config.asset(code));
@@ -41,6 +46,8 @@ pub async fn recommend(
         mode: caller.mode,
         amount: valid.amount,
         country: valid.payer_country,
+        ip_country: valid.ip_country,
+        shipping_country: valid.shipping_country,
         network,
     };
     let offers = api.app.engine.recommend(&wish).await;

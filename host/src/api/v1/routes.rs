@@ -72,7 +72,8 @@ pub async fn evaluate(
             beneficiary: None,
         },
         subjects: Subjects {
-            payer: valid.payer_id.as_deref().or(valid.payer_email.as_deref()),
+            payer: valid.payer_id.as_deref(),
+            email: valid.payer_email.as_deref(),
             ip: valid.payer_ip,
             beneficiary: None,
         },

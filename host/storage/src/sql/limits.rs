@@ -4,14 +4,14 @@ use super::statements::UnitError;
 use super::{Result, Sql, values};
 use portolan_domain::ids::PaymentId;
 use portolan_domain::ports::CommitError;
-use portolan_domain::risk::{LimitGuard, USES_MAX, Use, UseKey};
+use portolan_domain::risk::{LimitGuard, Use, UseKey};
 
 /// What a limit counts, since that time, the newest first.
-pub(super) fn uses(connection: &dyn Sql, key: &UseKey, since_ms: u64) -> Result<Vec<Use>> {
+pub(super) fn uses(connection: &dyn Sql, key: &UseKey, since_ms: u64, limit: usize) -> Result<Vec<Use>> {
     connection.all(
         "SELECT payment, at_ms, minor, asset, card, country, is_over FROM limit_use WHERE key = ? AND at_ms >= ?
          ORDER BY at_ms DESC LIMIT ?",
-        values![&key.0, since_ms, USES_MAX],
+        values![&key.0, since_ms, limit],
         |row| {
             Ok(Use {
                 payment: PaymentId(row.get(0)?),
@@ -28,9 +28,8 @@ pub(super) fn uses(connection: &dyn Sql, key: &UseKey, since_ms: u64) -> Result<
 
 /// Refuses a payment that passes a limit, by what is written at this moment.
 pub(super) fn refuse_passed(connection: &dyn Sql, guard: &LimitGuard) -> Result<(), UnitError> {
-    for counted in &guard.counted {
-        let Some(key) = &counted.key else { continue };
-        let others = uses(connection, key, guard.since_ms(counted))?;
+    for (counted, key) in guard.refusing() {
+        let others = uses(connection, key, guard.since_ms(counted), counted.limit.uses_max())?;
         let passed = guard.check(counted, &others);
         passed.map_err(|passed| UnitError::Refused(CommitError::LimitPassed(passed)))?;
     }
@@ -59,11 +58,11 @@ pub(super) fn count(connection: &dyn Sql, guard: &LimitGuard) -> Result<()> {
     Ok(())
 }
 
-/// The payment brought no money: it is no part of a total any more.
-pub(super) fn end(connection: &dyn Sql, payment: PaymentId) -> Result<()> {
+/// The payment brought no money, so that it is no part of a total any more; or it did after all.
+pub(super) fn end(connection: &dyn Sql, (payment, is_over): (PaymentId, bool)) -> Result<()> {
     connection.write(
-        "UPDATE limit_use SET is_over = 1 WHERE payment = ?",
-        values![&payment.0],
+        "UPDATE limit_use SET is_over = ? WHERE payment = ?",
+        values![u32::from(is_over), &payment.0],
     )
 }
 

@@ -56,8 +56,8 @@ pub(super) fn commit(connection: &dyn Sql, books: &mut Books, rows: &Rows) -> Re
     if let Some(guard) = &rows.limits {
         super::limits::count(connection, guard)?;
     }
-    if let Some(payment) = rows.is_over {
-        super::limits::end(connection, payment)?;
+    if let Some(ended) = rows.is_over {
+        super::limits::end(connection, ended)?;
     }
     rest(connection, rows)?;
     Ok(())

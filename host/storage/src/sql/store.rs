@@ -299,8 +299,8 @@ impl Store for SqlStore {
             .await
     }
 
-    fn uses(&self, key: &UseKey, since_ms: u64) -> Result<Vec<Use>, ReadError> {
-        self.read(|connection| super::limits::uses(connection, key, since_ms))
+    fn uses(&self, key: &UseKey, since_ms: u64, limit: usize) -> Result<Vec<Use>, ReadError> {
+        self.read(|connection| super::limits::uses(connection, key, since_ms, limit))
     }
 
     fn was_seen(&self, seen: &Seen) -> Result<bool, ReadError> {
