@@ -17,6 +17,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use portolan_domain::commit::{Act, TimerKind, Versioned};
 use portolan_domain::exchange::{Exchange, Reply};
 use portolan_domain::ids::{EventId, Mode, Name, OperationId, PaymentId, PayoutId, TaskId};
@@ -85,6 +87,7 @@ async fn note(app: &crate::app::App, by: &str, about: (&str, &str), note: &str) 
 pub fn routes(shared: Arc<Shared>, token: String) -> Router {
     let guarded = Router::new()
         .route("/admin/payments/{id}", get(payment))
+        .route("/admin/payments/{id}/orders", get(orders))
         .route("/admin/payments/{id}/vectors", get(plugins::vectors))
         .route("/admin/payments/{id}/sweep", post(sweep))
         .route("/admin/unknowns", get(unknowns))
@@ -165,6 +168,18 @@ fn payment_id(id: &str) -> Result<PaymentId, Refusal> {
     let as_payout = || id.parse().map(PayoutId::payment).ok();
     let parsed: Result<PaymentId, _> = id.parse();
     parsed.or_else(|error| as_payout().ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("{id} {error}"))))
+}
+
+/// `GET /admin/payments/{id}/orders`: what its merchant signed, for others to check.
+async fn orders(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    let orders = shared.app.library.orders(payment_id(&id)?).map_err(failed)?;
+    let shown = orders.iter().map(|order| {
+        json!({
+            "key": order.key, "public_key": portolan_vault::order_key_pem(&order.public_key), "signed": order.base,
+            "signature": STANDARD.encode(&order.signature), "body": order.body,
+        })
+    });
+    Ok(Json(json!({ "orders": shown.collect::<Vec<_>>() })))
 }
 
 async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
@@ -375,6 +390,9 @@ struct NewKey {
     merchant: String,
     mode: String,
     scopes: Vec<String>,
+    /// The public key, in PEM, whose owner signs what comes with the key.
+    #[serde(default)]
+    signed_by: Option<String>,
 }
 
 async fn create_key(State(shared): App, body: Bytes) -> Result<Json<Value>, Refusal> {
@@ -390,6 +408,8 @@ async fn create_key(State(shared): App, body: Bytes) -> Result<Json<Value>, Refu
     if let Some(unknown) = ask.scopes.iter().find(|scope| !known.contains(&scope.as_str())) {
         return Err(bad(&format!("no scope {unknown:?}; there are {}", known.join(", "))));
     }
+    let public_key = ask.signed_by.as_deref().map(portolan_vault::order_key).transpose();
+    let public_key = public_key.map_err(|why| bad(&format!("signed_by: {why}")))?;
     let app = &shared.app;
     let mut entropy = [0; 32];
     let (first, second) = entropy.split_at_mut(16);
@@ -409,6 +429,7 @@ async fn create_key(State(shared): App, body: Bytes) -> Result<Json<Value>, Refu
         scopes,
         created_ms,
         revoked_ms: None,
+        public_key,
     };
     let (secret, key) = new_key(&app.vault, entropy, key);
     app.key_ring.put_api_key(key.clone()).await.map_err(failed)?;
@@ -423,6 +444,7 @@ async fn list_keys(State(shared): App) -> Result<Json<Value>, Refusal> {
         json!({
             "id": key.id, "merchant": key.merchant.as_str(), "mode": key.mode.as_str(), "scopes": key.scopes,
             "created_ms": key.created_ms, "revoked_ms": key.revoked_ms,
+            "signed_by": key.public_key.as_ref().map(portolan_vault::order_key_pem),
         })
     });
     Ok(Json(json!({ "keys": shown.collect::<Vec<_>>() })))

@@ -6,6 +6,7 @@ mod endpoints;
 mod limit;
 mod openapi;
 mod problem;
+mod signed;
 mod strict;
 mod v1;
 

@@ -4,6 +4,7 @@ mod client;
 mod dev;
 mod go;
 mod kit;
+mod orders;
 mod plugin;
 mod routes;
 mod scaffold;
@@ -49,6 +50,14 @@ enum Verb {
     /// API keys.
     #[command(subcommand)]
     Key(KeyVerb),
+    /// What its merchant signed about a payment: for others to check, with openssl alone.
+    Orders {
+        /// pay_… or po_…
+        id: String,
+        /// A folder for the files.
+        #[arg(long)]
+        into: Option<PathBuf>,
+    },
     /// Everything about one payment: timeline, operations, exchanges, entries.
     Payment {
         /// pay_… or po_…
@@ -150,6 +159,9 @@ enum KeyVerb {
         /// Scopes; all if none is given.
         #[arg(long)]
         scope: Vec<String>,
+        /// The merchant's public Ed25519 key (PEM): what comes with the API key and changes something must be signed with it.
+        #[arg(long)]
+        signed_by: Option<PathBuf>,
     },
     /// All keys, without their secrets.
     List,
@@ -365,13 +377,18 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
     let client = client::Client::new(config)?;
     let (answer, good) = match verb {
-        Verb::Key(KeyVerb::Create { merchant, mode, scope }) => (
-            client.post(
-                "/admin/keys",
-                &json!({ "merchant": merchant, "mode": mode, "scopes": scope }),
-            )?,
-            None,
-        ),
+        Verb::Key(KeyVerb::Create {
+            merchant,
+            mode,
+            scope,
+            signed_by,
+        }) => {
+            let read = |file: PathBuf| std::fs::read_to_string(&file).with_context(|| file.display().to_string());
+            let public_key = signed_by.map(read).transpose()?;
+            let ask = json!({ "merchant": merchant, "mode": mode, "scopes": scope, "signed_by": public_key });
+            (client.post("/admin/keys", &ask)?, None)
+        }
+        Verb::Orders { id, into } => return orders::show(&client, &id, into.as_deref()),
         Verb::Key(KeyVerb::List) => (client.get("/admin/keys")?, None),
         Verb::Key(KeyVerb::Revoke { id }) => (client.post(&format!("/admin/keys/{id}/revoke"), &json!({}))?, None),
         Verb::Payment { id } => (client.get(&format!("/admin/payments/{id}"))?, None),

@@ -23,6 +23,7 @@ mod kit;
 mod leaks;
 mod limits;
 mod oci;
+mod orders;
 mod payments;
 mod payouts;
 mod plugins;

@@ -5,6 +5,7 @@ use crate::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId, Tas
 use crate::ledger::{Account, Entry, Line};
 use crate::money::Money;
 use crate::operation::{Operation, Progress, Subject};
+use crate::order::SignedOrder;
 use crate::payment::Payment;
 use crate::payment::fact::{Event, Fact};
 use crate::ports::Ambient;
@@ -123,6 +124,8 @@ pub struct Claim {
     pub at_ms: u64,
     /// The answer, once there is a final one.
     pub answer: Option<StoredAnswer>,
+    /// The request as it was signed; only when it is written: it is kept with what it brought about.
+    pub order: Option<Arc<SignedOrder>>,
 }
 
 /// What a notification was already seen as.

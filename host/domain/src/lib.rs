@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod money;
 pub mod operation;
+pub mod order;
 pub mod payment;
 pub mod ports;
 pub mod quote;

@@ -12,6 +12,7 @@ use crate::ledger::{Balances, Entry};
 use crate::lifecycle::Version;
 use crate::money::Asset;
 use crate::operation::{CardFacts, Context, Fault, Input, Operation, Outcome, Subject, Verdict};
+use crate::order::SignedOrder;
 use crate::payment::fact::Event;
 use crate::quote::Quote;
 use crate::risk::{LimitPassed, Use, UseKey};
@@ -277,6 +278,8 @@ pub trait Library: Send + Sync {
     ) -> Result<Vec<Journaled>, ReadError>;
     /// How a payment's routes came about, in order: one for each confirmation.
     fn decisions(&self, payment: PaymentId) -> Result<Vec<Decision>, ReadError>;
+    /// What was ordered about a payment with a signature, in order.
+    fn orders(&self, payment: PaymentId) -> Result<Vec<SignedOrder>, ReadError>;
     /// A payment's ledger entries.
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
     /// A merchant's entries since that time and the balances after them, at one moment; at most `limit` entries.
@@ -551,6 +554,8 @@ pub struct ApiKey {
     pub created_ms: u64,
     /// When it stopped working.
     pub revoked_ms: Option<u64>,
+    /// The Ed25519 key whose owner signs all that comes with it and changes something; `None`: nobody has to.
+    pub public_key: Option<[u8; 32]>,
 }
 
 /// The versions of adapters, and how far each is.

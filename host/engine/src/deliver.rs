@@ -99,6 +99,7 @@ impl Engine {
             claim: ClaimRequest {
                 name,
                 fingerprint: vec![],
+                order: None,
             },
         };
         let base = Versioned {

@@ -4,6 +4,8 @@
 use crate::{Answered, Engine, EngineError};
 use portolan_domain::commit::{Claim, ClaimName};
 use portolan_domain::ids::{OperationId, PaymentId};
+use portolan_domain::order::SignedOrder;
+use std::sync::Arc;
 
 /// A merchant's key with the fingerprint of the request.
 #[derive(Clone, Debug)]
@@ -12,6 +14,8 @@ pub struct ClaimRequest {
     pub name: ClaimName,
     /// A keyed hash over method, path and canonical body.
     pub fingerprint: Vec<u8>,
+    /// The request as it was signed, where its key asks for that.
+    pub order: Option<Arc<SignedOrder>>,
 }
 
 impl ClaimRequest {
@@ -24,6 +28,7 @@ impl ClaimRequest {
             operation,
             at_ms,
             answer: None,
+            order: self.order.clone(),
         }
     }
 }

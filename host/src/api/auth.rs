@@ -2,7 +2,8 @@
 
 use super::limit::Left;
 use super::problem::Problem;
-use super::{Api, strict};
+use super::{Api, read_bytes, signed, strict};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -10,9 +11,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 use portolan_domain::commit::ClaimName;
 use portolan_domain::ids::{MerchantId, Mode};
+use portolan_domain::order::SignedOrder;
 use portolan_domain::ports::{ApiKey, Mac};
 use portolan_engine::ClaimRequest;
 use portolan_vault::LocalVault;
+use std::sync::Arc;
 
 /// Every scope.
 pub const SCOPES: [&str; 12] = [
@@ -44,6 +47,8 @@ pub struct Caller {
     pub key: String,
     /// Whether the key opens `payouts:write`, for a payment whose money goes on.
     pub may_pay_out: bool,
+    /// The request as it was signed, where the key asks for that.
+    pub order: Option<Arc<SignedOrder>>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -60,7 +65,17 @@ pub async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let (caller, left) = api.caller(request.headers(), scope)?;
+    let (mut caller, key, left) = api.caller(request.headers(), scope)?;
+    if let Some(public_key) = key.public_key.filter(|_| signed::must_be(request.method())) {
+        let (parts, body) = request.into_parts();
+        let body = read_bytes(body).await?;
+        let now_ms = api.app.ambient.now_ms();
+        let mut order = signed::check((&parts, &body), (&key.id, &public_key), now_ms)?;
+        // Cards are the vault's: of what brings one nothing is kept.
+        order.body = order.body.filter(|_| scope != "payment_methods:write");
+        caller.order = Some(Arc::new(order));
+        request = Request::from_parts(parts, Body::from(body));
+    }
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
     left.tell(response.headers_mut());
@@ -82,7 +97,7 @@ pub fn new_key(vault: &LocalVault, entropy: [u8; 32], key: ApiKey) -> (String, A
 
 impl Api {
     /// The caller, if its key is good for `scope`, and what is left of its requests.
-    fn caller(&self, headers: &HeaderMap, scope: &'static str) -> Result<(Caller, Left), Problem> {
+    fn caller(&self, headers: &HeaderMap, scope: &'static str) -> Result<(Caller, ApiKey, Left), Problem> {
         let value = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
@@ -107,10 +122,11 @@ impl Api {
         let caller = Caller {
             key: key.id.clone(),
             may_pay_out: key.scopes.iter().any(|granted| granted == "payouts:write"),
-            merchant: key.merchant,
+            merchant: key.merchant.clone(),
             mode: key.mode,
+            order: None,
         };
-        Ok((caller, left))
+        Ok((caller, key, left))
     }
 
     /// The merchant's Idempotency-Key with the fingerprint of the request.
@@ -145,6 +161,10 @@ impl Api {
             mode: caller.mode,
             key,
         };
-        Ok(ClaimRequest { name, fingerprint })
+        Ok(ClaimRequest {
+            name,
+            fingerprint,
+            order: caller.order.clone(),
+        })
     }
 }

@@ -24,14 +24,15 @@ use portolan_domain::money::{Asset, Money};
 use portolan_domain::operation::{
     CardFacts, Context, Fixed, Input, Inquiry, Instrument, Kind, Operation, Progress, Quotation, Subject, Target,
 };
+use portolan_domain::order::SignedOrder;
 use portolan_domain::payment::Payment;
 use portolan_domain::payment::conversion::{Conversion, IfLost};
 use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{
-    Ambient, BookPart, CommitError, Files, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store, Versions,
-    Webhooks,
+    Ambient, ApiKey, BookPart, CommitError, Files, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store,
+    Versions, Webhooks,
 };
 use portolan_domain::quote::{self, Quote};
 use portolan_domain::risk::{Counted, Effect, Limit, LimitGuard, Most, Per, Use, UseKey};
@@ -257,6 +258,7 @@ fn claim(payment: PaymentId, key: &str) -> Claim {
         operation: None,
         at_ms: 5,
         answer: None,
+        order: None,
     }
 }
 
@@ -1776,5 +1778,51 @@ fn limits_count_what_was_let_through_and_for_totals_what_did_not_fail() {
         };
         store.prune(older, 100).await.unwrap();
         assert_eq!(store.uses(&UseKey("a".into()), 0, 9).unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn keys_keep_who_signs_and_payments_what_was_signed() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(0));
+        let key = |n: u8, public_key| ApiKey {
+            id: format!("sk_test_{n}"),
+            hash: [n; 32],
+            merchant: shop(),
+            mode: Mode::Test,
+            scopes: vec!["payments:write".into()],
+            created_ms: u64::from(n),
+            revoked_ms: None,
+            public_key,
+        };
+        for it in [key(1, None), key(2, Some([7; 32]))] {
+            store.put_api_key(it.clone()).await.unwrap();
+            assert_eq!(store.api_key(&it.hash).unwrap(), Some(it));
+        }
+        assert_eq!(store.api_keys().unwrap(), [key(1, None), key(2, Some([7; 32]))]);
+        let order = |body: Option<&str>| SignedOrder {
+            key: "sk_test_2".into(),
+            public_key: [7; 32],
+            base: "\"@method\": POST".into(),
+            signature: vec![1, 2, 255],
+            body: body.map(str::to_owned),
+        };
+        let (payment, mut commit) = new_payment(&ambient, 100);
+        let ordered = |key: &str, order| Claim {
+            order: Some(Arc::new(order)),
+            ..claim(payment.id, key)
+        };
+        commit.claim = Some(ordered("k-1", order(Some("{}"))));
+        store.commit(&commit).await.unwrap();
+        // One that changes nothing else is kept too.
+        let mut second = Change::new(&ambient).into_commit(payment.clone(), 1);
+        second.claim = Some(ordered("k-2", order(None)));
+        store.commit(&second).await.unwrap();
+        assert_eq!(store.orders(payment.id).unwrap(), [order(Some("{}")), order(None)]);
+        assert_eq!(
+            store.claim(&claim(payment.id, "k-1").name).unwrap().unwrap().order,
+            None
+        );
+        store.verify_chain().unwrap();
     });
 }

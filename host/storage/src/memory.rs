@@ -14,6 +14,7 @@ use portolan_domain::ledger::{Account, Balances, Entry};
 use portolan_domain::lifecycle::Version;
 use portolan_domain::money::Asset;
 use portolan_domain::operation::{Kind, Progress};
+use portolan_domain::order::SignedOrder;
 use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{
@@ -62,6 +63,7 @@ struct State {
     tries: Vec<(CardKey, Try)>,
     uses: Vec<(UseKey, Use)>,
     decisions: Vec<(PaymentId, Decision)>,
+    orders: Vec<(PaymentId, SignedOrder)>,
     rule_sets: Vec<RuleSet>,
     acts: Vec<Act>,
 }
@@ -235,13 +237,18 @@ impl State {
         if let (Some(decision), Some((payment, _))) = (&commit.decision, &commit.payment) {
             self.decisions.push((payment.id, (**decision).clone()));
         }
+        let order = commit.claim.as_ref().and_then(|claim| claim.order.as_deref());
+        if let (Some(order), Some((payment, _))) = (order, &commit.payment) {
+            self.orders.push((payment.id, order.clone()));
+        }
         let used = commit.quote.and_then(|id| self.quotes.get_mut(&id));
         if let (Some(quote), Some((payment, _))) = (used, &commit.payment) {
             quote.used_by = Some(payment.id);
         }
         let in_flight = in_flight(&commit.in_flight, &commit.operations);
         if let Some(claim) = commit.claim {
-            self.claims.insert(claim.name.clone(), claim);
+            let kept = Claim { order: None, ..claim };
+            self.claims.insert(kept.name.clone(), kept);
         }
         if let Some(seen) = &commit.seen {
             self.news
@@ -680,6 +687,12 @@ impl Library for MemoryStore {
         let state = self.state();
         let of_payment = state.decisions.iter().filter(|(id, _)| *id == payment);
         Ok(of_payment.map(|(_, decision)| decision.clone()).collect())
+    }
+
+    fn orders(&self, payment: PaymentId) -> Result<Vec<SignedOrder>, ReadError> {
+        let state = self.state();
+        let of_payment = state.orders.iter().filter(|(id, _)| *id == payment);
+        Ok(of_payment.map(|(_, order)| order.clone()).collect())
     }
 
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError> {

@@ -22,6 +22,7 @@ use std::sync::Arc;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/0001_store.sql"),
     include_str!("../migrations/postgres/0002_limits.sql"),
+    include_str!("../migrations/postgres/0003_orders.sql"),
 ];
 
 /// The oldest server that this was tried with, as it says its version.

@@ -127,6 +127,9 @@ struct BodyOut<'a> {
     acts: &'a [Act],
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'a Decision>,
+    /// What was ordered, as it was signed: sealed, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
 }
 
 /// The same, read back.
@@ -138,6 +141,8 @@ pub(crate) struct Body {
     pub acts: Vec<Act>,
     #[serde(default)]
     pub decision: Option<Decision>,
+    #[serde(default)]
+    pub order: Option<String>,
 }
 
 /// Whose the rows of acts are: no merchant has a colon in its name.
@@ -149,6 +154,7 @@ pub(crate) fn act_row(act: &Act) -> Result<JournalRow, RowError> {
         entries: &[],
         acts: std::slice::from_ref(act),
         decision: None,
+        order: None,
     };
     Ok(JournalRow {
         id: act.id.0,
@@ -212,6 +218,10 @@ pub(crate) fn operations_place(row: Uuid) -> Vec<u8> {
 
 pub(crate) fn answer_place(row: Uuid) -> Vec<u8> {
     [b"answer".as_slice(), row.as_bytes()].concat()
+}
+
+pub(crate) fn order_place(row: Uuid) -> Vec<u8> {
+    [b"order".as_slice(), row.as_bytes()].concat()
 }
 
 fn method_place(id: MethodId) -> Vec<u8> {
@@ -310,9 +320,12 @@ fn journal_row(commit: &Commit, key: &[u8], sealer: &dyn Sealer) -> Result<Optio
         .iter()
         .filter(|it| it.0.progress == Progress::Concluded)
         .collect();
-    if commit.events.is_empty() && commit.entries.is_empty() && concluded.is_empty() && commit.answer.is_none() {
+    let order = commit.claim.as_ref().and_then(|claim| claim.order.as_deref());
+    let is_nothing = commit.events.is_empty() && commit.entries.is_empty() && concluded.is_empty();
+    if is_nothing && commit.answer.is_none() && order.is_none() {
         return Ok(None);
     }
+    let order = order.map(|order| seal(sealer, key, &order_place(commit.row), order));
     let answer = match &commit.answer {
         Some((name, answer)) => Some(sealer.seal(key, &answer_place(commit.row), pack_answer(name, answer))?),
         None => None,
@@ -326,6 +339,7 @@ fn journal_row(commit: &Commit, key: &[u8], sealer: &dyn Sealer) -> Result<Optio
         entries: &commit.entries,
         acts: &[],
         decision: commit.decision.as_deref(),
+        order: order.transpose()?.map(hex::encode),
     };
     Ok(Some(JournalRow {
         id: commit.row,

@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0012_routing.sql"),
     include_str!("../migrations/sqlite/0013_webhooks.sql"),
     include_str!("../migrations/sqlite/0014_limits.sql"),
+    include_str!("../migrations/sqlite/0015_orders.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

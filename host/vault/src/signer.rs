@@ -21,7 +21,7 @@ pub fn new_signer() -> Result<(Zeroizing<String>, String), String> {
     ))
 }
 
-fn pem(what: &str, der: &[u8]) -> String {
+pub(crate) fn pem(what: &str, der: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     format!("-----BEGIN {what}-----\n{text}\n-----END {what}-----\n")
 }

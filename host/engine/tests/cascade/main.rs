@@ -72,6 +72,7 @@ fn command(key: &str, card: u128) -> CreatePayment {
                 key: key.into(),
             },
             fingerprint: vec![1],
+            order: None,
         },
         valid: ValidPayment {
             method: Some(MethodId(Uuid::from_u128(card))),

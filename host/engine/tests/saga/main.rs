@@ -62,6 +62,7 @@ async fn command(engine: &Engine, if_lost: IfLost, delivers: bool) -> CreatePaym
                 key: "key".into(),
             },
             fingerprint: vec![1],
+            order: None,
         },
         valid: ValidPayment {
             instrument: Some(Instrument::Wallet("simulated:x".into())),

@@ -17,10 +17,11 @@ fn api_key(row: &dyn Columns) -> Result<ApiKey> {
         scopes: row.get::<String>(4)?.split_whitespace().map(str::to_owned).collect(),
         created_ms: row.get(5)?,
         revoked_ms: row.get(6)?,
+        public_key: row.get(7)?,
     })
 }
 
-const API_KEY: &str = "SELECT hash, id, merchant, mode, scopes, created_ms, revoked_ms FROM api_key";
+const API_KEY: &str = "SELECT hash, id, merchant, mode, scopes, created_ms, revoked_ms, public_key FROM api_key";
 
 #[async_trait]
 impl KeyRing for SqlStore {

@@ -4,13 +4,14 @@ use super::books::balance;
 use super::reader::{Journal, PAYMENT, batch_lines, first_id_at, journal_of};
 use super::{Result, Sql, SqlStore, values};
 use crate::chain;
-use crate::rows::{self, Body, OPERATORS, RowError, mode_number, owner, payouts_of};
+use crate::rows::{self, Body, OPERATORS, RowError, mode_number, open, order_place, owner, payouts_of};
 use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Journaled, Versioned};
 use portolan_domain::ids::{
     BeneficiaryId, ChannelId, DisputeId, EventId, MerchantId, Mode, OperationId, PaymentId, RefundId,
 };
 use portolan_domain::ledger::{Balances, Entry};
+use portolan_domain::order::SignedOrder;
 use portolan_domain::payment::fact::Event;
 use portolan_domain::ports::{BookPart, History, Library, Page, ReadError};
 use portolan_domain::routing::decision::Decision;
@@ -349,6 +350,23 @@ impl Library for SqlStore {
     fn decisions(&self, payment: PaymentId) -> Result<Vec<Decision>, ReadError> {
         let journal = self.journal(payment)?;
         Ok(journal.into_iter().rev().filter_map(|body| body.decision).collect())
+    }
+
+    fn orders(&self, payment: PaymentId) -> Result<Vec<SignedOrder>, ReadError> {
+        self.read(|connection| {
+            let Some(found) = self.find(connection, payment)? else {
+                return Ok(vec![]);
+            };
+            let mut orders = vec![];
+            for row in journal_of(connection, &found) {
+                let row = row?;
+                let Some(order) = row.body()?.order else { continue };
+                let sealed = hex::decode(order).map_err(|error| RowError::new(error.to_string()))?;
+                orders.push(open(&*self.sealer, &found.data_key, &order_place(row.id), &sealed)?);
+            }
+            orders.reverse();
+            Ok(orders)
+        })
     }
 
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError> {

@@ -107,9 +107,9 @@ pub(super) fn close_break(connection: &dyn Sql, number: u64) -> Result<usize> {
 
 pub(super) fn api_key(connection: &dyn Sql, key: &ApiKey) -> Result<usize> {
     connection.execute(
-        "INSERT INTO api_key (hash, id, merchant, mode, scopes, created_ms, revoked_ms) VALUES (?,?,?,?,?,?,?)
+        "INSERT INTO api_key (hash, id, merchant, mode, scopes, created_ms, revoked_ms, public_key) VALUES (?,?,?,?,?,?,?,?)
          ON CONFLICT (hash) DO UPDATE SET id = excluded.id, merchant = excluded.merchant, mode = excluded.mode,
-         scopes = excluded.scopes, created_ms = excluded.created_ms, revoked_ms = excluded.revoked_ms",
+         scopes = excluded.scopes, created_ms = excluded.created_ms, revoked_ms = excluded.revoked_ms, public_key = excluded.public_key",
         values![
             &key.hash,
             &key.id,
@@ -117,7 +117,8 @@ pub(super) fn api_key(connection: &dyn Sql, key: &ApiKey) -> Result<usize> {
             mode_number(key.mode),
             &key.scopes.join(" "),
             key.created_ms,
-            key.revoked_ms
+            key.revoked_ms,
+            key.public_key.as_ref()
         ],
     )
 }

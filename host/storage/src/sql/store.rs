@@ -111,6 +111,7 @@ impl Store for SqlStore {
                         operation: row.get::<Option<Uuid>>(1)?.map(OperationId),
                         at_ms: row.get(3)?,
                         answer: None,
+                        order: None,
                     })
                 },
             )?;
