@@ -172,11 +172,15 @@ fn payment_id(id: &str) -> Result<PaymentId, Refusal> {
 
 /// `GET /admin/payments/{id}/orders`: what its merchant signed, for others to check.
 async fn orders(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let orders = shared.app.library.orders(payment_id(&id)?).map_err(failed)?;
+    let payment = payment_id(&id)?;
+    let known = shared.app.store.payment(payment).map_err(failed)?;
+    known.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such payment"))?;
+    let orders = shared.app.library.orders(payment).map_err(failed)?;
     let shown = orders.iter().map(|order| {
         json!({
             "key": order.key, "public_key": portolan_vault::order_key_pem(&order.public_key), "signed": order.base,
-            "signature": STANDARD.encode(&order.signature), "body": order.body,
+            "signature": STANDARD.encode(&order.signature), "body": order.body, "at_ms": order.at_ms,
+            "operation": order.operation.map(|operation| operation.to_string()),
         })
     });
     Ok(Json(json!({ "orders": shown.collect::<Vec<_>>() })))
@@ -433,9 +437,23 @@ async fn create_key(State(shared): App, body: Bytes) -> Result<Json<Value>, Refu
     };
     let (secret, key) = new_key(&app.vault, entropy, key);
     app.key_ring.put_api_key(key.clone()).await.map_err(failed)?;
-    let to = format!("{} of {} in {}", key.scopes.join(" "), key.merchant, key.mode.as_str());
+    let mut to = format!("{} of {} in {}", key.scopes.join(" "), key.merchant, key.mode.as_str());
+    if let Some(public_key) = &key.public_key {
+        to.push_str(&format!(", signed by {}", hex::encode(public_key)));
+    }
     note(app, OPERATOR, ("key.create", &key.id), &to).await?;
-    Ok(Json(json!({ "key": secret, "id": key.id, "note": "shown once" })))
+    let all = app.key_ring.api_keys().map_err(failed)?;
+    let is_open = |it: &&ApiKey| it.revoked_ms.is_none() && it.public_key.is_none();
+    let theirs = all
+        .iter()
+        .filter(|it| (it.mode, &it.merchant) == (key.mode, &key.merchant));
+    let unsigned: Vec<&str> = match key.public_key {
+        Some(_) => theirs.filter(is_open).map(|it| it.id.as_str()).collect(),
+        None => vec![],
+    };
+    Ok(Json(
+        json!({ "key": secret, "id": key.id, "note": "shown once", "keys_that_need_no_signature": unsigned }),
+    ))
 }
 
 async fn list_keys(State(shared): App) -> Result<Json<Value>, Refusal> {

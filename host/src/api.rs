@@ -12,6 +12,7 @@ mod v1;
 
 pub use auth::{SCOPES, new_key};
 pub use limit::Limiter;
+pub use signed::Signatures;
 
 use crate::app::App;
 use axum::Router;
@@ -56,6 +57,8 @@ pub struct Api {
     pub counters: Arc<Counters>,
     /// How often a key may call.
     pub limiter: Arc<Limiter>,
+    /// The signatures that were taken lately.
+    pub signatures: Arc<Signatures>,
 }
 
 /// Every route.

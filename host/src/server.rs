@@ -3,7 +3,7 @@
 //! crash.
 
 use crate::admin;
-use crate::api::{self, Api, Counters, Limiter};
+use crate::api::{self, Api, Counters, Limiter, Signatures};
 use crate::app::App;
 use anyhow::Context;
 use axum::Router;
@@ -77,6 +77,7 @@ pub async fn serve(app: App) -> anyhow::Result<()> {
             app: app.clone(),
             counters,
             limiter: Arc::new(Limiter::new(app.config.requests_per_second)),
+            signatures: Arc::new(Signatures::new(app.ambient.now_ms())),
         }),
         app.config.connections_max,
         stopped,

@@ -26,6 +26,7 @@ signer.sign(
     created=now - datetime.timedelta(seconds=asked.get("age_s", 0)),
     covered_component_ids=asked["covers"],
     label="order",
+    nonce=asked.get("nonce"),
     body=asked["body"].encode(),
 )
 print(json.dumps(dict(message.headers)))

@@ -121,9 +121,15 @@ fn a_signed_order_is_carried_out_and_proves_itself_to_others() {
     let made = shop.order("/v1/payments", &order);
     assert_eq!(made.text_at("/status"), "requires_confirmation", "{}", made.text);
     let id = made.text_at("/id").to_owned();
-    // One with a security code: what was signed stays, the code does not.
+    // A code would stand in what is kept, or be found by its digest: it is refused, however it is written.
     let path = format!("/v1/payments/{id}/confirm");
-    let paid = shop.order(&path, &json!({ "security_code": "737" }));
+    for code in [r#"{"security_code":"737"}"#, r#"{"security\u005fcode":"737"}"#] {
+        let key = shop.world.fresh_key();
+        let refused = shop.send(&path, code, &shop.signed(&path, code, &key, &json!({})));
+        let told = (refused.status, refused.text_at("/errors/0/pointer"));
+        assert_eq!(told, (422, "/security_code"), "{}", refused.text);
+    }
+    let paid = shop.order(&path, &json!({}));
     assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
     let refund = shop.order("/v1/refunds", &json!({ "payment": id, "amount": 99 }));
     assert_eq!(refund.text_at("/status"), "succeeded", "{}", refund.text);
@@ -138,8 +144,16 @@ fn a_signed_order_is_carried_out_and_proves_itself_to_others() {
     let orders = shop.orders(&id);
     assert_eq!(orders.len(), 3);
     assert_eq!(orders[0]["body"].as_str().unwrap(), order.to_string());
-    assert_eq!(orders[1]["body"], Value::Null);
     assert!(orders[1]["signed"].as_str().unwrap().contains(&path));
+    let refund_of = |order: &Value| order["operation"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        refund_of(&orders[2]).split_once('_').unwrap().1,
+        refund.text_at("/id").split_once('_').unwrap().1
+    );
+    for told in &orders {
+        let text = told.to_string();
+        assert!(!text.contains(&shop.api_key), "{text}");
+    }
     // By the command line into files, and by openssl alone.
     let folder = shop.world.folder.join("proof");
     let run = Command::new(portolan_tests::binary("portolan"))
@@ -165,19 +179,29 @@ fn a_signed_order_is_carried_out_and_proves_itself_to_others() {
         std::fs::write(&other, text.replacen("POST", "PUT", 1)).unwrap();
         assert!(!verify(&other).0, "another order is not what was signed");
     }
-    let digest = openssl(&["dgst", "-sha256", "-hex", &folder.join("1.body").display().to_string()]).1;
+    let body = folder.join("1.body").display().to_string();
+    let pipe = format!("openssl dgst -sha256 -binary '{body}' | openssl base64 -A");
+    let digest = Command::new("sh").args(["-c", &pipe]).output().unwrap();
+    let digest = String::from_utf8(digest.stdout).unwrap();
     let signed = std::fs::read_to_string(folder.join("1.signed")).unwrap();
-    let told = signed.split("sha-256=:").nth(1).unwrap().split(':').next().unwrap();
-    let program = "import base64,sys; print(base64.b64decode(sys.argv[1]).hex())";
-    let hex = Command::new("python3").args(["-c", program, told]).output().unwrap();
-    let hex = String::from_utf8(hex.stdout).unwrap();
-    assert!(digest.trim().ends_with(hex.trim()), "{digest} {hex}");
-    assert!(!std::fs::exists(folder.join("2.body")).unwrap());
+    assert!(
+        digest.len() == 44 && signed.contains(&format!("sha-256=:{digest}:")),
+        "{digest} {signed}"
+    );
+    assert!(!run_again(&shop, &id, &folder), "files of two runs would mix");
     assert_eq!(
         shop.world.admin_call("GET", "/admin/audit/verify", None).unwrap().body["intact"],
         true
     );
     shop.world.assert_books().unwrap();
+}
+
+/// Whether `portolan orders` writes into that folder.
+fn run_again(shop: &Shop, payment: &str, folder: &Path) -> bool {
+    let mut run = Command::new(portolan_tests::binary("portolan"));
+    run.arg("--config").arg(shop.world.config());
+    let run = run.args(["orders", payment, "--into"]).arg(folder).output().unwrap();
+    run.status.success()
 }
 
 #[test]
@@ -245,11 +269,11 @@ fn what_is_not_signed_as_it_must_be_is_refused_with_the_reason() {
         ),
         (
             json!({ "covers": ["@method", "@path", "authorization"] }),
-            "is a secret",
+            "\"authorization\" cannot be covered",
         ),
         (
             json!({ "covers": ["@method", "@path", "@scheme", "idempotency-key"] }),
-            "@scheme cannot be covered",
+            "\"@scheme\" cannot be covered",
         ),
     ] {
         let headers = shop.signed(path, &body, "k-3", &more);
@@ -266,15 +290,51 @@ fn what_is_not_signed_as_it_must_be_is_refused_with_the_reason() {
         refused(shop.send(path, &body, &headers), "signature_invalid", why);
     }
     assert!(shop.world.records().unwrap()["charges"].as_array().unwrap().is_empty());
+    // One line with two values is not two lines with one: the first of them would be another key.
+    let joined = shop.signed(path, &body, "k-4, k-5", &json!({}));
+    let split = |headers: &[(String, String)]| -> Vec<(String, String)> {
+        let both = ["k-4", "k-5"].map(|key| ("idempotency-key".to_owned(), key.to_owned()));
+        let others = headers
+            .iter()
+            .filter(|(name, _)| !name.eq_ignore_ascii_case("idempotency-key"));
+        others.cloned().chain(both).collect()
+    };
+    let two = shop.send(path, &body, &split(&joined));
+    assert_eq!(
+        (two.status, two.text_at("/code")),
+        (400, "idempotency_key_invalid"),
+        "{}",
+        two.text
+    );
+    // What was signed once is carried out once, with a key for it or without.
+    let rules = json!({ "rules": [] }).to_string();
+    let once = shop.signed("/v1/routes/rules", &rules, "unused", &json!({}));
+    assert_eq!(shop.send("/v1/routes/rules", &rules, &once).status, 200);
+    refused(
+        shop.send("/v1/routes/rules", &rules, &once),
+        "signature_used",
+        "sign each try anew",
+    );
     // The same order once more, signed anew under its key, is the same payment; its proof is kept once.
     let first = shop.send(path, &body, &good);
-    let again = shop.send(path, &body, &shop.signed(path, &body, "k-1", &json!({ "age_s": 5 })));
+    let again = shop.send(
+        path,
+        &body,
+        &shop.signed(path, &body, "k-1", &json!({ "nonce": "second try" })),
+    );
     assert_eq!(
         (first.text_at("/status"), first.text.as_str()),
         ("succeeded", again.text.as_str())
     );
     assert_eq!(shop.orders(first.text_at("/id")).len(), 1);
-    // A key that nobody signs for leaves nothing to prove.
+    refused(shop.send(path, &body, &good), "signature_used", "");
+    // A key that nobody signs for leaves nothing to prove; whoever makes one that is signed for hears of it.
+    let ask = json!({ "merchant": "shop", "mode": "test", "scopes": [], "signed_by": key_pair(&shop.world.folder, "next").1 });
+    let next = shop.world.admin_call("POST", "/admin/keys", Some(&ask)).unwrap();
+    let open = next.body["keys_that_need_no_signature"].as_array().unwrap();
+    assert_eq!(open, &[json!(&shop.world.key[..16])], "{}", next.text);
+    let acts = shop.world.admin_call("GET", "/admin/audit/acts", None).unwrap();
+    assert!(acts.text.contains("signed by "), "{}", acts.text);
     let unsigned = shop.world.pay("4242424242424242", 700).unwrap();
     assert!(shop.orders(unsigned.text_at("/id")).is_empty());
     // What is no key is said where it is registered.

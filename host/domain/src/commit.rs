@@ -124,8 +124,6 @@ pub struct Claim {
     pub at_ms: u64,
     /// The answer, once there is a final one.
     pub answer: Option<StoredAnswer>,
-    /// The request as it was signed; only when it is written: it is kept with what it brought about.
-    pub order: Option<Arc<SignedOrder>>,
 }
 
 /// What a notification was already seen as.
@@ -172,6 +170,8 @@ pub struct Commit {
     pub row: Uuid,
     /// A claim that must not exist yet.
     pub claim: Option<Claim>,
+    /// The request as it was signed: it is kept with what it brings about.
+    pub order: Option<Box<SignedOrder>>,
     /// The payment as it is now, and the version that it must still have (0: none yet).
     pub payment: Option<(Payment, u64)>,
     /// The payment's operations in flight before this commit.

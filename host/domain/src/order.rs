@@ -1,11 +1,14 @@
-//! An order as its merchant signed it (RFC 9421): kept with what it brought about, so that neither the merchant can deny it nor the
-//! router make one up. How a request's signature is read and checked is the API's business.
+//! An order as its merchant signed it (RFC 9421): kept with what it brought about, so that its merchant cannot deny it. How a
+//! request's signature is read and checked is the API's business.
 
+use crate::ids::OperationId;
 use serde::{Deserialize, Serialize};
 
-/// A request that changes something, with its proof.
+/// A request about money, with its proof.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedOrder {
+    /// When it came.
+    pub at_ms: u64,
     /// The API key that it came with, by its first characters.
     pub key: String,
     /// The merchant's public key, Ed25519.
@@ -14,8 +17,10 @@ pub struct SignedOrder {
     pub base: String,
     /// The signature over it.
     pub signature: Vec<u8>,
-    /// The body; `None` where it held a security code, which nothing may keep: then its digest alone stands in `base`.
-    pub body: Option<String>,
+    /// The body.
+    pub body: String,
+    /// The operation that it began, where it began one.
+    pub operation: Option<OperationId>,
 }
 
 /// It may hold personal data: printing shows whose it is, not what it says.

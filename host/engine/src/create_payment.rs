@@ -158,7 +158,9 @@ impl Engine {
             .payment
             .as_ref()
             .map(|(payment, _)| (payment.id, payment.created_ms));
-        commit.claim = created.map(|(id, at_ms)| claim.claim(id, None, at_ms));
+        if let Some((id, at_ms)) = created {
+            claim.put_into(&mut commit, id, (None, at_ms));
+        }
         commit.is_new_money = true;
         let quoted = commit
             .payment

@@ -147,7 +147,7 @@ impl Intent for FollowUpIntent {
                 .operations
                 .push(Arc::new((operation.clone(), exchanges.to_vec())));
             commit.is_new_money = self.claim.is_some();
-            commit.claim = self.new_claim(payment, operation);
+            self.put_claim_into(commit, payment, operation);
         };
         let (written, ()) = engine.update(&self.base, begin, complete).await?;
         self.base = written;
@@ -157,9 +157,10 @@ impl Intent for FollowUpIntent {
 }
 
 impl FollowUpIntent {
-    fn new_claim(&self, payment: &Payment, operation: &Operation) -> Option<portolan_domain::commit::Claim> {
-        let claim = self.claim.as_ref().filter(|_| !self.is_written)?;
-        Some(claim.claim(payment.id, Some(operation.id), operation.started_ms))
+    fn put_claim_into(&self, commit: &mut Commit, payment: &Payment, operation: &Operation) {
+        if let Some(claim) = self.claim.as_ref().filter(|_| !self.is_written) {
+            claim.put_into(commit, payment.id, (Some(operation.id), operation.started_ms));
+        }
     }
 
     fn begin(&self, payment: &mut Payment, change: &mut Change, operation: &Operation) -> Result<(), EngineError> {
@@ -354,7 +355,7 @@ impl Engine {
             Ok(payment.record(change, Fact::Canceled { reason: word })?)
         };
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
-            commit.claim = Some(command.claim.claim(payment.id, None, now_ms));
+            command.claim.put_into(commit, payment.id, (None, now_ms));
             commit.answer = Some((command.claim.name.clone(), self.ports.render.payment(payment)));
         };
         let (written, ()) = self.update(&base, cancel, complete).await?;
@@ -486,7 +487,7 @@ impl Engine {
         let complete = |commit: &mut Commit, payment: &Payment, (): &()| {
             let progress = progress_of(payment, &operation);
             commit.operations.push(journaled(&operation, progress, &ran.exchanges));
-            commit.claim = intent.new_claim(payment, &operation);
+            intent.put_claim_into(commit, payment, &operation);
             if let Some(claim) = intent.claim.as_ref().filter(|_| is_final(payment, operation.id)) {
                 let answer = match operation.kind {
                     Kind::Refund => self.ports.render.refund(payment, operation.id),

@@ -2,7 +2,7 @@
 //! in the intent's commit, so a key without a commit is free again.
 
 use crate::{Answered, Engine, EngineError};
-use portolan_domain::commit::{Claim, ClaimName};
+use portolan_domain::commit::{Claim, ClaimName, Commit};
 use portolan_domain::ids::{OperationId, PaymentId};
 use portolan_domain::order::SignedOrder;
 use std::sync::Arc;
@@ -19,8 +19,20 @@ pub struct ClaimRequest {
 }
 
 impl ClaimRequest {
+    /// Puts the claim into the intent's commit, with the order if it was signed.
+    pub(crate) fn put_into(
+        &self,
+        commit: &mut Commit,
+        payment: PaymentId,
+        (operation, at_ms): (Option<OperationId>, u64),
+    ) {
+        commit.claim = Some(self.claim(payment, operation, at_ms));
+        let order = self.order.as_deref().cloned();
+        commit.order = order.map(|order| Box::new(SignedOrder { operation, ..order }));
+    }
+
     /// The claim that the intent's commit writes.
-    pub(crate) fn claim(&self, payment: PaymentId, operation: Option<OperationId>, at_ms: u64) -> Claim {
+    fn claim(&self, payment: PaymentId, operation: Option<OperationId>, at_ms: u64) -> Claim {
         Claim {
             name: self.name.clone(),
             fingerprint: self.fingerprint.clone(),
@@ -28,7 +40,6 @@ impl ClaimRequest {
             operation,
             at_ms,
             answer: None,
-            order: self.order.clone(),
         }
     }
 }

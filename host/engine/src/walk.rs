@@ -32,7 +32,7 @@ pub(crate) struct Lead {
 
 impl Lead {
     pub fn put_into(&self, commit: &mut Commit, payment: &Payment, operation: Option<OperationId>, now_ms: u64) {
-        commit.claim = Some(self.claim.claim(payment.id, operation, now_ms));
+        self.claim.put_into(commit, payment.id, (operation, now_ms));
         commit.decision.clone_from(&self.decision);
         commit.is_new_money = true;
     }

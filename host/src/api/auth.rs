@@ -12,6 +12,7 @@ use axum::response::Response;
 use portolan_domain::commit::ClaimName;
 use portolan_domain::ids::{MerchantId, Mode};
 use portolan_domain::order::SignedOrder;
+use portolan_domain::payment::request::FieldError;
 use portolan_domain::ports::{ApiKey, Mac};
 use portolan_engine::ClaimRequest;
 use portolan_vault::LocalVault;
@@ -69,11 +70,13 @@ pub async fn authenticate(
     if let Some(public_key) = key.public_key.filter(|_| signed::must_be(request.method())) {
         let (parts, body) = request.into_parts();
         let body = read_bytes(body).await?;
-        let now_ms = api.app.ambient.now_ms();
-        let mut order = signed::check((&parts, &body), (&key.id, &public_key), now_ms)?;
+        let at_ms = api.app.ambient.now_ms();
+        let proof = signed::check((&parts, &body), (&key.id, &public_key), at_ms)?;
+        api.signatures.take(&proof, at_ms)?;
         // Cards are the vault's: of what brings one nothing is kept.
-        order.body = order.body.filter(|_| scope != "payment_methods:write");
-        caller.order = Some(Arc::new(order));
+        if scope != "payment_methods:write" {
+            caller.order = Some(Arc::new(proof.order(&key.id, (public_key, at_ms), &body)?));
+        }
         request = Request::from_parts(parts, Body::from(body));
     }
     request.extensions_mut().insert(caller);
@@ -136,23 +139,33 @@ impl Api {
         caller: &Caller,
         (method_path, body): (&str, &strict::Value),
     ) -> Result<ClaimRequest, Problem> {
-        let key = headers
-            .get("idempotency-key")
-            .map(|value| value.to_str().unwrap_or_default());
+        let mut all = headers.get_all("idempotency-key").iter();
+        let key = all.next().map(|value| value.to_str().unwrap_or_default());
+        let is_one = all.next().is_none();
+        let is_plain = |key: &str| is_one && key.bytes().all(|byte| byte.is_ascii_graphic());
         let key = match key {
             None => {
                 let detail = "send an Idempotency-Key header: a new UUID for each payment, the same one for each retry";
                 return Err(Problem::new(400, "idempotency_key_missing", detail));
             }
-            Some(key) if key.is_empty() || key.len() > KEY_MAX => {
+            Some(key) if key.is_empty() || key.len() > KEY_MAX || !is_plain(key) => {
                 return Err(Problem::new(
                     400,
                     "idempotency_key_invalid",
-                    "an Idempotency-Key has 1 to 255 visible characters",
+                    "one Idempotency-Key header with 1 to 255 visible characters of ASCII, no spaces",
                 ));
             }
             Some(key) => key.to_owned(),
         };
+        // What is signed is kept with its digest, which gives three or four digits away.
+        if caller.order.is_some() && body.has("security_code") {
+            let how = "a signed order is kept, and no code may be: send it with the card, POST /v1/payment_methods";
+            return Err(Problem::fields(vec![FieldError::new(
+                "/security_code",
+                "not_signed",
+                how,
+            )]));
+        }
         let mut text = format!("{method_path}\n");
         strict::canonical(body, &mut text);
         let fingerprint = self.app.vault.mac("idempotency", text.as_bytes()).to_vec();

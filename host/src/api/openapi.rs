@@ -25,7 +25,7 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
         "openapi": "3.1.0",
         "info": {
             "title": "Portolan", "version": API_VERSION,
-            "description": "A payment router: one endpoint for every way to pay. Amounts are integers of minor units. A decline is a result, not an error. Where the operator bound an API key to your public Ed25519 key, each request that changes something is signed by RFC 9421: Signature-Input names the key's first 16 characters as keyid and a time (created), and covers @method, @path, content-digest (RFC 9530, sha-256 or sha-512) and idempotency-key.",
+            "description": "A payment router: one endpoint for every way to pay. Amounts are integers of minor units. A decline is a result, not an error. Where the operator bound an API key to your public Ed25519 key, each POST is signed by RFC 9421, each try anew: Signature-Input names the key's first 16 characters as keyid and a time (created, at most 300 s ago), and covers @method, @path, content-digest (RFC 9530, sha-256 or sha-512, of an empty body too), @query where there is one, and idempotency-key where one is sent. 401 signature_missing, signature_invalid and signature_used say what is wrong.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "security": [{ "key": [] }],

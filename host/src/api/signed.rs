@@ -3,9 +3,10 @@
 
 use super::problem::Problem;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method};
+use dashmap::DashMap;
 use portolan_domain::order::SignedOrder;
-use portolan_vault::{content_digest, is_ordered};
+use portolan_vault::{content_digest, is_ordered, sha256};
 use sfv::{BareItem, Dictionary, InnerList, ListEntry, ListSerializer, Parser};
 
 /// A signature is this old at most; a retry is signed anew, under the same Idempotency-Key.
@@ -14,25 +15,105 @@ const OLD_MAX_S: i64 = 300;
 const AHEAD_MAX_S: i64 = 60;
 /// Headers and parts of a request that one signature may cover.
 const COVERED_MAX: usize = 32;
-/// Headers that nothing keeps.
-const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
-/// A body with this word in it is not kept: no security code is ever written.
-const NEVER_KEPT: &str = "security_code";
+/// Bytes of what is signed, without the body.
+const BASE_MAX: usize = 4 * 1024;
+/// The headers that may be signed: what is signed is kept, so nothing that may hold a secret.
+const HEADERS: [&str; 6] = [
+    "content-digest",
+    "content-length",
+    "content-type",
+    "date",
+    "host",
+    "idempotency-key",
+];
+/// Signatures that are remembered: more in five minutes are more than one router takes.
+const REMEMBERED_MAX: usize = 400_000;
+
+/// The signatures that were taken and could still be: none counts twice. What a router before this one took is older than it.
+pub struct Signatures {
+    taken: DashMap<[u8; 32], i64>,
+    born_s: i64,
+}
+
+impl Signatures {
+    /// None yet.
+    pub fn new(now_ms: u64) -> Self {
+        Self {
+            taken: DashMap::new(),
+            born_s: seconds(now_ms),
+        }
+    }
+
+    /// Takes a signature, once.
+    pub fn take(&self, proof: &Proof, now_ms: u64) -> Result<(), Problem> {
+        let now_s = seconds(now_ms);
+        if proof.created_s < self.born_s {
+            return Err(invalid(
+                "it was signed before this router began: sign it anew, under the same Idempotency-Key",
+            ));
+        }
+        if self.taken.len() >= REMEMBERED_MAX {
+            self.taken
+                .retain(|_, created_s| created_s.saturating_add(OLD_MAX_S) >= now_s);
+        }
+        if self.taken.len() >= REMEMBERED_MAX {
+            return Err(Problem::busy(
+                "more signed requests than this router remembers: try again in a minute",
+            ));
+        }
+        match self.taken.insert(proof.name, proof.created_s) {
+            None => Ok(()),
+            Some(_) => {
+                let detail = "this signature was used: sign each try anew, with a later created or a nonce; a retry under the same Idempotency-Key";
+                Err(Problem::new(401, "signature_used", detail))
+            }
+        }
+    }
+}
+
+fn seconds(ms: u64) -> i64 {
+    i64::try_from(ms / 1_000).unwrap_or(i64::MAX)
+}
+
+/// A signature that is good.
+pub struct Proof {
+    base: String,
+    signature: Vec<u8>,
+    created_s: i64,
+    /// By which it is known again.
+    name: [u8; 32],
+}
+
+impl Proof {
+    /// The order as it is kept.
+    pub fn order(self, key: &str, (public_key, at_ms): ([u8; 32], u64), body: &[u8]) -> Result<SignedOrder, Problem> {
+        let body = std::str::from_utf8(body).map_err(|_| Problem::malformed("the body is not UTF-8"))?;
+        Ok(SignedOrder {
+            at_ms,
+            key: key.to_owned(),
+            public_key,
+            base: self.base,
+            signature: self.signature,
+            body: body.to_owned(),
+            operation: None,
+        })
+    }
+}
 
 /// Whether a request must be signed, where the key says so: it may change something.
 pub fn must_be(method: &Method) -> bool {
     !method.is_safe()
 }
 
-/// The order, if the request is signed by that key over everything that matters.
+/// The proof, if the request is signed by that key over everything that matters.
 pub fn check(
     (parts, body): (&Parts, &[u8]),
     (key, public_key): (&str, &[u8; 32]),
     now_ms: u64,
-) -> Result<SignedOrder, Problem> {
+) -> Result<Proof, Problem> {
     check_digest(&parts.headers, body)?;
     let (label, input) = input_of(&parts.headers, key)?;
-    check_times(&input, now_ms)?;
+    let created_s = check_times(&input, now_ms)?;
     check_algorithm(&input)?;
     let base = base(parts, &input)?;
     let signature = signature(&parts.headers, &label)?;
@@ -40,13 +121,12 @@ pub fn check(
         let detail = format!("the signature {label:?} is not the registered key's over this signature base:\n{base}");
         return Err(Problem::new(401, "signature_invalid", detail));
     }
-    let text = std::str::from_utf8(body).ok();
-    Ok(SignedOrder {
-        key: key.to_owned(),
-        public_key: *public_key,
+    let name = sha256(&[base.as_bytes(), &signature].concat());
+    Ok(Proof {
         base,
         signature,
-        body: text.filter(|it| !it.contains(NEVER_KEPT)).map(str::to_owned),
+        created_s,
+        name,
     })
 }
 
@@ -119,8 +199,8 @@ fn number_of(list: &InnerList, name: &str) -> Option<i64> {
     value.as_integer().map(i64::from)
 }
 
-fn check_times(input: &InnerList, now_ms: u64) -> Result<(), Problem> {
-    let now_s = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
+fn check_times(input: &InnerList, now_ms: u64) -> Result<i64, Problem> {
+    let now_s = seconds(now_ms);
     let created = number_of(input, "created").ok_or_else(|| invalid("Signature-Input needs created=, in seconds"))?;
     let age = now_s.saturating_sub(created);
     if !(-AHEAD_MAX_S..=OLD_MAX_S).contains(&age) {
@@ -128,10 +208,11 @@ fn check_times(input: &InnerList, now_ms: u64) -> Result<(), Problem> {
             format!("created={created} is {age} s ago here; at most {OLD_MAX_S}: sign each request when it is sent");
         return Err(invalid(detail));
     }
-    if number_of(input, "expires").is_some_and(|expires| expires < now_s) {
-        return Err(invalid("the signature's own expires= is over"));
+    let is_over = |expires: Option<i64>| expires.is_none_or(|expires| expires < now_s);
+    if input.params.contains_key("expires") && is_over(number_of(input, "expires")) {
+        return Err(invalid("the signature's own expires= is over, or no whole number"));
     }
-    Ok(())
+    Ok(created)
 }
 
 fn check_algorithm(input: &InnerList) -> Result<(), Problem> {
@@ -191,25 +272,27 @@ fn base(parts: &Parts, input: &InnerList) -> Result<String, Problem> {
     parameters.members([&ListEntry::InnerList(input.clone())]);
     let parameters = parameters.finish().unwrap_or_default();
     base.push_str(&format!("\"@signature-params\": {parameters}"));
-    Ok(base)
+    match base.len() <= BASE_MAX {
+        true => Ok(base),
+        false => Err(invalid(format!("what is covered has more than {BASE_MAX} bytes"))),
+    }
 }
 
 fn part(parts: &Parts, name: &str) -> Result<String, Problem> {
-    let path = |uri: &Uri| uri.path().to_owned();
     match name {
         "@method" => Ok(parts.method.as_str().to_owned()),
-        "@path" => Ok(path(&parts.uri)),
+        "@path" => Ok(parts.uri.path().to_owned()),
         "@query" => Ok(format!("?{}", parts.uri.query().unwrap_or_default())),
         "@authority" => value_of(&parts.headers, "host")
             .map(|host| host.to_ascii_lowercase())
             .ok_or_else(|| invalid("@authority is covered, and there is no Host")),
-        // What is signed is kept, and shown to whoever is to believe it.
-        name if SECRET.contains(&name) => Err(invalid(format!("{name} is a secret: leave it out of what is signed"))),
-        name if name.starts_with('@') => Err(invalid(format!(
-            "{name} cannot be covered here; @method, @path, @query, @authority and headers can"
-        ))),
-        name => {
+        name if HEADERS.contains(&name) => {
             value_of(&parts.headers, name).ok_or_else(|| invalid(format!("{name} is covered, and not in the request")))
         }
+        // What is signed is kept, and shown to whoever is to believe it.
+        other => Err(invalid(format!(
+            "{other:?} cannot be covered: @method, @path, @query, @authority and, in small letters, {} can",
+            HEADERS.join(", ")
+        ))),
     }
 }

@@ -84,6 +84,11 @@ impl<'de> Visitor<'de> for Seed {
 }
 
 impl Value {
+    /// Whether it is an object with such a field.
+    pub fn has(&self, field: &str) -> bool {
+        matches!(self, Self::Map(fields) if fields.iter().any(|(name, _)| name == field))
+    }
+
     /// The same for other readers; a fraction, which no field takes, becomes a text that says so.
     fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as J;

@@ -15,15 +15,14 @@ pub fn show(client: &Client, payment: &str, into: Option<&Path>) -> anyhow::Resu
         return say(&serde_json::to_string_pretty(&answer)?);
     };
     let orders = answer.get("orders").and_then(Value::as_array).context("orders")?;
-    ensure!(
-        !orders.is_empty(),
-        "nothing was signed about {payment}: its API key has no public key"
-    );
+    ensure!(!orders.is_empty(), "no signed order is kept for {payment}");
+    let is_empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    ensure!(is_empty, "{} is not empty: name a new folder", folder.display());
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     for (at, order) in orders.iter().enumerate() {
         write(folder, at.saturating_add(1), order)?;
     }
-    Ok(())
+    say("# each .pem is the key that the router has: compare it with the one that the merchant gave you")
 }
 
 fn write(folder: &Path, number: usize, order: &Value) -> anyhow::Result<()> {
@@ -38,17 +37,12 @@ fn write(folder: &Path, number: usize, order: &Value) -> anyhow::Result<()> {
     let at = folder.join(number.to_string());
     let at = at.display();
     say(&format!(
-        "openssl pkeyutl -verify -pubin -inkey {at}.pem -rawin -in {at}.signed -sigfile {at}.signature"
+        "openssl pkeyutl -verify -pubin -inkey '{at}.pem' -rawin -in '{at}.signed' -sigfile '{at}.signature'"
     ))?;
-    match text("body") {
-        Some(body) => {
-            put("body", body.as_bytes())?;
-            say(&format!(
-                "openssl dgst -sha256 -binary {at}.body | base64    # is the content-digest in {at}.signed"
-            ))
-        }
-        None => say(&format!(
-            "# {number}: the body held what nothing keeps; {at}.signed has its digest"
-        )),
-    }
+    put("body", text("body").context("body")?.as_bytes())?;
+    let is_long = text("signed").is_some_and(|signed| signed.contains("sha-512=:") && !signed.contains("sha-256=:"));
+    let algorithm = if is_long { "sha512" } else { "sha256" };
+    say(&format!(
+        "openssl dgst -{algorithm} -binary '{at}.body' | openssl base64 -A    # is the content-digest in {at}.signed"
+    ))
 }

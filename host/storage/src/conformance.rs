@@ -258,7 +258,6 @@ fn claim(payment: PaymentId, key: &str) -> Claim {
         operation: None,
         at_ms: 5,
         answer: None,
-        order: None,
     }
 }
 
@@ -1800,29 +1799,24 @@ fn keys_keep_who_signs_and_payments_what_was_signed() {
             assert_eq!(store.api_key(&it.hash).unwrap(), Some(it));
         }
         assert_eq!(store.api_keys().unwrap(), [key(1, None), key(2, Some([7; 32]))]);
-        let order = |body: Option<&str>| SignedOrder {
+        let order = |body: &str| SignedOrder {
+            at_ms: 5,
+            operation: None,
             key: "sk_test_2".into(),
             public_key: [7; 32],
             base: "\"@method\": POST".into(),
             signature: vec![1, 2, 255],
-            body: body.map(str::to_owned),
+            body: body.to_owned(),
         };
         let (payment, mut commit) = new_payment(&ambient, 100);
-        let ordered = |key: &str, order| Claim {
-            order: Some(Arc::new(order)),
-            ..claim(payment.id, key)
-        };
-        commit.claim = Some(ordered("k-1", order(Some("{}"))));
+        commit.claim = Some(claim(payment.id, "k-1"));
+        commit.order = Some(Box::new(order("Zebedee")));
         store.commit(&commit).await.unwrap();
         // One that changes nothing else is kept too.
         let mut second = Change::new(&ambient).into_commit(payment.clone(), 1);
-        second.claim = Some(ordered("k-2", order(None)));
+        second.order = Some(Box::new(order("{}")));
         store.commit(&second).await.unwrap();
-        assert_eq!(store.orders(payment.id).unwrap(), [order(Some("{}")), order(None)]);
-        assert_eq!(
-            store.claim(&claim(payment.id, "k-1").name).unwrap().unwrap().order,
-            None
-        );
+        assert_eq!(store.orders(payment.id).unwrap(), [order("Zebedee"), order("{}")]);
         store.verify_chain().unwrap();
     });
 }

@@ -237,9 +237,8 @@ impl State {
         if let (Some(decision), Some((payment, _))) = (&commit.decision, &commit.payment) {
             self.decisions.push((payment.id, (**decision).clone()));
         }
-        let order = commit.claim.as_ref().and_then(|claim| claim.order.as_deref());
-        if let (Some(order), Some((payment, _))) = (order, &commit.payment) {
-            self.orders.push((payment.id, order.clone()));
+        if let (Some(order), Some((payment, _))) = (&commit.order, &commit.payment) {
+            self.orders.push((payment.id, (**order).clone()));
         }
         let used = commit.quote.and_then(|id| self.quotes.get_mut(&id));
         if let (Some(quote), Some((payment, _))) = (used, &commit.payment) {
@@ -247,8 +246,7 @@ impl State {
         }
         let in_flight = in_flight(&commit.in_flight, &commit.operations);
         if let Some(claim) = commit.claim {
-            let kept = Claim { order: None, ..claim };
-            self.claims.insert(kept.name.clone(), kept);
+            self.claims.insert(claim.name.clone(), claim);
         }
         if let Some(seen) = &commit.seen {
             self.news

@@ -320,7 +320,7 @@ fn journal_row(commit: &Commit, key: &[u8], sealer: &dyn Sealer) -> Result<Optio
         .iter()
         .filter(|it| it.0.progress == Progress::Concluded)
         .collect();
-    let order = commit.claim.as_ref().and_then(|claim| claim.order.as_deref());
+    let order = commit.order.as_deref();
     let is_nothing = commit.events.is_empty() && commit.entries.is_empty() && concluded.is_empty();
     if is_nothing && commit.answer.is_none() && order.is_none() {
         return Ok(None);

@@ -18,7 +18,7 @@ mod webhook;
 
 pub use card::{CardError, NewCard, brand};
 pub use keyfile::{KeyFile, KeyFileError};
-pub use order::{content_digest, is_ordered, order_key, order_key_pem};
+pub use order::{content_digest, is_ordered, order_key, order_key_pem, sha256};
 pub use secrets::LocalVault;
 pub use signer::{is_signed, new_signer, sign_with};
 pub use webhook::{WebhookSigner, new_webhook_secret, sign_webhook, webhook_secret_text};

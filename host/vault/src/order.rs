@@ -37,6 +37,14 @@ pub fn content_digest(algorithm: &str, body: &[u8]) -> Option<Vec<u8>> {
     Some(digest(algorithm, body).as_ref().to_vec())
 }
 
+/// SHA-256.
+pub fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let made = digest(&SHA256, data);
+    hash.iter_mut().zip(made.as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -90,7 +90,6 @@ async fn pay(app: &App, merchant: &MerchantId) -> anyhow::Result<()> {
         operation: Some(id),
         at_ms: ambient.now_ms(),
         answer: None,
-        order: None,
     });
     intent.operations = vec![open];
     app.store.commit(&intent).await?;

@@ -111,7 +111,6 @@ impl Store for SqlStore {
                         operation: row.get::<Option<Uuid>>(1)?.map(OperationId),
                         at_ms: row.get(3)?,
                         answer: None,
-                        order: None,
                     })
                 },
             )?;
