@@ -11,6 +11,7 @@ use portolan_domain::routing::decision::Decision;
 use portolan_domain::routing::rule::RuleSet;
 use portolan_engine::{Engine, Past, facts_of, word_of};
 use portolan_rules::{Compiled, ENGINE, Problem, RuleBook};
+use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 /// The most payments that a set is tried on.
@@ -162,7 +163,12 @@ impl Routes {
             by: by.to_owned(),
             verb: "routes.put".into(),
             about: format!("{merchant} {}", mode.as_str()),
-            note: format!("version {}, {} tests passed", set.version, compiled.tests),
+            note: format!(
+                "version {}, {} tests passed, SHA-256 {}",
+                set.version,
+                compiled.tests,
+                hex::encode(Sha256::digest(set.source.as_bytes()))
+            ),
         };
         self.parts.sets.put_rule_set(set.clone(), act).await?;
         self.parts.book.put(&set);

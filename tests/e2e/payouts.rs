@@ -273,7 +273,7 @@ fn a_stored_beneficiary_is_named_by_its_id() {
     world.assert_books().unwrap();
 }
 
-fn delivered(world: &World, cents: u64, more: &Value) -> Reply {
+pub fn delivered(world: &World, cents: u64, more: &Value) -> Reply {
     let mut body = json!({ "deliver": { "beneficiary": to_hong_kong(1)["beneficiary"], "reference": "rent" } });
     if let (Some(fields), Some(more)) = (body["deliver"].as_object_mut(), more.as_object()) {
         fields.extend(more.clone());

@@ -298,6 +298,17 @@ fn what_a_limit_would_have_done_is_known_before_it_is_in_force() {
         .admin_call("POST", "/admin/routes/shop/test/replay?last=10", Some(&total))
         .unwrap();
     assert_eq!(replayed.body["changed"], json!([]), "{}", replayed.text);
+    // What is refused now is judged as if it had not been, by the rules in force and by others.
+    put(&world, total["rules"].clone());
+    let over = pay(&world, GOOD, 9_001, json!({ "payer": { "id": "bob" } }));
+    assert_eq!(over.text_at("/last_error/code"), "refused_by_rule", "{}", over.text);
+    let wider =
+        json!({ "rules": [{ "name": "50", "limit": { "per": "payer", "total": { "EUR": 9_001 }, "within": "1h" } }] });
+    let replayed = world
+        .admin_call("POST", "/admin/routes/shop/test/replay?last=10", Some(&wider))
+        .unwrap();
+    let (from, to) = (&replayed.body["changed"][0]["from"], &replayed.body["changed"][0]["to"]);
+    assert_eq!((from, to), (&Value::Null, &json!("acquirer-a")), "{}", replayed.text);
     // Nobody's uses were counted while there was no limit: it begins when it is in force.
     put(&world, set["rules"].clone());
     let ask = json!({ "amount": 1_000, "currency": "EUR", "payer": { "id": "ann" } });
@@ -366,6 +377,21 @@ fn limits_and_places_that_cannot_be_meant_are_refused_with_their_place() {
     ] {
         assert_eq!(limit(written.clone()), at, "{written}");
     }
+    let all = json!({ "rules": [{ "name": "x", "refuse": true }] });
+    let all = world.post("/v1/routes/rules", &all).unwrap();
+    assert_eq!(all.text_at("/errors/0/pointer"), "/rules/0/when", "{}", all.text);
+    // An id is what it looks like; one with a letter is no card number.
+    for (id, status) in [
+        ("cus_4242424242424242", 200),
+        ("4242424242424242", 422),
+        ("a b", 422),
+        ("a\u{200b}", 422),
+        ("", 422),
+    ] {
+        let body = json!({ "amount": 1, "currency": "EUR", "payer": { "id": id } });
+        let made = world.post("/v1/payments", &body).unwrap();
+        assert_eq!(made.status, status, "{id:?}: {}", made.text);
+    }
     let eleven: Vec<Value> = (0..11)
         .map(|n| json!({ "name": format!("{n}"), "limit": { "per": "ip", "payments": 1, "within": "1h" } }))
         .collect();
@@ -418,4 +444,29 @@ fn what_is_refused_is_not_recommended() {
     let nothing = ask(json!({ "shipping": { "country": "AQ" } }));
     assert_eq!(nothing.body["data"], json!([]), "{}", nothing.text);
     assert!(nothing.text.contains("refuses it"), "{}", nothing.text);
+}
+
+/// What a quote brings to a beneficiary is a payout of its own: where a rule refuses it, the money is the shop's.
+#[test]
+fn a_delivery_that_is_refused_leaves_the_money_with_the_shop() {
+    let world = World::start(crate::cross_border::with_desks(&[&[]])).unwrap();
+    put(
+        &world,
+        json!([{ "name": "not to HK", "when": "beneficiary.country == 'HK'", "refuse": true }]),
+    );
+    let paid = payouts::delivered(&world, 10_000, &json!({}));
+    assert_eq!(paid.text_at("/settlement/status"), "succeeded", "{}", paid.text);
+    let has_failed = |reply: &Reply| reply.text_at("/delivery/status") == "failed";
+    let failed = world.await_payment(paid.text_at("/id"), has_failed).unwrap();
+    assert_eq!(
+        (failed.text_at("/status"), failed.text_at("/delivery/reason")),
+        ("succeeded", "refused_by_rule"),
+        "{}",
+        failed.text
+    );
+    let got = failed.body["settlement"]["amount"].as_i64().unwrap();
+    assert_eq!(crate::cross_border::balance(&world, "HKD"), (got, 0, 0));
+    let path = format!("/v1/payouts/{}", failed.text_at("/delivery/payout"));
+    assert_eq!(world.get(&path).unwrap().text_at("/flags/0/effect"), "refuse");
+    world.assert_books().unwrap();
 }

@@ -138,16 +138,17 @@ fn account(account: &PayoutAccount) -> String {
 pub struct Past(HashMap<UseKey, Vec<Use>>);
 
 impl Past {
-    /// Measures the limits over what came before, and keeps the payment for those after it, unless it is refused or nothing was ever
-    /// sent for it.
-    pub(crate) fn assess(&mut self, guard: LimitGuard, rulings: Rulings, was_tried: bool) -> Rulings {
+    /// Measures the limits over what came before. `kept`: the payment counts for those after it, unless it is refused; as one that is
+    /// over, or not. `None`: nothing was ever to be sent for it.
+    pub(crate) fn assess(&mut self, guard: LimitGuard, rulings: Rulings, kept: Option<bool>) -> Rulings {
         let others = |counted: &Counted| counted.key.as_ref().and_then(|key| self.0.get(key));
         let measure = |counted: &Counted| guard.measure(counted, others(counted).map_or(&[], Vec::as_slice));
         let measured = guard.counted.iter().map(measure).collect();
         let rulings = risk::assess(rulings, &guard, measured);
-        if was_tried && rulings.flag(Effect::Refuse).is_none() {
+        if let Some(is_over) = kept.filter(|_| rulings.flag(Effect::Refuse).is_none()) {
+            let this = Use { is_over, ..guard.this };
             for key in guard.counted.into_iter().filter_map(|it| it.key) {
-                self.0.entry(key).or_default().push(guard.this.clone());
+                self.0.entry(key).or_default().push(this.clone());
             }
         }
         rulings

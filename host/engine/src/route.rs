@@ -5,7 +5,7 @@ use crate::Engine;
 use crate::risk::Past;
 use crate::run::Ran;
 use crate::traffic::{ChannelHealth, seed_of};
-use crate::walk::Walk;
+use crate::walk::{REFUSED, Walk};
 use portolan_domain::exchange::Effect;
 use portolan_domain::ids::{ChannelId, PaymentId};
 use portolan_domain::operation::{
@@ -130,8 +130,11 @@ impl Engine {
         let rulings = rulings.unwrap_or_else(|| self.ports.rules.rulings(facts));
         let mut guard = self.limit_guard(facts, payment.id, &rulings);
         guard.this.at_ms = payment.created_ms;
-        guard.this.is_over = matches!(payment.status, PaymentStatus::Failed | PaymentStatus::Canceled);
-        let rulings = past.assess(guard, rulings, !payment.attempts.is_empty());
+        // One that a rule refused then would have gone its way under others: how that had ended nobody knows.
+        let was_refused = payment.last_error.as_ref().is_some_and(|error| error.code == REFUSED);
+        let ended = matches!(payment.status, PaymentStatus::Failed | PaymentStatus::Canceled);
+        let kept = (was_refused || !payment.attempts.is_empty()).then_some(ended && !was_refused);
+        let rulings = past.assess(guard, rulings, kept);
         self.route_of(facts, seed_of(payment.id), rulings).decision
     }
 

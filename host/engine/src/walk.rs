@@ -203,6 +203,9 @@ pub(crate) fn set_method(payment: &mut Payment, change: &mut Change, method: &Me
     Ok(payment.record(change, Fact::MethodSet)?)
 }
 
+/// The error code of a payment that a rule of its merchant's refuses.
+pub(crate) const REFUSED: &str = "refused_by_rule";
+
 /// Why no channel was left, beside what the attempts met.
 pub(crate) enum GivenUp {
     /// The last channel could not be used at all.
@@ -218,7 +221,7 @@ impl GivenUp {
         let ((code, message), advice) = match self {
             Self::Unusable(fault) => (decide::fault_error(fault), None),
             Self::CardRefused(refusal) => ((refusal.code(), refusal.to_string()), Some(refusal.advice())),
-            Self::Refused(flag) => (("refused_by_rule", flag.to_string()), None),
+            Self::Refused(flag) => ((REFUSED, flag.to_string()), None),
         };
         LastError {
             code: code.into(),

@@ -229,6 +229,10 @@ impl Reader<'_> {
         }
         acts.extend(raw.attempts.map(Act::Attempts));
         acts.extend(raw.authenticate.filter(|is_on| *is_on).map(|_| Act::Authenticate));
+        if raw.refuse == Some(true) && raw.when.is_none() {
+            let message = "says which payments are refused; all of them: when = \"true\"";
+            self.bad("/when", "missing", message.into());
+        }
         acts.extend(raw.refuse.filter(|is_on| *is_on).map(|_| Act::Refuse));
         acts.extend(raw.warn.filter(|is_on| *is_on).map(|_| Act::Warn));
         let is_limit = raw.limit.is_some();

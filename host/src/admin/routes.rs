@@ -61,6 +61,9 @@ pub(super) async fn put(
     Json(ask): Json<Put>,
 ) -> Result<Json<Value>, Refusal> {
     let (mode, merchant) = owner_of(owner)?;
+    if ask.by.trim().is_empty() {
+        return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "by must say who decided"));
+    }
     let routes: &Routes = &shared.app.routes;
     let source = ask.set.to_string();
     if ask.dry_run {

@@ -64,7 +64,7 @@ impl Signatures {
         match self.taken.insert(proof.name, proof.created_s) {
             None => Ok(()),
             Some(_) => {
-                let detail = "this signature was used: sign each try anew, with a later created or a nonce; a retry under the same Idempotency-Key";
+                let detail = "this signature was used, and the request that it was for may have been carried out: sign each try anew, with a nonce or a later created; a retry under the same Idempotency-Key";
                 Err(Problem::new(401, "signature_used", detail))
             }
         }
@@ -203,10 +203,16 @@ fn check_times(input: &InnerList, now_ms: u64) -> Result<i64, Problem> {
     let now_s = seconds(now_ms);
     let created = number_of(input, "created").ok_or_else(|| invalid("Signature-Input needs created=, in seconds"))?;
     let age = now_s.saturating_sub(created);
-    if !(-AHEAD_MAX_S..=OLD_MAX_S).contains(&age) {
+    if age > OLD_MAX_S {
         let detail =
-            format!("created={created} is {age} s ago here; at most {OLD_MAX_S}: sign each request when it is sent");
+            format!("created={created} is {age} s ago; at most {OLD_MAX_S}: sign each request when it is sent");
         return Err(invalid(detail));
+    }
+    if age < -AHEAD_MAX_S {
+        let ahead = age.saturating_neg();
+        return Err(invalid(format!(
+            "created={created} is in {ahead} s here, at {now_s}: set your clock"
+        )));
     }
     let is_over = |expires: Option<i64>| expires.is_none_or(|expires| expires < now_s);
     if input.params.contains_key("expires") && is_over(number_of(input, "expires")) {

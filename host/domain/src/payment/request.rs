@@ -139,6 +139,8 @@ impl FieldError {
 
 /// The largest amount taken: 10^15 minor units.
 pub const AMOUNT_MAX: i128 = 1_000_000_000_000_000;
+/// Characters of the merchant's own id of a payer.
+const PAYER_ID_MAX: usize = 64;
 /// The largest slippage that may be accepted: a tenth.
 const SLIPPAGE_MAX_BPS: u32 = 1_000;
 
@@ -197,11 +199,7 @@ pub fn validate(
     check_text("/payer/name", request.payer_name.as_deref(), 200, &mut errors);
     check_text("/payer/email", request.payer_email.as_deref(), 320, &mut errors);
     check_country("/payer/country", request.payer_country.as_deref(), &mut errors);
-    check_text("/payer/id", request.payer_id.as_deref(), 64, &mut errors);
-    if request.payer_id.as_deref().is_some_and(|id| id.trim().is_empty()) {
-        let how = "your own id of the payer; leave it out for one that has none";
-        errors.push(FieldError::new("/payer/id", "invalid_value", how));
-    }
+    check_payer_id(request.payer_id.as_deref(), &mut errors);
     let payer_ip = check_ip(request.payer_ip.as_deref(), &mut errors);
     check_country("/payer/ip_country", request.ip_country.as_deref(), &mut errors);
     check_country("/shipping/country", request.shipping_country.as_deref(), &mut errors);
@@ -231,6 +229,24 @@ pub fn validate(
             shipping_country: request.shipping_country,
         }),
         Some(_) | None => Err(errors),
+    }
+}
+
+/// An id is compared as it is written, so nothing invisible is in it; a bare number may be a card's.
+fn check_payer_id(id: Option<&str>, errors: &mut Vec<FieldError>) {
+    let Some(id) = id else { return };
+    let mut bad = |code, how: &str| errors.push(FieldError::new("/payer/id", code, how));
+    let is_visible = id.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_visible || !(1..=PAYER_ID_MAX).contains(&id.len()) {
+        bad(
+            "invalid_value",
+            "1 to 64 visible characters of ASCII, your own id of the payer; leave it out for one that has none",
+        );
+    } else if !id.bytes().any(|byte| byte.is_ascii_alphabetic()) && holds_card_number(id) {
+        bad(
+            "card_number",
+            "it may be a card number: put a letter in front of your id",
+        );
     }
 }
 

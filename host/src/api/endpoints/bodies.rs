@@ -52,7 +52,7 @@ fn payer() -> Value {
     object(json!({
         "name": { "type": "string" }, "email": { "type": "string" },
         "country": country("ISO 3166-1; a fact for rules"),
-        "id": { "type": "string", "maxLength": 64, "description": "Your own id of the payer (a long number with a letter in front: it may look like a card's); limits count by it, or by the e-mail" },
+        "id": { "type": "string", "maxLength": 64, "description": "Your own id of the payer, visible ASCII (a long number with a letter in front: it may look like a card's); limits count by it, or by the e-mail" },
         "ip": { "type": "string", "description": "Where the payer comes from; limits count by it" },
         "ip_country": country("Where that address is, as far as you know; a fact for rules"),
     }))
