@@ -490,6 +490,8 @@ impl<'a> ActionView<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename = "LastError")]
 struct ErrorView<'a> {
+    /// `card_declined`, `refused_by_rule` (a rule of the merchant's: `flags` says which), `card_blocked`, `too_many_attempts`,
+    /// `no_route`, …
     code: &'a str,
     /// Why the provider said no: one of the examples, which are all that there are.
     #[schemars(extend("examples" = decline_reasons()))]

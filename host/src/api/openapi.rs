@@ -32,8 +32,20 @@ pub fn document(endpoints: &[Endpoint]) -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "parameters": {
+                "Content-Digest": signature_header("Content-Digest", "RFC 9530: sha-256=:…: of the body"),
+                "Signature-Input": signature_header("Signature-Input", "RFC 9421: what is covered, keyid and created"),
+                "Signature": signature_header("Signature", "RFC 9421: an Ed25519 signature"),
+            },
             "securitySchemes": { "key": { "type": "http", "scheme": "bearer", "description": "sk_test_… or sk_live_…" } },
         },
+    })
+}
+
+fn signature_header(name: &str, what: &str) -> Value {
+    json!({
+        "name": name, "in": "header", "required": false, "schema": { "type": "string" },
+        "description": format!("{what}. Needed where the API key is bound to a public key."),
     })
 }
 
@@ -49,8 +61,12 @@ fn describe(endpoint: &Endpoint, gives: Value) -> Value {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": true,
             "description": "A new one for each payment, the same one for each retry",
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
         }));
+    }
+    if endpoint.method == "post" {
+        let signed = ["Content-Digest", "Signature-Input", "Signature"];
+        parameters.extend(signed.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })));
     }
     let problem = json!({
         "description": "What is wrong, and what to do about it (RFC 9457)",
