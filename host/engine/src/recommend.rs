@@ -73,20 +73,15 @@ impl Engine {
         };
         for method in methods {
             let decision = self.would_go(wish, &method, &wish.amount);
-            match !is_open(&decision) {
-                true => {
-                    let refused = decision.refused().map(ToString::to_string);
-                    let mut excluded = decision.excluded.into_iter();
-                    let why = excluded.find(|it| !it.why.starts_with("does not take "));
-                    let why = why.map_or_else(|| "no channel takes this".to_owned(), |it| it.why);
-                    offers.missing.push((method.clone(), refused.unwrap_or(why)));
-                }
-                false => offers.offers.push(Offer {
+            if is_open(&decision) {
+                offers.offers.push(Offer {
                     method: method.clone(),
                     price: wish.amount.clone(),
                     quote: None,
                     decision,
-                }),
+                });
+            } else {
+                offers.missing.push((method.clone(), why_not(decision)));
             }
             // A token is paid as it is.
             let own = quote.as_ref().filter(|_| !method.starts_with("token:"));
@@ -174,6 +169,15 @@ impl Engine {
 /// Whether some channel takes it and no rule refuses it.
 fn is_open(decision: &Decision) -> bool {
     !decision.plan.is_empty() && decision.refused().is_none()
+}
+
+/// Why it is not: a rule, or the first channel that takes the method and not this payment.
+fn why_not(decision: Decision) -> String {
+    let refused = decision.refused().map(ToString::to_string);
+    let mut excluded = decision.excluded.into_iter();
+    let why = excluded.find(|it| !it.why.starts_with("does not take "));
+    let by_channel = || why.map_or_else(|| "no channel takes this".to_owned(), |it| it.why);
+    refused.unwrap_or_else(by_channel)
 }
 
 /// What an offer is worth in basis points of its price, rounded: comparable between currencies.

@@ -74,8 +74,14 @@ impl Engine {
         Some(UseKey::new((facts.mode, facts.merchant), rule, (per, &pseudonym)))
     }
 
-    /// Measures every limit, and says what follows.
-    pub(crate) fn assess(&self, guard: &LimitGuard, rulings: Rulings) -> Result<Rulings, ReadError> {
+    /// Measures every limit that applies, and says what follows; with the guard that measures them once more as the intent is written.
+    pub(crate) fn assess(
+        &self,
+        facts: &RouteFacts<'_>,
+        payment: PaymentId,
+        rulings: Rulings,
+    ) -> Result<(LimitGuard, Rulings), ReadError> {
+        let guard = self.limit_guard(facts, payment, &rulings);
         let is_refused = rulings.applied.iter().any(|it| it.act == Act::Refuse);
         let measure = |counted: &Counted| {
             let others = match &counted.key {
@@ -90,7 +96,8 @@ impl Engine {
             Ok(guard.measure(counted, &others))
         };
         let measured: Result<Vec<Measured>, ReadError> = guard.counted.iter().map(measure).collect();
-        Ok(risk::assess(rulings, guard, measured?))
+        let rulings = risk::assess(rulings, &guard, measured?);
+        Ok((guard, rulings))
     }
 }
 

@@ -90,9 +90,7 @@ impl Engine {
         // What it is about to be paid with counts, whatever it was begun with.
         let word = method.map_or_else(|| word_of(payment), |_| "card".to_owned());
         let facts = facts_of(payment, &word, method);
-        let rulings = self.ports.rules.rulings(&facts);
-        let guard = self.limit_guard(&facts, payment.id, &rulings);
-        let rulings = self.assess(&guard, rulings)?;
+        let (guard, rulings) = self.assess(&facts, payment.id, self.ports.rules.rulings(&facts))?;
         let route = self.route_of(&facts, seed_of(payment.id), rulings);
         if route.decision.is_exploring {
             self.traffic.explored(&payment.amount, route.decision.at_ms);
@@ -106,8 +104,7 @@ impl Engine {
     pub fn evaluate(&self, facts: &RouteFacts<'_>, rulings: Option<Rulings>) -> Result<Decision, ReadError> {
         let id = PaymentId::new(self.ports.ambient.uuid_v7());
         let rulings = rulings.unwrap_or_else(|| self.ports.rules.rulings(facts));
-        let guard = self.limit_guard(facts, id, &rulings);
-        let rulings = self.assess(&guard, rulings)?;
+        let (_, rulings) = self.assess(facts, id, rulings)?;
         Ok(self.route_of(facts, seed_of(id), rulings).decision)
     }
 
@@ -120,7 +117,7 @@ impl Engine {
         self.route_of(facts, seed_of(id), rulings).decision
     }
 
-    /// The same, with the draws of that payment, and with what came before it as its limits see it.
+    /// What would be decided about a payment that was made, with its draws, and with what came before it as its limits see it.
     pub fn evaluate_as(
         &self,
         (facts, payment): (&RouteFacts<'_>, &Payment),

@@ -60,9 +60,7 @@ impl RuleBook {
             sets
         });
     }
-}
 
-impl RuleBook {
     /// How many sets could not be read since the start: what they refuse and limit is let through.
     pub fn unread(&self) -> u64 {
         self.unread.load(Ordering::Relaxed)

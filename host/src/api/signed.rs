@@ -11,8 +11,8 @@ use sfv::{BareItem, Dictionary, InnerList, ListEntry, ListSerializer, Parser};
 
 /// A signature is this old at most; a retry is signed anew, under the same Idempotency-Key.
 const OLD_MAX_S: i64 = 300;
-/// Clocks differ by this much at most.
-const AHEAD_MAX_S: i64 = 60;
+/// A merchant's clock is ahead by this much at most: for so long after a start, what a router before took may be taken once more.
+const AHEAD_MAX_S: i64 = 10;
 /// Headers and parts of a request that one signature may cover.
 const COVERED_MAX: usize = 32;
 /// Bytes of what is signed, without the body.
@@ -29,7 +29,8 @@ const HEADERS: [&str; 6] = [
 /// Signatures that are remembered: more in five minutes are more than one router takes.
 const REMEMBERED_MAX: usize = 400_000;
 
-/// The signatures that were taken and could still be: none counts twice. What a router before this one took is older than it.
+/// The signatures that were taken and could still be: none counts twice. What a router before this one took is older than it, but for
+/// what was dated ahead.
 pub struct Signatures {
     taken: DashMap<[u8; 32], i64>,
     born_s: i64,
