@@ -228,9 +228,13 @@ impl Webhooks {
         if was != is {
             tracing::warn!(endpoint = %found.id, merchant = %found.merchant, was, is, "a merchant's webhook endpoint");
         }
-        let changed = line.set(changed);
-        if is_written {
-            self.store.put_webhook_endpoint((*changed).clone()).await?;
+        // On disk before anybody is told how it is: a kill takes nothing back that was shown.
+        let written = match is_written {
+            true => Some(self.store.put_webhook_endpoint(changed.clone()).await),
+            false => None,
+        };
+        line.set(changed);
+        if written.transpose()?.is_some() {
             line.written_ms.store(self.ambient.now_ms(), Ordering::Relaxed);
         }
         Ok(())
