@@ -1,6 +1,7 @@
 //! The operators' API, on loopback, with its own token: health, metrics, what really happened to a payment, unknowns and
 //! tasks, keys, proofs of ledger and log, backups. The CLI is its client.
 
+mod approvals;
 mod books;
 mod plugins;
 mod reports;
@@ -132,6 +133,10 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .route("/admin/routes/{merchant}/{mode}/replay", post(self::routes::replay))
         .route("/admin/cards/{payment}/unblock", post(self::routes::unblock))
         .route("/admin/channels/{channel}/{switch}", post(plugins::switch))
+        .route("/admin/approvals", get(approvals::list))
+        .route("/admin/approvals/{merchant}/{mode}", post(approvals::set))
+        .route("/admin/approvals/{merchant}/{mode}/invite", post(approvals::invite))
+        .route("/admin/approvals/{merchant}/{mode}/remove", post(approvals::remove))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
             let wanted = format!("Bearer {token}");
@@ -170,7 +175,7 @@ fn payment_id(id: &str) -> Result<PaymentId, Refusal> {
     parsed.or_else(|error| as_payout().ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("{id} {error}"))))
 }
 
-/// `GET /admin/payments/{id}/orders`: what its merchant signed, for others to check.
+/// `GET /admin/payments/{id}/orders`: what its merchant signed, and its people approved, for others to check.
 async fn orders(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let payment = payment_id(&id)?;
     let known = shared.app.store.payment(payment).map_err(failed)?;
@@ -183,7 +188,23 @@ async fn orders(State(shared): App, Path(id): Path<String>) -> Result<Json<Value
             "operation": order.operation.map(|operation| operation.to_string()),
         })
     });
-    Ok(Json(json!({ "orders": shown.collect::<Vec<_>>() })))
+    let approved = shared.app.library.approved(payment).map_err(failed)?;
+    let approvals = approved.iter().map(|it| {
+        let by = it.by.iter().map(|by| {
+            json!({
+                "approver": by.approver.to_string(), "name": by.name, "public_key": by.public_key,
+                "authenticator_data": STANDARD.encode(&by.authenticator_data), "client_data": STANDARD.encode(&by.client_data),
+                "signature": STANDARD.encode(&by.signature),
+            })
+        });
+        json!({
+            "text": it.text, "at_ms": it.at_ms, "by": by.collect::<Vec<_>>(),
+            "operation": it.operation.map(|operation| operation.to_string()),
+        })
+    });
+    Ok(Json(
+        json!({ "orders": shown.collect::<Vec<_>>(), "approvals": approvals.collect::<Vec<_>>() }),
+    ))
 }
 
 async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {

@@ -1,6 +1,7 @@
 //! The merchant API: routes, who is calling, limits. Bodies are read in `strict.rs`, errors become answers in
 //! `problem.rs` alone, the resources are under `v1/`.
 
+mod approval;
 mod auth;
 mod endpoints;
 mod limit;

@@ -5,6 +5,7 @@ mod store;
 
 pub use store::{move_store, note_restored};
 
+use crate::approvals::Approving;
 use crate::config::{Config, read_secret};
 use crate::corridors::Corridors;
 use crate::plugins::{Parts, Plugins};
@@ -53,6 +54,8 @@ pub struct App {
     pub routes: Routes,
     /// Who tells merchants of events.
     pub webhooks: Arc<Webhooks>,
+    /// What has to be approved, and by whom.
+    pub approving: Approving,
     /// What payouts need.
     pub corridors: Corridors,
     /// Time and ids.
@@ -170,8 +173,10 @@ impl App {
         routes.start()?;
         let told_of = (store.clone() as _, store.clone() as _, ambient.clone());
         let webhooks = Webhooks::load(told_of, vault.clone(), config.webhooks_allow_private)?;
+        let approving = Approving::load(store.clone(), vault.clone(), ambient.clone())?;
         Ok(Self {
             routes,
+            approving,
             webhooks: Arc::new(webhooks),
             config,
             engine,

@@ -1,5 +1,6 @@
 //! The command line. Every verb but `serve`, `check-config`, `restore` and `rotate-key` calls the operators' API.
 
+mod approvals;
 mod client;
 mod dev;
 mod go;
@@ -50,6 +51,9 @@ enum Verb {
     /// API keys.
     #[command(subcommand)]
     Key(KeyVerb),
+    /// What a merchant's people approve with passkeys before it goes out, and who may.
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsVerb),
     /// What its merchant signed about a payment: for others to check, with openssl alone.
     Orders {
         /// pay_… or po_…
@@ -337,6 +341,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Restored => say(&crate::app::note_restored(&config)?),
         Verb::Move => say(&crate::app::move_store(&config)?),
         Verb::Plugin(verb) => plugin::ask(&config, verb),
+        Verb::Approvals(verb) => approvals::ask(&config, verb),
         Verb::Routes(verb) => routes::ask(&config, verb),
         verb => ask(&config, verb),
     }
@@ -464,6 +469,7 @@ fn ask(config: &Config, verb: Verb) -> anyhow::Result<()> {
         | Verb::Move
         | Verb::Restored
         | Verb::Plugin(_)
+        | Verb::Approvals(_)
         | Verb::Routes(_)
         | Verb::Compile { .. }
         | Verb::Worker => return Ok(()),

@@ -3,6 +3,7 @@
 mod admin;
 mod api;
 pub mod app;
+mod approvals;
 pub mod cli;
 pub mod config;
 pub mod corridors;

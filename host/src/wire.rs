@@ -1,6 +1,7 @@
 //! What merchants see: payments, refunds, methods, events and balances as JSON. The one place where a domain type becomes
 //! the API's: each view names its fields once, for the answer and for the OpenAPI document.
 
+mod approval;
 mod authentication;
 mod balance;
 mod dispute;
@@ -13,6 +14,7 @@ mod routing;
 mod statement;
 mod webhook;
 
+pub use approval::{ApprovalsView, ApproverView, CreationView};
 use authentication::AuthenticationView;
 pub use balance::BalancesView;
 pub use dispute::DisputeView;

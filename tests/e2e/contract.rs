@@ -54,7 +54,7 @@ fn every_described_route_is_there_and_takes_the_fields_that_are_described() {
             assert_eq!(told, described, "{method} {path}");
         }
     }
-    assert_eq!(seen, 40);
+    assert_eq!(seen, 43);
     let elsewhere = call(world.api, "DELETE", "/v1/payments", &[], None).unwrap();
     assert_eq!(elsewhere.status, 405, "{}", elsewhere.text);
 }

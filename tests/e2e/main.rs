@@ -9,6 +9,7 @@
 )]
 
 mod admission;
+mod approvals;
 mod authentication;
 mod banks;
 mod configuration;

@@ -1,5 +1,6 @@
 //! The store's unit of writing: everything that belongs together, all or nothing.
 
+use crate::approval::Approved;
 use crate::exchange::Exchange;
 use crate::ids::{EventId, MerchantId, Mode, OperationId, PaymentId, QuoteId, TaskId};
 use crate::ledger::{Account, Entry, Line};
@@ -172,6 +173,8 @@ pub struct Commit {
     pub claim: Option<Claim>,
     /// The request as it was signed: it is kept with what it brings about.
     pub order: Option<Box<SignedOrder>>,
+    /// What the merchant's people approved of it: kept likewise.
+    pub approved: Option<Box<Approved>>,
     /// The payment as it is now, and the version that it must still have (0: none yet).
     pub payment: Option<(Payment, u64)>,
     /// The payment's operations in flight before this commit.

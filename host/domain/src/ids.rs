@@ -63,6 +63,8 @@ ids! {
     DisputeId = "dp";
     /// Somebody whom a merchant pays again and again.
     BeneficiaryId = "ben";
+    /// Somebody who approves what a merchant's API key orders.
+    ApproverId = "apr";
     /// Where a merchant is told of events.
     WebhookId = "we";
 }

@@ -2,6 +2,7 @@
 //! world comes in as arguments or through the traits in [`ports`]. Types that the journal keeps derive serde; the
 //! format is storage's business, and merchants' JSON is the API's.
 
+pub mod approval;
 pub mod beneficiary;
 pub mod certainty;
 pub mod channel;

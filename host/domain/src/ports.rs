@@ -1,6 +1,7 @@
 //! The ports: what the engine needs of the world, each shaped by the caller's sentence, each with a real second
 //! implementation in the tree.
 
+use crate::approval::{Approvals, Approved};
 use crate::beneficiary::StoredBeneficiary;
 use crate::channel::{Capability, ChannelFacts, Stop};
 use crate::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, StoredAnswer, Timer, Versioned};
@@ -280,6 +281,8 @@ pub trait Library: Send + Sync {
     fn decisions(&self, payment: PaymentId) -> Result<Vec<Decision>, ReadError>;
     /// What was ordered about a payment with a signature, in order.
     fn orders(&self, payment: PaymentId) -> Result<Vec<SignedOrder>, ReadError>;
+    /// What a merchant's people approved of it, in order.
+    fn approved(&self, payment: PaymentId) -> Result<Vec<Approved>, ReadError>;
     /// A payment's ledger entries.
     fn entries(&self, payment: PaymentId) -> Result<Vec<Entry>, ReadError>;
     /// A merchant's entries since that time and the balances after them, at one moment; at most `limit` entries.
@@ -594,6 +597,15 @@ pub trait RuleSets: Send + Sync {
     fn rule_sets(&self, mode: Mode, merchant: &MerchantId, limit: usize) -> Result<Vec<RuleSet>, ReadError>;
     /// Writes the next version, together with who did it. Refused with [`CommitError::VersionConflict`] if it is not the next.
     async fn put_rule_set(&self, set: RuleSet, act: Act) -> Result<(), CommitError>;
+}
+
+/// What has to be approved, and by whom, as it is kept.
+#[async_trait]
+pub trait ApprovalBook: Send + Sync {
+    /// Every merchant's.
+    fn approvals(&self) -> Result<Vec<Approvals>, ReadError>;
+    /// Writes a merchant's, together with who did it. Refused with [`CommitError::VersionConflict`] if they are not the next version.
+    async fn put_approvals(&self, approvals: Approvals, act: Act) -> Result<(), CommitError>;
 }
 
 /// What operators stopped.

@@ -100,6 +100,8 @@ impl Engine {
                 name,
                 fingerprint: vec![],
                 order: None,
+                approved: None,
+                must_be_known: false,
             },
         };
         let base = Versioned {

@@ -2,6 +2,7 @@
 //! in the intent's commit, so a key without a commit is free again.
 
 use crate::{Answered, Engine, EngineError};
+use portolan_domain::approval::Approved;
 use portolan_domain::commit::{Claim, ClaimName, Commit};
 use portolan_domain::ids::{OperationId, PaymentId};
 use portolan_domain::order::SignedOrder;
@@ -16,6 +17,10 @@ pub struct ClaimRequest {
     pub fingerprint: Vec<u8>,
     /// The request as it was signed, where its key asks for that.
     pub order: Option<Arc<SignedOrder>>,
+    /// What was approved, where it has to be.
+    pub approved: Option<Arc<Approved>>,
+    /// The request was let through because its key is known: nothing new may come of it.
+    pub must_be_known: bool,
 }
 
 impl ClaimRequest {
@@ -29,6 +34,8 @@ impl ClaimRequest {
         commit.claim = Some(self.claim(payment, operation, at_ms));
         let order = self.order.as_deref().cloned();
         commit.order = order.map(|order| Box::new(SignedOrder { operation, ..order }));
+        let approved = self.approved.as_deref().cloned();
+        commit.approved = approved.map(|approved| Box::new(Approved { operation, ..approved }));
     }
 
     /// The claim that the intent's commit writes.
@@ -72,7 +79,11 @@ impl Engine {
             name: request.name.clone(),
         };
         let Some(claim) = self.ports.store.claim(&request.name)? else {
-            return Ok(Claimed::New(in_use));
+            return match request.must_be_known {
+                // It was forgotten meanwhile: the next try is a new one.
+                true => Err(EngineError::KeyInFlight),
+                false => Ok(Claimed::New(in_use)),
+            };
         };
         if claim.fingerprint != request.fingerprint {
             return Err(EngineError::KeyReused);

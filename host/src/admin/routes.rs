@@ -14,7 +14,7 @@ use portolan_engine::ChannelHealth;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-fn owner_of((merchant, mode): (String, String)) -> Result<(Mode, MerchantId), Refusal> {
+pub(super) fn owner_of((merchant, mode): (String, String)) -> Result<(Mode, MerchantId), Refusal> {
     let bad = |what: String| refuse(StatusCode::NOT_FOUND, what);
     let merchant = Name::parse(&merchant).ok_or_else(|| bad(format!("{merchant:?} is no merchant's name")))?;
     match mode.as_str() {

@@ -178,6 +178,8 @@ impl Api {
             name,
             fingerprint,
             order: caller.order.clone(),
+            approved: None,
+            must_be_known: false,
         })
     }
 }

@@ -5,12 +5,12 @@ mod bodies;
 
 use super::Api;
 use super::v1::{
-    beneficiaries, books, lists, methods, payments, payouts, quotes, recommend, refunds, routes, webhooks,
+    approvers, beneficiaries, books, lists, methods, payments, payouts, quotes, recommend, refunds, routes, webhooks,
 };
 use crate::wire::{
-    BalancesView, DisputeView, EventView, ListView, MethodView, OffersView, PaymentView, PayoutView, PostingView,
-    QuoteView, RefundView, RoutingView, RuleSetView, StatementView, StoredBeneficiaryView, WebhookEndpointView,
-    WebhookTestView,
+    ApprovalsView, ApproverView, BalancesView, CreationView, DisputeView, EventView, ListView, MethodView, OffersView,
+    PaymentView, PayoutView, PostingView, QuoteView, RefundView, RoutingView, RuleSetView, StatementView,
+    StoredBeneficiaryView, WebhookEndpointView, WebhookTestView,
 };
 use axum::routing::{MethodRouter, get, post};
 use bodies::{
@@ -104,6 +104,7 @@ pub fn endpoints() -> Vec<Endpoint> {
     all.extend(on_routes());
     all.extend(on_the_rest());
     all.extend(on_webhooks());
+    all.extend(on_approvals());
     all
 }
 
@@ -334,6 +335,44 @@ fn on_routes() -> Vec<Endpoint> {
     ]
 }
 
+fn on_approvals() -> Vec<Endpoint> {
+    let invite = json!({ "type": "string", "description": "The code that the router's operator gave" });
+    let takes = |(path, summary): (&'static str, &'static str), body, gives, handler| Endpoint {
+        is_idempotent: false,
+        ..writes((path, "payouts:write", summary), body, gives, handler)
+    };
+    vec![
+        reads(
+            (
+                "/v1/approvals",
+                "payouts:read",
+                "Show what has to be approved before it goes out, and by whom",
+            ),
+            &[],
+            shows::<ApprovalsView<'_>>,
+            get(approvers::show),
+        ),
+        takes(
+            (
+                "/v1/approvers/options",
+                "What a browser needs to make a passkey for one of your people that was invited",
+            ),
+            required(&["invite"], json!({ "invite": invite })),
+            shows::<CreationView>,
+            post(approvers::options),
+        ),
+        takes(
+            ("/v1/approvers", "Take the passkey of one that was invited"),
+            required(
+                &["invite", "credential"],
+                json!({ "invite": invite, "credential": { "type": "object", "description": "credential.toJSON() of the new passkey" } }),
+            ),
+            shows::<ApproverView<'_>>,
+            post(approvers::register),
+        ),
+    ]
+}
+
 fn on_webhooks() -> Vec<Endpoint> {
     let does = |(path, summary): (&'static str, &'static str), handler| Endpoint {
         method: "post",
@@ -442,6 +481,7 @@ fn on_the_rest() -> Vec<Endpoint> {
                 json!({
                     "payment": { "type": "string", "pattern": "^pay_[0-9a-f]{32}$" },
                     "amount": minor("All that is left if absent"), "reason": reason(),
+                    "approval": bodies::approval(),
                     "deliver": bodies::deliver("To whom a token that came on a chain is paid: a chain gives nothing back by itself"),
                     "rate": {
                         "enum": ["original", "current"], "default": "original",

@@ -111,6 +111,18 @@ fn problem() -> Value {
             "detail": { "type": "string" }, "instance": { "type": "string" }, "code": { "type": "string" },
             "param": { "type": ["string", "null"] }, "retryable": { "type": "boolean" },
             "request_id": { "type": "string" },
+            "approval": {
+                "type": "object",
+                "description": "With approval_required and approval_expired: what your people approve, and how a browser asks them",
+                "required": ["text", "asked_at", "people", "options"],
+                "properties": {
+                    "text": { "type": "string", "description": "What is approved: its SHA-256 is the challenge" },
+                    "asked_at": { "type": "integer" },
+                    "people": { "type": "integer", "description": "How many have to" },
+                    "options": { "type": "object", "description": "For PublicKeyCredential.parseRequestOptionsFromJSON" },
+                },
+            },
+            "quote": { "type": "object", "description": "With quote_expired: a fresh one" },
             "errors": {
                 "type": "array",
                 "items": {

@@ -20,8 +20,8 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     retry_after_s: Option<u32>,
-    /// A fresh quote in the place of the expired one.
-    quote: Option<Box<Value>>,
+    /// What helps to go on: a fresh quote in the place of the expired one, what has to be approved.
+    more: Option<Box<(&'static str, Value)>>,
 }
 
 impl Problem {
@@ -33,7 +33,15 @@ impl Problem {
             detail: detail.into(),
             errors: vec![],
             retry_after_s: None,
-            quote: None,
+            more: None,
+        }
+    }
+
+    /// The same, with what helps to go on.
+    pub fn with(self, name: &'static str, value: Value) -> Self {
+        Self {
+            more: Some(Box::new((name, value))),
+            ..self
         }
     }
 
@@ -87,10 +95,13 @@ impl From<EngineError> for Problem {
             EngineError::Invalid(errors) => Self::fields(errors),
             EngineError::Refused(refusal) => refusal.into(),
             EngineError::Quote(QuoteRefusal::Used, _) => Self::new(409, "quote_used", error.to_string()),
-            EngineError::Quote(_, fresh) => Self {
-                quote: fresh.and_then(|quote| serde_json::to_value(QuoteView::of(&quote)).ok().map(Box::new)),
-                ..Self::new(409, "quote_expired", "the quote has expired; a fresh one is in `quote`")
-            },
+            EngineError::Quote(_, fresh) => {
+                let problem = Self::new(409, "quote_expired", "the quote has expired; a fresh one is in `quote`");
+                match fresh.and_then(|quote| serde_json::to_value(QuoteView::of(&quote)).ok()) {
+                    Some(quote) => problem.with("quote", quote),
+                    None => problem,
+                }
+            }
             EngineError::NoPrice(why) => {
                 let who = why.iter().map(|it| format!("{}: {}", it.channel, it.why));
                 let who = who.collect::<Vec<_>>().join("; ");
@@ -221,8 +232,9 @@ impl IntoResponse for Problem {
             "errors": errors,
         });
         let mut body = body;
-        if let (Some(quote), Some(fields)) = (self.quote, body.as_object_mut()) {
-            fields.insert("quote".into(), *quote);
+        if let (Some(more), Some(fields)) = (self.more, body.as_object_mut()) {
+            let (name, value) = *more;
+            fields.insert(name.into(), value);
         }
         let mut response = (status, body.to_string()).into_response();
         response.extensions_mut().insert(Told(body));

@@ -89,6 +89,14 @@ impl Value {
         matches!(self, Self::Map(fields) if fields.iter().any(|(name, _)| name == field))
     }
 
+    /// The same without a field, where it is an object.
+    pub fn without(&self, field: &str) -> Self {
+        match self {
+            Self::Map(fields) => Self::Map(fields.iter().filter(|(name, _)| name != field).cloned().collect()),
+            other => other.clone(),
+        }
+    }
+
     /// The same for other readers; a fraction, which no field takes, becomes a text that says so.
     fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as J;
@@ -141,6 +149,22 @@ pub fn canonical(value: &Value, out: &mut String) {
             out.push('}');
         }
     }
+}
+
+/// The same JSON for the same content, on one line, its keys sorted. For people to read.
+pub fn sorted(value: &Value) -> String {
+    fn sort(value: &Value) -> Value {
+        match value {
+            Value::List(items) => Value::List(items.iter().map(sort).collect()),
+            Value::Map(map) => {
+                let mut map: Vec<_> = map.iter().map(|(key, value)| (key.clone(), sort(value))).collect();
+                map.sort_by(|(a, _), (b, _)| a.cmp(b));
+                Value::Map(map)
+            }
+            other => other.clone(),
+        }
+    }
+    sort(value).to_json().to_string()
 }
 
 /// Reads an object field by field.

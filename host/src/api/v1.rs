@@ -1,6 +1,7 @@
 //! Version 1: one file per resource. Each handler reads JSON into a command, hands it to the engine, and shows the
 //! answer.
 
+pub mod approvers;
 pub mod beneficiaries;
 pub mod books;
 pub mod lists;

@@ -1,4 +1,5 @@
-//! `portolan orders`: what a merchant signed about a payment, as files that openssl checks without the router.
+//! `portolan orders`: what a merchant signed about a payment, and what its people approved, as files that openssl checks without
+//! the router.
 
 use super::client::Client;
 use super::say;
@@ -17,27 +18,64 @@ pub fn show(client: &Client, payment: &str, into: Option<&Path>) -> anyhow::Resu
     let Some(folder) = into else {
         return say(&serde_json::to_string_pretty(&answer)?);
     };
-    let orders = answer.get("orders").and_then(Value::as_array).context("orders")?;
-    ensure!(!orders.is_empty(), "no signed order is kept for {payment}");
+    let list = |name: &'static str| answer.get(name).and_then(Value::as_array).context(name);
+    let (orders, approvals) = (list("orders")?, list("approvals")?);
+    let is_nothing = orders.is_empty() && approvals.is_empty();
+    ensure!(!is_nothing, "nothing about {payment} was signed or approved");
     let is_empty = std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
     ensure!(is_empty, "{} is not empty: name a new folder", folder.display());
     let mut builder = std::fs::DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(folder);
     made.with_context(|| folder.display().to_string())?;
     let mut script = String::from(
-        "#!/bin/sh\n# What a merchant signed about a payment, checked by openssl. Compare each .pem with the key that the merchant gave you.\n\
-         set -eu\ncd \"$(dirname \"$0\")\"\n",
+        "#!/bin/sh\n# What a merchant signed about a payment, and what its people approved, checked by openssl. Compare each .pem with the\n\
+         # key that the merchant, or the person, gave you.\nset -eu\ncd \"$(dirname \"$0\")\"\n",
     );
     for (at, order) in orders.iter().enumerate() {
         write_order(folder, at.saturating_add(1), order)?;
         script.push_str(&check_of(at.saturating_add(1), order)?);
     }
+    for (at, approval) in approvals.iter().enumerate() {
+        script.push_str(&write_approval(folder, at.saturating_add(1), approval)?);
+    }
     write_file(folder, "verify.sh", script.as_bytes())?;
     say(&format!(
-        "{} orders; check them: sh '{}/verify.sh'",
+        "{} orders, {} approvals; check them: sh '{}/verify.sh'",
         orders.len(),
+        approvals.len(),
         folder.display()
     ))
+}
+
+/// Writes what was approved, and for each who did their key, what was signed and the signature; the lines that check it.
+fn write_approval(folder: &Path, number: usize, approval: &Value) -> anyhow::Result<String> {
+    let name = format!("approved-{number}");
+    write_file(folder, &format!("{name}.text"), text(approval, "text")?.as_bytes())?;
+    let mut lines = format!(
+        "challenge=$(openssl dgst -sha256 -binary {name}.text | openssl base64 -A | tr '+/' '-_' | tr -d '=')\n"
+    );
+    let by = approval.get("by").and_then(Value::as_array).context("by")?;
+    for (at, by) in by.iter().enumerate() {
+        let one = format!("{name}-{}", at.saturating_add(1));
+        let bytes = |field| anyhow::Ok(STANDARD.decode(text(by, field)?)?);
+        let (authenticator, client) = (bytes("authenticator_data")?, bytes("client_data")?);
+        write_file(folder, &format!("{one}.pem"), text(by, "public_key")?.as_bytes())?;
+        write_file(folder, &format!("{one}.name"), text(by, "name")?.as_bytes())?;
+        write_file(folder, &format!("{one}.authenticator"), &authenticator)?;
+        write_file(folder, &format!("{one}.client.json"), &client)?;
+        write_file(folder, &format!("{one}.signature"), &bytes("signature")?)?;
+        // A passkey signs the authenticator's data and the digest of the client's, by the digest of both unless it is an Ed25519 key.
+        writeln!(
+            lines,
+            "{{ cat {one}.authenticator; openssl dgst -sha256 -binary {one}.client.json; }} > {one}.signed\n\
+             digest='-digest sha256'\n\
+             if openssl pkey -pubin -in {one}.pem -noout -text | grep -q ED25519; then digest=''; fi\n\
+             openssl pkeyutl -verify -pubin -inkey {one}.pem -rawin $digest -in {one}.signed -sigfile {one}.signature\n\
+             if ! grep -qF \"\\\"challenge\\\":\\\"$challenge\\\"\" {one}.client.json; then echo 'the text is NOT what was approved'; exit 1; fi\n\
+             echo \"{name}.text is what was approved by $(cat {one}.name)\""
+        )?;
+    }
+    Ok(lines)
 }
 
 /// It may hold personal data: for its owner alone.

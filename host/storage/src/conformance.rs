@@ -8,6 +8,7 @@
 )]
 
 use crate::{Lease, MemoryStore, PostgresConfig, SqlStore, SqliteConfig, StoreLock, restore};
+use portolan_domain::approval::{Approval, Approvals, Approved};
 use portolan_domain::beneficiary::{Beneficiary, PartyKind, PayoutAccount, StoredBeneficiary};
 use portolan_domain::channel::Stop;
 use portolan_domain::commit::{
@@ -15,7 +16,8 @@ use portolan_domain::commit::{
 };
 use portolan_domain::ids::WebhookId;
 use portolan_domain::ids::{
-    AttemptId, BeneficiaryId, EventId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId, RefundId,
+    ApproverId, AttemptId, BeneficiaryId, EventId, MerchantId, MethodId, Mode, Name, OperationId, PaymentId, QuoteId,
+    RefundId,
 };
 use portolan_domain::ledger::rules::Movement;
 use portolan_domain::ledger::{Account, Entry};
@@ -31,8 +33,8 @@ use portolan_domain::payment::decide;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::payment::request::{PaymentRequest, validate};
 use portolan_domain::ports::{
-    Ambient, ApiKey, BookPart, CommitError, Files, KeyRing, Library, Older, Page, RuleSets, Sealer, Stops, Store,
-    Versions, Webhooks,
+    Ambient, ApiKey, ApprovalBook, BookPart, CommitError, Files, KeyRing, Library, Older, Page, RuleSets, Sealer,
+    Stops, Store, Versions, Webhooks,
 };
 use portolan_domain::quote::{self, Quote};
 use portolan_domain::risk::{Counted, Effect, Limit, LimitGuard, Most, Per, Use, UseKey};
@@ -77,8 +79,8 @@ impl Sealer for Xor {
     }
 }
 
-trait Whole: Store + Library + KeyRing + Versions + Stops + RuleSets + Webhooks {}
-impl<T: Store + Library + KeyRing + Versions + Stops + RuleSets + Webhooks> Whole for T {}
+trait Whole: Store + Library + KeyRing + Versions + Stops + RuleSets + ApprovalBook + Webhooks {}
+impl<T: Store + Library + KeyRing + Versions + Stops + RuleSets + ApprovalBook + Webhooks> Whole for T {}
 
 fn sqlite(folder: &std::path::Path, disk_floor_bytes: u64) -> SqlStore {
     let config = SqliteConfig {
@@ -1314,6 +1316,48 @@ fn rule_sets_have_versions_without_gaps() {
         let mut in_force = store.rule_sets_in_force().unwrap();
         in_force.sort_by(|a, b| a.merchant.as_str().cmp(b.merchant.as_str()));
         assert_eq!(in_force, [set("other", 1), set("shop", 2)]);
+    });
+}
+
+#[test]
+fn approvals_have_one_version_and_payments_what_was_approved() {
+    each_store(|store| async move {
+        let ambient = Manual(AtomicU64::new(0));
+        let approvals = |merchant: &str, version| Approvals {
+            version,
+            ..Approvals::none(Name::parse(merchant).unwrap(), Mode::Test)
+        };
+        for (merchant, version) in [("shop", 1), ("other", 1), ("shop", 2)] {
+            let act = act(&ambient, "approvals.set");
+            store.put_approvals(approvals(merchant, version), act).await.unwrap();
+        }
+        for version in [2, 4] {
+            let act = act(&ambient, "approvals.set");
+            let again = store.put_approvals(approvals("shop", version), act).await;
+            assert_eq!(again, Err(CommitError::VersionConflict));
+        }
+        let mut all = store.approvals().unwrap();
+        all.sort_by(|a, b| a.merchant.as_str().cmp(b.merchant.as_str()));
+        assert_eq!(all, [approvals("other", 1), approvals("shop", 2)]);
+        let (payment, mut commit) = new_payment(&ambient, 100);
+        let approved = Approved {
+            at_ms: 7,
+            text: "Pays: 1.00 EUR".into(),
+            by: vec![Approval {
+                approver: ApproverId(ambient.uuid_v7()),
+                name: "Mei".into(),
+                public_key: "PEM".into(),
+                authenticator_data: vec![0, 255],
+                client_data: vec![1],
+                signature: vec![2],
+            }],
+            operation: None,
+        };
+        commit.claim = Some(claim(payment.id, "k-1"));
+        commit.approved = Some(Box::new(approved.clone()));
+        store.commit(&commit).await.unwrap();
+        assert_eq!(store.approved(payment.id).unwrap(), [approved]);
+        store.verify_chain().unwrap();
     });
 }
 

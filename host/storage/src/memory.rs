@@ -3,6 +3,7 @@
 
 use crate::chain;
 use async_trait::async_trait;
+use portolan_domain::approval::{Approvals, Approved};
 use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::channel::Stop;
 use portolan_domain::commit::{Act, Claim, ClaimName, Commit, Journaled, News, Seen, Timer, Versioned, in_flight};
@@ -18,8 +19,8 @@ use portolan_domain::order::SignedOrder;
 use portolan_domain::payment::conversion::exposure_of;
 use portolan_domain::payment::fact::{Event, Fact};
 use portolan_domain::ports::{
-    ApiKey, BookPart, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError, RuleSets,
-    Stops, Store, Versions, Webhooks,
+    ApiKey, ApprovalBook, BookPart, CommitError, History, KeyRing, Library, Method, NEWS_MAX, Older, Page, ReadError,
+    RuleSets, Stops, Store, Versions, Webhooks,
 };
 use portolan_domain::quote::Quote;
 use portolan_domain::risk::{self, Use, UseKey};
@@ -64,6 +65,8 @@ struct State {
     uses: Vec<(UseKey, Use)>,
     decisions: Vec<(PaymentId, Decision)>,
     orders: Vec<(PaymentId, SignedOrder)>,
+    approved: Vec<(PaymentId, Approved)>,
+    approvals: Vec<Approvals>,
     rule_sets: Vec<RuleSet>,
     acts: Vec<Act>,
 }
@@ -239,6 +242,9 @@ impl State {
         }
         if let (Some(order), Some((payment, _))) = (&commit.order, &commit.payment) {
             self.orders.push((payment.id, (**order).clone()));
+        }
+        if let (Some(approved), Some((payment, _))) = (&commit.approved, &commit.payment) {
+            self.approved.push((payment.id, (**approved).clone()));
         }
         let used = commit.quote.and_then(|id| self.quotes.get_mut(&id));
         if let (Some(quote), Some((payment, _))) = (used, &commit.payment) {
@@ -687,6 +693,12 @@ impl Library for MemoryStore {
         Ok(of_payment.map(|(_, decision)| decision.clone()).collect())
     }
 
+    fn approved(&self, payment: PaymentId) -> Result<Vec<Approved>, ReadError> {
+        let state = self.state();
+        let of_payment = state.approved.iter().filter(|(id, _)| *id == payment);
+        Ok(of_payment.map(|(_, approved)| approved.clone()).collect())
+    }
+
     fn orders(&self, payment: PaymentId) -> Result<Vec<SignedOrder>, ReadError> {
         let state = self.state();
         let of_payment = state.orders.iter().filter(|(id, _)| *id == payment);
@@ -831,6 +843,30 @@ impl RuleSets for MemoryStore {
         }
         let mut state = self.state();
         state.rule_sets.push(set);
+        state.acts.push(act);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ApprovalBook for MemoryStore {
+    fn approvals(&self) -> Result<Vec<Approvals>, ReadError> {
+        Ok(self.state().approvals.clone())
+    }
+
+    async fn put_approvals(&self, approvals: Approvals, act: Act) -> Result<(), CommitError> {
+        let mut state = self.state();
+        let is_theirs = |it: &Approvals| (it.mode, &it.merchant) == (approvals.mode, &approvals.merchant);
+        let last = state
+            .approvals
+            .iter()
+            .find(|it| is_theirs(it))
+            .map_or(0, |it| it.version);
+        if last.checked_add(1) != Some(approvals.version) {
+            return Err(CommitError::VersionConflict);
+        }
+        state.approvals.retain(|it| !is_theirs(it));
+        state.approvals.push(approvals);
         state.acts.push(act);
         Ok(())
     }

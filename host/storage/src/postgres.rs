@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/0001_store.sql"),
     include_str!("../migrations/postgres/0002_limits.sql"),
     include_str!("../migrations/postgres/0003_orders.sql"),
+    include_str!("../migrations/postgres/0004_approvals.sql"),
 ];
 
 /// The oldest server that this was tried with, as it says its version.

@@ -130,6 +130,9 @@ struct BodyOut<'a> {
     /// What was ordered, as it was signed: sealed, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<String>,
+    /// What was approved, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved: Option<String>,
 }
 
 /// The same, read back.
@@ -143,6 +146,8 @@ pub(crate) struct Body {
     pub decision: Option<Decision>,
     #[serde(default)]
     pub order: Option<String>,
+    #[serde(default)]
+    pub approved: Option<String>,
 }
 
 /// Whose the rows of acts are: no merchant has a colon in its name.
@@ -155,6 +160,7 @@ pub(crate) fn act_row(act: &Act) -> Result<JournalRow, RowError> {
         acts: std::slice::from_ref(act),
         decision: None,
         order: None,
+        approved: None,
     };
     Ok(JournalRow {
         id: act.id.0,
@@ -222,6 +228,10 @@ pub(crate) fn answer_place(row: Uuid) -> Vec<u8> {
 
 pub(crate) fn order_place(row: Uuid) -> Vec<u8> {
     [b"order".as_slice(), row.as_bytes()].concat()
+}
+
+pub(crate) fn approved_place(row: Uuid) -> Vec<u8> {
+    [b"approved".as_slice(), row.as_bytes()].concat()
 }
 
 fn method_place(id: MethodId) -> Vec<u8> {
@@ -320,12 +330,13 @@ fn journal_row(commit: &Commit, key: &[u8], sealer: &dyn Sealer) -> Result<Optio
         .iter()
         .filter(|it| it.0.progress == Progress::Concluded)
         .collect();
-    let order = commit.order.as_deref();
+    let (order, approved) = (commit.order.as_deref(), commit.approved.as_deref());
     let is_nothing = commit.events.is_empty() && commit.entries.is_empty() && concluded.is_empty();
-    if is_nothing && commit.answer.is_none() && order.is_none() {
+    if is_nothing && commit.answer.is_none() && order.is_none() && approved.is_none() {
         return Ok(None);
     }
     let order = order.map(|order| seal(sealer, key, &order_place(commit.row), order));
+    let approved = approved.map(|approved| seal(sealer, key, &approved_place(commit.row), approved));
     let answer = match &commit.answer {
         Some((name, answer)) => Some(sealer.seal(key, &answer_place(commit.row), pack_answer(name, answer))?),
         None => None,
@@ -340,6 +351,7 @@ fn journal_row(commit: &Commit, key: &[u8], sealer: &dyn Sealer) -> Result<Optio
         acts: &[],
         decision: commit.decision.as_deref(),
         order: order.transpose()?.map(hex::encode),
+        approved: approved.transpose()?.map(hex::encode),
     };
     Ok(Some(JournalRow {
         id: commit.row,

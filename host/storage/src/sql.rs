@@ -1,6 +1,7 @@
 //! The record in SQL: the same tables and the same statements over SQLite and PostgreSQL. Here is what they ask of a database;
 //! `sqlite` and `postgres` answer. Placeholders are `?` or `?N`; ids, hashes and amounts are bytes that sort as they should.
 
+mod approvals;
 mod books;
 mod column;
 pub(crate) mod files;

@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0013_webhooks.sql"),
     include_str!("../migrations/sqlite/0014_limits.sql"),
     include_str!("../migrations/sqlite/0015_orders.sql"),
+    include_str!("../migrations/sqlite/0016_approvals.sql"),
 ];
 
 /// How much of the database file is read through a mapping instead of copies.

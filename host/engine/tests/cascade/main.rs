@@ -73,6 +73,8 @@ fn command(key: &str, card: u128) -> CreatePayment {
             },
             fingerprint: vec![1],
             order: None,
+            approved: None,
+            must_be_known: false,
         },
         valid: ValidPayment {
             method: Some(MethodId(Uuid::from_u128(card))),

@@ -63,6 +63,8 @@ async fn command(engine: &Engine, if_lost: IfLost, delivers: bool) -> CreatePaym
             },
             fingerprint: vec![1],
             order: None,
+            approved: None,
+            must_be_known: false,
         },
         valid: ValidPayment {
             instrument: Some(Instrument::Wallet("simulated:x".into())),

@@ -35,6 +35,7 @@ pub(super) fn create_payment() -> Value {
             "quote": { "type": "string", "pattern": "^qt_[0-9a-f]{32}$", "description": "What the merchant gets for it" },
             "if_rate_lost": { "enum": ["requote", "hold", "refund"], "default": "requote" },
             "deliver": deliver("What the quote brings goes on to this beneficiary, as a payout"),
+            "approval": approval(),
             "max_slippage_bps": { "type": "integer", "minimum": 0, "maximum": 1000, "default": 0 },
             "confirm": { "type": "boolean", "default": false },
             "description": { "type": "string", "maxLength": 1000 },
@@ -45,6 +46,22 @@ pub(super) fn create_payment() -> Value {
             "metadata": { "type": "object", "maxProperties": 50, "additionalProperties": { "type": "string", "maxLength": 500 } },
         }),
     )
+}
+
+/// What comes with an order that was refused with `approval_required`, when it comes again.
+pub(super) fn approval() -> Value {
+    let mut approval = required(
+        &["asked_at", "credentials"],
+        json!({
+            "asked_at": { "type": "integer", "description": "As it was asked" },
+            "credentials": { "type": "array", "minItems": 1, "maxItems": 3, "items": { "type": "object", "description": "credential.toJSON() of one who approves" } },
+        }),
+    );
+    if let Some(fields) = approval.as_object_mut() {
+        let how = "Where your people approve what goes out: the answer to 403 approval_required, in the same order under the same Idempotency-Key";
+        fields.insert("description".into(), how.into());
+    }
+    approval
 }
 
 fn payer() -> Value {
@@ -236,6 +253,7 @@ pub(super) fn create_payout() -> Value {
             "purpose": { "type": "string", "maxLength": 35, "description": "Where the corridor wants one" },
             "reference": { "type": "string", "maxLength": 140, "description": "What the beneficiary reads" },
             "charge_bearer": { "enum": ["originator", "shared", "beneficiary"], "default": "shared" },
+            "approval": approval(),
             "description": { "type": "string", "maxLength": 1000 },
             "metadata": { "type": "object", "maxProperties": 50, "additionalProperties": { "type": "string", "maxLength": 500 } },
         }),

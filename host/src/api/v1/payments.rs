@@ -1,5 +1,6 @@
 //! Payments: create, confirm, capture, cancel.
 
+use crate::api::approval;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::strict::{self, Fields};
@@ -24,7 +25,7 @@ pub async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (claim, mut fields) = open(&api, &caller, &headers, body, "POST /v1/payments").await?;
+    let (claim, mut fields, order) = approval::open(&api, (&caller, "POST /v1/payments"), &headers, body).await?;
     let request = PaymentRequest {
         amount: fields.integer("amount"),
         currency: fields.text("currency"),
@@ -43,17 +44,21 @@ pub async fn create(
         ..PaymentRequest::default()
     };
     let request = read_payer(&mut fields, request);
-    let delivery = payouts::read_delivery(&api, &caller, &mut fields, request.quote.as_deref())?;
+    let quote = request.quote.as_deref().filter(|_| fields.is_given("deliver"));
+    let owed = payouts::owed(&api, &caller, quote);
+    let delivery = payouts::read_delivery(&api, &caller, &mut fields, owed.as_ref())?;
+    let order = order.read(&mut fields);
     let valid = validate(request, |code| api.app.config.asset(code));
-    let valid = match (valid, delivery) {
-        (Ok(valid), Ok(delivery)) => Ok(ValidPayment { delivery, ..valid }),
-        (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => Err(errors),
-        (Err(mut errors), Err(more)) => {
-            errors.extend(more);
-            Err(errors)
+    let valid = both(valid, both(delivery, order));
+    let (valid, (delivery, order)) = fields.finish(valid)?;
+    let claim = match (&delivery, &owed) {
+        (Some(delivery), Some(owed)) => {
+            let goes_on = (owed, &delivery.terms.beneficiary);
+            order.approve((&api, &caller), claim, goes_on).await?
         }
+        (Some(_), None) | (None, _) => claim,
     };
-    let valid = fields.finish(valid)?;
+    let valid = ValidPayment { delivery, ..valid };
     let command = CreatePayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -66,6 +71,21 @@ pub async fn create(
         |engine| async move { engine.create_payment(command).await },
     )
     .await
+}
+
+/// Both, or all that is wrong with either.
+pub(super) fn both<A, B>(
+    one: Result<A, Vec<FieldError>>,
+    other: Result<B, Vec<FieldError>>,
+) -> Result<(A, B), Vec<FieldError>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(mut errors), Err(more)) => {
+            errors.extend(more);
+            Err(errors)
+        }
+        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
+    }
 }
 
 /// Who pays, and where goods go, as far as the merchant says.
@@ -213,10 +233,15 @@ pub async fn open(
     body: Body,
     method_path: &str,
 ) -> Result<(ClaimRequest, Fields), Problem> {
-    let bytes = read_body(headers, body).await?;
-    let value = strict::parse(if bytes.is_empty() { b"{}" } else { &bytes })?;
+    let value = read(headers, body).await?;
     let claim = api.claim(headers, caller, (method_path, &value))?;
     Ok((claim, Fields::of(value)?))
+}
+
+/// The body; none is an empty object.
+pub async fn read(headers: &HeaderMap, body: Body) -> Result<strict::Value, Problem> {
+    let bytes = read_body(headers, body).await?;
+    strict::parse(if bytes.is_empty() { b"{}" } else { &bytes })
 }
 
 /// Runs a command to its end, whoever hangs up meanwhile. After `answer_within` the caller gets the payment as it is

@@ -1,6 +1,7 @@
 //! Payouts: money to a beneficiary, out of what the merchant has available.
 
 use crate::api::Api;
+use crate::api::approval;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::strict::Fields;
@@ -24,9 +25,17 @@ pub async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (claim, mut fields) = payments::open(&api, &caller, &headers, body, "POST /v1/payouts").await?;
+    let (claim, mut fields, order) = approval::open(&api, (&caller, "POST /v1/payouts"), &headers, body).await?;
     let checked = read(&api, &caller, &mut fields)?;
-    let valid = fields.finish(checked)?;
+    let order = order.read(&mut fields);
+    let (valid, order) = fields.finish(payments::both(checked, order))?;
+    let claim = match &valid.payout {
+        Some(payout) => {
+            let goes_out = (&valid.amount, &payout.terms.beneficiary);
+            order.approve((&api, &caller), claim, goes_out).await?
+        }
+        None => claim,
+    };
     let command = CreatePayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -108,22 +117,25 @@ fn check(
     }
 }
 
+/// What a quote brings the merchant, where it is theirs.
+pub fn owed(api: &Api, caller: &Caller, quote: Option<&str>) -> Option<Money> {
+    let id: QuoteId = quote?.parse().ok()?;
+    let found = api.app.engine.quote(&caller.merchant, caller.mode, id).ok()?;
+    Some(found.best()?.owed.clone())
+}
+
 /// Where a payment says so: to whom what its quote brings goes on.
 pub fn read_delivery(
     api: &Api,
     caller: &Caller,
     fields: &mut Fields,
-    quote: Option<&str>,
+    owed: Option<&Money>,
 ) -> Result<Result<Option<Box<Delivery>>, Vec<FieldError>>, Problem> {
     let owed = || {
-        let id: Option<QuoteId> = quote.and_then(|text| text.parse().ok());
-        let found = id.map(|id| api.app.engine.quote(&caller.merchant, caller.mode, id));
         let how =
             "what is got by a quote can go on at once: name the quote, or make a payout once the money is available";
-        let owed = found
-            .and_then(Result::ok)
-            .and_then(|quote| Some(quote.best()?.owed.clone()));
-        owed.ok_or_else(|| FieldError::new("/deliver", "without_quote", how))
+        owed.cloned()
+            .ok_or_else(|| FieldError::new("/deliver", "without_quote", how))
     };
     let terms = read_deliver(api, caller, fields, owed)?;
     Ok(terms.map(|terms| terms.map(|terms| Box::new(Delivery::planned(terms)))))

@@ -1,8 +1,10 @@
 //! Refunds.
 
 use crate::api::Api;
+use crate::api::approval;
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
+use crate::api::v1::payments::both;
 use crate::api::v1::{payments, payouts};
 use axum::body::Body;
 use axum::extract::State;
@@ -20,22 +22,33 @@ pub async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (claim, mut fields) = payments::open(&api, &caller, &headers, body, "POST /v1/refunds").await?;
+    let (claim, mut fields, order) = approval::open(&api, (&caller, "POST /v1/refunds"), &headers, body).await?;
     let (payment, amount, reason) = (fields.text("payment"), fields.integer("amount"), fields.text("reason"));
     let rate = parse_rate(fields.text("rate"));
     let payment = parse_payment(payment);
     let deliver = match &payment {
         Ok(id) if fields.is_given("deliver") => {
             let amount = amount_of(&api, &caller, (*id, amount))?;
-            payouts::read_deliver(&api, &caller, &mut fields, || Ok(amount))?.map_err(at_its_amount)
+            let terms = payouts::read_deliver(&api, &caller, &mut fields, || Ok(amount.clone()))?;
+            terms
+                .map_err(at_its_amount)
+                .map(|terms| terms.map(|terms| (amount, terms)))
         }
         Ok(_) | Err(_) => {
             fields.inside("deliver");
             Ok(None)
         }
     };
-    let checked = all_of((payment, deliver), (rate, check_reason(reason)));
-    let ((payment, deliver), (at_current_rate, reason)) = fields.finish(checked)?;
+    let order = order.read(&mut fields);
+    let checked = both(both(payment, deliver), both(both(rate, check_reason(reason)), order));
+    let ((payment, deliver), ((at_current_rate, reason), order)) = fields.finish(checked)?;
+    let claim = match &deliver {
+        Some((amount, terms)) => {
+            let goes_out = (amount, &terms.beneficiary);
+            order.approve((&api, &caller), claim, goes_out).await?
+        }
+        None => claim,
+    };
     let command = RefundPayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -44,7 +57,7 @@ pub async fn create(
         amount,
         reason,
         at_current_rate,
-        deliver: deliver.map(Box::new),
+        deliver: deliver.map(|(_, terms)| Box::new(terms)),
     };
     payments::run(
         &api,
@@ -52,24 +65,6 @@ pub async fn create(
         |engine| async move { engine.refund_payment(command).await },
     )
     .await
-}
-
-type Checked<T> = Result<T, Vec<FieldError>>;
-
-/// All that is wrong, or nothing.
-fn all_of<A, B, C, D>(one: (Checked<A>, Checked<B>), other: (Checked<C>, Checked<D>)) -> Checked<((A, B), (C, D))> {
-    both(both(one.0, one.1), both(other.0, other.1))
-}
-
-fn both<A, B>(one: Checked<A>, other: Checked<B>) -> Checked<(A, B)> {
-    match (one, other) {
-        (Ok(one), Ok(other)) => Ok((one, other)),
-        (Err(mut errors), Err(more)) => {
-            errors.extend(more);
-            Err(errors)
-        }
-        (Err(errors), Ok(_)) | (Ok(_), Err(errors)) => Err(errors),
-    }
 }
 
 /// The amount that is delivered is the refund's own.

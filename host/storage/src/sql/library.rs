@@ -4,7 +4,8 @@ use super::books::balance;
 use super::reader::{Journal, PAYMENT, batch_lines, first_id_at, journal_of};
 use super::{Result, Sql, SqlStore, values};
 use crate::chain;
-use crate::rows::{self, Body, OPERATORS, RowError, mode_number, open, order_place, owner, payouts_of};
+use crate::rows::{self, Body, OPERATORS, RowError, approved_place, mode_number, open, order_place, owner, payouts_of};
+use portolan_domain::approval::Approved;
 use portolan_domain::beneficiary::StoredBeneficiary;
 use portolan_domain::commit::{Act, Journaled, Versioned};
 use portolan_domain::ids::{
@@ -17,6 +18,7 @@ use portolan_domain::ports::{BookPart, History, Library, Page, ReadError};
 use portolan_domain::routing::decision::Decision;
 use portolan_domain::settlement::{BatchLine, OpenBreak};
 use portolan_domain::task::Task;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 /// A page's bounds on ids, exclusive, and which way it is read.
@@ -206,6 +208,29 @@ impl SqlStore {
             journal_of(connection, &found).map(|row| row?.body()).collect()
         })
     }
+
+    /// What the rows of a payment's journal keep sealed beside their facts, in order.
+    fn sealed_of<T: DeserializeOwned>(
+        &self,
+        payment: PaymentId,
+        part: fn(Body) -> Option<String>,
+        place: fn(Uuid) -> Vec<u8>,
+    ) -> Result<Vec<T>, ReadError> {
+        self.read(|connection| {
+            let Some(found) = self.find(connection, payment)? else {
+                return Ok(vec![]);
+            };
+            let mut all = vec![];
+            for row in journal_of(connection, &found) {
+                let row = row?;
+                let Some(sealed) = part(row.body()?) else { continue };
+                let sealed = hex::decode(sealed).map_err(|error| RowError::new(error.to_string()))?;
+                all.push(open(&*self.sealer, &found.data_key, &place(row.id), &sealed)?);
+            }
+            all.reverse();
+            Ok(all)
+        })
+    }
 }
 
 impl SqlStore {
@@ -353,20 +378,11 @@ impl Library for SqlStore {
     }
 
     fn orders(&self, payment: PaymentId) -> Result<Vec<SignedOrder>, ReadError> {
-        self.read(|connection| {
-            let Some(found) = self.find(connection, payment)? else {
-                return Ok(vec![]);
-            };
-            let mut orders = vec![];
-            for row in journal_of(connection, &found) {
-                let row = row?;
-                let Some(order) = row.body()?.order else { continue };
-                let sealed = hex::decode(order).map_err(|error| RowError::new(error.to_string()))?;
-                orders.push(open(&*self.sealer, &found.data_key, &order_place(row.id), &sealed)?);
-            }
-            orders.reverse();
-            Ok(orders)
-        })
+        self.sealed_of(payment, |body| body.order, order_place)
+    }
+
+    fn approved(&self, payment: PaymentId) -> Result<Vec<Approved>, ReadError> {
+        self.sealed_of(payment, |body| body.approved, approved_place)
     }
 
     fn history(&self, mode: Mode, merchant: &MerchantId, since_ms: u64, limit: usize) -> Result<History, ReadError> {

@@ -2,6 +2,7 @@
 //! is refused before any of it is written; one that fails against expectation takes the transaction back, and each is
 //! then written alone. A reported sync failure ends the process: nothing is known of the disk any more.
 
+use super::approvals::{self, ApprovalsRow};
 use super::books::Books;
 use super::routing::{self, RuleSetRow};
 use super::singles;
@@ -43,6 +44,7 @@ pub(crate) enum Unit {
     Versions(Box<VersionRows>),
     Stop(String, Option<String>, Box<JournalRow>),
     RuleSet(Box<RuleSetRow>),
+    Approvals(Box<ApprovalsRow>),
     ForgetTries(String, Box<JournalRow>),
     AskedAfterRestore,
     Prune(Older, usize),
@@ -242,6 +244,14 @@ impl Scribe {
                 routing::put_rule_set(connection, row)?;
                 self.books.append(connection, routing::act(row))?;
                 Ok(1)
+            }
+            Unit::Approvals(row) if !approvals::is_next(connection, row)? => {
+                Err(UnitError::Refused(CommitError::VersionConflict))
+            }
+            Unit::Approvals(row) => {
+                let written = approvals::put(connection, row)?;
+                self.books.append(connection, &row.act)?;
+                Ok(written)
             }
             Unit::ForgetTries(card, act) => {
                 let gone = routing::forget_tries(connection, card)?;

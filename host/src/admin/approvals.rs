@@ -1,0 +1,169 @@
+//! Operators and approvals: what of a merchant's has to be approved before it goes out, and who is invited to do it.
+
+use super::routes::owner_of;
+use super::{App, Refusal, failed, refuse};
+use crate::approvals::ApprovalError;
+use crate::wire::ApprovalsView;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use portolan_domain::approval::{ApprovalTerms, Approvals, NAME_MAX, PEOPLE_MAX};
+use portolan_domain::ids::ApproverId;
+use portolan_domain::money::Money;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Pages on which a merchant's people approve.
+const ORIGINS_MAX: usize = 8;
+/// Currencies in which small amounts are free.
+const FREE_MAX: usize = 32;
+/// The longest name of whoever decides.
+const BY_MAX: usize = 100;
+
+fn refused(error: ApprovalError) -> Refusal {
+    match error {
+        ApprovalError::Store(error) => failed(error),
+        ApprovalError::None(_) | ApprovalError::NotInvited => refuse(StatusCode::NOT_FOUND, error),
+        ApprovalError::Passkey(_) | ApprovalError::Invalid(_) => refuse(StatusCode::UNPROCESSABLE_ENTITY, error),
+    }
+}
+
+fn bad(what: impl std::fmt::Display) -> Refusal {
+    refuse(StatusCode::UNPROCESSABLE_ENTITY, what)
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(bad)
+}
+
+/// A name of somebody, as people write it.
+fn name<'a>(field: &str, text: &'a str, max: usize) -> Result<&'a str, Refusal> {
+    let is_good = !text.trim().is_empty() && text.chars().count() <= max && !text.chars().any(char::is_control);
+    is_good
+        .then_some(text)
+        .ok_or_else(|| bad(format!("{field}: 1 to {max} characters, no control characters")))
+}
+
+fn shown(approvals: &Approvals) -> Value {
+    json!({
+        "merchant": approvals.merchant.as_str(), "mode": approvals.mode.as_str(), "version": approvals.version,
+        "approvals": ApprovalsView::of(approvals),
+    })
+}
+
+/// `GET /admin/approvals`.
+pub(super) async fn list(State(shared): App) -> Json<Value> {
+    let all = shared.app.approving.all();
+    Json(json!({ "merchants": all.iter().map(|it| shown(it)).collect::<Vec<_>>() }))
+}
+
+/// `POST /admin/approvals/{merchant}/{mode}`: from now on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Set {
+    by: String,
+    /// `null`: nothing has to be approved.
+    terms: Option<Terms>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Terms {
+    rp_id: String,
+    origins: Vec<String>,
+    people: u8,
+    /// By currency, in minor units.
+    #[serde(default)]
+    free: BTreeMap<String, u64>,
+}
+
+pub(super) async fn set(
+    State(shared): App,
+    Path(owner): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let ask: Set = parse(&body)?;
+    let (mode, merchant) = owner_of(owner)?;
+    let asset = |code: &str| shared.app.config.asset(code);
+    let terms = ask.terms.map(|terms| read(terms, asset)).transpose()?;
+    let by = name("by", &ask.by, BY_MAX)?;
+    let approving = &shared.app.approving;
+    approving.set((mode, &merchant), by, terms).await.map_err(refused)?;
+    let after = approving.of((mode, &merchant));
+    Ok(Json(after.map_or(Value::Null, |it| shown(&it))))
+}
+
+fn read(terms: Terms, asset: impl Fn(&str) -> Option<portolan_domain::money::Asset>) -> Result<ApprovalTerms, Refusal> {
+    if !(1..=PEOPLE_MAX).contains(&terms.people) {
+        return Err(bad(format!("people: 1 to {PEOPLE_MAX}")));
+    }
+    if terms.origins.len() > ORIGINS_MAX || terms.free.len() > FREE_MAX {
+        return Err(bad(format!("at most {ORIGINS_MAX} origins and {FREE_MAX} currencies")));
+    }
+    let free = terms.free.iter().map(|(code, minor)| {
+        let asset = asset(code).ok_or_else(|| bad(format!("free: no currency {code:?}")))?;
+        Money::new(i128::from(*minor), asset).ok_or_else(|| bad("free: out of range"))
+    });
+    Ok(ApprovalTerms {
+        free: free.collect::<Result<_, _>>()?,
+        rp_id: terms.rp_id,
+        origins: terms.origins,
+        people: terms.people,
+    })
+}
+
+/// `POST /admin/approvals/{merchant}/{mode}/invite`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Invite {
+    by: String,
+    name: String,
+}
+
+pub(super) async fn invite(
+    State(shared): App,
+    Path(owner): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let ask: Invite = parse(&body)?;
+    let (mode, merchant) = owner_of(owner)?;
+    let (by, who) = (name("by", &ask.by, BY_MAX)?, name("name", &ask.name, NAME_MAX)?);
+    let invited = shared.app.approving.invite((mode, &merchant), by, who).await;
+    let (id, code) = invited.map_err(refused)?;
+    let how = "shown once, good for three days: give it to them yourself; they enter it on the merchant's page";
+    Ok(Json(
+        json!({ "approver": id.to_string(), "name": who, "invite": code, "note": how }),
+    ))
+}
+
+/// `POST /admin/approvals/{merchant}/{mode}/remove`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Remove {
+    by: String,
+    approver: String,
+}
+
+pub(super) async fn remove(
+    State(shared): App,
+    Path(owner): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let ask: Remove = parse(&body)?;
+    let (mode, merchant) = owner_of(owner)?;
+    let id: ApproverId = ask
+        .approver
+        .parse()
+        .map_err(|error| bad(format!("approver: {error}")))?;
+    let by = name("by", &ask.by, BY_MAX)?;
+    shared
+        .app
+        .approving
+        .remove((mode, &merchant), by, id)
+        .await
+        .map_err(refused)?;
+    Ok(Json(json!({ "removed": id.to_string() })))
+}

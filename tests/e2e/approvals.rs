@@ -1,0 +1,450 @@
+//! Orders that a merchant's people approve, with passkeys made and used by a library of others, as a browser does: bound to the order,
+//! once, by enough people; and what proves it afterwards, checked by openssl.
+
+use crate::cross_border::{eur_to_hkd, pay};
+use crate::payouts::{to_hong_kong, with_money};
+use passkey::authenticator::{Authenticator, UiHint, UserCheck, UserValidationMethod};
+use passkey::client::{Client, DefaultClientData};
+use passkey::crypto::rust_crypto::RustCryptoBackend;
+use passkey::types::Passkey;
+use passkey::types::ctap2::{Aaguid, Ctap2Error};
+use passkey::types::webauthn::{
+    CredentialCreationOptions, CredentialRequestOptions, PublicKeyCredentialCreationOptions,
+    PublicKeyCredentialRequestOptions,
+};
+use portolan_tests::{Reply, World, binary};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use url::Url;
+
+const OFFICE: &str = "https://office.shop.example";
+
+/// Whether a finger lies on the sensor.
+struct Finger(Arc<AtomicBool>);
+
+#[async_trait::async_trait]
+impl UserValidationMethod for Finger {
+    type PasskeyItem = Passkey;
+
+    async fn check_user<'a>(&self, _: UiHint<'a, Passkey>, _: bool, _: bool) -> Result<UserCheck, Ctap2Error> {
+        Ok(UserCheck {
+            presence: true,
+            verification: self.0.load(Ordering::SeqCst),
+        })
+    }
+
+    fn is_presence_enabled(&self) -> bool {
+        true
+    }
+
+    fn is_verification_enabled(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+/// Somebody with a device, in a browser.
+struct Person {
+    client: Client<Option<Passkey>, Finger, RustCryptoBackend, public_suffix::PublicSuffixList, ()>,
+    finger: Arc<AtomicBool>,
+}
+
+impl Person {
+    /// `counts`: the device counts how often it signs.
+    fn new(counts: bool) -> Self {
+        let finger = Arc::new(AtomicBool::new(true));
+        let mut device = Authenticator::new(Aaguid::new_empty(), None, Finger(finger.clone()), RustCryptoBackend);
+        device.set_make_credentials_with_signature_counter(counts);
+        Self {
+            client: Client::new(device),
+            finger,
+        }
+    }
+
+    /// `navigator.credentials.create` on that page.
+    fn create(&mut self, page: &str, options: &Value) -> Result<Value, String> {
+        let public_key: PublicKeyCredentialCreationOptions = serde_json::from_value(options.clone()).unwrap();
+        let (page, asked) = (Url::parse(page).unwrap(), CredentialCreationOptions { public_key });
+        let made = pollster::block_on(self.client.register(&page, asked, DefaultClientData));
+        made.map(|it| serde_json::to_value(it).unwrap())
+            .map_err(|error| format!("{error:?}"))
+    }
+
+    /// `navigator.credentials.get` on that page.
+    fn get(&mut self, page: &str, options: &Value) -> Result<Value, String> {
+        let public_key: PublicKeyCredentialRequestOptions = serde_json::from_value(options.clone()).unwrap();
+        let asked = CredentialRequestOptions { public_key };
+        let page = Url::parse(page).unwrap();
+        let made = pollster::block_on(self.client.authenticate(&page, asked, DefaultClientData));
+        made.map(|it| serde_json::to_value(it).unwrap())
+            .map_err(|error| format!("{error:?}"))
+    }
+
+    fn approve(&mut self, asked: &Reply) -> Value {
+        self.get(OFFICE, &asked.body["approval"]["options"]).unwrap()
+    }
+}
+
+fn set(world: &World, people: u8, free: Value) {
+    let terms = json!({ "rp_id": "shop.example", "origins": [OFFICE], "people": people, "free": free });
+    let ask = json!({ "by": "olga", "terms": terms });
+    let set = world
+        .admin_call("POST", "/admin/approvals/shop/test", Some(&ask))
+        .unwrap();
+    assert_eq!(set.status, 200, "{}", set.text);
+}
+
+fn invite(world: &World, name: &str) -> Reply {
+    let ask = json!({ "by": "olga", "name": name });
+    let made = world
+        .admin_call("POST", "/admin/approvals/shop/test/invite", Some(&ask))
+        .unwrap();
+    assert_eq!(made.status, 200, "{}", made.text);
+    made
+}
+
+fn options(world: &World, code: &str) -> Reply {
+    world.post("/v1/approvers/options", &json!({ "invite": code })).unwrap()
+}
+
+fn register(world: &World, code: &str, credential: &Value) -> Reply {
+    let body = json!({ "invite": code, "credential": credential });
+    world.post("/v1/approvers", &body).unwrap()
+}
+
+/// Somebody of that name, with a passkey that the router knows.
+fn approver(world: &World, name: &str, counts: bool) -> (Person, String) {
+    let (mut person, invited) = (Person::new(counts), invite(world, name));
+    let code = invited.text_at("/invite");
+    let made = person.create(OFFICE, &options(world, code).body["options"]).unwrap();
+    let registered = register(world, code, &made);
+    assert_eq!(registered.text_at("/status"), "registered", "{}", registered.text);
+    assert_eq!(registered.text_at("/id"), invited.text_at("/approver"));
+    (person, registered.text_at("/id").to_owned())
+}
+
+/// The order with what the people answered.
+fn approved(order: &Value, asked: &Reply, credentials: &[Value]) -> Value {
+    let mut order = order.clone();
+    order["approval"] = json!({ "asked_at": asked.body["approval"]["asked_at"], "credentials": credentials });
+    order
+}
+
+fn pay_out(world: &World, order: &Value, key: &str) -> Reply {
+    world.post_with_key("/v1/payouts", order, key).unwrap()
+}
+
+fn told(reply: &Reply) -> (u16, &str) {
+    (reply.status, reply.text_at("/code"))
+}
+
+#[test]
+fn what_goes_out_waits_for_a_person_and_their_approval_is_of_that_order_alone() {
+    let mut world = with_money(10_000);
+    let order = to_hong_kong(20_000);
+    set(&world, 1, json!({ "HKD": 500 }));
+    let nobody = pay_out(&world, &order, "k-0");
+    assert_eq!(told(&nobody), (403, "no_approvers"), "{}", nobody.text);
+    assert_eq!(
+        pay_out(&world, &to_hong_kong(500), "k-small").status,
+        200,
+        "small enough"
+    );
+    let (mut mei, id) = approver(&world, "Mei Wong", false);
+    let asked = pay_out(&world, &order, "k-1");
+    assert_eq!(told(&asked), (403, "approval_required"), "{}", asked.text);
+    let text = asked.text_at("/approval/text");
+    for part in [
+        "shop (test)",
+        "200.00 HKD",
+        "Kowloon Lamps Ltd",
+        "123456789001",
+        "k-1",
+        "invoice 4711",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let challenge = base64_url(&Sha256::digest(text));
+    assert_eq!(asked.text_at("/approval/options/challenge"), challenge);
+    assert_eq!(asked.text_at("/approval/options/userVerification"), "required");
+    let answer = mei.approve(&asked);
+    // Another key, another amount, another account, another text: nobody approved that.
+    for (order, key) in [
+        (order.clone(), "k-2"),
+        (to_hong_kong(20_001), "k-1"),
+        (with_account(&order, "123456789002"), "k-1"),
+        (with_reference(&order, "invoice 4712"), "k-1"),
+    ] {
+        let other = pay_out(&world, &approved(&order, &asked, std::slice::from_ref(&answer)), key);
+        assert_eq!(told(&other), (403, "approval_invalid"), "{}", other.text);
+    }
+    let good = approved(&order, &asked, &[answer]);
+    let paid = pay_out(&world, &good, "k-1");
+    assert_eq!(paid.status, 200, "{}", paid.text);
+    // Again, with it or without, after a restart too: the same payout, and nothing else.
+    world.kill_host().unwrap();
+    world.start_host().unwrap();
+    for again in [&good, &order] {
+        let again = pay_out(&world, again, "k-1");
+        assert_eq!(
+            (again.status, again.text_at("/id")),
+            (200, paid.text_at("/id")),
+            "{}",
+            again.text
+        );
+    }
+    let reused = pay_out(&world, &to_hong_kong(20_001), "k-1");
+    assert_eq!(told(&reused), (422, "idempotency_key_reused"), "{}", reused.text);
+    let shown = world.get("/v1/approvals").unwrap();
+    assert_eq!(shown.text_at("/approvers/0/name"), "Mei Wong", "{}", shown.text);
+    // Whoever left approves nothing more, whenever they signed.
+    let asked = pay_out(&world, &order, "k-3");
+    let answer = mei.approve(&asked);
+    let ask = json!({ "by": "olga", "approver": id });
+    let removed = world
+        .admin_call("POST", "/admin/approvals/shop/test/remove", Some(&ask))
+        .unwrap();
+    assert_eq!(removed.status, 200, "{}", removed.text);
+    let late = pay_out(&world, &approved(&order, &asked, &[answer]), "k-3");
+    assert_eq!(told(&late), (403, "approval_invalid"), "{}", late.text);
+    assert_eq!(
+        world.get("/v1/payouts").unwrap().body["data"].as_array().unwrap().len(),
+        2
+    );
+    world.assert_books().unwrap();
+}
+
+fn base64_url(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn with_account(order: &Value, number: &str) -> Value {
+    let mut order = order.clone();
+    order["beneficiary"]["account"]["account_number"] = number.into();
+    order
+}
+
+fn with_reference(order: &Value, text: &str) -> Value {
+    let mut order = order.clone();
+    order["reference"] = text.into();
+    order
+}
+
+#[test]
+fn a_finger_counts_on_the_merchants_page_and_in_time() {
+    let world = with_money(10_000);
+    set(&world, 1, json!({}));
+    let invited = invite(&world, "Mei Wong");
+    let code = invited.text_at("/invite");
+    assert_eq!(told(&options(&world, "inv_00")), (403, "not_invited"));
+    let mut mei = Person::new(false);
+    let asked = options(&world, code);
+    let made = mei.create(OFFICE, &asked.body["options"]).unwrap();
+    let unknown = register(&world, "inv_00", &made);
+    assert_eq!(told(&unknown), (403, "not_invited"), "{}", unknown.text);
+    // A passkey for another invitation, or of nobody whose finger lay there.
+    let other = invite(&world, "Ruth");
+    let wrong = register(&world, other.text_at("/invite"), &made);
+    assert_eq!(told(&wrong), (422, "invalid_request"), "{}", wrong.text);
+    let mut nobody = Person::new(false);
+    nobody.finger.store(false, Ordering::SeqCst);
+    if let Ok(made) = nobody.create(OFFICE, &asked.body["options"]) {
+        let unverified = register(&world, code, &made);
+        assert_eq!(
+            unverified.text_at("/errors/0/code"),
+            "invalid_passkey",
+            "{}",
+            unverified.text
+        );
+    }
+    assert_eq!(register(&world, code, &made).status, 200);
+    assert_eq!(told(&register(&world, code, &made)), (403, "not_invited"), "taken once");
+
+    let order = to_hong_kong(20_000);
+    let asked = pay_out(&world, &order, "k-1");
+    let page = "https://other.shop.example";
+    let elsewhere = mei.get(page, &asked.body["approval"]["options"]).unwrap();
+    let refused = pay_out(&world, &approved(&order, &asked, &[elsewhere]), "k-1");
+    assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
+    mei.finger.store(false, Ordering::SeqCst);
+    if let Ok(unverified) = mei.get(OFFICE, &asked.body["approval"]["options"]) {
+        let refused = pay_out(&world, &approved(&order, &asked, &[unverified]), "k-1");
+        assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
+    }
+    mei.finger.store(true, Ordering::SeqCst);
+    let answer = mei.approve(&asked);
+    let mut late = approved(&order, &asked, std::slice::from_ref(&answer));
+    for shift in [-1_000_i64, 60] {
+        late["approval"]["asked_at"] = json!(asked.body["approval"]["asked_at"].as_i64().unwrap() + shift);
+        let refused = pay_out(&world, &late, "k-1");
+        assert_eq!(told(&refused), (403, "approval_expired"), "{}", refused.text);
+        assert_ne!(refused.text_at("/approval/text"), "", "asked anew: {}", refused.text);
+    }
+    for (approval, pointer) in [
+        (json!({}), "/approval/asked_at"),
+        (json!({ "asked_at": 1, "credentials": [] }), "/approval/credentials"),
+        (json!({ "asked_at": 1, "credentials": "x" }), "/approval/credentials"),
+        (
+            json!({ "asked_at": 1, "credentials": [{}], "by": "me" }),
+            "/approval/by",
+        ),
+        (json!([]), "/approval"),
+    ] {
+        let mut order = order.clone();
+        order["approval"] = approval;
+        let refused = pay_out(&world, &order, "k-1");
+        assert_eq!(
+            (refused.status, refused.text_at("/errors/0/pointer")),
+            (422, pointer),
+            "{}",
+            refused.text
+        );
+    }
+    for rubbish in [
+        json!({}),
+        json!({ "id": "x", "rawId": "eA", "type": "public-key", "response": {} }),
+    ] {
+        let refused = pay_out(&world, &approved(&order, &asked, &[rubbish]), "k-1");
+        assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
+    }
+    assert_eq!(pay_out(&world, &approved(&order, &asked, &[answer]), "k-1").status, 200);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn two_people_are_two_people_and_a_device_that_counts_is_not_copied() {
+    let world = with_money(10_000);
+    set(&world, 2, json!({}));
+    let (mut mei, _) = approver(&world, "Mei Wong", true);
+    let order = to_hong_kong(20_000);
+    assert_eq!(
+        told(&pay_out(&world, &order, "k-1")),
+        (403, "no_approvers"),
+        "one is too few"
+    );
+    let (mut ruth, _) = approver(&world, "Ruth Klein", false);
+    let asked = pay_out(&world, &order, "k-1");
+    assert_eq!(asked.body["approval"]["people"], 2, "{}", asked.text);
+    let (first, second) = (mei.approve(&asked), ruth.approve(&asked));
+    for answers in [vec![first.clone()], vec![second.clone(), second.clone()]] {
+        let refused = pay_out(&world, &approved(&order, &asked, &answers), "k-1");
+        assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
+    }
+    let paid = pay_out(&world, &approved(&order, &asked, &[first, second]), "k-1");
+    assert_eq!(paid.status, 200, "{}", paid.text);
+    // What a copy of the device signs has a count that was there before.
+    let asked = pay_out(&world, &order, "k-2");
+    let (mut copy, stale) = (mei.approve(&asked), ruth.approve(&asked));
+    let newer = mei.approve(&asked);
+    let third = pay_out(&world, &approved(&order, &asked, &[newer, stale.clone()]), "k-2");
+    assert_eq!(third.status, 200, "{}", third.text);
+    let asked = pay_out(&world, &order, "k-3");
+    let fresh = mei.approve(&asked);
+    copy["response"]["clientDataJSON"] = fresh["response"]["clientDataJSON"].clone();
+    let refused = pay_out(&world, &approved(&order, &asked, &[copy, ruth.approve(&asked)]), "k-3");
+    assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn money_that_goes_on_is_approved_too_and_what_was_approved_proves_itself() {
+    let world = with_money(10_000);
+    set(&world, 1, json!({}));
+    let (mut mei, id) = approver(&world, "Mei Wong", false);
+    let deliver = json!({ "beneficiary": to_hong_kong(1)["beneficiary"], "reference": "invoice 9" });
+    let quote = eur_to_hkd(&world, 5_000);
+    let method = world.store_card("4242424242424242").unwrap();
+    let order = json!({ "amount": 5_000, "currency": "EUR", "payment_method": method, "confirm": true, "deliver": deliver,
+        "quote": quote.text_at("/id") });
+    let post = |order: &Value| world.post_with_key("/v1/payments", order, "k-1").unwrap();
+    let asked = post(&order);
+    assert_eq!(told(&asked), (403, "approval_required"), "{}", asked.text);
+    assert!(asked.text_at("/approval/text").contains("420.06 HKD"), "{}", asked.text);
+    let paid = post(&approved(&order, &asked, &[mei.approve(&asked)]));
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    // A payment that stays is nobody's to approve.
+    let stays = pay(&world, &eur_to_hkd(&world, 1_000), &json!({}));
+    assert_eq!(stays.status, 200, "{}", stays.text);
+
+    let told = world.admin_call("GET", &format!("/admin/payments/{}/orders", paid.text_at("/id")), None);
+    let told = told.unwrap();
+    assert_eq!(told.text_at("/approvals/0/by/0/approver"), id, "{}", told.text);
+    assert_eq!(told.text_at("/approvals/0/text"), asked.text_at("/approval/text"));
+    let proof = world.folder.join("proof");
+    let shown = Command::new(binary("portolan"))
+        .arg("--config")
+        .arg(world.config())
+        .args(["orders", paid.text_at("/id"), "--into"])
+        .arg(&proof)
+        .output()
+        .unwrap();
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
+    let verify = || Command::new("sh").arg(proof.join("verify.sh")).output().unwrap();
+    let good = verify();
+    let said = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert!(good.status.success() && said.contains("Mei Wong"), "{said}");
+    let text = proof.join("approved-1.text");
+    let forged = std::fs::read_to_string(&text).unwrap().replace("420.06", "920.06");
+    std::fs::write(&text, forged).unwrap();
+    assert!(!verify().status.success());
+    world.assert_books().unwrap();
+}
+
+#[test]
+fn operators_say_what_is_approved_and_are_told_what_is_wrong() {
+    let world = with_money(10_000);
+    let post = |path: &str, body: &Value| world.admin_call("POST", path, Some(body)).unwrap();
+    let path = "/admin/approvals/shop/test";
+    let early = post(&format!("{path}/invite"), &json!({ "by": "olga", "name": "Mei" }));
+    assert_eq!(early.status, 404, "{}", early.text);
+    for (field, value) in [
+        ("rp_id", json!("Shop.example")),
+        ("rp_id", json!("127.0.0.1")),
+        ("origins", json!([])),
+        ("origins", json!(["http://office.shop.example"])),
+        ("origins", json!(["https://office.shop.example/pay"])),
+        ("origins", json!(["https://shop.example.evil.example"])),
+        ("origins", json!(["https://evilshop.example"])),
+        ("people", json!(0)),
+        ("people", json!(4)),
+        ("free", json!({ "XXQ": 1 })),
+        ("free", json!({ "EUR": -1 })),
+        ("color", json!(1)),
+    ] {
+        let mut terms = json!({ "rp_id": "shop.example", "origins": [OFFICE], "people": 1 });
+        terms[field] = value.clone();
+        let refused = post(path, &json!({ "by": "olga", "terms": terms }));
+        assert_eq!(refused.status, 422, "{field} {value}: {}", refused.text);
+        assert_ne!(refused.text_at("/detail"), "", "{field} {value}: {}", refused.text);
+    }
+    set(&world, 1, json!({}));
+    approver(&world, "Mei", false);
+    let moved = json!({ "rp_id": "other.example", "origins": ["https://other.example"], "people": 1 });
+    let refused = post(path, &json!({ "by": "olga", "terms": moved }));
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    for name in ["", " ", "a\nb", &"x".repeat(101)] {
+        let refused = post(&format!("{path}/invite"), &json!({ "by": "olga", "name": name }));
+        assert_eq!(refused.status, 422, "{name:?}: {}", refused.text);
+    }
+    assert_eq!(
+        told(&pay_out(&world, &to_hong_kong(20_000), "k-1")),
+        (403, "approval_required")
+    );
+    let lifted = post(path, &json!({ "by": "olga", "terms": null }));
+    assert_eq!(lifted.status, 200, "{}", lifted.text);
+    assert_eq!(pay_out(&world, &to_hong_kong(20_000), "k-1").status, 200);
+    let acts = world.admin_call("GET", "/admin/audit/acts", None).unwrap();
+    for verb in [
+        "approvals.set",
+        "approver.invite",
+        "approver.register",
+        "approvals.lift",
+    ] {
+        assert!(acts.text.contains(verb), "{verb}: {}", acts.text);
+    }
+    let chain = world.admin_call("GET", "/admin/audit/verify", None).unwrap();
+    assert_eq!(chain.body["intact"], true, "{}", chain.text);
+}
