@@ -3,88 +3,18 @@
 
 use crate::cross_border::{eur_to_hkd, pay};
 use crate::payouts::{to_hong_kong, with_money};
-use passkey::authenticator::{Authenticator, UiHint, UserCheck, UserValidationMethod};
-use passkey::client::{Client, DefaultClientData};
-use passkey::crypto::rust_crypto::RustCryptoBackend;
-use passkey::types::Passkey;
-use passkey::types::ctap2::{Aaguid, Ctap2Error};
-use passkey::types::webauthn::{
-    CredentialCreationOptions, CredentialRequestOptions, PublicKeyCredentialCreationOptions,
-    PublicKeyCredentialRequestOptions,
-};
+use portolan_tests::http::raw;
+use portolan_tests::passkeys::Person;
 use portolan_tests::{Reply, World, binary};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use url::Url;
 
 const OFFICE: &str = "https://office.shop.example";
 
-/// Whether a finger lies on the sensor.
-struct Finger(Arc<AtomicBool>);
-
-#[async_trait::async_trait]
-impl UserValidationMethod for Finger {
-    type PasskeyItem = Passkey;
-
-    async fn check_user<'a>(&self, _: UiHint<'a, Passkey>, _: bool, _: bool) -> Result<UserCheck, Ctap2Error> {
-        Ok(UserCheck {
-            presence: true,
-            verification: self.0.load(Ordering::SeqCst),
-        })
-    }
-
-    fn is_presence_enabled(&self) -> bool {
-        true
-    }
-
-    fn is_verification_enabled(&self) -> Option<bool> {
-        Some(true)
-    }
-}
-
-/// Somebody with a device, in a browser.
-struct Person {
-    client: Client<Option<Passkey>, Finger, RustCryptoBackend, public_suffix::PublicSuffixList, ()>,
-    finger: Arc<AtomicBool>,
-}
-
-impl Person {
-    /// `counts`: the device counts how often it signs.
-    fn new(counts: bool) -> Self {
-        let finger = Arc::new(AtomicBool::new(true));
-        let mut device = Authenticator::new(Aaguid::new_empty(), None, Finger(finger.clone()), RustCryptoBackend);
-        device.set_make_credentials_with_signature_counter(counts);
-        Self {
-            client: Client::new(device),
-            finger,
-        }
-    }
-
-    /// `navigator.credentials.create` on that page.
-    fn create(&mut self, page: &str, options: &Value) -> Result<Value, String> {
-        let public_key: PublicKeyCredentialCreationOptions = serde_json::from_value(options.clone()).unwrap();
-        let (page, asked) = (Url::parse(page).unwrap(), CredentialCreationOptions { public_key });
-        let made = pollster::block_on(self.client.register(&page, asked, DefaultClientData));
-        made.map(|it| serde_json::to_value(it).unwrap())
-            .map_err(|error| format!("{error:?}"))
-    }
-
-    /// `navigator.credentials.get` on that page.
-    fn get(&mut self, page: &str, options: &Value) -> Result<Value, String> {
-        let public_key: PublicKeyCredentialRequestOptions = serde_json::from_value(options.clone()).unwrap();
-        let asked = CredentialRequestOptions { public_key };
-        let page = Url::parse(page).unwrap();
-        let made = pollster::block_on(self.client.authenticate(&page, asked, DefaultClientData));
-        made.map(|it| serde_json::to_value(it).unwrap())
-            .map_err(|error| format!("{error:?}"))
-    }
-
-    fn approve(&mut self, asked: &Reply) -> Value {
-        self.get(OFFICE, &asked.body["approval"]["options"]).unwrap()
-    }
+fn approve(person: &mut Person, asked: &Reply) -> Value {
+    person.get(OFFICE, &asked.body["approval"]["options"]).unwrap()
 }
 
 fn set(world: &World, people: u8, free: Value) {
@@ -169,7 +99,7 @@ fn what_goes_out_waits_for_a_person_and_their_approval_is_of_that_order_alone() 
     let challenge = base64_url(&Sha256::digest(text));
     assert_eq!(asked.text_at("/approval/options/challenge"), challenge);
     assert_eq!(asked.text_at("/approval/options/userVerification"), "required");
-    let answer = mei.approve(&asked);
+    let answer = approve(&mut mei, &asked);
     // Another key, another amount, another account, another text: nobody approved that.
     for (order, key) in [
         (order.clone(), "k-2"),
@@ -201,7 +131,7 @@ fn what_goes_out_waits_for_a_person_and_their_approval_is_of_that_order_alone() 
     assert_eq!(shown.text_at("/approvers/0/name"), "Mei Wong", "{}", shown.text);
     // Whoever left approves nothing more, whenever they signed.
     let asked = pay_out(&world, &order, "k-3");
-    let answer = mei.approve(&asked);
+    let answer = approve(&mut mei, &asked);
     let ask = json!({ "by": "olga", "approver": id });
     let removed = world
         .admin_call("POST", "/admin/approvals/shop/test/remove", Some(&ask))
@@ -250,7 +180,7 @@ fn a_finger_counts_on_the_merchants_page_and_in_time() {
     let wrong = register(&world, other.text_at("/invite"), &made);
     assert_eq!(told(&wrong), (422, "invalid_request"), "{}", wrong.text);
     let mut nobody = Person::new(false);
-    nobody.finger.store(false, Ordering::SeqCst);
+    nobody.lay_finger(false);
     if let Ok(made) = nobody.create(OFFICE, &asked.body["options"]) {
         let unverified = register(&world, code, &made);
         assert_eq!(
@@ -269,13 +199,13 @@ fn a_finger_counts_on_the_merchants_page_and_in_time() {
     let elsewhere = mei.get(page, &asked.body["approval"]["options"]).unwrap();
     let refused = pay_out(&world, &approved(&order, &asked, &[elsewhere]), "k-1");
     assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
-    mei.finger.store(false, Ordering::SeqCst);
+    mei.lay_finger(false);
     if let Ok(unverified) = mei.get(OFFICE, &asked.body["approval"]["options"]) {
         let refused = pay_out(&world, &approved(&order, &asked, &[unverified]), "k-1");
         assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
     }
-    mei.finger.store(true, Ordering::SeqCst);
-    let answer = mei.approve(&asked);
+    mei.lay_finger(true);
+    let answer = approve(&mut mei, &asked);
     let mut late = approved(&order, &asked, std::slice::from_ref(&answer));
     for shift in [-1_000_i64, 60] {
         late["approval"]["asked_at"] = json!(asked.body["approval"]["asked_at"].as_i64().unwrap() + shift);
@@ -328,7 +258,7 @@ fn two_people_are_two_people_and_a_device_that_counts_is_not_copied() {
     let (mut ruth, _) = approver(&world, "Ruth Klein", false);
     let asked = pay_out(&world, &order, "k-1");
     assert_eq!(asked.body["approval"]["people"], 2, "{}", asked.text);
-    let (first, second) = (mei.approve(&asked), ruth.approve(&asked));
+    let (first, second) = (approve(&mut mei, &asked), approve(&mut ruth, &asked));
     for answers in [vec![first.clone()], vec![second.clone(), second.clone()]] {
         let refused = pay_out(&world, &approved(&order, &asked, &answers), "k-1");
         assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
@@ -337,14 +267,18 @@ fn two_people_are_two_people_and_a_device_that_counts_is_not_copied() {
     assert_eq!(paid.status, 200, "{}", paid.text);
     // What a copy of the device signs has a count that was there before.
     let asked = pay_out(&world, &order, "k-2");
-    let (mut copy, stale) = (mei.approve(&asked), ruth.approve(&asked));
-    let newer = mei.approve(&asked);
+    let (mut copy, stale) = (approve(&mut mei, &asked), approve(&mut ruth, &asked));
+    let newer = approve(&mut mei, &asked);
     let third = pay_out(&world, &approved(&order, &asked, &[newer, stale.clone()]), "k-2");
     assert_eq!(third.status, 200, "{}", third.text);
     let asked = pay_out(&world, &order, "k-3");
-    let fresh = mei.approve(&asked);
+    let fresh = approve(&mut mei, &asked);
     copy["response"]["clientDataJSON"] = fresh["response"]["clientDataJSON"].clone();
-    let refused = pay_out(&world, &approved(&order, &asked, &[copy, ruth.approve(&asked)]), "k-3");
+    let refused = pay_out(
+        &world,
+        &approved(&order, &asked, &[copy, approve(&mut ruth, &asked)]),
+        "k-3",
+    );
     assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
     world.assert_books().unwrap();
 }
@@ -363,7 +297,7 @@ fn money_that_goes_on_is_approved_too_and_what_was_approved_proves_itself() {
     let asked = post(&order);
     assert_eq!(told(&asked), (403, "approval_required"), "{}", asked.text);
     assert!(asked.text_at("/approval/text").contains("420.06 HKD"), "{}", asked.text);
-    let paid = post(&approved(&order, &asked, &[mei.approve(&asked)]));
+    let paid = post(&approved(&order, &asked, &[approve(&mut mei, &asked)]));
     assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
     // A payment that stays is nobody's to approve.
     let stays = pay(&world, &eur_to_hkd(&world, 1_000), &json!({}));
@@ -447,4 +381,32 @@ fn operators_say_what_is_approved_and_are_told_what_is_wrong() {
     }
     let chain = world.admin_call("GET", "/admin/audit/verify", None).unwrap();
     assert_eq!(chain.body["intact"], true, "{}", chain.text);
+}
+
+#[test]
+fn the_example_of_an_office_serves_its_page_and_nobody_elses() {
+    let mut world = with_money(1_000);
+    let office = world.start_office().unwrap();
+    let at = std::net::SocketAddr::from(([127, 0, 0, 1], Url::parse(&office).unwrap().port().unwrap()));
+    let host = office.strip_prefix("http://").unwrap();
+    let ask = |path: &str, host: &str, origin: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\norigin: {origin}\r\nconnection: close\r\n\r\n");
+        raw(at, &request).unwrap()
+    };
+    let page = ask("/", host, &office);
+    assert!(
+        page.status == 200 && page.text.contains("parseRequestOptionsFromJSON"),
+        "{}",
+        page.text
+    );
+    assert!(
+        page.header("content-security-policy")
+            .unwrap()
+            .starts_with("default-src 'none'")
+    );
+    let ask = |path: &str, host: &str, origin: &str| ask(path, host, origin).status;
+    assert_eq!(ask("/v1/balances", host, &office), 200);
+    assert_eq!(ask("/v1/balances", "evil.example", &office), 403);
+    assert_eq!(ask("/v1/balances", host, "http://evil.example"), 403);
+    assert_eq!(ask("/v1/payments", host, &office), 404);
 }

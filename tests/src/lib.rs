@@ -3,6 +3,7 @@
 
 pub mod chain;
 pub mod http;
+pub mod passkeys;
 pub mod peers;
 pub mod postgres;
 mod seed;

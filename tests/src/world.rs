@@ -123,22 +123,26 @@ const DESKS: [&str; 3] = ["desk-a", "desk-b", "desk-c"];
 
 /// Starts a simulator over its record; where it listens.
 fn simulator(name: &str, listen: &str, record: &Path, arguments: &[String]) -> anyhow::Result<(Child, SocketAddr)> {
-    let program = binary(name);
-    let mut command = Command::new(&program);
+    let mut command = Command::new(binary(name));
     command
         .args(["--listen", listen, "--record"])
         .arg(record)
-        .args(arguments)
-        .stdout(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("{}: run cargo xtask build", program.display()))?;
+        .args(arguments);
+    let (child, at) = announced(command)?;
+    let at = at.parse().with_context(|| format!("{name} is at {at:?}"))?;
+    Ok((child, at))
+}
+
+/// Starts a program that says where it listens: its host and port.
+fn announced(mut command: Command) -> anyhow::Result<(Child, String)> {
+    let started = command.stdout(Stdio::piped()).spawn();
+    let program = Path::new(command.get_program()).display().to_string();
+    let mut child = started.with_context(|| format!("{program}: run cargo xtask build"))?;
     let out = child.stdout.take().context("no output")?;
     let mut line = String::new();
     BufReader::new(out).read_line(&mut line)?;
-    let address = line.trim().rsplit("http://").next().unwrap_or_default();
-    let at = address.parse().with_context(|| format!("{name} said {line:?}"))?;
-    Ok((child, at))
+    let at = line.trim().rsplit("http://").next().unwrap_or_default();
+    Ok((child, at.to_owned()))
 }
 
 /// A card number that nobody has used, of the right length and check digit.
@@ -304,6 +308,16 @@ impl World {
         }
         world.key = world.new_key("shop")?;
         Ok(world)
+    }
+
+    /// Starts the merchant's back office; its origin.
+    pub fn start_office(&mut self) -> anyhow::Result<String> {
+        let mut command = Command::new(binary("portolan-office"));
+        command.args(["--listen", "127.0.0.1:0", "--router", &self.api.to_string()]);
+        command.env("PORTOLAN_KEY", &self.key);
+        let (child, at) = announced(command)?;
+        self.others.push(child);
+        Ok(format!("http://{at}"))
     }
 
     /// Starts the acquirer over its record.

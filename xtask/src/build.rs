@@ -21,6 +21,8 @@ pub fn all(profile: &str) -> anyhow::Result<()> {
         "portolan-wallet",
         "-p",
         "portolan-bank",
+        "-p",
+        "portolan-office",
     ])
 }
 

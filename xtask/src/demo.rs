@@ -1,6 +1,7 @@
 //! The demo: one story over the real binaries, told payment by payment, with the three records at its end. Everything
 //! that it prints it has just seen.
 
+mod approvals;
 mod banks;
 mod borders;
 mod risk;
@@ -51,6 +52,7 @@ pub fn run(once: bool) -> anyhow::Result<()> {
     versions::story(&world)?;
     routes::story(&mut world)?;
     risk::story(&world)?;
+    approvals::story(&mut world)?;
     ensure!(refused == 1, "one key made {refused} charges");
     try_next(&world, &payments)?;
     if once {
