@@ -135,7 +135,9 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .route("/admin/channels/{channel}/{switch}", post(plugins::switch))
         .route("/admin/approvals", get(approvals::list))
         .route("/admin/approvals/{merchant}/{mode}", post(approvals::set))
+        .route("/admin/approvals/{merchant}/{mode}/lift", post(approvals::lift))
         .route("/admin/approvals/{merchant}/{mode}/invite", post(approvals::invite))
+        .route("/admin/approvals/{merchant}/{mode}/confirm", post(approvals::confirm))
         .route("/admin/approvals/{merchant}/{mode}/remove", post(approvals::remove))
         .route("/admin/backup", post(backup))
         .layer(axum::middleware::from_fn(move |request: Request, next: Next| {
@@ -179,7 +181,7 @@ fn payment_id(id: &str) -> Result<PaymentId, Refusal> {
 async fn orders(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let payment = payment_id(&id)?;
     let known = shared.app.store.payment(payment).map_err(failed)?;
-    known.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such payment"))?;
+    let known = known.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such payment"))?;
     let orders = shared.app.library.orders(payment).map_err(failed)?;
     let shown = orders.iter().map(|order| {
         json!({
@@ -188,7 +190,9 @@ async fn orders(State(shared): App, Path(id): Path<String>) -> Result<Json<Value
             "operation": order.operation.map(|operation| operation.to_string()),
         })
     });
-    let approved = shared.app.library.approved(payment).map_err(failed)?;
+    // What goes on to a beneficiary was approved with the payment that brought it.
+    let parent = known.payment.payout.as_ref().and_then(|it| it.leg_of);
+    let approved = shared.app.library.approved(parent.unwrap_or(payment)).map_err(failed)?;
     let approvals = approved.iter().map(|it| {
         let by = it.by.iter().map(|by| {
             json!({

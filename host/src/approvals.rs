@@ -5,6 +5,7 @@
 use dashmap::DashMap;
 use portolan_domain::approval::{
     APPROVED_MS, APPROVERS_MAX, Approval, ApprovalTerms, Approvals, Approved, Approver, ApproverState, INVITED_MS,
+    KEY_PART_MIN,
 };
 use portolan_domain::commit::Act;
 use portolan_domain::ids::{ApproverId, EventId, MerchantId, Mode};
@@ -17,6 +18,7 @@ use tokio::sync::Mutex;
 
 /// A router's clock and another's differ by so much at most.
 const AHEAD_MAX_S: u64 = 10;
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Whose.
 pub type Owner<'a> = (Mode, &'a MerchantId);
@@ -36,9 +38,32 @@ pub enum ApprovalError {
     /// What is asked cannot be.
     #[error("{0}")]
     Invalid(String),
-    /// The store says no, or somebody else was first.
+    /// Somebody else was first.
+    #[error("the approvals were changed meanwhile: look at them, and ask again")]
+    Conflict,
+    /// The store says no.
     #[error("{0}")]
-    Store(#[from] CommitError),
+    Store(CommitError),
+}
+
+impl From<CommitError> for ApprovalError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::VersionConflict => Self::Conflict,
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// When an approval was asked, seen from now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// So that it counts.
+    InTime,
+    /// Too long ago, or before this router began: what was used then, a copy of the store that was put back does not know.
+    TooOld,
+    /// In time to come.
+    Ahead,
 }
 
 /// An order that has to be approved.
@@ -58,8 +83,9 @@ pub struct Approving {
     book: Arc<dyn ApprovalBook>,
     vault: Arc<LocalVault>,
     ambient: Arc<dyn Ambient>,
-    all: DashMap<(Mode, MerchantId), Arc<Approvals>>,
-    changing: Mutex<()>,
+    all: Arc<DashMap<(Mode, MerchantId), Arc<Approvals>>>,
+    changing: Arc<Mutex<()>>,
+    born_s: u64,
 }
 
 fn party(terms: &ApprovalTerms) -> Result<RelyingParty, PasskeyError> {
@@ -74,12 +100,14 @@ impl Approving {
         ambient: Arc<dyn Ambient>,
     ) -> Result<Self, ReadError> {
         let all = book.approvals()?.into_iter();
+        let all: DashMap<_, _> = all.map(|it| ((it.mode, it.merchant.clone()), Arc::new(it))).collect();
         Ok(Self {
-            all: all.map(|it| ((it.mode, it.merchant.clone()), Arc::new(it))).collect(),
+            all: Arc::new(all),
             book,
             vault,
+            born_s: ambient.now_ms() / 1_000,
             ambient,
-            changing: Mutex::new(()),
+            changing: Arc::default(),
         })
     }
 
@@ -95,9 +123,28 @@ impl Approving {
         self.all.get(&(mode, merchant.clone())).map(|it| it.value().clone())
     }
 
-    /// What an order of that amount needs; `None`: nothing.
-    pub fn needed(&self, owner: Owner<'_>, amount: &Money) -> Option<Arc<Approvals>> {
-        self.of(owner).filter(|it| it.needed(amount).is_some())
+    /// A merchant's, where something has to be approved.
+    pub fn in_force(&self, owner: Owner<'_>) -> Option<Arc<Approvals>> {
+        self.of(owner).filter(|it| it.terms.is_some())
+    }
+
+    /// Counts an amount as one that needs no approval today; `false`: it does.
+    pub async fn take_free(&self, owner: Owner<'_>, amount: &Money) -> Result<bool, ApprovalError> {
+        let day = self.ambient.now_ms() / DAY_MS;
+        let found = self.of(owner).map(|it| (*it).clone());
+        if found.is_none_or(|mut it| it.take_free(amount, day).is_none()) {
+            return Ok(false);
+        }
+        let taken = self.change(owner, ("the terms", "approval.free"), |it| {
+            it.take_free(amount, day)
+                .ok_or(ApprovalError::None("nothing is free any more today"))?;
+            Ok(((), amount.asset().code().to_owned(), amount.to_string()))
+        });
+        match taken.await {
+            Ok(()) => Ok(true),
+            Err(ApprovalError::None(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn challenge_of(code: &str) -> [u8; 32] {
@@ -108,14 +155,14 @@ impl Approving {
         self.vault.mac("invitation", code.as_bytes())
     }
 
-    /// Changes a merchant's approvals: on disk, with who did it, before it counts.
+    /// Changes a merchant's approvals: on disk, with who did it, before it counts. Whoever hangs up meanwhile, it is done to its end.
     async fn change<T>(
         &self,
         (mode, merchant): Owner<'_>,
         (by, verb): (&str, &str),
         change: impl FnOnce(&mut Approvals) -> Result<(T, String, String), ApprovalError>,
     ) -> Result<T, ApprovalError> {
-        let _one = self.changing.lock().await;
+        let one = self.changing.clone().lock_owned().await;
         let found = self.of((mode, merchant));
         let mut after = found.map_or_else(|| Approvals::none(merchant.clone(), mode), |it| (*it).clone());
         let (made, about, note) = change(&mut after)?;
@@ -128,8 +175,24 @@ impl Approving {
             about,
             note,
         };
-        self.book.put_approvals(after.clone(), act).await?;
-        self.all.insert((mode, merchant.clone()), Arc::new(after));
+        let (book, all) = (self.book.clone(), self.all.clone());
+        let writing = tokio::spawn(async move {
+            let written = book.put_approvals(after.clone(), act).await;
+            // Where it is not known what is on disk, it is read.
+            let now = match &written {
+                Ok(()) => vec![after],
+                Err(_) => book.approvals().unwrap_or_default(),
+            };
+            now.into_iter().for_each(|it| {
+                all.insert((it.mode, it.merchant.clone()), Arc::new(it));
+            });
+            drop(one);
+            written
+        });
+        let written = writing
+            .await
+            .map_err(|error| CommitError::Unavailable(error.to_string()))?;
+        written?;
         Ok(made)
     }
 
@@ -141,7 +204,13 @@ impl Approving {
         }
         let about = format!("{}:{}", owner.0.as_str(), owner.1);
         let note = match &terms {
-            Some(terms) => format!("{} people on {}, free {:?}", terms.people, terms.rp_id, terms.free),
+            Some(terms) => format!(
+                "{} people on {} ({}), free a day {:?}",
+                terms.people,
+                terms.rp_id,
+                terms.origins.join(" "),
+                terms.free
+            ),
             None => "nothing has to be approved".into(),
         };
         let verb = if terms.is_some() {
@@ -150,8 +219,13 @@ impl Approving {
             "approvals.lift"
         };
         self.change(owner, (by, verb), |it| {
-            let is_elsewhere = |new: &ApprovalTerms| it.terms.as_ref().is_some_and(|was| was.rp_id != new.rp_id);
-            if terms.as_ref().is_some_and(is_elsewhere) && !it.approvers.is_empty() {
+            let is_elsewhere = |new: &ApprovalTerms| {
+                it.approvers.iter().any(|it| match &it.state {
+                    ApproverState::Registered { rp_id, .. } => *rp_id != new.rp_id,
+                    ApproverState::Invited { .. } => false,
+                })
+            };
+            if terms.as_ref().is_some_and(is_elsewhere) {
                 let why = "the approvers' passkeys belong to another domain: remove them first, then invite them anew";
                 return Err(ApprovalError::Invalid(why.into()));
             }
@@ -192,6 +266,39 @@ impl Approving {
         Ok((id, code))
     }
 
+    /// Counts an approver from now on: an operator has asked the person whose key it is. `key` is how its fingerprint begins.
+    pub async fn confirm(
+        &self,
+        owner: Owner<'_>,
+        by: &str,
+        (id, key): (ApproverId, &str),
+    ) -> Result<(), ApprovalError> {
+        let wanted: String = key
+            .chars()
+            .filter(|it| !it.is_whitespace())
+            .collect::<String>()
+            .to_ascii_lowercase();
+        if wanted.len() < KEY_PART_MIN {
+            let why = format!("key: at least the first {KEY_PART_MIN} digits of the fingerprint that they read out");
+            return Err(ApprovalError::Invalid(why));
+        }
+        self.change(owner, (by, "approver.confirm"), |it| {
+            let found = it.approvers.iter_mut().find(|it| it.id == id);
+            let found = found.ok_or(ApprovalError::None("there is no such approver"))?;
+            match &mut found.state {
+                ApproverState::Invited { .. } => Err(ApprovalError::Invalid("they have brought no passkey yet".into())),
+                ApproverState::Registered { key, .. } if !key.starts_with(&wanted) => Err(ApprovalError::Invalid(
+                    "that is not this passkey's fingerprint: somebody else may have used the invitation; remove it, and invite anew".into(),
+                )),
+                ApproverState::Registered { key, is_confirmed, .. } => {
+                    *is_confirmed = true;
+                    Ok(((), id.to_string(), format!("{}, {key}", found.name)))
+                }
+            }
+        })
+        .await
+    }
+
     /// Takes an approver away: from now on nothing that they sign counts.
     pub async fn remove(&self, owner: Owner<'_>, by: &str, id: ApproverId) -> Result<(), ApprovalError> {
         self.change(owner, (by, "approver.remove"), |it| {
@@ -209,7 +316,7 @@ impl Approving {
         let terms = found.terms.as_ref().ok_or(ApprovalError::NotInvited)?;
         let approver = found.invited(&self.hash_of(code), self.ambient.now_ms());
         let approver = approver.ok_or(ApprovalError::NotInvited)?;
-        let others: Vec<&str> = found.registered().into_iter().map(|(_, passkey)| passkey).collect();
+        let others = found.passkeys();
         let user = (approver.id.0.as_bytes().as_slice(), approver.name.as_str());
         Ok(party(terms)?.creation(&Self::challenge_of(code), user, &others)?)
     }
@@ -220,12 +327,19 @@ impl Approving {
         self.change(owner, ("an invitation", "approver.register"), |it| {
             let terms = it.terms.as_ref().ok_or(ApprovalError::NotInvited)?;
             let id = it.invited(&hash, now_ms).ok_or(ApprovalError::NotInvited)?.id;
-            let others: Vec<&str> = it.registered().into_iter().map(|(_, passkey)| passkey).collect();
-            let passkey = party(terms)?.register(&Self::challenge_of(code), answer, &others)?;
+            let made = party(terms)?.register(&Self::challenge_of(code), answer, &it.passkeys())?;
+            let rp_id = terms.rp_id.clone();
             let approver = it.approvers.iter_mut().find(|it| it.id == id);
             let approver = approver.ok_or(ApprovalError::NotInvited)?;
-            approver.state = ApproverState::Registered { passkey, at_ms: now_ms };
-            Ok((approver.clone(), id.to_string(), approver.name.clone()))
+            let note = format!("{}, {}", approver.name, made.key);
+            approver.state = ApproverState::Registered {
+                passkey: made.passkey,
+                key: made.key,
+                rp_id,
+                at_ms: now_ms,
+                is_confirmed: false,
+            };
+            Ok((approver.clone(), id.to_string(), note))
         })
         .await
     }
@@ -236,10 +350,10 @@ impl Approving {
             .terms
             .as_ref()
             .ok_or(ApprovalError::None("nothing has to be approved"))?;
-        let passkeys: Vec<&str> = approvals.registered().into_iter().map(|(_, passkey)| passkey).collect();
+        let passkeys: Vec<&str> = approvals.confirmed().into_iter().map(|(_, passkey)| passkey).collect();
         if passkeys.len() < usize::from(terms.people) {
             return Err(ApprovalError::None(
-                "this has to be approved, and too few of the merchant's people have brought a passkey: the router's operator invites them",
+                "this has to be approved, and too few of the merchant's people may yet: the router's operator invites them, and confirms the passkey that each brings",
             ));
         }
         let options = party(terms)?.request(&sha256(text.as_bytes()), &passkeys)?;
@@ -251,60 +365,47 @@ impl Approving {
         })
     }
 
-    /// Whether it may still, or already, have been asked then.
-    pub fn is_timely(&self, asked_at: u64) -> bool {
+    /// When that is, seen from now.
+    pub fn when(&self, asked_at: u64) -> Asked {
         let now = self.ambient.now_ms() / 1_000;
-        asked_at <= now.saturating_add(AHEAD_MAX_S) && now.saturating_sub(asked_at) <= APPROVED_MS / 1_000
+        if asked_at > now.saturating_add(AHEAD_MAX_S) {
+            return Asked::Ahead;
+        }
+        let is_young = now.saturating_sub(asked_at) <= APPROVED_MS / 1_000;
+        match is_young && asked_at >= self.born_s {
+            true => Asked::InTime,
+            false => Asked::TooOld,
+        }
     }
 
-    /// Who approved, if they are enough, each once. Passkeys that count how often they are used are written again.
-    pub async fn check(&self, owner: Owner<'_>, text: String, answers: &[String]) -> Result<Approved, ApprovalError> {
-        let challenge = sha256(text.as_bytes());
-        let at_ms = self.ambient.now_ms();
+    /// Who approved, if they are enough, each once.
+    pub fn check(&self, owner: Owner<'_>, text: String, answers: &[String]) -> Result<Approved, ApprovalError> {
         let found = self
             .of(owner)
             .ok_or(ApprovalError::None("nothing has to be approved"))?;
-        let (by, used) = approvals_of(&found, &challenge, answers)?;
-        if !used.is_empty() {
-            self.change(owner, ("an approval", "approver.count"), |it| {
-                let (_, used) = approvals_of(it, &challenge, answers)?;
-                for (id, kept) in used {
-                    let is_theirs = |it: &&mut Approver| it.id == id;
-                    if let Some(ApproverState::Registered { passkey, .. }) =
-                        it.approvers.iter_mut().find(is_theirs).map(|it| &mut it.state)
-                    {
-                        *passkey = kept;
-                    }
-                }
-                Ok((
-                    (),
-                    by.first().map_or_else(String::new, |it| it.approver.to_string()),
-                    String::new(),
-                ))
-            })
-            .await?;
-        }
         Ok(Approved {
-            at_ms,
+            at_ms: self.ambient.now_ms(),
+            by: approvals_of(&found, &sha256(text.as_bytes()), answers)?,
             text,
-            by,
             operation: None,
         })
     }
 }
 
-type Checked = (Vec<Approval>, Vec<(ApproverId, String)>);
-
-/// Whose the answers are, with the passkeys that count their uses.
-fn approvals_of(approvals: &Approvals, challenge: &[u8; 32], answers: &[String]) -> Result<Checked, ApprovalError> {
+/// Whose the answers are.
+fn approvals_of(
+    approvals: &Approvals,
+    challenge: &[u8; 32],
+    answers: &[String],
+) -> Result<Vec<Approval>, ApprovalError> {
     let terms = approvals
         .terms
         .as_ref()
         .ok_or(ApprovalError::None("nothing has to be approved"))?;
     let party = party(terms)?;
-    let registered = approvals.registered();
+    let registered = approvals.confirmed();
     let passkeys: Vec<&str> = registered.iter().map(|(_, passkey)| *passkey).collect();
-    let (mut by, mut used): Checked = (vec![], vec![]);
+    let mut by: Vec<Approval> = vec![];
     for answer in answers {
         let good = party.check(challenge, &passkeys, answer)?;
         let found = registered.get(good.which).map(|(approver, _)| *approver);
@@ -315,7 +416,6 @@ fn approvals_of(approvals: &Approvals, challenge: &[u8; 32], answers: &[String])
                 approver.name
             )));
         }
-        used.extend(good.passkey.map(|passkey| (approver.id, passkey)));
         by.push(Approval {
             approver: approver.id,
             name: approver.name.clone(),
@@ -326,7 +426,7 @@ fn approvals_of(approvals: &Approvals, challenge: &[u8; 32], answers: &[String])
         });
     }
     match by.len() >= usize::from(terms.people) {
-        true => Ok((by, used)),
+        true => Ok(by),
         false => {
             let why = format!("{} of {} people approved it", by.len(), terms.people);
             Err(ApprovalError::Invalid(why))

@@ -24,7 +24,7 @@ pub use payout::{DeliveryView, PayoutView, StoredBeneficiaryView};
 pub use quote::QuoteView;
 pub use refund::RefundView;
 pub use routing::{RoutingView, RuleSetView};
-pub use statement::{Holder, PostingView, StatementView, camt_053, csv};
+pub use statement::{Holder, PostingView, StatementView, camt_053, csv, time_text};
 pub use webhook::{WebhookBody, WebhookEndpointView, WebhookTestView, status_of};
 
 use portolan_domain::commit::StoredAnswer;

@@ -52,7 +52,18 @@ fn approver(world: &World, name: &str, counts: bool) -> (Person, String) {
     let registered = register(world, code, &made);
     assert_eq!(registered.text_at("/status"), "registered", "{}", registered.text);
     assert_eq!(registered.text_at("/id"), invited.text_at("/approver"));
-    (person, registered.text_at("/id").to_owned())
+    let id = registered.text_at("/id").to_owned();
+    let confirmed = confirm(world, &id, registered.text_at("/key"));
+    assert_eq!(confirmed.status, 200, "{}", confirmed.text);
+    (person, id)
+}
+
+/// The person has told the operator which key it is.
+fn confirm(world: &World, id: &str, key: &str) -> Reply {
+    let ask = json!({ "by": "olga", "approver": id, "key": key });
+    world
+        .admin_call("POST", "/admin/approvals/shop/test/confirm", Some(&ask))
+        .unwrap()
 }
 
 /// The order with what the people answered.
@@ -77,11 +88,10 @@ fn what_goes_out_waits_for_a_person_and_their_approval_is_of_that_order_alone() 
     set(&world, 1, json!({ "HKD": 500 }));
     let nobody = pay_out(&world, &order, "k-0");
     assert_eq!(told(&nobody), (403, "no_approvers"), "{}", nobody.text);
-    assert_eq!(
-        pay_out(&world, &to_hong_kong(500), "k-small").status,
-        200,
-        "small enough"
-    );
+    let small = pay_out(&world, &to_hong_kong(300), "k-small");
+    assert_eq!(small.status, 200, "{}", small.text);
+    let more = pay_out(&world, &to_hong_kong(201), "k-small-2");
+    assert_eq!(told(&more), (403, "no_approvers"), "enough for a day: {}", more.text);
     let (mut mei, id) = approver(&world, "Mei Wong", false);
     let asked = pay_out(&world, &order, "k-1");
     assert_eq!(told(&asked), (403, "approval_required"), "{}", asked.text);
@@ -190,7 +200,9 @@ fn a_finger_counts_on_the_merchants_page_and_in_time() {
             unverified.text
         );
     }
-    assert_eq!(register(&world, code, &made).status, 200);
+    let registered = register(&world, code, &made);
+    let confirmed = confirm(&world, registered.text_at("/id"), registered.text_at("/key"));
+    assert_eq!(confirmed.status, 200, "{}", confirmed.text);
     assert_eq!(told(&register(&world, code, &made)), (403, "not_invited"), "taken once");
 
     let order = to_hong_kong(20_000);
@@ -207,10 +219,10 @@ fn a_finger_counts_on_the_merchants_page_and_in_time() {
     mei.lay_finger(true);
     let answer = approve(&mut mei, &asked);
     let mut late = approved(&order, &asked, std::slice::from_ref(&answer));
-    for shift in [-1_000_i64, 60] {
+    for (shift, code) in [(-1_000_i64, "approval_expired"), (60, "approval_ahead")] {
         late["approval"]["asked_at"] = json!(asked.body["approval"]["asked_at"].as_i64().unwrap() + shift);
         let refused = pay_out(&world, &late, "k-1");
-        assert_eq!(told(&refused), (403, "approval_expired"), "{}", refused.text);
+        assert_eq!(told(&refused), (403, code), "{}", refused.text);
         assert_ne!(refused.text_at("/approval/text"), "", "asked anew: {}", refused.text);
     }
     for (approval, pointer) in [
@@ -245,16 +257,14 @@ fn a_finger_counts_on_the_merchants_page_and_in_time() {
 }
 
 #[test]
-fn two_people_are_two_people_and_a_device_that_counts_is_not_copied() {
+fn two_people_are_two_people_and_orders_come_as_they_like() {
     let world = with_money(10_000);
     set(&world, 2, json!({}));
+    // One has a device that counts how often it signs.
     let (mut mei, _) = approver(&world, "Mei Wong", true);
     let order = to_hong_kong(20_000);
-    assert_eq!(
-        told(&pay_out(&world, &order, "k-1")),
-        (403, "no_approvers"),
-        "one is too few"
-    );
+    let early = pay_out(&world, &order, "k-1");
+    assert_eq!(told(&early), (403, "no_approvers"), "one is too few");
     let (mut ruth, _) = approver(&world, "Ruth Klein", false);
     let asked = pay_out(&world, &order, "k-1");
     assert_eq!(asked.body["approval"]["people"], 2, "{}", asked.text);
@@ -263,24 +273,147 @@ fn two_people_are_two_people_and_a_device_that_counts_is_not_copied() {
         let refused = pay_out(&world, &approved(&order, &asked, &answers), "k-1");
         assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
     }
-    let paid = pay_out(&world, &approved(&order, &asked, &[first, second]), "k-1");
+    // What is approved later may come first.
+    let later = pay_out(&world, &order, "k-2");
+    let answers = [approve(&mut mei, &later), approve(&mut ruth, &later)];
+    let paid = pay_out(&world, &approved(&order, &later, &answers), "k-2");
     assert_eq!(paid.status, 200, "{}", paid.text);
-    // What a copy of the device signs has a count that was there before.
-    let asked = pay_out(&world, &order, "k-2");
-    let (mut copy, stale) = (approve(&mut mei, &asked), approve(&mut ruth, &asked));
-    let newer = approve(&mut mei, &asked);
-    let third = pay_out(&world, &approved(&order, &asked, &[newer, stale.clone()]), "k-2");
-    assert_eq!(third.status, 200, "{}", third.text);
-    let asked = pay_out(&world, &order, "k-3");
-    let fresh = approve(&mut mei, &asked);
-    copy["response"]["clientDataJSON"] = fresh["response"]["clientDataJSON"].clone();
-    let refused = pay_out(
-        &world,
-        &approved(&order, &asked, &[copy, approve(&mut ruth, &asked)]),
-        "k-3",
+    let good = approved(&order, &asked, &[first, second]);
+    let all: Vec<Reply> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| pay_out(&world, &good, "k-1"))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let in_flight = |it: &&Reply| it.text_at("/code") == "idempotency_key_in_flight";
+    let taken: Vec<&Reply> = all.iter().filter(|it| it.status == 200).collect();
+    assert_eq!(taken.len() + all.iter().filter(in_flight).count(), 4, "{all:?}");
+    assert!(taken.iter().all(|it| it.text_at("/id") == taken[0].text_at("/id")));
+    // What was refused for another reason may be tried again as it is.
+    let much = to_hong_kong(8_000_000);
+    let asked = pay_out(&world, &much, "k-3");
+    let answers = [approve(&mut mei, &asked), approve(&mut ruth, &asked)];
+    for _ in 0..2 {
+        let refused = pay_out(&world, &approved(&much, &asked, &answers), "k-3");
+        assert_eq!(told(&refused), (409, "insufficient_balance"), "{}", refused.text);
+    }
+    assert_eq!(
+        world.get("/v1/payouts").unwrap().body["data"].as_array().unwrap().len(),
+        2
     );
-    assert_eq!(told(&refused), (403, "approval_invalid"), "{}", refused.text);
     world.assert_books().unwrap();
+}
+
+/// Someone else may have come by the invitation: a passkey counts once an operator was told its fingerprint.
+#[test]
+fn a_passkey_counts_once_its_owner_has_told_the_operator_which_it_is() {
+    let world = with_money(10_000);
+    set(&world, 1, json!({}));
+    let (mut thief, invited) = (Person::new(false), invite(&world, "Mei Wong"));
+    let (code, id) = (invited.text_at("/invite"), invited.text_at("/approver"));
+    let made = thief.create(OFFICE, &options(&world, code).body["options"]).unwrap();
+    let mut foreign = made.clone();
+    let other = Person::new(false)
+        .create(OFFICE, &options(&world, code).body["options"])
+        .unwrap();
+    foreign["response"]["publicKey"] = other["response"]["publicKey"].clone();
+    let refused = register(&world, code, &foreign);
+    assert_eq!(refused.text_at("/errors/0/code"), "invalid_passkey", "{}", refused.text);
+    let registered = register(&world, code, &made);
+    assert_eq!(registered.text_at("/status"), "registered", "{}", registered.text);
+    let order = to_hong_kong(20_000);
+    assert_eq!(told(&pay_out(&world, &order, "k-1")), (403, "no_approvers"));
+    let key = registered.text_at("/key");
+    for wrong in ["", &key[..15], &"0".repeat(16)] {
+        assert_eq!(confirm(&world, id, wrong).status, 422);
+    }
+    // The same device for somebody else's invitation too.
+    let second = invite(&world, "Ruth Klein");
+    let again = register(&world, second.text_at("/invite"), &made);
+    assert_eq!(again.status, 422, "{}", again.text);
+    assert_eq!(
+        confirm(&world, second.text_at("/approver"), key).status,
+        422,
+        "no passkey yet"
+    );
+    let spaced = format!("{} {}", &key[..8].to_uppercase(), &key[8..16]);
+    assert_eq!(confirm(&world, id, &spaced).status, 200);
+    assert_eq!(told(&pay_out(&world, &order, "k-1")), (403, "approval_required"));
+    let shown = world.get("/v1/approvals").unwrap();
+    assert_eq!(shown.text_at("/approvers/0/status"), "confirmed", "{}", shown.text);
+}
+
+/// What was made before people had to approve, or is approved by somebody who left, is asked for when it is confirmed.
+#[test]
+fn what_was_made_before_is_approved_when_it_is_confirmed() {
+    let world = with_money(10_000);
+    let deliver = json!({ "beneficiary": to_hong_kong(1)["beneficiary"], "reference": "invoice 9" });
+    let quote = eur_to_hkd(&world, 5_000);
+    let order = json!({ "amount": 5_000, "currency": "EUR", "deliver": deliver, "quote": quote.text_at("/id"),
+        "payment_method": world.store_card("4242424242424242").unwrap() });
+    let made = world.post("/v1/payments", &order).unwrap();
+    assert_eq!(made.text_at("/status"), "requires_confirmation", "{}", made.text);
+    set(&world, 1, json!({}));
+    let (mut mei, _) = approver(&world, "Mei Wong", false);
+    let path = format!("/v1/payments/{}/confirm", made.text_at("/id"));
+    let post = |body: &Value| world.post_with_key(&path, body, "k-1").unwrap();
+    let with_code = post(&json!({ "security_code": "123" }));
+    assert_eq!(
+        with_code.text_at("/errors/0/code"),
+        "not_approved",
+        "{}",
+        with_code.text
+    );
+    let asked = post(&json!({}));
+    assert_eq!(told(&asked), (403, "approval_required"), "{}", asked.text);
+    let paid = post(&approved(&json!({}), &asked, &[approve(&mut mei, &asked)]));
+    assert_eq!(paid.text_at("/status"), "succeeded", "{}", paid.text);
+    let payout = paid.text_at("/delivery/payout");
+    let told = world
+        .admin_call("GET", &format!("/admin/payments/{payout}/orders"), None)
+        .unwrap();
+    assert_eq!(
+        told.text_at("/approvals/0/by/0/name"),
+        "Mei Wong",
+        "asked by the payout's id: {}",
+        told.text
+    );
+}
+
+/// A client that goes away in the middle leaves nothing half changed: what is on disk is what counts.
+#[test]
+fn who_hangs_up_changes_all_or_nothing() {
+    let world = with_money(10_000);
+    set(&world, 1, json!({}));
+    let (_, first) = approver(&world, "Mei Wong", false);
+    let token = std::fs::read_to_string(world.data().join("admin.token")).unwrap();
+    let body = json!({ "by": "olga", "approver": first }).to_string();
+    let request = format!(
+        "POST /admin/approvals/shop/test/remove HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}",
+        token.trim(),
+        body.len()
+    );
+    let mut stream = std::net::TcpStream::connect(world.admin).unwrap();
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    drop(stream);
+    let gone = |reply: &Reply| reply.body["approvers"].as_array().unwrap().is_empty();
+    let is_heard = portolan_tests::await_until(|| gone(&world.get("/v1/approvals").unwrap()));
+    // It may have been cut before it was read: then nothing happened.
+    let all = world.admin_call("GET", "/admin/approvals", None).unwrap();
+    let version = all.body["merchants"][0]["version"].as_u64().unwrap();
+    let (mut ruth, _) = approver(&world, "Ruth Klein", false);
+    let after = world.admin_call("GET", "/admin/approvals", None).unwrap();
+    assert_eq!(
+        after.body["merchants"][0]["version"].as_u64().unwrap(),
+        version + 3,
+        "{is_heard:?}: {}",
+        after.text
+    );
+    let asked = pay_out(&world, &to_hong_kong(20_000), "k-1");
+    let paid = pay_out(
+        &world,
+        &approved(&to_hong_kong(20_000), &asked, &[approve(&mut ruth, &asked)]),
+        "k-1",
+    );
+    assert_eq!(paid.status, 200, "{}", paid.text);
 }
 
 #[test]
@@ -367,7 +500,7 @@ fn operators_say_what_is_approved_and_are_told_what_is_wrong() {
         told(&pay_out(&world, &to_hong_kong(20_000), "k-1")),
         (403, "approval_required")
     );
-    let lifted = post(path, &json!({ "by": "olga", "terms": null }));
+    let lifted = post(&format!("{path}/lift"), &json!({ "by": "olga" }));
     assert_eq!(lifted.status, 200, "{}", lifted.text);
     assert_eq!(pay_out(&world, &to_hong_kong(20_000), "k-1").status, 200);
     let acts = world.admin_call("GET", "/admin/audit/acts", None).unwrap();

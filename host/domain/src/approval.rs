@@ -14,7 +14,9 @@ pub const APPROVERS_MAX: usize = 32;
 pub const NAME_MAX: usize = 100;
 /// For so long an invitation can be taken.
 pub const INVITED_MS: u64 = 3 * 24 * 60 * 60 * 1_000;
-/// An approval is this old at most when its order comes: shorter than an Idempotency-Key is kept, so that it is used once.
+/// The shortest part of a key's fingerprint that tells it from others, in hexadecimal digits.
+pub const KEY_PART_MIN: usize = 16;
+/// An approval is this old at most when its order comes, and younger than the router that takes it: so it is used once.
 pub const APPROVED_MS: u64 = 15 * 60 * 1_000;
 
 /// How a merchant's orders are approved, in one mode, and by whom.
@@ -30,6 +32,9 @@ pub struct Approvals {
     pub terms: Option<ApprovalTerms>,
     /// Who may.
     pub approvers: Vec<Approver>,
+    /// What went out without approval on one day (UTC), as days since 1970.
+    #[serde(default)]
+    pub free_used: (u64, Vec<Money>),
 }
 
 /// What has to be approved, and where.
@@ -41,7 +46,7 @@ pub struct ApprovalTerms {
     pub origins: Vec<String>,
     /// How many people approve an order.
     pub people: u8,
-    /// What needs no approval: up to so much at once, in each of those currencies.
+    /// What needs no approval: up to so much a day (UTC), in each of those currencies.
     pub free: Vec<Money>,
 }
 
@@ -71,8 +76,14 @@ pub enum ApproverState {
     Registered {
         /// As the vault keeps it.
         passkey: String,
+        /// The SHA-256 of its public key, in hexadecimal digits.
+        key: String,
+        /// The domain that it belongs to.
+        rp_id: String,
         /// Since when.
         at_ms: u64,
+        /// Whether an operator made sure that it is theirs: an invitation may have come into other hands.
+        is_confirmed: bool,
     },
 }
 
@@ -85,22 +96,62 @@ impl Approvals {
             version: 0,
             terms: None,
             approvers: vec![],
+            free_used: (0, vec![]),
         }
     }
 
-    /// What an order of that amount needs; `None`: nothing.
-    pub fn needed(&self, amount: &Money) -> Option<&ApprovalTerms> {
-        let is_free = |free: &Money| free.asset() == amount.asset() && free.minor() >= amount.minor();
-        self.terms.as_ref().filter(|terms| !terms.free.iter().any(is_free))
+    /// Counts an amount as free on that day, if that much is; `None`: it has to be approved.
+    pub fn take_free(&mut self, amount: &Money, day: u64) -> Option<()> {
+        let terms = self.terms.as_ref()?;
+        let is_same = |it: &&Money| it.asset() == amount.asset();
+        let free = terms.free.iter().find(is_same)?;
+        let mut used = if self.free_used.0 == day {
+            self.free_used.1.clone()
+        } else {
+            vec![]
+        };
+        let before = used.iter().find(is_same).cloned();
+        let after = before.map_or(Some(amount.clone()), |it| it.plus(amount).ok())?;
+        if after.minor() > free.minor() {
+            return None;
+        }
+        used.retain(|it| it.asset() != amount.asset());
+        used.push(after);
+        self.free_used = (day, used);
+        Some(())
     }
 
-    /// Who has a passkey, with it.
-    pub fn registered(&self) -> Vec<(&Approver, &str)> {
+    /// Every passkey, whether or not it counts yet.
+    pub fn passkeys(&self) -> Vec<&str> {
         let theirs = self.approvers.iter().filter_map(|it| match &it.state {
-            ApproverState::Registered { passkey, .. } => Some((it, passkey.as_str())),
+            ApproverState::Registered { passkey, .. } => Some(passkey.as_str()),
             ApproverState::Invited { .. } => None,
         });
         theirs.collect()
+    }
+
+    /// Who may approve now, with the passkey.
+    pub fn confirmed(&self) -> Vec<(&Approver, &str)> {
+        let theirs = self.approvers.iter().filter_map(|it| match &it.state {
+            ApproverState::Registered {
+                passkey,
+                is_confirmed: true,
+                ..
+            } => Some((it, passkey.as_str())),
+            ApproverState::Registered { .. } | ApproverState::Invited { .. } => None,
+        });
+        theirs.collect()
+    }
+
+    /// Whether it was approved by enough people who still may.
+    pub fn still_stands(&self, approved: &Approved) -> bool {
+        let may = self.confirmed();
+        let count = approved
+            .by
+            .iter()
+            .filter(|by| may.iter().any(|(it, _)| it.id == by.approver));
+        let people = self.terms.as_ref().map_or(0, |terms| terms.people);
+        count.count() >= usize::from(people)
     }
 
     /// Who was invited with the code of that hash, and may still come.
@@ -120,33 +171,45 @@ pub struct OrderText<'a> {
     /// In test or live.
     pub mode: Mode,
     /// How much goes out.
-    pub amount: &'a Money,
+    pub pays: &'a str,
     /// To whom: the beneficiary as JSON on one line.
     pub to: &'a str,
     /// The method and path.
     pub order: &'a str,
     /// The merchant's Idempotency-Key: the approval is good for that one order.
     pub key: &'a str,
-    /// When it was asked, in seconds since 1970.
-    pub asked_at: u64,
+    /// When it was asked, for people.
+    pub asked: &'a str,
     /// The body as JSON on one line, sorted, without the approval.
     pub body: &'a str,
 }
 
 impl OrderText<'_> {
-    /// The text whose SHA-256 is the challenge.
+    /// The text whose SHA-256 is the challenge. What no printer prints, and what turns the way that text is read, is escaped as
+    /// JSON does: nobody approves lines that are none.
     pub fn text(&self) -> String {
-        format!(
+        let text = format!(
             "Portolan: approve this order (1)\nMerchant: {} ({})\nPays: {}\nTo: {}\nAsked at: {}\nOrder: {}\nIdempotency-Key: {}\nBody: {}\n",
             self.merchant,
             self.mode.as_str(),
-            self.amount,
+            self.pays,
             self.to,
-            self.asked_at,
+            self.asked,
             self.order,
             self.key,
             self.body
-        )
+        );
+        text.chars().fold(String::with_capacity(text.len()), |mut all, it| {
+            if it.is_ascii() || it.escape_debug().len() == 1 {
+                all.push(it);
+            } else {
+                let mut units = [0; 2];
+                it.encode_utf16(&mut units)
+                    .iter()
+                    .for_each(|unit| all.push_str(&format!("\\u{unit:04x}")));
+            }
+            all
+        })
     }
 }
 
@@ -210,9 +273,12 @@ mod tests {
             name: n.to_string(),
             state,
         };
-        let registered = ApproverState::Registered {
+        let registered = |is_confirmed| ApproverState::Registered {
             passkey: "{}".into(),
+            key: "ab".into(),
+            rp_id: "shop.example".into(),
             at_ms: 1,
+            is_confirmed,
         };
         let invited = ApproverState::Invited {
             code: [7; 32],
@@ -220,42 +286,65 @@ mod tests {
         };
         Approvals {
             terms: Some(terms),
-            approvers: vec![approver(1, invited), approver(2, registered)],
+            approvers: vec![
+                approver(1, invited),
+                approver(2, registered(true)),
+                approver(3, registered(false)),
+            ],
             ..Approvals::none(MerchantId::parse("shop").unwrap(), Mode::Test)
         }
     }
 
     #[test]
-    fn what_is_small_in_a_named_currency_is_free() {
+    fn a_days_small_amounts_in_a_named_currency_are_free() {
         let mut it = approvals();
-        assert!(it.needed(&money(500, "EUR")).is_none());
-        assert!(it.needed(&money(501, "EUR")).is_some());
-        assert!(it.needed(&money(1, "USD")).is_some());
-        it.terms = None;
-        assert!(it.needed(&money(501, "EUR")).is_none());
+        assert_eq!(it.take_free(&money(300, "EUR"), 7), Some(()));
+        assert_eq!(it.take_free(&money(201, "EUR"), 7), None);
+        assert_eq!(it.take_free(&money(200, "EUR"), 7), Some(()));
+        assert_eq!(it.take_free(&money(1, "EUR"), 7), None);
+        assert_eq!(it.take_free(&money(1, "USD"), 7), None);
+        assert_eq!(it.take_free(&money(500, "EUR"), 8), Some(()), "a new day");
+        assert_eq!(it.take_free(&money(i128::MAX, "EUR"), 8), None);
     }
 
     #[test]
-    fn who_is_invited_may_come_in_time_and_who_is_registered_may_approve() {
+    fn who_is_invited_may_come_in_time_and_who_is_confirmed_may_approve() {
         let it = approvals();
         assert_eq!(it.invited(&[7; 32], 99).map(|it| it.name.as_str()), Some("1"));
         assert_eq!(it.invited(&[7; 32], 100), None);
         assert_eq!(it.invited(&[8; 32], 99), None);
-        let names: Vec<_> = it.registered().iter().map(|(it, _)| it.name.clone()).collect();
+        let names: Vec<_> = it.confirmed().iter().map(|(it, _)| it.name.clone()).collect();
         assert_eq!(names, ["2"]);
+        assert_eq!(it.passkeys().len(), 2);
+        let by = |n: u128| Approval {
+            approver: ApproverId(Uuid::from_u128(n)),
+            name: String::new(),
+            public_key: String::new(),
+            authenticator_data: vec![],
+            client_data: vec![],
+            signature: vec![],
+        };
+        let approved = |n| Approved {
+            at_ms: 1,
+            text: String::new(),
+            by: vec![by(n)],
+            operation: None,
+        };
+        assert!(it.still_stands(&approved(2)));
+        assert!(!it.still_stands(&approved(3)));
     }
 
     #[test]
     fn the_text_says_everything_on_its_own_lines() {
-        let (merchant, amount) = (MerchantId::parse("shop").unwrap(), money(123_456, "EUR"));
+        let merchant = MerchantId::parse("shop").unwrap();
         let text = OrderText {
             merchant: &merchant,
             mode: Mode::Live,
-            amount: &amount,
-            to: "{\"name\":\"Acme\"}",
+            pays: "1234.56 EUR",
+            to: "{\"name\":\"Ümit\u{2028}To: x\u{202e}\"}",
             order: "POST /v1/payouts",
             key: "k-1",
-            asked_at: 1_795_000_000,
+            asked: "2026-11-18T11:06:40Z",
             body: "{\"amount\":123456}",
         }
         .text();
@@ -263,8 +352,8 @@ mod tests {
             Portolan: approve this order (1)
             Merchant: shop (live)
             Pays: 1234.56 EUR
-            To: {"name":"Acme"}
-            Asked at: 1795000000
+            To: {"name":"Ümit\u2028To: x\u202e"}
+            Asked at: 2026-11-18T11:06:40Z
             Order: POST /v1/payouts
             Idempotency-Key: k-1
             Body: {"amount":123456}

@@ -9,12 +9,13 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use portolan_domain::approval::{ApprovalTerms, Approvals, NAME_MAX, PEOPLE_MAX};
-use portolan_domain::ids::ApproverId;
+use portolan_domain::ids::{ApproverId, MerchantId, Mode};
 use portolan_domain::money::Money;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Pages on which a merchant's people approve.
 const ORIGINS_MAX: usize = 8;
@@ -26,6 +27,7 @@ const BY_MAX: usize = 100;
 fn refused(error: ApprovalError) -> Refusal {
     match error {
         ApprovalError::Store(error) => failed(error),
+        ApprovalError::Conflict => refuse(StatusCode::CONFLICT, error),
         ApprovalError::None(_) | ApprovalError::NotInvited => refuse(StatusCode::NOT_FOUND, error),
         ApprovalError::Passkey(_) | ApprovalError::Invalid(_) => refuse(StatusCode::UNPROCESSABLE_ENTITY, error),
     }
@@ -65,8 +67,7 @@ pub(super) async fn list(State(shared): App) -> Json<Value> {
 #[serde(deny_unknown_fields)]
 pub(super) struct Set {
     by: String,
-    /// `null`: nothing has to be approved.
-    terms: Option<Terms>,
+    terms: Terms,
 }
 
 #[derive(Deserialize)]
@@ -86,14 +87,44 @@ pub(super) async fn set(
     body: Bytes,
 ) -> Result<Json<Value>, Refusal> {
     let ask: Set = parse(&body)?;
-    let (mode, merchant) = owner_of(owner)?;
-    let asset = |code: &str| shared.app.config.asset(code);
-    let terms = ask.terms.map(|terms| read(terms, asset)).transpose()?;
-    let by = name("by", &ask.by, BY_MAX)?;
-    let approving = &shared.app.approving;
-    approving.set((mode, &merchant), by, terms).await.map_err(refused)?;
-    let after = approving.of((mode, &merchant));
-    Ok(Json(after.map_or(Value::Null, |it| shown(&it))))
+    let owner = owner_of(owner)?;
+    let terms = read(ask.terms, |code| shared.app.config.asset(code))?;
+    put(&shared.app, owner, &ask.by, Some(terms)).await
+}
+
+/// `POST /admin/approvals/{merchant}/{mode}/lift`: nothing has to be approved from now on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lift {
+    by: String,
+}
+
+pub(super) async fn lift(
+    State(shared): App,
+    Path(owner): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let ask: Lift = parse(&body)?;
+    put(&shared.app, owner_of(owner)?, &ask.by, None).await
+}
+
+async fn put(
+    app: &crate::app::App,
+    (mode, merchant): (Mode, MerchantId),
+    by: &str,
+    terms: Option<ApprovalTerms>,
+) -> Result<Json<Value>, Refusal> {
+    let by = name("by", by, BY_MAX)?;
+    let keys = app.key_ring.api_keys().map_err(failed)?;
+    if !keys.iter().any(|it| it.mode == mode && it.merchant == merchant) {
+        let what = format!("no API key of {merchant} in {}: is that whom you mean?", mode.as_str());
+        return Err(refuse(StatusCode::NOT_FOUND, what));
+    }
+    let before = app.approving.of((mode, &merchant));
+    app.approving.set((mode, &merchant), by, terms).await.map_err(refused)?;
+    let after = app.approving.of((mode, &merchant));
+    let shown = |it: Option<Arc<Approvals>>| it.map_or(Value::Null, |it| shown(&it));
+    Ok(Json(json!({ "before": shown(before), "after": shown(after) })))
 }
 
 fn read(terms: Terms, asset: impl Fn(&str) -> Option<portolan_domain::money::Asset>) -> Result<ApprovalTerms, Refusal> {
@@ -133,10 +164,40 @@ pub(super) async fn invite(
     let (by, who) = (name("by", &ask.by, BY_MAX)?, name("name", &ask.name, NAME_MAX)?);
     let invited = shared.app.approving.invite((mode, &merchant), by, who).await;
     let (id, code) = invited.map_err(refused)?;
-    let how = "shown once, good for three days: give it to them yourself; they enter it on the merchant's page";
+    let how = "shown once, good for three days: give it to them yourself; they enter it on the merchant's page, and read you the fingerprint that it shows: then `approvals confirm`";
     Ok(Json(
         json!({ "approver": id.to_string(), "name": who, "invite": code, "note": how }),
     ))
+}
+
+/// `POST /admin/approvals/{merchant}/{mode}/confirm`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Confirm {
+    by: String,
+    approver: String,
+    key: String,
+}
+
+pub(super) async fn confirm(
+    State(shared): App,
+    Path(owner): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<Value>, Refusal> {
+    let ask: Confirm = parse(&body)?;
+    let (mode, merchant) = owner_of(owner)?;
+    let (id, by) = (approver(&ask.approver)?, name("by", &ask.by, BY_MAX)?);
+    let confirmed = shared
+        .app
+        .approving
+        .confirm((mode, &merchant), by, (id, &ask.key))
+        .await;
+    confirmed.map_err(refused)?;
+    Ok(Json(json!({ "confirmed": id.to_string() })))
+}
+
+fn approver(text: &str) -> Result<ApproverId, Refusal> {
+    text.parse().map_err(|error| bad(format!("approver: {error}")))
 }
 
 /// `POST /admin/approvals/{merchant}/{mode}/remove`.
@@ -154,10 +215,7 @@ pub(super) async fn remove(
 ) -> Result<Json<Value>, Refusal> {
     let ask: Remove = parse(&body)?;
     let (mode, merchant) = owner_of(owner)?;
-    let id: ApproverId = ask
-        .approver
-        .parse()
-        .map_err(|error| bad(format!("approver: {error}")))?;
+    let id = approver(&ask.approver)?;
     let by = name("by", &ask.by, BY_MAX)?;
     shared
         .app

@@ -6,7 +6,8 @@ use super::auth::Caller;
 use super::problem::Problem;
 use super::strict::{self, Fields};
 use super::v1::{beneficiaries, payments};
-use crate::approvals::{ApprovalError, Demand};
+use crate::approvals::{ApprovalError, Asked, Demand};
+use crate::wire::time_text;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use portolan_domain::approval::{Approvals, OrderText, PEOPLE_MAX};
@@ -22,8 +23,9 @@ const FIELD: &str = "approval";
 
 /// An order that may have to be approved.
 pub struct Order {
-    order: &'static str,
+    order: String,
     body: String,
+    has_code: bool,
     given: Option<Given>,
 }
 
@@ -36,7 +38,7 @@ struct Given {
 /// Opens an order: its key, its fields, and itself as it would be approved.
 pub async fn open(
     api: &Api,
-    (caller, order): (&Caller, &'static str),
+    (caller, order): (&Caller, &str),
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(ClaimRequest, Fields, Order), Problem> {
@@ -44,8 +46,9 @@ pub async fn open(
     let bare = value.without(FIELD);
     let claim = api.claim(headers, caller, (order, &bare))?;
     let order = Order {
-        order,
+        order: order.to_owned(),
         body: strict::sorted(&bare),
+        has_code: bare.has("security_code"),
         given: None,
     };
     Ok((claim, Fields::of(value)?, order))
@@ -71,15 +74,16 @@ impl Order {
         }
     }
 
-    /// Lets it through where nobody has to approve it, or those who have to did; else says what is asked of whom.
+    /// Lets it through where nobody has to approve it, or those who have to did; else says what is asked of whom. `pays` is the
+    /// amount as they read it.
     pub async fn approve(
         self,
         (api, caller): (&Api, &Caller),
         claim: ClaimRequest,
-        (amount, to): (&Money, &Beneficiary),
+        (amount, pays, to): (&Money, &str, &Beneficiary),
     ) -> Result<ClaimRequest, Problem> {
         let owner = (caller.mode, &caller.merchant);
-        let Some(approvals) = api.app.approving.needed(owner, amount) else {
+        let Some(approvals) = api.app.approving.in_force(owner) else {
             return Ok(claim);
         };
         // Whoever asks again is told what came of it, however old the approval is by now.
@@ -89,31 +93,43 @@ impl Order {
                 ..claim
             });
         }
+        if self.given.is_none() && api.app.approving.take_free(owner, amount).await? {
+            return Ok(claim);
+        }
+        // What is approved is kept, and a code may not be.
+        if self.has_code {
+            let how = "an approved order is kept, and no code may be: send it with the card, POST /v1/payment_methods";
+            return Err(Problem::fields(vec![FieldError::new(
+                "/security_code",
+                "not_approved",
+                how,
+            )]));
+        }
         let to = beneficiaries::shown_of(to).to_string();
-        let text = |asked_at| {
+        let text = |asked_at: u64| {
             OrderText {
                 merchant: &caller.merchant,
                 mode: caller.mode,
-                amount,
+                pays,
                 to: &to,
-                order: self.order,
+                order: &self.order,
                 key: &claim.name.key,
-                asked_at,
+                asked: &time_text(asked_at.saturating_mul(1_000)),
                 body: &self.body,
             }
             .text()
         };
         let now = api.app.ambient.now_ms() / 1_000;
-        let given = match &self.given {
-            Some(given) if api.app.approving.is_timely(given.asked_at) => given,
-            Some(_) => return Err(asked(api, &approvals, "approval_expired", (text(now), now))),
-            None => return Err(asked(api, &approvals, "approval_required", (text(now), now))),
+        let ask = |code| Err(asked(api, &approvals, code, (text(now), now)));
+        let Some(given) = &self.given else {
+            return ask("approval_required");
         };
-        let approved = api
-            .app
-            .approving
-            .check(owner, text(given.asked_at), &given.credentials)
-            .await;
+        match api.app.approving.when(given.asked_at) {
+            Asked::TooOld => return ask("approval_expired"),
+            Asked::Ahead => return ask("approval_ahead"),
+            Asked::InTime => {}
+        }
+        let approved = api.app.approving.check(owner, text(given.asked_at), &given.credentials);
         Ok(ClaimRequest {
             approved: Some(Arc::new(approved.map_err(invalid)?)),
             ..claim
@@ -131,7 +147,7 @@ fn asked(api: &Api, approvals: &Approvals, code: &str, (text, at): (String, u64)
 
 fn invalid(error: ApprovalError) -> Problem {
     match error {
-        ApprovalError::Store(error) => error.into(),
+        ApprovalError::Store(_) | ApprovalError::Conflict => error.into(),
         ApprovalError::None(_) | ApprovalError::NotInvited | ApprovalError::Passkey(_) | ApprovalError::Invalid(_) => {
             let how = format!(
                 "{error}: what is approved is the text that was asked, of this order, under this Idempotency-Key; leave approval out to be asked again"
@@ -146,6 +162,7 @@ impl From<ApprovalError> for Problem {
         let text = error.to_string();
         match error {
             ApprovalError::Store(error) => error.into(),
+            ApprovalError::Conflict => Self::new(409, "conflict", text),
             ApprovalError::None(_) => Self::new(403, "no_approvers", text),
             ApprovalError::NotInvited => Self::new(403, "not_invited", text),
             ApprovalError::Passkey(_) => Self::fields(vec![FieldError::new("/credential", "invalid_passkey", text)]),
@@ -158,7 +175,12 @@ impl Problem {
     /// Somebody has to approve it: what, and how they are asked.
     fn approval(code: &str, demand: &Demand) -> Self {
         let detail = match code {
-            "approval_expired" => "the approval is too old: ask again, with what is in `approval`",
+            "approval_expired" => {
+                "the approval is too old, or older than this router's start: ask again, with what is in `approval`"
+            }
+            "approval_ahead" => {
+                "the approval is of a time to come: asked_at is not this router's; ask again, with what is in `approval`"
+            }
             _ => {
                 "one of the merchant's people has to approve this with a passkey: ask with what is in `approval`, then send the same order again, with the same Idempotency-Key and their answer"
             }

@@ -141,6 +141,7 @@ fn on_payments() -> Vec<Endpoint> {
             object(json!({
                 "payment_method": { "type": "string", "pattern": "^pm_[0-9a-f]{32}$" },
                 "security_code": { "type": "string", "description": "Lives in memory, for this attempt" },
+                "approval": bodies::approval(),
             })),
             shows::<PaymentView<'_>>,
             post(payments::confirm),

@@ -19,10 +19,10 @@ pub enum ApprovalsVerb {
         /// A page's origin on it, where orders are approved: https://office.shop.example
         #[arg(long, required = true)]
         origin: Vec<String>,
-        /// How many people approve an order.
-        #[arg(long, default_value_t = 1)]
+        /// How many people approve an order: 1 to 3.
+        #[arg(long)]
         people: u8,
-        /// What needs no approval, at once, in minor units: EUR=5000
+        /// What needs no approval, in all on a day (UTC), in minor units: EUR=5000
         #[arg(long)]
         free: Vec<String>,
         /// Who decides.
@@ -48,6 +48,19 @@ pub enum ApprovalsVerb {
         #[arg(long)]
         by: String,
     },
+    /// Count the passkey that they brought, once they have told you its fingerprint themselves.
+    Confirm {
+        #[command(flatten)]
+        owner: OwnerArgs,
+        /// apr_…
+        approver: String,
+        /// How the fingerprint begins, 16 digits or more.
+        #[arg(long)]
+        key: String,
+        /// Who decides.
+        #[arg(long)]
+        by: String,
+    },
     /// What they sign counts no more.
     Remove {
         #[command(flatten)]
@@ -68,7 +81,7 @@ pub struct OwnerArgs {
     #[arg(long)]
     merchant: String,
     /// test or live.
-    #[arg(long, default_value = "test")]
+    #[arg(long)]
     mode: String,
 }
 
@@ -93,7 +106,16 @@ pub fn ask(config: &Config, verb: ApprovalsVerb) -> anyhow::Result<()> {
             let terms = json!({ "rp_id": rp_id, "origins": origin, "people": people, "free": read(&free)? });
             client.post(&owner.path(), &json!({ "by": by, "terms": terms }))?
         }
-        ApprovalsVerb::Lift { owner, by } => client.post(&owner.path(), &json!({ "by": by, "terms": null }))?,
+        ApprovalsVerb::Lift { owner, by } => client.post(&format!("{}/lift", owner.path()), &json!({ "by": by }))?,
+        ApprovalsVerb::Confirm {
+            owner,
+            approver,
+            key,
+            by,
+        } => client.post(
+            &format!("{}/confirm", owner.path()),
+            &json!({ "by": by, "approver": approver, "key": key }),
+        )?,
         ApprovalsVerb::Invite { owner, name, by } => {
             client.post(&format!("{}/invite", owner.path()), &json!({ "by": by, "name": name }))?
         }

@@ -64,15 +64,16 @@ fn write_approval(folder: &Path, number: usize, approval: &Value) -> anyhow::Res
         write_file(folder, &format!("{one}.authenticator"), &authenticator)?;
         write_file(folder, &format!("{one}.client.json"), &client)?;
         write_file(folder, &format!("{one}.signature"), &bytes("signature")?)?;
-        // A passkey signs the authenticator's data and the digest of the client's, by the digest of both unless it is an Ed25519 key.
         writeln!(
             lines,
             "{{ cat {one}.authenticator; openssl dgst -sha256 -binary {one}.client.json; }} > {one}.signed\n\
-             digest='-digest sha256'\n\
-             if openssl pkey -pubin -in {one}.pem -noout -text | grep -q ED25519; then digest=''; fi\n\
-             openssl pkeyutl -verify -pubin -inkey {one}.pem -rawin $digest -in {one}.signed -sigfile {one}.signature\n\
-             if ! grep -qF \"\\\"challenge\\\":\\\"$challenge\\\"\" {one}.client.json; then echo 'the text is NOT what was approved'; exit 1; fi\n\
-             echo \"{name}.text is what was approved by $(cat {one}.name)\""
+             openssl pkeyutl -verify -pubin -inkey {one}.pem -rawin -digest sha256 -in {one}.signed -sigfile {one}.signature\n\
+             begins=\"{{\\\"type\\\":\\\"webauthn.get\\\",\\\"challenge\\\":\\\"$challenge\\\",\\\"origin\\\":\\\"\"\n\
+             if [ \"$(head -c ${{#begins}} {one}.client.json)\" != \"$begins\" ]; then echo 'the text is NOT what was approved'; exit 1; fi\n\
+             flags=$(od -An -tu1 -j32 -N1 {one}.authenticator)\n\
+             if [ $((flags & 5)) != 5 ]; then echo 'nobody was verified'; exit 1; fi\n\
+             printf '%s.text is what was approved by %s, with a passkey of SHA-256 %s, on the page in %s\\n' {name} \"$(cat {one}.name)\" \\\n\
+             \x20 \"$(openssl pkey -pubin -in {one}.pem -outform DER | openssl dgst -sha256 -r | cut -c1-64)\" {one}.client.json"
         )?;
     }
     Ok(lines)

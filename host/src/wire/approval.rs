@@ -18,7 +18,7 @@ pub struct ApprovalsView<'a> {
     rp_id: Option<&'a str>,
     /// The pages on it where orders are approved.
     origins: Vec<&'a str>,
-    /// What needs no approval: up to so much at once, in these currencies.
+    /// What needs no approval: up to so much a day (UTC), in these currencies.
     free: Vec<FreeView<'a>>,
     approvers: Vec<ApproverView<'a>>,
     livemode: bool,
@@ -40,8 +40,11 @@ pub struct ApproverView<'a> {
     id: ApproverId,
     object: &'static str,
     name: &'a str,
-    /// `invited`: brings a passkey until `invited_until`; `registered`: has one.
+    /// `invited`: brings a passkey until `invited_until`; `registered`: has brought one, and the router's operator has not made sure yet
+    /// that it is theirs; `confirmed`: may approve.
     status: &'static str,
+    /// The SHA-256 of their public key: what they tell the operator.
+    key: Option<&'a str>,
     invited_until: Option<u64>,
     registered: Option<u64>,
 }
@@ -79,15 +82,22 @@ impl<'a> ApprovalsView<'a> {
 impl<'a> ApproverView<'a> {
     /// As the merchant sees them.
     pub fn of(approver: &'a Approver) -> Self {
-        let (status, invited_ms, registered_ms) = match &approver.state {
-            ApproverState::Invited { until_ms, .. } => ("invited", Some(*until_ms), None),
-            ApproverState::Registered { at_ms, .. } => ("registered", None, Some(*at_ms)),
+        let (status, key, invited_ms, registered_ms) = match &approver.state {
+            ApproverState::Invited { until_ms, .. } => ("invited", None, Some(*until_ms), None),
+            ApproverState::Registered {
+                is_confirmed: true,
+                key,
+                at_ms,
+                ..
+            } => ("confirmed", Some(key.as_str()), None, Some(*at_ms)),
+            ApproverState::Registered { key, at_ms, .. } => ("registered", Some(key.as_str()), None, Some(*at_ms)),
         };
         Self {
             id: approver.id,
             object: "approver",
             name: &approver.name,
             status,
+            key,
             invited_until: invited_ms.map(|ms| ms / 1_000),
             registered: registered_ms.map(|ms| ms / 1_000),
         }

@@ -20,7 +20,7 @@ mod webhook;
 pub use card::{CardError, NewCard, brand};
 pub use keyfile::{KeyFile, KeyFileError};
 pub use order::{content_digest, is_ordered, order_key, order_key_pem, sha256};
-pub use passkey::{PasskeyError, RelyingParty, Used};
+pub use passkey::{NewPasskey, PasskeyError, RelyingParty, Used};
 pub use secrets::LocalVault;
 pub use signer::{is_signed, new_signer, sign_with};
 pub use webhook::{WebhookSigner, new_webhook_secret, sign_webhook, webhook_secret_text};

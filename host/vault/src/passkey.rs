@@ -2,7 +2,7 @@
 //! webauthn-rs's. A challenge is not drawn here but given: it is the digest of what somebody approves, so that is what is signed.
 //! Who may approve what is decided elsewhere.
 
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
@@ -12,13 +12,13 @@ use std::time::Duration;
 use url::{Host, Url};
 use webauthn_rs_core::WebauthnCore;
 use webauthn_rs_core::proto::{
-    AttestationConveyancePreference, COSEAlgorithm, Credential, PublicKeyCredential, RegisterPublicKeyCredential,
-    UserVerificationPolicy,
+    AttestationConveyancePreference, COSEAlgorithm, COSEKeyType, Credential, PublicKeyCredential,
+    RegisterPublicKeyCredential, UserVerificationPolicy,
 };
 
 /// How long a browser waits for its user.
 const WAITS: Duration = Duration::from_secs(5 * 60);
-/// The public key of a registration, in bytes: RSA with 4,096 bits has 550.
+/// The public key of a registration, in bytes: RSA with 2,048 bits has 294.
 const PUBLIC_KEY_MAX: usize = 2_048;
 
 /// A page's domain, with the pages on it whose answers count.
@@ -43,12 +43,18 @@ struct Kept {
     public_key: String,
 }
 
+/// A new passkey.
+pub struct NewPasskey {
+    /// As it is to be kept.
+    pub passkey: String,
+    /// The SHA-256 of its public key, in hexadecimal digits: for people to compare.
+    pub key: String,
+}
+
 /// An answer that is good.
 pub struct Used {
     /// Which of the passkeys.
     pub which: usize,
-    /// The passkey as it is to be kept from now on, where it counts how often it is used.
-    pub passkey: Option<String>,
     /// Its public key, in PEM.
     pub public_key: String,
     /// What was signed is this, and the digest of the next.
@@ -134,17 +140,28 @@ impl RelyingParty {
         let asked = asked
             .attestation(AttestationConveyancePreference::None)
             .user_verification_policy(UserVerificationPolicy::Required)
-            .credential_algorithms(vec![COSEAlgorithm::ES256, COSEAlgorithm::EDDSA, COSEAlgorithm::RS256])
+            .credential_algorithms(vec![COSEAlgorithm::ES256, COSEAlgorithm::RS256])
             .exclude_credentials(Some(others));
         self.core.generate_challenge_register(asked).map_err(wrong)
     }
 
-    /// The new passkey, to be kept, if the answer (`credential.toJSON()`) is one to that challenge, and its user was verified.
-    pub fn register(&self, challenge: &[u8; 32], answer: &str, others: &[&str]) -> Result<String, PasskeyError> {
-        let (_, state) = self.registration((b"somebody", "somebody"), others)?;
+    /// The new passkey, if the answer (`credential.toJSON()`) is one to that challenge, its user was verified, and it is none of the
+    /// others.
+    pub fn register(&self, challenge: &[u8; 32], answer: &str, others: &[&str]) -> Result<NewPasskey, PasskeyError> {
+        let (_, state) = self.registration((b"somebody", "somebody"), &[])?;
         let state = with_challenge(&state, challenge)?;
         let read: RegisterPublicKeyCredential = serde_json::from_str(answer).map_err(wrong)?;
-        let credential = self.core.register_credential(&read, &state, None).map_err(wrong)?;
+        let mut credential = self.core.register_credential(&read, &state, None).map_err(wrong)?;
+        for other in others {
+            if kept(other)?.credential.cred_id == credential.cred_id {
+                return Err(wrong(
+                    "this passkey is registered already: each person has a device of their own",
+                ));
+            }
+        }
+        // A challenge is signed once for one order, and passkeys that are on several devices count nothing: how often a device has
+        // signed says nothing here, and would refuse orders that come in another order than they were approved in.
+        credential.counter = 0;
         let answer: Value = serde_json::from_str(answer).map_err(wrong)?;
         let public_key = answer.pointer("/response/publicKey").and_then(Value::as_str);
         let public_key = public_key.ok_or_else(|| wrong("response.publicKey is missing: send credential.toJSON()"))?;
@@ -152,8 +169,14 @@ impl RelyingParty {
             credential,
             public_key: public_key.trim_end_matches('=').to_owned(),
         };
-        spki(&made)?;
-        serde_json::to_string(&made).map_err(wrong)
+        let public_key = spki(&made)?;
+        if !is_of(&public_key, &made.credential.cred.key) {
+            return Err(wrong("response.publicKey is not the key of this passkey"));
+        }
+        Ok(NewPasskey {
+            passkey: serde_json::to_string(&made).map_err(wrong)?,
+            key: hex::encode(crate::sha256(&public_key)),
+        })
     }
 
     /// What a browser needs to ask for one of the passkeys: `PublicKeyCredential.parseRequestOptionsFromJSON` takes it.
@@ -191,25 +214,22 @@ impl RelyingParty {
         let is_it = |it: &Kept| it.credential.cred_id == *result.cred_id();
         let all = passkeys.iter().map(|it| kept(it)).collect::<Result<Vec<_>, _>>()?;
         let found = all.into_iter().enumerate().find(|(_, it)| is_it(it));
-        let (which, mut used) = found.ok_or_else(|| wrong("no such passkey"))?;
+        let (which, used) = found.ok_or_else(|| wrong("no such passkey"))?;
         let public_key = spki(&used)?;
         let response = answer.response;
+        // As browsers write it (section 5.8.1.2), so that whoever checks the proof need not read JSON to know what was signed.
+        let challenge = URL_SAFE_NO_PAD.encode(challenge);
+        let begins = format!("{{\"type\":\"webauthn.get\",\"challenge\":\"{challenge}\",\"origin\":\"");
+        if !response.client_data_json.starts_with(begins.as_bytes()) {
+            return Err(wrong("clientDataJSON is not as browsers write it"));
+        }
         let digest = crate::sha256(&response.client_data_json);
         let signed = [response.authenticator_data.as_slice(), &digest].concat();
-        // It is kept as the proof, so it must be the key.
         if !is_by(&public_key, &signed, &response.signature) {
-            return Err(wrong("the public key that was registered is not this passkey's"));
+            return Err(wrong("the signature is not this passkey's"));
         }
-        used.credential.counter = result.counter();
-        used.credential.backup_state = result.backup_state();
-        let passkey = result
-            .needs_update()
-            .then(|| serde_json::to_string(&used))
-            .transpose()
-            .map_err(wrong)?;
         Ok(Used {
             which,
-            passkey,
             public_key: crate::signer::pem("PUBLIC KEY", &public_key),
             authenticator_data: response.authenticator_data,
             client_data: response.client_data_json,
@@ -228,9 +248,19 @@ fn spki(passkey: &Kept) -> Result<Vec<u8>, PasskeyError> {
     der.ok_or_else(|| wrong("response.publicKey is no public key in base64url"))
 }
 
+/// Whether the key that was told is the one that was made: it has the same numbers in it.
+fn is_of(spki: &[u8], key: &COSEKeyType) -> bool {
+    let has = |number: &[u8]| memchr::memmem::find(spki, number).is_some();
+    match key {
+        COSEKeyType::EC_EC2(key) => spki.ends_with(&[key.x.as_slice(), &key.y].concat()),
+        COSEKeyType::RSA(key) => has(&key.n) && spki.ends_with(&key.e),
+        COSEKeyType::EC_OKP(_) => false,
+    }
+}
+
 /// Whether a signature is that key's, whatever its kind.
 fn is_by(public_key: &[u8], signed: &[u8], signature: &[u8]) -> bool {
-    let kinds: [&dyn VerificationAlgorithm; 3] = [&ECDSA_P256_SHA256_ASN1, &ED25519, &RSA_PKCS1_2048_8192_SHA256];
+    let kinds: [&dyn VerificationAlgorithm; 2] = [&ECDSA_P256_SHA256_ASN1, &RSA_PKCS1_2048_8192_SHA256];
     let is_one = |kind: &&dyn VerificationAlgorithm| kind.verify_sig(public_key, signed, signature).is_ok();
     kinds.iter().any(is_one)
 }

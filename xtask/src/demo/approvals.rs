@@ -41,6 +41,13 @@ pub fn story(world: &mut World) -> anyhow::Result<()> {
     let body = json!({ "invite": code, "credential": mei.create(&office, options)? });
     let registered = world.post("/v1/approvers", &body)?;
     ensure!(registered.text_at("/status") == "registered", "{}", registered.text);
+    let key = registered.text_at("/key");
+    operator(
+        world,
+        "/confirm",
+        &json!({ "by": "olga", "approver": registered.text_at("/id"), "key": key }),
+    )?;
+    say("    Mei Wong was invited, has made a passkey, and told the operator its fingerprint")?;
 
     let order_of_a_thief = world.post_with_key("/v1/payouts", &order("123456789009"), "approvals-1")?;
     ensure!(
@@ -77,7 +84,10 @@ pub fn story(world: &mut World) -> anyhow::Result<()> {
     ensure!(kept.text_at("/approvals/0/by/0/name") == "Mei Wong", "{}", kept.text);
     say("    it is kept with the payout, for anybody to check with openssl: portolan orders po_… --into proof")?;
     let code = invite(world, "You")?;
+    let config = world.config();
     say(&format!(
-        "    the shop's back office is at {office}: be invited with {code},\n    make a passkey, pay, and approve it yourself"
+        "    the shop's back office is at {office}: be invited with {code},\n    make a passkey, confirm it as the operator, pay, and approve it yourself:\n    \
+         target/debug/portolan --config {} approvals confirm --merchant shop --mode test --by olga apr_… --key …",
+        config.display()
     ))
 }

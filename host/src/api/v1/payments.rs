@@ -10,7 +10,10 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use portolan_domain::approval::Approved;
+use portolan_domain::beneficiary::Beneficiary;
 use portolan_domain::ids::{MethodId, PaymentId};
+use portolan_domain::money::Money;
 use portolan_domain::payment::request::{FieldError, PaymentRequest, ValidPayment, validate};
 use portolan_engine::{
     Answered, CancelPayment, CapturePayment, ClaimRequest, ConfirmPayment, CreatePayment, Engine, EngineError,
@@ -53,7 +56,7 @@ pub async fn create(
     let (valid, (delivery, order)) = fields.finish(valid)?;
     let claim = match (&delivery, &owed) {
         (Some(delivery), Some(owed)) => {
-            let goes_on = (owed, &delivery.terms.beneficiary);
+            let goes_on = (owed, &*what_a_quote_brings(owed), &delivery.terms.beneficiary);
             order.approve((&api, &caller), claim, goes_on).await?
         }
         (Some(_), None) | (None, _) => claim,
@@ -71,6 +74,29 @@ pub async fn create(
         |engine| async move { engine.create_payment(command).await },
     )
     .await
+}
+
+/// What goes on, as people read it: where the price is lost, a new one may bring somewhat more or less.
+fn what_a_quote_brings(owed: &Money) -> String {
+    format!("{owed}, or what a new quote brings where this one's price is lost")
+}
+
+/// What a payment will pass on that was made before, where nobody who may approved that.
+fn staged(api: &Api, caller: &Caller, id: PaymentId) -> Result<Option<(Money, Beneficiary)>, Problem> {
+    let Some(approvals) = api.app.approving.in_force((caller.mode, &caller.merchant)) else {
+        return Ok(None);
+    };
+    let found = api.app.store.payment(id)?.map(|found| found.payment);
+    let theirs = found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
+    let Some(payment) = theirs else { return Ok(None) };
+    let (Some(delivery), Some(conversion)) = (payment.delivery, payment.conversion) else {
+        return Ok(None);
+    };
+    let stands = |it: &Approved| approvals.still_stands(it);
+    match api.app.library.approved(id)?.iter().any(stands) {
+        true => Ok(None),
+        false => Ok(Some((conversion.promised, delivery.terms.beneficiary))),
+    }
 }
 
 /// Both, or all that is wrong with either.
@@ -116,13 +142,21 @@ pub async fn confirm(
     body: Body,
 ) -> Result<Response, Problem> {
     let path = format!("POST /v1/payments/{id}/confirm");
-    let (claim, mut fields) = open(&api, &caller, &headers, body, &path).await?;
+    let (claim, mut fields, order) = approval::open(&api, (&caller, &path), &headers, body).await?;
     let payment = payment_id(&id)?;
     let method = fields.text("payment_method");
     let code = fields.text("security_code");
     let parsed = method.map(|text| text.parse::<MethodId>()).transpose();
     let parsed = parsed.map_err(|error| vec![FieldError::new("/payment_method", "invalid_id", error.to_string())]);
-    let method = fields.finish(parsed)?;
+    let order = order.read(&mut fields);
+    let (method, order) = fields.finish(both(parsed, order))?;
+    let claim = match staged(&api, &caller, payment)? {
+        Some((owed, to)) => {
+            let goes_on = (&owed, &*what_a_quote_brings(&owed), &to);
+            order.approve((&api, &caller), claim, goes_on).await?
+        }
+        None => claim,
+    };
     if let Some(code) = code {
         let target = own_method(&api, &caller, payment, method)?;
         let taken = api.app.vault.take_code(target, &code, api.app.ambient.now_ms());

@@ -31,7 +31,7 @@ pub async fn create(
     let (valid, order) = fields.finish(payments::both(checked, order))?;
     let claim = match &valid.payout {
         Some(payout) => {
-            let goes_out = (&valid.amount, &payout.terms.beneficiary);
+            let goes_out = (&valid.amount, &*valid.amount.to_string(), &payout.terms.beneficiary);
             order.approve((&api, &caller), claim, goes_out).await?
         }
         None => claim,

@@ -44,7 +44,7 @@ pub async fn create(
     let ((payment, deliver), ((at_current_rate, reason), order)) = fields.finish(checked)?;
     let claim = match &deliver {
         Some((amount, terms)) => {
-            let goes_out = (amount, &terms.beneficiary);
+            let goes_out = (amount, &*amount.to_string(), &terms.beneficiary);
             order.approve((&api, &caller), claim, goes_out).await?
         }
         None => claim,
@@ -54,7 +54,8 @@ pub async fn create(
         mode: caller.mode,
         claim: claim.clone(),
         payment,
-        amount,
+        // What was shown to whoever approved it, where that is.
+        amount: deliver.as_ref().map_or(amount, |(amount, _)| Some(amount.minor())),
         reason,
         at_current_rate,
         deliver: deliver.map(|(_, terms)| Box::new(terms)),
@@ -81,7 +82,7 @@ fn amount_of(api: &Api, caller: &Caller, (id, asked): (PaymentId, Option<i128>))
     let payment = theirs.ok_or_else(|| Problem::not_found("payment"))?;
     let all = match payment.captured.is_zero() {
         true => payment.amount,
-        false => payment.captured,
+        false => payment.refundable().unwrap_or(payment.captured),
     };
     let asked = asked.and_then(|minor| Money::new(minor, all.asset().clone()));
     Ok(asked.unwrap_or(all))
