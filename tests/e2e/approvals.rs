@@ -287,17 +287,25 @@ fn two_people_are_two_people_and_orders_come_as_they_like() {
     let taken: Vec<&Reply> = all.iter().filter(|it| it.status == 200).collect();
     assert_eq!(taken.len() + all.iter().filter(in_flight).count(), 4, "{all:?}");
     assert!(taken.iter().all(|it| it.text_at("/id") == taken[0].text_at("/id")));
-    // What was refused for another reason may be tried again as it is.
-    let much = to_hong_kong(8_000_000);
-    let asked = pay_out(&world, &much, "k-3");
-    let answers = [approve(&mut mei, &asked), approve(&mut ruth, &asked)];
+    // Nobody is asked for what cannot be done; what was refused for another reason may be tried again as it is.
+    let refused = pay_out(&world, &to_hong_kong(8_000_000), "k-3");
+    assert_eq!(told(&refused), (409, "insufficient_balance"), "{}", refused.text);
+    let (rest, more) = (to_hong_kong(44_000), to_hong_kong(40_000));
+    let asked = [pay_out(&world, &rest, "k-4"), pay_out(&world, &more, "k-5")];
+    let answers = asked
+        .each_ref()
+        .map(|it| [approve(&mut mei, it), approve(&mut ruth, it)]);
+    assert_eq!(
+        pay_out(&world, &approved(&more, &asked[1], &answers[1]), "k-5").status,
+        200
+    );
     for _ in 0..2 {
-        let refused = pay_out(&world, &approved(&much, &asked, &answers), "k-3");
+        let refused = pay_out(&world, &approved(&rest, &asked[0], &answers[0]), "k-4");
         assert_eq!(told(&refused), (409, "insufficient_balance"), "{}", refused.text);
     }
     assert_eq!(
         world.get("/v1/payouts").unwrap().body["data"].as_array().unwrap().len(),
-        2
+        3
     );
     world.assert_books().unwrap();
 }

@@ -12,7 +12,11 @@ fn document(world: &World) -> Value {
 
 /// Whether the answer is what the document says of that route.
 fn assert_described(document: &Value, (method, path): (&str, &str), reply: &Reply) {
-    let status = if reply.status == 200 { "200" } else { "default" };
+    let status = match reply.status {
+        200 => "200",
+        401 => "401",
+        _ => "default",
+    };
     let content = &document["paths"][path][method]["responses"][status]["content"];
     let schema = content
         .as_object()

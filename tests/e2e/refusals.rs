@@ -109,11 +109,11 @@ fn cards_are_checked_and_no_digit_is_repeated() {
         ),
         (
             r#"{"type":"card","card":{"number":4242424242424242,"expiry_month":12,"expiry_year":2031}}"#,
-            "400 malformed_json",
+            "422 invalid_request /card/number=wrong_type",
         ),
         (
             r#"{"type":"card","card":{"number":"4242424242424242","pin":"1234","expiry_month":12,"expiry_year":2031}}"#,
-            "400 malformed_json",
+            "422 invalid_request /card/pin=unknown_field",
         ),
     ];
     for (body, expected) in table {

@@ -6,14 +6,16 @@ use super::auth::Caller;
 use super::problem::Problem;
 use super::strict::{self, Fields};
 use super::v1::{beneficiaries, payments};
-use crate::approvals::{ApprovalError, Asked, Demand};
+use crate::approvals::{ApprovalError, Asked, Demand, Owner};
 use crate::wire::time_text;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use portolan_domain::approval::{Approvals, OrderText, PEOPLE_MAX};
 use portolan_domain::beneficiary::Beneficiary;
+use portolan_domain::ledger::Account;
 use portolan_domain::money::Money;
 use portolan_domain::payment::request::FieldError;
+use portolan_domain::ports::CommitError;
 use portolan_engine::ClaimRequest;
 use serde_json::json;
 use std::sync::Arc;
@@ -27,6 +29,18 @@ pub struct Order {
     body: String,
     has_code: bool,
     given: Option<Given>,
+}
+
+/// What goes out by it.
+pub struct Outgoing<'a> {
+    /// How much, as far as it is known before.
+    pub amount: &'a Money,
+    /// The same for people to read.
+    pub pays: &'a str,
+    /// To whom.
+    pub to: &'a Beneficiary,
+    /// Whether the merchant must have it by now: nobody is asked for what cannot be done.
+    pub is_owned: bool,
 }
 
 /// What came with it.
@@ -74,13 +88,12 @@ impl Order {
         }
     }
 
-    /// Lets it through where nobody has to approve it, or those who have to did; else says what is asked of whom. `pays` is the
-    /// amount as they read it.
+    /// Lets it through where nobody has to approve it, or those who have to did; else says what is asked of whom.
     pub async fn approve(
         self,
         (api, caller): (&Api, &Caller),
         claim: ClaimRequest,
-        (amount, pays, to): (&Money, &str, &Beneficiary),
+        outgoing: Outgoing<'_>,
     ) -> Result<ClaimRequest, Problem> {
         let owner = (caller.mode, &caller.merchant);
         let Some(approvals) = api.app.approving.in_force(owner) else {
@@ -93,7 +106,10 @@ impl Order {
                 ..claim
             });
         }
-        if self.given.is_none() && api.app.approving.take_free(owner, amount).await? {
+        if outgoing.is_owned && !is_covered(api, owner, outgoing.amount)? {
+            return Err(CommitError::Uncovered.into());
+        }
+        if self.given.is_none() && api.app.approving.take_free(owner, outgoing.amount).await? {
             return Ok(claim);
         }
         // What is approved is kept, and a code may not be.
@@ -105,12 +121,12 @@ impl Order {
                 how,
             )]));
         }
-        let to = beneficiaries::shown_of(to).to_string();
+        let to = beneficiaries::shown_of(outgoing.to).to_string();
         let text = |asked_at: u64| {
             OrderText {
                 merchant: &caller.merchant,
                 mode: caller.mode,
-                pays,
+                pays: outgoing.pays,
                 to: &to,
                 order: &self.order,
                 key: &claim.name.key,
@@ -135,6 +151,13 @@ impl Order {
             ..claim
         })
     }
+}
+
+/// Whether the merchant has so much, at this moment: the books' own guard comes with the order.
+fn is_covered(api: &Api, (mode, merchant): Owner<'_>, amount: &Money) -> Result<bool, Problem> {
+    let balances = api.app.library.balances(mode, Some(merchant))?;
+    let account = (Account::MerchantAvailable(merchant.clone()), amount.asset().clone());
+    Ok(balances.get(&account).is_some_and(|it| it.to_give() >= amount.minor()))
 }
 
 /// What is asked of whom, as a problem.

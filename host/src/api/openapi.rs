@@ -72,6 +72,11 @@ fn describe(endpoint: &Endpoint, gives: Value) -> Value {
         "description": "What is wrong, and what to do about it (RFC 9457)",
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
+    let mut unauthorized = problem.clone();
+    if let Some(fields) = unauthorized.as_object_mut() {
+        let what = "No key, one that was revoked, or one whose requests are signed: invalid_api_key, revoked_api_key, signature_missing, signature_invalid, signature_used";
+        fields.insert("description".into(), what.into());
+    }
     let mut described = json!({
         "summary": endpoint.summary,
         "description": format!("Needs the scope {}.", endpoint.scope),
@@ -79,6 +84,7 @@ fn describe(endpoint: &Endpoint, gives: Value) -> Value {
         "parameters": parameters,
         "responses": {
             "200": { "description": "As asked", "content": { "application/json": { "schema": gives } } },
+            "401": unauthorized,
             "default": problem,
         },
     });

@@ -81,26 +81,49 @@ pub fn brand(number: &str) -> &'static str {
     }
 }
 
-fn malformed(error: &serde_json::Error) -> CardError {
-    // serde's text may repeat the value; the place is enough.
-    let what = match error.classify() {
-        serde_json::error::Category::Data => "a field is missing, unknown or of the wrong type",
-        serde_json::error::Category::Io | serde_json::error::Category::Syntax | serde_json::error::Category::Eof => {
-            "this is not JSON"
-        }
+/// What is expected, for whoever sent something else.
+const EXPECTED: &str = "type \"card\", and card with number (a text), expiry_month and expiry_year (whole numbers), and optionally \
+                        security_code and holder (texts)";
+
+/// The body, or the field that is wrong with it.
+fn read(body: &[u8]) -> Result<Body, CardError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json);
+    let read = read.map_err(|error| refused(&error.path().to_string(), error.inner()))?;
+    json.end().map_err(|error| refused(".", &error))?;
+    Ok(read)
+}
+
+/// serde's text may repeat what was sent: of it only the names of fields are told, and of those no digit.
+fn refused(path: &str, error: &serde_json::Error) -> CardError {
+    if error.classify() != serde_json::error::Category::Data {
+        let (line, column) = (error.line(), error.column());
+        return CardError::Malformed(format!(
+            "this is not JSON (line {line}, column {column}); expected: {EXPECTED}"
+        ));
+    }
+    let text = error.to_string();
+    let named = |what: &str| Some(text.strip_prefix(what)?.split_once('`')?.0.to_owned());
+    let (code, name) = match (named("missing field `"), named("unknown field `")) {
+        (Some(name), _) => ("missing", Some(name)),
+        (None, Some(name)) => ("unknown_field", Some(name)),
+        (None, None) => ("wrong_type", None),
     };
-    CardError::Malformed(format!(
-        "{what} (line {}, column {}); expected: type, card.number, card.expiry_month, card.expiry_year, and optionally \
-         card.security_code, card.holder",
-        error.line(),
-        error.column()
-    ))
+    let is_telling = |it: &&str| !it.is_empty() && it.len() <= 40 && !it.bytes().any(|byte| byte.is_ascii_digit());
+    let mut parts: Vec<&str> = path.split('.').filter(is_telling).collect();
+    // Where it is unknown, serde has it in its path already.
+    let name = name
+        .as_deref()
+        .filter(|name| is_telling(name) && parts.last() != Some(name));
+    parts.extend(name);
+    let at: String = parts.iter().map(|part| format!("/{part}")).collect();
+    CardError::Fields(vec![FieldError::new(at, code, format!("expected: {EXPECTED}"))])
 }
 
 impl LocalVault {
     /// Takes the unparsed body, checks the card, seals the number, keeps the code in memory.
     pub fn take_card(&self, body: &[u8], new: NewCard) -> Result<Method, CardError> {
-        let body: Body = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+        let body = read(body)?;
         let number = Zeroizing::new(
             body.card
                 .number
@@ -220,6 +243,50 @@ fn check(body: &Body, number: &str, (year, month): (u16, u8)) -> Vec<FieldError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_field_that_is_wrong_is_named_and_no_digit_is_repeated() {
+        let told = |body: &str| match read(body.as_bytes()) {
+            Err(CardError::Fields(errors)) => {
+                assert!(!format!("{errors:?}").contains("4242"), "{errors:?}");
+                format!("{} {}", errors[0].code, errors[0].pointer)
+            }
+            Err(CardError::Malformed(text)) => text.split(" (").next().unwrap_or_default().to_owned(),
+            Err(CardError::Vault(text)) => text,
+            Ok(_) => "good".into(),
+        };
+        let card = |fields: &str| format!(r#"{{"type":"card","card":{{{fields}}}}}"#);
+        for (body, expected) in [
+            (card(r#""number":"4242","expiry_month":1,"expiry_year":2030"#), "good"),
+            (
+                card(r#""number":4242,"expiry_month":1,"expiry_year":2030"#),
+                "wrong_type /card/number",
+            ),
+            (
+                card(r#""number":"4242","expiry_month":"1","expiry_year":2030"#),
+                "wrong_type /card/expiry_month",
+            ),
+            (card(r#""number":"4242","expiry_month":1"#), "missing /card/expiry_year"),
+            (
+                card(r#""number":"4242","expiry_month":1,"expiry_year":2030,"cvc":"4242""#),
+                "unknown_field /card/cvc",
+            ),
+            (card(r#""4242424242424242":1"#), "unknown_field /card"),
+            (
+                r#"{"card":{"number":"4242","expiry_month":1,"expiry_year":2030}}"#.into(),
+                "missing /type",
+            ),
+            (r#"{"type":"card","card":"4242"}"#.into(), "wrong_type /card"),
+            ("[]".into(), "wrong_type "),
+            ("{".into(), "this is not JSON"),
+            (
+                format!("{} x", card(r#""number":"4242","expiry_month":1,"expiry_year":2030"#)),
+                "this is not JSON",
+            ),
+        ] {
+            assert_eq!(told(&body), expected, "{body}");
+        }
+    }
 
     #[test]
     fn brands_by_leading_digits() {

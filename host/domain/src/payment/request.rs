@@ -496,7 +496,8 @@ pub(crate) fn check_text(pointer: &str, text: Option<&str>, longest: usize, erro
 pub fn check_country(pointer: &str, code: Option<&str>, errors: &mut Vec<FieldError>) {
     let is_one = |code: &str| Country::from_str(code).is_ok_and(|it| it.to_string() == code);
     if let Some(code) = code.filter(|code| !is_one(code)) {
-        let how = format!("{code:?} is no country of ISO 3166-1; write DE");
+        let how =
+            format!("{code:?} is no country of ISO 3166-1; two capital letters as DE, and GB for the United Kingdom");
         errors.push(FieldError::new(pointer, "unknown_country", how));
     }
 }

@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use portolan_domain::ids::MethodId;
 use portolan_vault::{CardError, NewCard};
+use time::{Date, OffsetDateTime};
 
 /// `POST /v1/payment_methods`.
 pub async fn create(
@@ -48,20 +49,12 @@ pub async fn show(State(api): State<Api>, caller: Caller, Path(id): Path<String>
     Ok(axum::Json(MethodView::of(&method)).into_response())
 }
 
-/// Year and month of a time, in UTC (the civil calendar by Howard Hinnant's algorithm).
+/// Year and month of a time, in UTC.
 fn year_and_month(now_ms: u64) -> (u16, u8) {
-    let days = now_ms / 86_400_000 + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (
-        u16::try_from(year).unwrap_or(u16::MAX),
-        u8::try_from(month).unwrap_or(12),
-    )
+    let seconds = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
+    let time = OffsetDateTime::from_unix_timestamp(seconds);
+    let date = time.map_or(Date::MAX, OffsetDateTime::date);
+    (u16::try_from(date.year()).unwrap_or(u16::MAX), u8::from(date.month()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Payments: create, confirm, capture, cancel.
 
-use crate::api::approval;
+use crate::api::approval::{self, Outgoing};
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::strict::{self, Fields};
@@ -56,8 +56,13 @@ pub async fn create(
     let (valid, (delivery, order)) = fields.finish(valid)?;
     let claim = match (&delivery, &owed) {
         (Some(delivery), Some(owed)) => {
-            let goes_on = (owed, &*what_a_quote_brings(owed), &delivery.terms.beneficiary);
-            order.approve((&api, &caller), claim, goes_on).await?
+            let outgoing = Outgoing {
+                amount: owed,
+                pays: &what_a_quote_brings(owed),
+                to: &delivery.terms.beneficiary,
+                is_owned: false,
+            };
+            order.approve((&api, &caller), claim, outgoing).await?
         }
         (Some(_), None) | (None, _) => claim,
     };
@@ -152,8 +157,13 @@ pub async fn confirm(
     let (method, order) = fields.finish(both(parsed, order))?;
     let claim = match staged(&api, &caller, payment)? {
         Some((owed, to)) => {
-            let goes_on = (&owed, &*what_a_quote_brings(&owed), &to);
-            order.approve((&api, &caller), claim, goes_on).await?
+            let outgoing = Outgoing {
+                amount: &owed,
+                pays: &what_a_quote_brings(&owed),
+                to: &to,
+                is_owned: false,
+            };
+            order.approve((&api, &caller), claim, outgoing).await?
         }
         None => claim,
     };

@@ -1,7 +1,7 @@
 //! Payouts: money to a beneficiary, out of what the merchant has available.
 
 use crate::api::Api;
-use crate::api::approval;
+use crate::api::approval::{self, Outgoing};
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::strict::Fields;
@@ -31,8 +31,13 @@ pub async fn create(
     let (valid, order) = fields.finish(payments::both(checked, order))?;
     let claim = match &valid.payout {
         Some(payout) => {
-            let goes_out = (&valid.amount, &*valid.amount.to_string(), &payout.terms.beneficiary);
-            order.approve((&api, &caller), claim, goes_out).await?
+            let outgoing = Outgoing {
+                amount: &valid.amount,
+                pays: &valid.amount.to_string(),
+                to: &payout.terms.beneficiary,
+                is_owned: true,
+            };
+            order.approve((&api, &caller), claim, outgoing).await?
         }
         None => claim,
     };

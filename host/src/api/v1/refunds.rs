@@ -1,7 +1,7 @@
 //! Refunds.
 
 use crate::api::Api;
-use crate::api::approval;
+use crate::api::approval::{self, Outgoing};
 use crate::api::auth::Caller;
 use crate::api::problem::Problem;
 use crate::api::v1::payments::both;
@@ -44,8 +44,13 @@ pub async fn create(
     let ((payment, deliver), ((at_current_rate, reason), order)) = fields.finish(checked)?;
     let claim = match &deliver {
         Some((amount, terms)) => {
-            let goes_out = (amount, &*amount.to_string(), &terms.beneficiary);
-            order.approve((&api, &caller), claim, goes_out).await?
+            let outgoing = Outgoing {
+                amount,
+                pays: &amount.to_string(),
+                to: &terms.beneficiary,
+                is_owned: false,
+            };
+            order.approve((&api, &caller), claim, outgoing).await?
         }
         None => claim,
     };
