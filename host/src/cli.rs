@@ -1,7 +1,9 @@
 //! The command line. Every verb but `serve`, `check-config`, `restore` and `rotate-key` calls the operators' API.
 
 mod approvals;
+mod c;
 mod client;
+mod core_module;
 mod dev;
 mod go;
 mod kit;

@@ -105,6 +105,37 @@ pub(crate) fn partners(
     folder.join("adapter.wasm")
 }
 
+/// The example in C: names and values instead of JSON, and no SDK but the contract's bindings.
+#[test]
+fn the_example_in_c_is_an_adapter_that_conforms() {
+    let place = tempfile::tempdir().unwrap();
+    let (folder, example) = (place.path(), workspace().join("examples/partner/c"));
+    std::fs::create_dir_all(folder.join("wit/deps/channel")).unwrap();
+    for (from, to) in [
+        (example.join("provider.c"), "provider.c"),
+        (example.join("wit/world.wit"), "wit/world.wit"),
+        (
+            workspace().join("wit/0.1.0/channel.wit"),
+            "wit/deps/channel/channel.wit",
+        ),
+    ] {
+        std::fs::copy(from, folder.join(to)).unwrap();
+    }
+    std::os::unix::fs::symlink(example.join("vectors"), folder.join("vectors")).unwrap();
+    good(&["build", &folder.display().to_string()]);
+    let component = folder.join("adapter.wasm").display().to_string();
+    let vectors = folder.join("vectors").display().to_string();
+    let said = good(&["test", &component, "--vectors", &vectors]);
+    assert!(said.contains("8 vectors good, 0 not"), "{said}");
+    let said = good(&["conform", &component, "--vectors", &vectors]);
+    assert!(said.contains(" attacks, 0 findings"), "{said}");
+    let said = good(&["check", &component]);
+    assert!(
+        said.contains("vectors: 8 in it") && said.contains("(form field number)"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_new_folder_in_each_language_is_an_adapter_that_conforms() {
     let place = tempfile::tempdir().unwrap();

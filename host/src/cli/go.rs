@@ -1,14 +1,14 @@
 //! Adapters in Go: the contract's bindings for the folder, Go's own compiler, and the component around what it makes. Nothing but
 //! Go has to be installed.
 
-use super::scaffold::{OUT, done};
+use super::core_module::{componentize, world, write_new};
+use super::scaffold::done;
 use anyhow::{Context, ensure};
 use std::path::Path;
 use std::process::Command;
-use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
 use wit_bindgen_core::Files;
 use wit_bindgen_core::wit_parser::{Resolve, WorldId};
-use wit_component::{ComponentEncoder, StringEncoding};
+use wit_component::StringEncoding;
 
 /// What a new folder begins with; the module's name is the one that the bindings import.
 pub const MODULE: &str = "module wit_component\n\ngo 1.25\n\nrequire go.bytecodealliance.org/pkg v0.2.3\n";
@@ -63,24 +63,9 @@ pub fn build(folder: &Path) -> anyhow::Result<()> {
         ".",
     ];
     done(folder, Path::new("env"), &words)?;
-    let core = folder.join(CORE);
-    let mut module = std::fs::read(&core)?;
-    wit_component::embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
-    let component = ComponentEncoder::default()
-        .module(&module)?
-        .adapter("wasi_snapshot_preview1", WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)?
-        .encode()?;
-    std::fs::remove_file(core)?;
-    std::fs::write(folder.join(OUT), component)?;
-    Ok(())
-}
-
-fn world(folder: &Path) -> anyhow::Result<(Resolve, WorldId)> {
-    let mut resolve = Resolve::default();
-    let wit = folder.join("wit");
-    let (package, _) = resolve.push_dir(&wit).with_context(|| wit.display().to_string())?;
-    let world = resolve.select_world(&[package], Some("adapter"))?;
-    Ok((resolve, world))
+    componentize(folder, CORE, |module| {
+        wit_component::embed_component_metadata(module, &resolve, world, StringEncoding::UTF8)
+    })
 }
 
 fn write_exports(folder: &Path, resolve: &Resolve, world: WorldId) -> anyhow::Result<()> {
@@ -110,15 +95,4 @@ fn write_bindings(folder: &Path, resolve: &mut Resolve, world: WorldId) -> anyho
         write_new(&folder.join(name), content)?;
     }
     Ok(())
-}
-
-/// Writes what is not there already: who watches the folder sees only what changed.
-fn write_new(file: &Path, content: &[u8]) -> anyhow::Result<()> {
-    if std::fs::read(file).is_ok_and(|known| known == content) {
-        return Ok(());
-    }
-    if let Some(into) = file.parent() {
-        std::fs::create_dir_all(into)?;
-    }
-    std::fs::write(file, content).with_context(|| file.display().to_string())
 }

@@ -2,7 +2,7 @@
 //! language that makes a component of it. Everything the folder needs of this repository is in the binary; the tools come
 //! pinned from their registries, once.
 
-use super::{go, kit, say};
+use super::{c, go, kit, say};
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -327,9 +327,11 @@ pub fn build(folder: &Path) -> anyhow::Result<()> {
         done(&folder, &folder.join(tool), &words)?;
     } else if has("go.mod") {
         go::build(&folder)?;
+    } else if has(c::SOURCE) {
+        c::build(&folder)?;
     } else {
         bail!(
-            "{} is no adapter: neither Cargo.toml, package.json, requirements.txt nor go.mod",
+            "{} is no adapter: neither Cargo.toml, package.json, requirements.txt, go.mod nor provider.c",
             folder.display()
         );
     }
