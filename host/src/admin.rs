@@ -3,11 +3,12 @@
 
 mod approvals;
 mod books;
+mod keys;
+mod orders;
 mod plugins;
 mod reports;
 mod routes;
 
-use crate::api::new_key;
 use crate::server::Shared;
 use crate::wire::{EventView, PaymentView, PayoutView};
 use anyhow::Context;
@@ -18,13 +19,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use portolan_domain::commit::{Act, TimerKind, Versioned};
 use portolan_domain::exchange::{Exchange, Reply};
-use portolan_domain::ids::{EventId, Mode, Name, OperationId, PaymentId, PayoutId, TaskId};
+use portolan_domain::ids::{EventId, OperationId, PaymentId, PayoutId, TaskId};
 use portolan_domain::operation::Kind;
-use portolan_domain::ports::{ApiKey, Page};
+use portolan_domain::ports::Page;
 use portolan_domain::task::{Resolution, Task};
 use portolan_engine::Decided;
 use serde::Deserialize;
@@ -88,7 +87,7 @@ async fn note(app: &crate::app::App, by: &str, about: (&str, &str), note: &str) 
 pub fn routes(shared: Arc<Shared>, token: String) -> Router {
     let guarded = Router::new()
         .route("/admin/payments/{id}", get(payment))
-        .route("/admin/payments/{id}/orders", get(orders))
+        .route("/admin/payments/{id}/orders", get(orders::show))
         .route("/admin/payments/{id}/vectors", get(plugins::vectors))
         .route("/admin/payments/{id}/sweep", post(sweep))
         .route("/admin/unknowns", get(unknowns))
@@ -96,8 +95,8 @@ pub fn routes(shared: Arc<Shared>, token: String) -> Router {
         .route("/admin/webhooks/{id}/remove", post(books::remove_webhook))
         .route("/admin/tasks", get(tasks))
         .route("/admin/tasks/{id}/resolve", post(resolve))
-        .route("/admin/keys", post(create_key).get(list_keys))
-        .route("/admin/keys/{id}/revoke", post(revoke_key))
+        .route("/admin/keys", post(keys::create).get(keys::list))
+        .route("/admin/keys/{id}/revoke", post(keys::revoke))
         .route("/admin/ledger/check", get(books::check))
         .route("/admin/audit/verify", get(books::verify))
         .route("/admin/audit/acts", get(books::acts))
@@ -175,40 +174,6 @@ fn payment_id(id: &str) -> Result<PaymentId, Refusal> {
     let as_payout = || id.parse().map(PayoutId::payment).ok();
     let parsed: Result<PaymentId, _> = id.parse();
     parsed.or_else(|error| as_payout().ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("{id} {error}"))))
-}
-
-/// `GET /admin/payments/{id}/orders`: what its merchant signed, and its people approved, for others to check.
-async fn orders(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let payment = payment_id(&id)?;
-    let known = shared.app.store.payment(payment).map_err(failed)?;
-    let known = known.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such payment"))?;
-    let orders = shared.app.library.orders(payment).map_err(failed)?;
-    let shown = orders.iter().map(|order| {
-        json!({
-            "key": order.key, "public_key": portolan_vault::order_key_pem(&order.public_key), "signed": order.base,
-            "signature": STANDARD.encode(&order.signature), "body": order.body, "at_ms": order.at_ms,
-            "operation": order.operation.map(|operation| operation.to_string()),
-        })
-    });
-    // What goes on to a beneficiary was approved with the payment that brought it.
-    let parent = known.payment.payout.as_ref().and_then(|it| it.leg_of);
-    let approved = shared.app.library.approved(parent.unwrap_or(payment)).map_err(failed)?;
-    let approvals = approved.iter().map(|it| {
-        let by = it.by.iter().map(|by| {
-            json!({
-                "approver": by.approver.to_string(), "name": by.name, "public_key": by.public_key,
-                "authenticator_data": STANDARD.encode(&by.authenticator_data), "client_data": STANDARD.encode(&by.client_data),
-                "signature": STANDARD.encode(&by.signature),
-            })
-        });
-        json!({
-            "text": it.text, "at_ms": it.at_ms, "by": by.collect::<Vec<_>>(),
-            "operation": it.operation.map(|operation| operation.to_string()),
-        })
-    });
-    Ok(Json(
-        json!({ "orders": shown.collect::<Vec<_>>(), "approvals": approvals.collect::<Vec<_>>() }),
-    ))
 }
 
 async fn payment(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
@@ -411,99 +376,6 @@ async fn sweep(State(shared): App, Path(id): Path<String>, body: Bytes) -> Resul
         "payment": id, "status": last.map(|it| it.status.as_str()), "reference": last.and_then(|it| it.reference.as_deref()),
         "failure": last.and_then(|it| it.failure.as_deref()),
     })))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewKey {
-    merchant: String,
-    mode: String,
-    scopes: Vec<String>,
-    /// The public key, in PEM, whose owner signs what comes with the key.
-    #[serde(default)]
-    signed_by: Option<String>,
-}
-
-async fn create_key(State(shared): App, body: Bytes) -> Result<Json<Value>, Refusal> {
-    let bad = |error: &dyn std::fmt::Display| refuse(StatusCode::UNPROCESSABLE_ENTITY, error);
-    let ask: NewKey = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
-    let merchant = Name::parse(&ask.merchant).ok_or_else(|| bad(&"merchant: 1 to 40 of a-z 0-9 - _"))?;
-    let mode = match ask.mode.as_str() {
-        "test" => Mode::Test,
-        "live" => Mode::Live,
-        _ => return Err(bad(&"mode: test or live")),
-    };
-    let known = crate::api::SCOPES;
-    if let Some(unknown) = ask.scopes.iter().find(|scope| !known.contains(&scope.as_str())) {
-        return Err(bad(&format!("no scope {unknown:?}; there are {}", known.join(", "))));
-    }
-    let public_key = ask.signed_by.as_deref().map(portolan_vault::order_key).transpose();
-    let public_key = public_key.map_err(|why| bad(&format!("signed_by: {why}")))?;
-    let app = &shared.app;
-    let mut entropy = [0; 32];
-    let (first, second) = entropy.split_at_mut(16);
-    first.copy_from_slice(app.ambient.uuid_v4().as_bytes());
-    second.copy_from_slice(app.ambient.uuid_v4().as_bytes());
-    let scopes = if ask.scopes.is_empty() {
-        known.map(str::to_owned).to_vec()
-    } else {
-        ask.scopes
-    };
-    let created_ms = app.ambient.now_ms();
-    let key = ApiKey {
-        id: String::new(),
-        hash: [0; 32],
-        merchant,
-        mode,
-        scopes,
-        created_ms,
-        revoked_ms: None,
-        public_key,
-    };
-    let (secret, key) = new_key(&app.vault, entropy, key);
-    app.key_ring.put_api_key(key.clone()).await.map_err(failed)?;
-    let mut to = format!("{} of {} in {}", key.scopes.join(" "), key.merchant, key.mode.as_str());
-    if let Some(public_key) = &key.public_key {
-        to.push_str(&format!(", signed by {}", hex::encode(public_key)));
-    }
-    note(app, OPERATOR, ("key.create", &key.id), &to).await?;
-    let all = app.key_ring.api_keys().map_err(failed)?;
-    let is_open = |it: &&ApiKey| it.revoked_ms.is_none() && it.public_key.is_none();
-    let theirs = all
-        .iter()
-        .filter(|it| (it.mode, &it.merchant) == (key.mode, &key.merchant));
-    let unsigned: Vec<&str> = match key.public_key {
-        Some(_) => theirs.filter(is_open).map(|it| it.id.as_str()).collect(),
-        None => vec![],
-    };
-    Ok(Json(
-        json!({ "key": secret, "id": key.id, "note": "shown once", "keys_that_need_no_signature": unsigned }),
-    ))
-}
-
-async fn list_keys(State(shared): App) -> Result<Json<Value>, Refusal> {
-    let keys = shared.app.key_ring.api_keys().map_err(failed)?;
-    let shown = keys.iter().map(|key| {
-        json!({
-            "id": key.id, "merchant": key.merchant.as_str(), "mode": key.mode.as_str(), "scopes": key.scopes,
-            "created_ms": key.created_ms, "revoked_ms": key.revoked_ms,
-            "signed_by": key.public_key.as_ref().map(portolan_vault::order_key_pem),
-        })
-    });
-    Ok(Json(json!({ "keys": shown.collect::<Vec<_>>() })))
-}
-
-async fn revoke_key(State(shared): App, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
-    let ring = &shared.app.key_ring;
-    let found = ring.api_keys().map_err(failed)?.into_iter().find(|key| key.id == id);
-    let key = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such key"))?;
-    let revoked = ApiKey {
-        revoked_ms: Some(shared.app.ambient.now_ms()),
-        ..key
-    };
-    ring.put_api_key(revoked).await.map_err(failed)?;
-    note(&shared.app, OPERATOR, ("key.revoke", &id), "").await?;
-    Ok(Json(json!({ "revoked": id })))
 }
 
 #[derive(Deserialize)]

@@ -1,16 +1,14 @@
-//! Approvals as use cases: who is asked to approve what goes out, and whether they did. Operators say what needs it and invite
-//! people; these bring their passkeys and approve orders on the merchant's own page. The rules are the domain's, the cryptography the
-//! vault's.
+//! Approvals as use cases: who is asked to approve what goes out, and whether they did. What needs it, and who may, is `people`. The
+//! rules are the domain's, the cryptography the vault's.
+
+mod people;
 
 use dashmap::DashMap;
-use portolan_domain::approval::{
-    APPROVED_MS, APPROVERS_MAX, Approval, ApprovalTerms, Approvals, Approved, Approver, ApproverState, INVITED_MS,
-    KEY_PART_MIN,
-};
+use portolan_domain::approval::{APPROVED_MS, Approval, ApprovalTerms, Approvals, Approved};
 use portolan_domain::commit::Act;
-use portolan_domain::ids::{ApproverId, EventId, MerchantId, Mode};
+use portolan_domain::ids::{EventId, MerchantId, Mode};
 use portolan_domain::money::Money;
-use portolan_domain::ports::{Ambient, ApprovalBook, CommitError, Mac as _, ReadError};
+use portolan_domain::ports::{Ambient, ApprovalBook, CommitError, ReadError};
 use portolan_vault::{LocalVault, PasskeyError, RelyingParty, sha256};
 use serde_json::Value;
 use std::sync::Arc;
@@ -30,8 +28,11 @@ pub enum ApprovalError {
     #[error("{0}")]
     None(&'static str),
     /// The code is unknown, was used, or is too old.
-    #[error("this invitation is not known, was taken, or is over: ask for another one")]
-    NotInvited,
+    #[error("this invitation is not known in {0}, was taken, or is over: ask for another one")]
+    NotInvited(&'static str),
+    /// No such approver, here.
+    #[error("there is no such approver of {0} in {1}")]
+    NoApprover(MerchantId, &'static str),
     /// The passkey's answer is not good.
     #[error("{0}")]
     Passkey(#[from] PasskeyError),
@@ -147,14 +148,6 @@ impl Approving {
         }
     }
 
-    fn challenge_of(code: &str) -> [u8; 32] {
-        sha256(format!("portolan passkey\n{code}").as_bytes())
-    }
-
-    fn hash_of(&self, code: &str) -> [u8; 32] {
-        self.vault.mac("invitation", code.as_bytes())
-    }
-
     /// Changes a merchant's approvals: on disk, with who did it, before it counts. Whoever hangs up meanwhile, it is done to its end.
     async fn change<T>(
         &self,
@@ -194,154 +187,6 @@ impl Approving {
             .map_err(|error| CommitError::Unavailable(error.to_string()))?;
         written?;
         Ok(made)
-    }
-
-    /// Says what has to be approved; `None`: nothing from now on, and who may approve stays. Passkeys belong to a domain: on another
-    /// one nobody has any.
-    pub async fn set(&self, owner: Owner<'_>, by: &str, terms: Option<ApprovalTerms>) -> Result<(), ApprovalError> {
-        if let Some(terms) = &terms {
-            party(terms)?;
-        }
-        let about = format!("{}:{}", owner.0.as_str(), owner.1);
-        let note = match &terms {
-            Some(terms) => format!(
-                "{} people on {} ({}), free a day {:?}",
-                terms.people,
-                terms.rp_id,
-                terms.origins.join(" "),
-                terms.free
-            ),
-            None => "nothing has to be approved".into(),
-        };
-        let verb = if terms.is_some() {
-            "approvals.set"
-        } else {
-            "approvals.lift"
-        };
-        self.change(owner, (by, verb), |it| {
-            let is_elsewhere = |new: &ApprovalTerms| {
-                it.approvers.iter().any(|it| match &it.state {
-                    ApproverState::Registered { rp_id, .. } => *rp_id != new.rp_id,
-                    ApproverState::Invited { .. } => false,
-                })
-            };
-            if terms.as_ref().is_some_and(is_elsewhere) {
-                let why = "the approvers' passkeys belong to another domain: remove them first, then invite them anew";
-                return Err(ApprovalError::Invalid(why.into()));
-            }
-            it.terms = terms;
-            Ok(((), about, note))
-        })
-        .await
-    }
-
-    /// Invites somebody: the code, told once.
-    pub async fn invite(&self, owner: Owner<'_>, by: &str, name: &str) -> Result<(ApproverId, String), ApprovalError> {
-        let id = ApproverId(self.ambient.uuid_v7());
-        let parts = [self.ambient.uuid_v4(), self.ambient.uuid_v4()];
-        let code = format!("inv_{}{}", parts[0].simple(), parts[1].simple());
-        let state = ApproverState::Invited {
-            code: self.hash_of(&code),
-            until_ms: self.ambient.now_ms().saturating_add(INVITED_MS),
-        };
-        self.change(owner, (by, "approver.invite"), |it| {
-            if it.terms.is_none() {
-                return Err(ApprovalError::None(
-                    "say first what has to be approved, and on which domain: approvals set",
-                ));
-            }
-            if it.approvers.len() >= APPROVERS_MAX {
-                return Err(ApprovalError::Invalid(format!(
-                    "there are {APPROVERS_MAX} approvers: remove one first"
-                )));
-            }
-            it.approvers.push(Approver {
-                id,
-                name: name.to_owned(),
-                state,
-            });
-            Ok(((), id.to_string(), name.to_owned()))
-        })
-        .await?;
-        Ok((id, code))
-    }
-
-    /// Counts an approver from now on: an operator has asked the person whose key it is. `key` is how its fingerprint begins.
-    pub async fn confirm(
-        &self,
-        owner: Owner<'_>,
-        by: &str,
-        (id, key): (ApproverId, &str),
-    ) -> Result<(), ApprovalError> {
-        let wanted: String = key
-            .chars()
-            .filter(|it| !it.is_whitespace())
-            .collect::<String>()
-            .to_ascii_lowercase();
-        if wanted.len() < KEY_PART_MIN {
-            let why = format!("key: at least the first {KEY_PART_MIN} digits of the fingerprint that they read out");
-            return Err(ApprovalError::Invalid(why));
-        }
-        self.change(owner, (by, "approver.confirm"), |it| {
-            let found = it.approvers.iter_mut().find(|it| it.id == id);
-            let found = found.ok_or(ApprovalError::None("there is no such approver"))?;
-            match &mut found.state {
-                ApproverState::Invited { .. } => Err(ApprovalError::Invalid("they have brought no passkey yet".into())),
-                ApproverState::Registered { key, .. } if !key.starts_with(&wanted) => Err(ApprovalError::Invalid(
-                    "that is not this passkey's fingerprint: somebody else may have used the invitation; remove it, and invite anew".into(),
-                )),
-                ApproverState::Registered { key, is_confirmed, .. } => {
-                    *is_confirmed = true;
-                    Ok(((), id.to_string(), format!("{}, {key}", found.name)))
-                }
-            }
-        })
-        .await
-    }
-
-    /// Takes an approver away: from now on nothing that they sign counts.
-    pub async fn remove(&self, owner: Owner<'_>, by: &str, id: ApproverId) -> Result<(), ApprovalError> {
-        self.change(owner, (by, "approver.remove"), |it| {
-            let at = it.approvers.iter().position(|it| it.id == id);
-            let at = at.ok_or(ApprovalError::None("there is no such approver"))?;
-            let gone = it.approvers.remove(at);
-            Ok(((), id.to_string(), gone.name))
-        })
-        .await
-    }
-
-    /// What a browser needs to make a passkey for whom the code invites.
-    pub fn creation(&self, owner: Owner<'_>, code: &str) -> Result<Value, ApprovalError> {
-        let found = self.of(owner).ok_or(ApprovalError::NotInvited)?;
-        let terms = found.terms.as_ref().ok_or(ApprovalError::NotInvited)?;
-        let approver = found.invited(&self.hash_of(code), self.ambient.now_ms());
-        let approver = approver.ok_or(ApprovalError::NotInvited)?;
-        let others = found.passkeys();
-        let user = (approver.id.0.as_bytes().as_slice(), approver.name.as_str());
-        Ok(party(terms)?.creation(&Self::challenge_of(code), user, &others)?)
-    }
-
-    /// Takes the passkey of whom the code invites.
-    pub async fn register(&self, owner: Owner<'_>, code: &str, answer: &str) -> Result<Approver, ApprovalError> {
-        let (hash, now_ms) = (self.hash_of(code), self.ambient.now_ms());
-        self.change(owner, ("an invitation", "approver.register"), |it| {
-            let terms = it.terms.as_ref().ok_or(ApprovalError::NotInvited)?;
-            let id = it.invited(&hash, now_ms).ok_or(ApprovalError::NotInvited)?.id;
-            let made = party(terms)?.register(&Self::challenge_of(code), answer, &it.passkeys())?;
-            let rp_id = terms.rp_id.clone();
-            let approver = it.approvers.iter_mut().find(|it| it.id == id);
-            let approver = approver.ok_or(ApprovalError::NotInvited)?;
-            let note = format!("{}, {}", approver.name, made.key);
-            approver.state = ApproverState::Registered {
-                passkey: made.passkey,
-                key: made.key,
-                rp_id,
-                at_ms: now_ms,
-                is_confirmed: false,
-            };
-            Ok((approver.clone(), id.to_string(), note))
-        })
-        .await
     }
 
     /// What is asked of those who may approve: nothing but `text`, now.
@@ -409,7 +254,10 @@ fn approvals_of(
     for answer in answers {
         let good = party.check(challenge, &passkeys, answer)?;
         let found = registered.get(good.which).map(|(approver, _)| *approver);
-        let approver = found.ok_or(ApprovalError::None("there is no such approver"))?;
+        let approver = found.ok_or(ApprovalError::NoApprover(
+            approvals.merchant.clone(),
+            approvals.mode.as_str(),
+        ))?;
         if by.iter().any(|it| it.approver == approver.id) {
             return Err(ApprovalError::Invalid(format!(
                 "{} has approved it twice",

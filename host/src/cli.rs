@@ -56,7 +56,7 @@ enum Verb {
     /// What a merchant's people approve with passkeys before it goes out, and who may.
     #[command(subcommand)]
     Approvals(approvals::ApprovalsVerb),
-    /// What its merchant signed about a payment: for others to check, with openssl alone.
+    /// What its merchant signed about a payment, and its people approved: for others to check, with openssl alone.
     Orders {
         /// pay_… or po_…
         id: String,

@@ -42,9 +42,9 @@ struct Options {
     #[arg(long, default_value = "127.0.0.1:4180")]
     listen: std::net::SocketAddr,
     /// The router's API: its host and port.
-    #[arg(long, default_value = "127.0.0.1:4000")]
+    #[arg(long, default_value = "127.0.0.1:8080")]
     router: String,
-    /// The merchant's API key, with balances:read, payouts:read and payouts:write.
+    /// The merchant's API key, with balances:read, payouts:read and payouts:write; better in PORTOLAN_KEY.
     #[arg(long, env = "PORTOLAN_KEY", hide_env_values = true)]
     key: String,
 }
@@ -102,19 +102,20 @@ async fn forward(State(office): State<Arc<Office>>, request: Request) -> Respons
     }
     // Another site's page must not use this one's key, nor one that has its name point here.
     if !is_from_here(request.headers(), &office.origin) {
-        return problem(
-            StatusCode::FORBIDDEN,
-            "elsewhere",
-            "open this office at its own address",
-        );
+        let how = format!("open this office at {}", office.origin);
+        return problem(StatusCode::FORBIDDEN, "elsewhere", &how);
     }
     match tokio::time::timeout(WITHIN, ask(&office, request)).await {
         Ok(Ok(response)) => response.map(Body::new).into_response(),
-        Ok(Err(error)) => problem(StatusCode::BAD_GATEWAY, "no_router", &error.to_string()),
+        Ok(Err(error)) => problem(
+            StatusCode::BAD_GATEWAY,
+            "no_router",
+            &format!("the router at {}: {error}", office.router),
+        ),
         Err(_) => problem(
             StatusCode::GATEWAY_TIMEOUT,
             "no_router",
-            "the router did not answer: ask again",
+            "the router did not answer: pay again, the same order is carried out once",
         ),
     }
 }

@@ -44,17 +44,19 @@ static adapter_string_t text(const char *it) {
   return copy;
 }
 
-static adapter_string_t copy_of(adapter_string_t it) {
-  adapter_string_t copy;
-  adapter_string_dup_n(&copy, (const char *)it.ptr, it.len);
-  return copy;
+// Texts of the contract are UTF-8, and gateways of this kind say Latin-1 or anything: what is not ASCII becomes a question mark.
+static adapter_string_t format(const char *before, adapter_string_t it) {
+  size_t length = strlen(before);
+  adapter_string_t made = {memory(length + it.len), length + it.len};
+  for (size_t n = 0; n < length; n++) made.ptr[n] = (uint8_t)before[n];
+  for (size_t n = 0; n < it.len; n++) made.ptr[length + n] = it.ptr[n] >= ' ' && it.ptr[n] < 127 ? it.ptr[n] : '?';
+  return made;
 }
 
-static adapter_string_t format(const char *before, adapter_string_t it) {
-  adapter_string_t made = {memory(strlen(before) + it.len), strlen(before) + it.len};
-  memcpy(made.ptr, before, strlen(before));
-  memcpy(made.ptr + strlen(before), it.ptr, it.len);
-  return made;
+static adapter_string_t copy_of(adapter_string_t it) { return format("", it); }
+
+static bool same(adapter_string_t one, adapter_string_t other) {
+  return one.len == other.len && (one.len == 0 || memcmp(one.ptr, other.ptr, one.len) == 0);
 }
 
 static bool is(adapter_string_t it, const char *other) {
@@ -101,28 +103,33 @@ static int digit(char it) {
   return found ? (int)(found - all) : -1;
 }
 
-// The first field of that name, decoded; empty where there is none. Its bytes are kept until the call ends.
+static const adapter_string_t NONE = {(uint8_t *)"", 0};
+
+// The field of that name, decoded; empty where there is none, or more than one: then nobody knows what is meant. A line's end after the
+// last one is no part of it.
 static adapter_string_t value_of(adapter_list_u8_t body, const char *name) {
-  size_t at = 0, length = strlen(name);
+  adapter_string_t found = NONE;
+  size_t at = 0, length = strlen(name), times = 0;
+  while (body.len && (body.ptr[body.len - 1] == '\n' || body.ptr[body.len - 1] == '\r')) body.len--;
   while (at < body.len) {
     size_t end = at;
     while (end < body.len && body.ptr[end] != '&') end++;
     if (end - at > length && memcmp(body.ptr + at, name, length) == 0 && body.ptr[at + length] == '=') {
-      adapter_string_t value = {memory(end - at), 0};
+      times++;
+      found = (adapter_string_t){memory(end - at), 0};
       for (size_t n = at + length + 1; n < end; n++) {
         bool is_escape = body.ptr[n] == '%' && n + 2 < end && digit((char)body.ptr[n + 1]) >= 0 && digit((char)body.ptr[n + 2]) >= 0;
         if (is_escape) {
-          value.ptr[value.len++] = (uint8_t)(16 * digit((char)body.ptr[n + 1]) + digit((char)body.ptr[n + 2]));
+          found.ptr[found.len++] = (uint8_t)(16 * digit((char)body.ptr[n + 1]) + digit((char)body.ptr[n + 2]));
           n += 2;
         } else {
-          value.ptr[value.len++] = body.ptr[n] == '+' ? ' ' : body.ptr[n];
+          found.ptr[found.len++] = body.ptr[n] == '+' ? ' ' : body.ptr[n];
         }
       }
-      return value;
     }
     at = end + 1;
   }
-  return (adapter_string_t){NULL, 0};
+  return times == 1 ? found : NONE;
 }
 
 // ---- requests and replies ----
@@ -130,7 +137,7 @@ static adapter_string_t value_of(adapter_list_u8_t body, const char *name) {
 static adapter_string_t secret(context_t *ctx, const char *name) {
   for (size_t n = 0; n < ctx->secrets.len; n++)
     if (is(ctx->secrets.ptr[n].f0, name)) return ctx->secrets.ptr[n].f1;
-  return (adapter_string_t){NULL, 0};
+  return NONE;
 }
 
 static request_t request(context_t *ctx, const char *method, adapter_string_t path, form_t form) {
@@ -145,7 +152,19 @@ static request_t request(context_t *ctx, const char *method, adapter_string_t pa
   return it;
 }
 
-// The provider's answer to the first request; NULL, and why nobody knows, where there is none that says something.
+static bool fault(fault_t *err, uint8_t tag, const char *why) {
+  // Every tag that is used here holds one text.
+  *err = (fault_t){.tag = tag, .val.protocol = text(why)};
+  return false;
+}
+
+// What is sent first, unless the channel has no key: without one nothing is.
+static bool has_key(context_t *ctx, fault_t *err) {
+  return secret(ctx, "api_key").len ? true : fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_MISCONFIGURED, "the secret api_key is not granted");
+}
+
+// The provider's answer to the first request, where it is one of those in its documents (200, and 404 for what it does not know); NULL,
+// and why nobody knows, where it is not.
 static response_t *reply(answers_t *answers, adapter_string_t *why) {
   portolan_channel_types_result_response_no_response_t *it = &answers->ptr[0].reply;
   if (it->is_err) {
@@ -153,7 +172,7 @@ static response_t *reply(answers_t *answers, adapter_string_t *why) {
     *why = is_sent ? format("no answer: ", it->val.err.val.unknown) : format("not sent: ", it->val.err.val.not_sent);
     return NULL;
   }
-  if (it->val.ok.status >= 500) {
+  if (it->val.ok.status != 200 && it->val.ok.status != 404) {
     char status[16];
     snprintf(status, sizeof status, "status %u", it->val.ok.status);
     *why = text(status);
@@ -162,10 +181,9 @@ static response_t *reply(answers_t *answers, adapter_string_t *why) {
   return &it->val.ok;
 }
 
-static bool fault(fault_t *err, uint8_t tag, const char *why) {
-  // Every tag that is used here holds one text.
-  *err = (fault_t){.tag = tag, .val.protocol = text(why)};
-  return false;
+static bool is_refused(answers_t *answers) {
+  portolan_channel_types_result_response_no_response_t *it = &answers->ptr[0].reply;
+  return !it->is_err && (it->val.ok.status == 401 || it->val.ok.status == 403);
 }
 
 // ---- what the provider's words mean ----
@@ -192,21 +210,29 @@ static decline_t decline_of(adapter_list_u8_t body) {
   return it;
 }
 
-// What was moved, in the provider's own words: the router compares. False: it does not say.
+// What was moved, in the provider's own words: the router compares. False: it does not say, or not in this currency, whose digits
+// after the point are known.
 static bool money_of(adapter_list_u8_t body, money_t like, money_t *money) {
-  adapter_string_t units = value_of(body, "amount"), asset = value_of(body, "currency");
-  if (!units.len || !asset.len || !value_of(body, "id").len) return false;
-  *money = (money_t){copy_of(units), like.exponent, copy_of(asset)};
+  adapter_string_t units = value_of(body, "amount");
+  for (size_t n = 0; n < units.len; n++)
+    if (units.ptr[n] < '0' || units.ptr[n] > '9') return false;
+  if (!units.len || !value_of(body, "id").len || !same(value_of(body, "currency"), like.asset)) return false;
+  *money = (money_t){copy_of(units), like.exponent, copy_of(like.asset)};
   return true;
 }
+
+#define NO_MONEY "the reply lacks id, amount or currency, or is of another currency"
 
 // ---- what the router calls ----
 
 bool exports_portolan_channel_payments_authorize(context_t *ctx, authorization_t *req, answers_t *answers, step_t *ret, fault_t *err) {
   if (req->instrument.tag != PORTOLAN_CHANNEL_TYPES_INSTRUMENT_CARD)
     return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_UNSUPPORTED, "only cards");
+  // Without the interfaces captures and reversals what is only authorized could be neither taken nor let go.
+  if (!req->capture) return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_UNSUPPORTED, "it captures at once");
   portolan_channel_types_card_t *card = &req->instrument.val.card;
   if (answers->len == 0) {
+    if (!has_key(ctx, err)) return false;
     if (ctx->keys.len == 0) return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_OTHER, "no key for this write");
     char expiry[16];
     snprintf(expiry, sizeof expiry, "%04u-%02u", card->expiry_year, card->expiry_month);
@@ -214,21 +240,21 @@ bool exports_portolan_channel_payments_authorize(context_t *ctx, authorization_t
     field(&form, "key", ctx->keys.ptr[0]);
     field(&form, "amount", req->amount.units);
     field(&form, "currency", req->amount.asset);
-    field(&form, "capture", text(req->capture ? "yes" : "no"));
     field(&form, "number", card->number);
     if (card->security_code.is_some) field(&form, "code", card->security_code.val);
     field(&form, "expiry", text(expiry));
     *ret = (step_t){.tag = PORTOLAN_CHANNEL_TYPES_PAYMENT_STEP_SEND, .val.send = request(ctx, "POST", text("/pay"), form)};
     return true;
   }
+  if (is_refused(answers)) return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_MISCONFIGURED, "the gateway refuses the key");
   outcome_t outcome = {.tag = PORTOLAN_CHANNEL_TYPES_PAYMENT_OUTCOME_UNKNOWN};
   response_t *got = reply(answers, &outcome.val.unknown.why);
   if (got) {
-    adapter_string_t result = value_of(got->body, "result");
-    if (is(result, "captured") || is(result, "authorized")) {
-      portolan_channel_types_accepted_t accepted = {.reference = copy_of(value_of(got->body, "id")), .captured = is(result, "captured")};
-      if (!money_of(got->body, req->amount, &accepted.authorized))
-        return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_PROTOCOL, "the reply lacks id, amount or currency");
+    // What says nothing that is in the documents proves nothing.
+    adapter_string_t result = got->status == 200 ? value_of(got->body, "result") : NONE;
+    if (is(result, "captured")) {
+      portolan_channel_types_accepted_t accepted = {.reference = copy_of(value_of(got->body, "id")), .captured = true};
+      if (!money_of(got->body, req->amount, &accepted.authorized)) return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_PROTOCOL, NO_MONEY);
       outcome = (outcome_t){.tag = PORTOLAN_CHANNEL_TYPES_PAYMENT_OUTCOME_ACCEPTED, .val.accepted = accepted};
     } else if (is(result, "declined")) {
       outcome = (outcome_t){.tag = PORTOLAN_CHANNEL_TYPES_PAYMENT_OUTCOME_DECLINED, .val.declined = decline_of(got->body)};
@@ -243,6 +269,7 @@ bool exports_portolan_channel_payments_authorize(context_t *ctx, authorization_t
 bool exports_portolan_channel_payments_status(context_t *ctx, target_t *of, answers_t *answers, status_step_t *ret, fault_t *err) {
   if (answers->len == 0) {
     form_t query = {0};
+    if (!has_key(ctx, err)) return false;
     if (of->reference.is_some) field(&query, "id", of->reference.val);
     else if (of->keys.len) field(&query, "key", of->keys.ptr[0]);
     else return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_UNSUPPORTED, "a payment is found by its id or its key");
@@ -251,35 +278,32 @@ bool exports_portolan_channel_payments_status(context_t *ctx, target_t *of, answ
         .tag = EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_STATUS_STEP_SEND, .val.send = request(ctx, "GET", path, (form_t){0})};
     return true;
   }
+  if (is_refused(answers)) return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_MISCONFIGURED, "the gateway refuses the key");
   finding_t finding = {.tag = EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_FINDING_UNKNOWN};
   response_t *got = reply(answers, &finding.val.unknown);
-  if (got && got->status == 404) {
+  adapter_string_t result = got ? value_of(got->body, "result") : NONE;
+  if (got && got->status == 404 && is(result, "not-found") && !of->reference.is_some) {
+    // The gateway's own word, about a key: a proxy's 404 says nothing, nor does one about what was there before.
     finding.tag = EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_FINDING_NOT_FOUND;
   } else if (got) {
-    static const struct { const char *word; exports_portolan_channel_payments_state_t state; } STATES[] = {
-        {"authorized", EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_STATE_AUTHORIZED},
-        {"captured", EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_STATE_CAPTURED},
-        {"declined", EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_STATE_FAILED},
-    };
-    adapter_string_t result = value_of(got->body, "result");
     finding.val.unknown = format("not in the documents: result=", result);
-    for (size_t n = 0; n < sizeof STATES / sizeof *STATES; n++) {
-      if (!is(result, STATES[n].word)) continue;
-      exports_portolan_channel_payments_standing_t standing = {
-          .reference = copy_of(value_of(got->body, "id")), .state = STATES[n].state, .check_after_ms = 0};
-      money_t like = of->amount.is_some ? of->amount.val : (money_t){.exponent = 2}, money;
-      if (STATES[n].state == EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_STATE_FAILED) {
+    bool is_captured = is(result, "captured"), is_known = got->status == 200 && (is_captured || is(result, "declined"));
+    adapter_string_t id = value_of(got->body, "id");
+    if (is_known && of->reference.is_some && id.len && !same(id, of->reference.val))
+      return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_PROTOCOL, "the reply is about another payment");
+    if (is_known) {
+      exports_portolan_channel_payments_standing_t standing = {.reference = copy_of(id.len || !of->reference.is_some ? id : of->reference.val)};
+      if (is_captured) {
+        money_t money;
+        if (!of->amount.is_some || !money_of(got->body, of->amount.val, &money)) return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_PROTOCOL, NO_MONEY);
+        standing.state = EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_STATE_CAPTURED;
+        standing.authorized.is_some = standing.captured.is_some = true;
+        standing.authorized.val = money;
+        standing.captured.val = (money_t){copy_of(money.units), money.exponent, copy_of(money.asset)};
+      } else {
+        standing.state = EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_STATE_FAILED;
         standing.declined.is_some = true;
         standing.declined.val = decline_of(got->body);
-      } else if (!money_of(got->body, like, &money)) {
-        return fault(err, PORTOLAN_CHANNEL_TYPES_FAULT_PROTOCOL, "the reply lacks id, amount or currency");
-      } else {
-        standing.authorized.is_some = true;
-        standing.authorized.val = money;
-        if (STATES[n].state == EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_STATE_CAPTURED) {
-          standing.captured.is_some = true;
-          standing.captured.val = (money_t){copy_of(money.units), money.exponent, copy_of(money.asset)};
-        }
       }
       finding = (finding_t){.tag = EXPORTS_PORTOLAN_CHANNEL_PAYMENTS_FINDING_STANDING, .val.standing = standing};
     }
@@ -311,7 +335,8 @@ void exports_portolan_channel_adapter_describe(manifest_t *ret) {
   };
   ret->methods.ptr[0] = text("card");
   ret->capabilities.ptr[0] = (exports_portolan_channel_adapter_capability_t){
-      .of = text("payments"), .idempotent_for_s = {true, 86400}, .found_by_key = true, .partial = true, .multiple = true};
+      // Nothing is said of when "not found" is final: so it never is.
+      .of = text("payments"), .idempotent_for_s = {true, 86400}, .found_by_key = true};
   ret->endpoints.ptr[0] = (exports_portolan_channel_adapter_endpoint_ask_t){
       text(API), text("payments"), text("https://pay.gateway.example"), text("https://test.gateway.example")};
   exports_portolan_channel_adapter_place_t header = {.tag = EXPORTS_PORTOLAN_CHANNEL_ADAPTER_PLACE_HEADER};

@@ -143,8 +143,11 @@ impl Approvals {
         theirs.collect()
     }
 
-    /// Whether it was approved by enough people who still may.
+    /// Whether it was approved by enough people who still may, or was free when it was made.
     pub fn still_stands(&self, approved: &Approved) -> bool {
+        if approved.by.is_empty() {
+            return true;
+        }
         let may = self.confirmed();
         let count = approved
             .by
@@ -152,6 +155,15 @@ impl Approvals {
             .filter(|by| may.iter().any(|(it, _)| it.id == by.approver));
         let people = self.terms.as_ref().map_or(0, |terms| terms.people);
         count.count() >= usize::from(people)
+    }
+
+    /// Who is there: not those whose invitation is over.
+    pub fn places_taken(&self, now_ms: u64) -> usize {
+        let is_over =
+            |it: &&Approver| matches!(&it.state, ApproverState::Invited { until_ms, .. } if *until_ms <= now_ms);
+        self.approvers
+            .len()
+            .saturating_sub(self.approvers.iter().filter(is_over).count())
     }
 
     /// Who was invited with the code of that hash, and may still come.
@@ -220,7 +232,7 @@ pub struct Approved {
     pub at_ms: u64,
     /// What was approved: see [`OrderText::text`].
     pub text: String,
-    /// By whom, each with the proof.
+    /// By whom, each with the proof; by nobody: it was one of the day's that need no approval.
     pub by: Vec<Approval>,
     /// The operation that it began, where it began one.
     pub operation: Option<OperationId>,
@@ -332,6 +344,11 @@ mod tests {
         };
         assert!(it.still_stands(&approved(2)));
         assert!(!it.still_stands(&approved(3)));
+        let free = Approved {
+            by: vec![],
+            ..approved(2)
+        };
+        assert!(it.still_stands(&free));
     }
 
     #[test]

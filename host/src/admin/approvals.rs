@@ -28,7 +28,9 @@ fn refused(error: ApprovalError) -> Refusal {
     match error {
         ApprovalError::Store(error) => failed(error),
         ApprovalError::Conflict => refuse(StatusCode::CONFLICT, error),
-        ApprovalError::None(_) | ApprovalError::NotInvited => refuse(StatusCode::NOT_FOUND, error),
+        ApprovalError::None(_) | ApprovalError::NotInvited(_) | ApprovalError::NoApprover(..) => {
+            refuse(StatusCode::NOT_FOUND, error)
+        }
         ApprovalError::Passkey(_) | ApprovalError::Invalid(_) => refuse(StatusCode::UNPROCESSABLE_ENTITY, error),
     }
 }
@@ -50,9 +52,16 @@ fn name<'a>(field: &str, text: &'a str, max: usize) -> Result<&'a str, Refusal> 
 }
 
 fn shown(approvals: &Approvals) -> Value {
+    let (may, people) = (
+        approvals.confirmed().len(),
+        approvals.terms.as_ref().map_or(0, |it| it.people),
+    );
+    let waits = may < usize::from(people);
+    let note =
+        waits.then(|| format!("payouts wait: {may} of the {people} that it takes may approve; invite, and confirm"));
     json!({
         "merchant": approvals.merchant.as_str(), "mode": approvals.mode.as_str(), "version": approvals.version,
-        "approvals": ApprovalsView::of(approvals),
+        "may_approve": may, "note": note, "approvals": ApprovalsView::of(approvals),
     })
 }
 
@@ -62,7 +71,7 @@ pub(super) async fn list(State(shared): App) -> Json<Value> {
     Json(json!({ "merchants": all.iter().map(|it| shown(it)).collect::<Vec<_>>() }))
 }
 
-/// `POST /admin/approvals/{merchant}/{mode}`: from now on.
+/// `POST /admin/approvals/{merchant}/{mode}`: from now on, in the place of what was said before.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Set {
@@ -88,6 +97,9 @@ pub(super) async fn set(
 ) -> Result<Json<Value>, Refusal> {
     let ask: Set = parse(&body)?;
     let owner = owner_of(owner)?;
+    if ask.terms.rp_id == "localhost" && owner.0 == Mode::Live {
+        return Err(bad("rp_id: localhost is for test mode"));
+    }
     let terms = read(ask.terms, |code| shared.app.config.asset(code))?;
     put(&shared.app, owner, &ask.by, Some(terms)).await
 }
@@ -223,5 +235,8 @@ pub(super) async fn remove(
         .remove((mode, &merchant), by, id)
         .await
         .map_err(refused)?;
-    Ok(Json(json!({ "removed": id.to_string() })))
+    let after = shared.app.approving.of((mode, &merchant));
+    Ok(Json(
+        json!({ "removed": id.to_string(), "after": after.map(|it| shown(&it)) }),
+    ))
 }

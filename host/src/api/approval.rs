@@ -10,7 +10,7 @@ use crate::approvals::{ApprovalError, Asked, Demand, Owner};
 use crate::wire::time_text;
 use axum::body::Body;
 use axum::http::HeaderMap;
-use portolan_domain::approval::{Approvals, OrderText, PEOPLE_MAX};
+use portolan_domain::approval::{Approvals, Approved, OrderText, PEOPLE_MAX};
 use portolan_domain::beneficiary::Beneficiary;
 use portolan_domain::ledger::Account;
 use portolan_domain::money::Money;
@@ -76,7 +76,7 @@ impl Order {
             return Ok(self);
         }
         let mut inner = fields.inside(FIELD);
-        let (asked_at, credentials) = (inner.integer("asked_at"), inner.json("credentials"));
+        let (asked_at, credentials) = (inner.seconds("asked_at"), inner.json("credentials"));
         fields.close(inner);
         let (asked_at, credentials) = (read_time(asked_at), read_credentials(credentials));
         match (asked_at, credentials) {
@@ -110,7 +110,16 @@ impl Order {
             return Err(CommitError::Uncovered.into());
         }
         if self.given.is_none() && api.app.approving.take_free(owner, outgoing.amount).await? {
-            return Ok(claim);
+            let free = Approved {
+                at_ms: api.app.ambient.now_ms(),
+                text: format!("Pays: {}, which needed no approval\n", outgoing.pays),
+                by: vec![],
+                operation: None,
+            };
+            return Ok(ClaimRequest {
+                approved: Some(Arc::new(free)),
+                ..claim
+            });
         }
         // What is approved is kept, and a code may not be.
         if self.has_code {
@@ -171,7 +180,11 @@ fn asked(api: &Api, approvals: &Approvals, code: &str, (text, at): (String, u64)
 fn invalid(error: ApprovalError) -> Problem {
     match error {
         ApprovalError::Store(_) | ApprovalError::Conflict => error.into(),
-        ApprovalError::None(_) | ApprovalError::NotInvited | ApprovalError::Passkey(_) | ApprovalError::Invalid(_) => {
+        ApprovalError::None(_)
+        | ApprovalError::NotInvited(_)
+        | ApprovalError::NoApprover(..)
+        | ApprovalError::Passkey(_)
+        | ApprovalError::Invalid(_) => {
             let how = format!(
                 "{error}: what is approved is the text that was asked, of this order, under this Idempotency-Key; leave approval out to be asked again"
             );
@@ -186,8 +199,8 @@ impl From<ApprovalError> for Problem {
         match error {
             ApprovalError::Store(error) => error.into(),
             ApprovalError::Conflict => Self::new(409, "conflict", text),
-            ApprovalError::None(_) => Self::new(403, "no_approvers", text),
-            ApprovalError::NotInvited => Self::new(403, "not_invited", text),
+            ApprovalError::None(_) | ApprovalError::NoApprover(..) => Self::new(403, "no_approvers", text),
+            ApprovalError::NotInvited(_) => Self::new(403, "not_invited", text),
             ApprovalError::Passkey(_) => Self::fields(vec![FieldError::new("/credential", "invalid_passkey", text)]),
             ApprovalError::Invalid(_) => Self::new(422, "invalid_request", text),
         }
@@ -217,9 +230,8 @@ impl Problem {
     }
 }
 
-fn read_time(asked_at: Option<i128>) -> Result<u64, FieldError> {
-    let read = asked_at.and_then(|it| u64::try_from(it).ok());
-    read.ok_or_else(|| {
+fn read_time(asked_at: Option<u64>) -> Result<u64, FieldError> {
+    asked_at.ok_or_else(|| {
         let how = "the asked_at of what was approved, in seconds since 1970";
         FieldError::new("/approval/asked_at", "missing", how)
     })

@@ -356,7 +356,7 @@ fn on_approvals() -> Vec<Endpoint> {
         takes(
             (
                 "/v1/approvers/options",
-                "What a browser needs to make a passkey for one of your people that was invited",
+                "What a browser needs to make a passkey for one of your people that was invited; else 403 not_invited",
             ),
             required(&["invite"], json!({ "invite": invite })),
             shows::<CreationView>,

@@ -119,7 +119,7 @@ fn problem() -> Value {
             "request_id": { "type": "string" },
             "approval": {
                 "type": "object",
-                "description": "With approval_required and approval_expired: what your people approve, and how a browser asks them",
+                "description": "With approval_required, approval_expired and approval_ahead: what your people approve, and how a browser asks them. approval_invalid: what came is not their approval of this order; no_approvers: too few may approve yet",
                 "required": ["text", "asked_at", "people", "options"],
                 "properties": {
                     "text": { "type": "string", "description": "What is approved: its SHA-256 is the challenge" },

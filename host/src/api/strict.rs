@@ -261,6 +261,17 @@ impl Fields {
         number
     }
 
+    /// A time, in seconds since 1970.
+    pub fn seconds(&mut self, name: &str) -> Option<u64> {
+        match self.take(name)? {
+            Value::Integer(number) if u64::try_from(number).is_ok() => u64::try_from(number).ok(),
+            _ => {
+                self.wrong(name, "a time: whole seconds since 1970");
+                None
+            }
+        }
+    }
+
     /// Whatever it is, as JSON text, for whoever reads it whole.
     pub fn json(&mut self, name: &str) -> Option<String> {
         self.take(name).map(|value| value.to_json().to_string())

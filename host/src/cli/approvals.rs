@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 #[derive(Subcommand)]
 pub enum ApprovalsVerb {
-    /// Say what has to be approved: payouts, and what goes on to a beneficiary. It counts at once.
+    /// Say what has to be approved: payouts, and what goes on to a beneficiary. It counts at once, in the place of all that was said
+    /// before: payouts wait until enough people are confirmed.
     Set {
         #[command(flatten)]
         owner: OwnerArgs,
@@ -138,5 +139,7 @@ fn read(free: &[String]) -> anyhow::Result<Map<String, Value>> {
             .with_context(|| format!("--free {text}: whole minor units, 5000 is 50.00 EUR"))?;
         Ok((code.to_owned(), json!(minor)))
     };
-    free.iter().map(pair).collect()
+    let read: Map<String, Value> = free.iter().map(pair).collect::<anyhow::Result<_>>()?;
+    anyhow::ensure!(read.len() == free.len(), "--free: name each currency once");
+    Ok(read)
 }

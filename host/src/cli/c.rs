@@ -2,7 +2,7 @@
 //! but Zig has to be installed; it brings WASI's C library.
 
 use super::core_module::{componentize, world, write_new};
-use super::scaffold::done;
+use super::scaffold::{WIT, done};
 use anyhow::bail;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +20,9 @@ const CORE: &str = ".core.wasm";
 /// Makes the component of a folder.
 pub fn build(folder: &Path) -> anyhow::Result<()> {
     let (compiler, before) = compiler()?;
+    for (file, text) in WIT {
+        write_new(&folder.join("wit/deps/channel").join(file), text.as_bytes())?;
+    }
     let (mut resolve, world) = world(folder)?;
     let mut files = Files::default();
     wit_bindgen_c::Opts::default()

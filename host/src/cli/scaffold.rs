@@ -32,7 +32,8 @@ macro_rules! embedded {
     ($($name:literal => $file:literal),+ $(,)?) => { &[$(($name, include_str!(concat!("../../../", $file)))),+] };
 }
 
-const WIT: &[(&str, &str)] = embedded!("channel.wit" => "wit/0.1.0/channel.wit");
+/// The contract, as a folder has it.
+pub const WIT: &[(&str, &str)] = embedded!("channel.wit" => "wit/0.1.0/channel.wit");
 
 const VECTORS: &[(&str, &str)] = embedded!(
     "approved.json" => "plugins/templates/vectors/approved.json",

@@ -5,12 +5,14 @@
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use public_suffix::EffectiveTLDProvider as _;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 use url::{Host, Url};
 use webauthn_rs_core::WebauthnCore;
+use webauthn_rs_core::error::WebauthnError;
 use webauthn_rs_core::proto::{
     AttestationConveyancePreference, COSEAlgorithm, COSEKeyType, Credential, PublicKeyCredential,
     RegisterPublicKeyCredential, UserVerificationPolicy,
@@ -33,6 +35,10 @@ pub struct PasskeyError(String);
 
 fn wrong(why: impl std::fmt::Display) -> PasskeyError {
     PasskeyError(why.to_string())
+}
+
+fn no_credential(error: serde_json::Error) -> PasskeyError {
+    wrong(format!("this is not what credential.toJSON() gives: {error}"))
 }
 
 /// A passkey as it is kept: opaque outside.
@@ -91,6 +97,12 @@ fn origin(text: &str, rp_id: &str) -> Result<Url, PasskeyError> {
 impl RelyingParty {
     /// Of pages on `rp_id`, a domain; `origins` as a browser names them: `https://office.shop.example`.
     pub fn new(rp_id: &str, name: &str, origins: &[String]) -> Result<Self, PasskeyError> {
+        let is_local = rp_id == "localhost";
+        if !is_local && public_suffix::DEFAULT_PROVIDER.effective_tld_plus_one(rp_id).is_err() {
+            return Err(wrong(format!(
+                "{rp_id:?} is nobody's own domain: browsers make no passkeys for it"
+            )));
+        }
         if rp_id.parse::<std::net::IpAddr>().is_ok()
             || Host::parse(rp_id).map(|it| it.to_string()).as_deref() != Ok(rp_id)
         {
@@ -105,6 +117,24 @@ impl RelyingParty {
         }
         let core = WebauthnCore::new_unsafe_experts_only(name, rp_id, origins, WAITS, None, None);
         Ok(Self { core })
+    }
+
+    /// In words, where the library's say little.
+    fn told(&self, error: &WebauthnError) -> PasskeyError {
+        match error {
+            WebauthnError::InvalidRPOrigin => {
+                let pages = self.core.get_allowed_origins().iter();
+                let pages: Vec<String> = pages.map(|it| it.origin().ascii_serialization()).collect();
+                wrong(format!(
+                    "it was signed on another page than the operator named: {}",
+                    pages.join(", ")
+                ))
+            }
+            WebauthnError::MismatchedChallenge => wrong("it was signed for something else than this"),
+            WebauthnError::UserNotVerified => wrong("the device did not verify its user"),
+            WebauthnError::CredentialNotFound => wrong("this passkey is none of those that may approve"),
+            other => wrong(other),
+        }
     }
 
     /// What a browser needs to make a passkey for somebody who has those already:
@@ -150,8 +180,9 @@ impl RelyingParty {
     pub fn register(&self, challenge: &[u8; 32], answer: &str, others: &[&str]) -> Result<NewPasskey, PasskeyError> {
         let (_, state) = self.registration((b"somebody", "somebody"), &[])?;
         let state = with_challenge(&state, challenge)?;
-        let read: RegisterPublicKeyCredential = serde_json::from_str(answer).map_err(wrong)?;
-        let mut credential = self.core.register_credential(&read, &state, None).map_err(wrong)?;
+        let read: RegisterPublicKeyCredential = serde_json::from_str(answer).map_err(no_credential)?;
+        let registered = self.core.register_credential(&read, &state, None);
+        let mut credential = registered.map_err(|error| self.told(&error))?;
         for other in others {
             if kept(other)?.credential.cred_id == credential.cred_id {
                 return Err(wrong(
@@ -209,8 +240,9 @@ impl RelyingParty {
     pub fn check(&self, challenge: &[u8; 32], passkeys: &[&str], answer: &str) -> Result<Used, PasskeyError> {
         let (_, state) = self.authentication(passkeys)?;
         let state = with_challenge(&state, challenge)?;
-        let answer: PublicKeyCredential = serde_json::from_str(answer).map_err(wrong)?;
-        let result = self.core.authenticate_credential(&answer, &state).map_err(wrong)?;
+        let answer: PublicKeyCredential = serde_json::from_str(answer).map_err(no_credential)?;
+        let result = self.core.authenticate_credential(&answer, &state);
+        let result = result.map_err(|error| self.told(&error))?;
         let is_it = |it: &Kept| it.credential.cred_id == *result.cred_id();
         let all = passkeys.iter().map(|it| kept(it)).collect::<Result<Vec<_>, _>>()?;
         let found = all.into_iter().enumerate().find(|(_, it)| is_it(it));
