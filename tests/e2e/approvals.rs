@@ -386,6 +386,31 @@ fn what_was_made_before_is_approved_when_it_is_confirmed() {
     );
 }
 
+/// What was free when it was made is not counted again when it is confirmed.
+#[test]
+fn what_is_free_is_counted_once() {
+    let world = with_money(10_000);
+    set(&world, 1, json!({ "HKD": 5_000 }));
+    let deliver = json!({ "beneficiary": to_hong_kong(1)["beneficiary"], "reference": "invoice 9" });
+    let make = || {
+        let quote = eur_to_hkd(&world, 500);
+        let order = json!({ "amount": 500, "currency": "EUR", "deliver": deliver, "quote": quote.text_at("/id"),
+            "payment_method": world.store_card("4242424242424242").unwrap() });
+        world.post("/v1/payments", &order).unwrap()
+    };
+    let made = make();
+    assert_eq!(made.text_at("/status"), "requires_confirmation", "{}", made.text);
+    let paid = world.post(&format!("/v1/payments/{}/confirm", made.text_at("/id")), &json!({}));
+    assert_eq!(paid.unwrap().text_at("/status"), "succeeded");
+    let second = make();
+    assert_eq!(
+        told(&second),
+        (403, "no_approvers"),
+        "42.00 of 50.00 HKD are used: {}",
+        second.text
+    );
+}
+
 /// A client that goes away in the middle leaves nothing half changed: what is on disk is what counts.
 #[test]
 fn who_hangs_up_changes_all_or_nothing() {
@@ -478,6 +503,8 @@ fn operators_say_what_is_approved_and_are_told_what_is_wrong() {
     for (field, value) in [
         ("rp_id", json!("Shop.example")),
         ("rp_id", json!("127.0.0.1")),
+        ("rp_id", json!("example")),
+        ("rp_id", json!("co.uk")),
         ("origins", json!([])),
         ("origins", json!(["http://office.shop.example"])),
         ("origins", json!(["https://office.shop.example/pay"])),
