@@ -44,9 +44,29 @@ fn register(world: &World, code: &str, credential: &Value) -> Reply {
     world.post("/v1/approvers", &body).unwrap()
 }
 
+/// A payout that somebody approves, and the code by which they were invited.
+pub fn pay_out_approved(world: &World, change: impl FnOnce(&mut Value)) -> (Reply, String) {
+    set(world, 1, json!({}));
+    let invited = invite(world, "Mei Wong");
+    let (mut mei, _) = join(world, &invited, false);
+    let mut order = to_hong_kong(20_000);
+    change(&mut order);
+    let asked = pay_out(world, &order, "k-approved");
+    let paid = pay_out(
+        world,
+        &approved(&order, &asked, &[approve(&mut mei, &asked)]),
+        "k-approved",
+    );
+    (paid, invited.text_at("/invite").to_owned())
+}
+
 /// Somebody of that name, with a passkey that the router knows.
 fn approver(world: &World, name: &str, counts: bool) -> (Person, String) {
-    let (mut person, invited) = (Person::new(counts), invite(world, name));
+    join(world, &invite(world, name), counts)
+}
+
+fn join(world: &World, invited: &Reply, counts: bool) -> (Person, String) {
+    let mut person = Person::new(counts);
     let code = invited.text_at("/invite");
     let made = person.create(OFFICE, &options(world, code).body["options"]).unwrap();
     let registered = register(world, code, &made);

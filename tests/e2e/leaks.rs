@@ -178,7 +178,7 @@ fn nothing_secret_is_written_anywhere() {
     );
 }
 
-/// Beneficiaries, what opens a desk, what signs for a wallet provider and on a chain.
+/// Beneficiaries, also in what people approve; what invites these; what opens a desk, what signs for a wallet provider and on a chain.
 #[test]
 fn nothing_of_a_beneficiary_or_a_channels_key_is_written_anywhere() {
     const ACCOUNT: &str = "904711908822";
@@ -206,6 +206,11 @@ fn nothing_of_a_beneficiary_or_a_channels_key_is_written_anywhere() {
         assert_eq!(sent.status, 200, "{}", sent.text);
         assert!(!sent.text.contains(ACCOUNT), "{}", sent.text);
     }
+    let (approved, invite) = crate::approvals::pay_out_approved(&world, |order| {
+        order["beneficiary"]["name"] = NAME.into();
+        order["beneficiary"]["account"]["account_number"] = ACCOUNT.into();
+    });
+    assert_eq!(approved.status, 200, "{}", approved.text);
     let paid_by = |body| assert_eq!(world.post("/v1/payments", &body).unwrap().status, 200);
     paid_by(json!({
         "amount": 8_800, "currency": "CNY", "payment_method_type": "wallet:alipay-plus:ALIPAY_CN", "confirm": true,
@@ -232,6 +237,7 @@ fn nothing_of_a_beneficiary_or_a_channels_key_is_written_anywhere() {
         "desk-webhook-secret",
         signing,
         seed,
+        &invite,
     ];
     assert_eq!(hunt(&world.folder, &values), Vec::<String>::new());
 }
