@@ -431,6 +431,29 @@ fn what_is_free_is_counted_once() {
     );
 }
 
+/// A router that took over knows who approves; what was asked before it began is asked anew.
+#[test]
+fn who_takes_over_asks_the_same_people() {
+    let mut world = with_money(10_000);
+    world.stand_by().unwrap();
+    set(&world, 1, json!({}));
+    let (mut mei, _) = approver(&world, "Mei Wong", false);
+    let order = to_hong_kong(20_000);
+    let before = pay_out(&world, &order, "k-1");
+    let early = approve(&mut mei, &before);
+    world.kill_host().unwrap();
+    world.await_takeover().unwrap();
+    let mut asked = pay_out(&world, &approved(&order, &before, &[early]), "k-1");
+    // Within the second in which it took over it cannot tell.
+    if asked.status != 200 {
+        assert_eq!(told(&asked), (403, "approval_expired"), "{}", asked.text);
+        asked = pay_out(&world, &approved(&order, &asked, &[approve(&mut mei, &asked)]), "k-1");
+    }
+    assert_eq!(asked.status, 200, "{}", asked.text);
+    assert_eq!(told(&pay_out(&world, &order, "k-2")), (403, "approval_required"));
+    world.assert_books().unwrap();
+}
+
 /// A client that goes away in the middle leaves nothing half changed: what is on disk is what counts.
 #[test]
 fn who_hangs_up_changes_all_or_nothing() {
