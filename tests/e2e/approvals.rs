@@ -13,11 +13,11 @@ use url::Url;
 
 const OFFICE: &str = "https://office.shop.example";
 
-fn approve(person: &mut Person, asked: &Reply) -> Value {
+pub fn approve(person: &mut Person, asked: &Reply) -> Value {
     person.get(OFFICE, &asked.body["approval"]["options"]).unwrap()
 }
 
-fn set(world: &World, people: u8, free: Value) {
+pub fn set(world: &World, people: u8, free: Value) {
     let terms = json!({ "rp_id": "shop.example", "origins": [OFFICE], "people": people, "free": free });
     let ask = json!({ "by": "olga", "terms": terms });
     let set = world
@@ -61,7 +61,7 @@ pub fn pay_out_approved(world: &World, change: impl FnOnce(&mut Value)) -> (Repl
 }
 
 /// Somebody of that name, with a passkey that the router knows.
-fn approver(world: &World, name: &str, counts: bool) -> (Person, String) {
+pub fn approver(world: &World, name: &str, counts: bool) -> (Person, String) {
     join(world, &invite(world, name), counts)
 }
 
@@ -87,7 +87,7 @@ fn confirm(world: &World, id: &str, key: &str) -> Reply {
 }
 
 /// The order with what the people answered.
-fn approved(order: &Value, asked: &Reply, credentials: &[Value]) -> Value {
+pub fn approved(order: &Value, asked: &Reply, credentials: &[Value]) -> Value {
     let mut order = order.clone();
     order["approval"] = json!({ "asked_at": asked.body["approval"]["asked_at"], "credentials": credentials });
     order

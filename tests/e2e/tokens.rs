@@ -1,6 +1,7 @@
 //! A stablecoin on a real chain: deposits with confirmations, a reorg, too little, too much, late; payouts, fifty at once,
 //! gas that is too dear.
 
+use crate::approvals;
 use crate::cross_border::{account, balance, with_desks};
 use crate::limits::{back_up, lose_the_disk};
 use portolan_tests::chain::{CHAIN, CODE, Chain, HOT};
@@ -124,8 +125,28 @@ fn a_refund_of_tokens_is_paid_to_whom_the_payer_names() {
     let more = give_back(&world, &paid, 7 * TOKEN);
     assert_eq!(more.status, 422, "{}", more.text);
     let rest = json!({ "payment": paid, "deliver": payer(&format!("eip155:{CHAIN}"), PAYER) });
-    let rest = world.post("/v1/refunds", &rest).unwrap();
-    await_refund(&world, &chain, rest.text_at("/id"), "succeeded");
+    // Where people approve what goes out, they approve what is left, and no more is given back.
+    approvals::set(&world, 1, json!({}));
+    let (mut mei, _) = approvals::approver(&world, "Mei Wong", false);
+    let give = |body: &Value| world.post_with_key("/v1/refunds", body, "the-rest").unwrap();
+    let asked = give(&rest);
+    assert_eq!(asked.text_at("/code"), "approval_required", "{}", asked.text);
+    let text = asked.text_at("/approval/text");
+    assert!(text.contains("\nPays: 6.") && text.contains(PAYER), "{text}");
+    let sent = give(&approvals::approved(
+        &rest,
+        &asked,
+        &[approvals::approve(&mut mei, &asked)],
+    ));
+    await_refund(&world, &chain, sent.text_at("/id"), "succeeded");
+    // Nothing is left now: who asks again is told what became of it.
+    let again = give(&rest);
+    assert_eq!(
+        (again.status, again.text_at("/id")),
+        (200, sent.text_at("/id")),
+        "{}",
+        again.text
+    );
     let shown = world.get(&format!("/v1/payments/{paid}")).unwrap();
     assert_eq!(
         shown.text_at("/amount_refunded"),

@@ -13,6 +13,9 @@ pub(super) async fn show(State(shared): App, Path(id): Path<String>) -> Result<J
     let payment = payment_id(&id)?;
     let known = shared.app.store.payment(payment).map_err(failed)?;
     let known = known.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "no such payment"))?;
+    // What goes on to a beneficiary was ordered and approved with the payment that brought it.
+    let parent = known.payment.payout.as_ref().and_then(|it| it.leg_of);
+    let payment = parent.unwrap_or(payment);
     let orders = shared.app.library.orders(payment).map_err(failed)?;
     let shown = orders.iter().map(|order| {
         json!({
@@ -21,9 +24,7 @@ pub(super) async fn show(State(shared): App, Path(id): Path<String>) -> Result<J
             "operation": order.operation.map(|operation| operation.to_string()),
         })
     });
-    // What goes on to a beneficiary was approved with the payment that brought it.
-    let parent = known.payment.payout.as_ref().and_then(|it| it.leg_of);
-    let approved = shared.app.library.approved(parent.unwrap_or(payment)).map_err(failed)?;
+    let approved = shared.app.library.approved(payment).map_err(failed)?;
     let approvals = approved.iter().map(|it| {
         let by = it.by.iter().map(|by| {
             json!({

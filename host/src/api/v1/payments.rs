@@ -47,15 +47,13 @@ pub async fn create(
         ..PaymentRequest::default()
     };
     let request = read_payer(&mut fields, request);
-    let quote = request.quote.as_deref().filter(|_| fields.is_given("deliver"));
-    let owed = payouts::owed(&api, &caller, quote);
-    let delivery = payouts::read_delivery(&api, &caller, &mut fields, owed.as_ref())?;
+    let delivery = payouts::read_delivery(&api, &caller, &mut fields, request.quote.as_deref())?;
     let order = order.read(&mut fields);
     let valid = validate(request, |code| api.app.config.asset(code));
     let valid = both(valid, both(delivery, order));
     let (valid, (delivery, order)) = fields.finish(valid)?;
-    let claim = match (&delivery, &owed) {
-        (Some(delivery), Some(owed)) => {
+    let claim = match &delivery {
+        Some((owed, delivery)) => {
             let outgoing = Outgoing {
                 amount: owed,
                 pays: &what_a_quote_brings(owed),
@@ -64,9 +62,12 @@ pub async fn create(
             };
             order.approve((&api, &caller), claim, outgoing).await?
         }
-        (Some(_), None) | (None, _) => claim,
+        None => claim,
     };
-    let valid = ValidPayment { delivery, ..valid };
+    let valid = ValidPayment {
+        delivery: delivery.map(|(_, delivery)| delivery),
+        ..valid
+    };
     let command = CreatePayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -94,13 +95,14 @@ fn staged(api: &Api, caller: &Caller, id: PaymentId) -> Result<Option<(Money, Be
     let found = api.app.store.payment(id)?.map(|found| found.payment);
     let theirs = found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
     let Some(payment) = theirs else { return Ok(None) };
-    let (Some(delivery), Some(conversion)) = (payment.delivery, payment.conversion) else {
+    let Some(delivery) = payment.delivery else {
         return Ok(None);
     };
+    let goes_on = payment.conversion.map_or(payment.amount, |it| it.promised);
     let stands = |it: &Approved| approvals.still_stands(it);
     match api.app.library.approved(id)?.iter().any(stands) {
         true => Ok(None),
-        false => Ok(Some((conversion.promised, delivery.terms.beneficiary))),
+        false => Ok(Some((goes_on, delivery.terms.beneficiary))),
     }
 }
 

@@ -29,18 +29,15 @@ pub async fn create(
     let checked = read(&api, &caller, &mut fields)?;
     let order = order.read(&mut fields);
     let (valid, order) = fields.finish(payments::both(checked, order))?;
-    let claim = match &valid.payout {
-        Some(payout) => {
-            let outgoing = Outgoing {
-                amount: &valid.amount,
-                pays: &valid.amount.to_string(),
-                to: &payout.terms.beneficiary,
-                is_owned: true,
-            };
-            order.approve((&api, &caller), claim, outgoing).await?
-        }
-        None => claim,
+    // One without terms would go to nobody: nothing passes here that was not looked at.
+    let payout = valid.payout.as_ref().ok_or_else(|| Problem::not_found("beneficiary"))?;
+    let outgoing = Outgoing {
+        amount: &valid.amount,
+        pays: &valid.amount.to_string(),
+        to: &payout.terms.beneficiary,
+        is_owned: true,
     };
+    let claim = order.approve((&api, &caller), claim, outgoing).await?;
     let command = CreatePayment {
         merchant: caller.merchant,
         mode: caller.mode,
@@ -123,36 +120,39 @@ fn check(
 }
 
 /// What a quote brings the merchant, where it is theirs.
-pub fn owed(api: &Api, caller: &Caller, quote: Option<&str>) -> Option<Money> {
+fn owed(api: &Api, caller: &Caller, quote: Option<&str>) -> Option<Money> {
     let id: QuoteId = quote?.parse().ok()?;
     let found = api.app.engine.quote(&caller.merchant, caller.mode, id).ok()?;
     Some(found.best()?.owed.clone())
 }
 
-/// Where a payment says so: to whom what its quote brings goes on.
+/// Where a payment says so: to whom what its quote brings goes on, and how much that is.
 pub fn read_delivery(
     api: &Api,
     caller: &Caller,
     fields: &mut Fields,
-    owed: Option<&Money>,
-) -> Result<Result<Option<Box<Delivery>>, Vec<FieldError>>, Problem> {
+    quote: Option<&str>,
+) -> Result<Checked<(Money, Box<Delivery>)>, Problem> {
     let owed = || {
         let how =
             "what is got by a quote can go on at once: name the quote, or make a payout once the money is available";
-        owed.cloned()
-            .ok_or_else(|| FieldError::new("/deliver", "without_quote", how))
+        owed(api, caller, quote).ok_or_else(|| FieldError::new("/deliver", "without_quote", how))
     };
     let terms = read_deliver(api, caller, fields, owed)?;
-    Ok(terms.map(|terms| terms.map(|terms| Box::new(Delivery::planned(terms)))))
+    let planned = |(owed, terms)| (owed, Box::new(Delivery::planned(terms)));
+    Ok(terms.map(|terms| terms.map(planned)))
 }
 
-/// `deliver`, where it is given: to whom an amount goes, checked as a payout of it would be.
+/// What is read where it is given, or all that is wrong with it.
+type Checked<T> = Result<Option<T>, Vec<FieldError>>;
+
+/// `deliver`, where it is given: the amount and to whom it goes, checked as a payout of it would be.
 pub fn read_deliver(
     api: &Api,
     caller: &Caller,
     fields: &mut Fields,
     amount: impl FnOnce() -> Result<Money, FieldError>,
-) -> Result<Result<Option<PayoutTerms>, Vec<FieldError>>, Problem> {
+) -> Result<Checked<(Money, PayoutTerms)>, Problem> {
     if !fields.is_given("deliver") {
         fields.inside("deliver");
         return Ok(Ok(None));
@@ -170,8 +170,8 @@ pub fn read_deliver(
         Some(terms) => match amount() {
             Err(error) => return Ok(Err(vec![error])),
             Ok(amount) => {
-                let amount = (Some(amount.minor()), Some(amount.asset().code()));
-                check(api, amount, terms.clone(), (None, vec![]), errors).map(|_| Some(terms))
+                let asked = (Some(amount.minor()), Some(amount.asset().code()));
+                check(api, asked, terms.clone(), (None, vec![]), errors).map(|_| Some((amount, terms)))
             }
         },
     };

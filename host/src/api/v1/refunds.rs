@@ -29,10 +29,7 @@ pub async fn create(
     let deliver = match &payment {
         Ok(id) if fields.is_given("deliver") => {
             let amount = amount_of(&api, &caller, (*id, amount))?;
-            let terms = payouts::read_deliver(&api, &caller, &mut fields, || Ok(amount.clone()))?;
-            terms
-                .map_err(at_its_amount)
-                .map(|terms| terms.map(|terms| (amount, terms)))
+            payouts::read_deliver(&api, &caller, &mut fields, || Ok(amount))?.map_err(at_its_amount)
         }
         Ok(_) | Err(_) => {
             fields.inside("deliver");
@@ -54,13 +51,14 @@ pub async fn create(
         }
         None => claim,
     };
+    // What was shown to whoever approved it is what is given back.
+    let approved = deliver.as_ref().filter(|_| claim.approved.is_some());
     let command = RefundPayment {
         merchant: caller.merchant,
         mode: caller.mode,
         claim: claim.clone(),
         payment,
-        // What was shown to whoever approved it, where that is.
-        amount: deliver.as_ref().map_or(amount, |(amount, _)| Some(amount.minor())),
+        amount: approved.map_or(amount, |(shown, _)| Some(shown.minor())),
         reason,
         at_current_rate,
         deliver: deliver.map(|(_, terms)| Box::new(terms)),
@@ -80,14 +78,18 @@ fn at_its_amount(mut errors: Vec<FieldError>) -> Vec<FieldError> {
     errors
 }
 
-/// How much a refund is of: what is asked, or at most what was taken; before anything was, what is to be paid.
+/// How much a refund is of: what is asked, or what is left of what was taken; before anything was, what is to be paid.
 fn amount_of(api: &Api, caller: &Caller, (id, asked): (PaymentId, Option<i128>)) -> Result<Money, Problem> {
     let found = api.app.store.payment(id)?.map(|found| found.payment);
     let theirs = found.filter(|it| it.merchant == caller.merchant && it.mode == caller.mode);
     let payment = theirs.ok_or_else(|| Problem::not_found("payment"))?;
     let all = match payment.captured.is_zero() {
         true => payment.amount,
-        false => payment.refundable().unwrap_or(payment.captured),
+        false => {
+            // Of what is given back already a retry is told by its key, whatever it would be now.
+            let rest = payment.refundable().filter(|rest| !rest.is_zero());
+            rest.unwrap_or(payment.captured)
+        }
     };
     let asked = asked.and_then(|minor| Money::new(minor, all.asset().clone()));
     Ok(asked.unwrap_or(all))
